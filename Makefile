@@ -1,0 +1,119 @@
+# `make demo` alone, or `make test` alone, sets a fresh machine up and runs. Everything is installed into $(VENV);
+# the demo model goes to the folder that NUGGETS_CACHE names (default ~/.cache/nuggets_ray).
+#
+#   PYTHON=python3.11     the interpreter $(VENV) is made with
+#   VENV=.venv            the environment, made if it is not there
+#   EXTRA=cpu|gpu         cpu: the locked set of packages; gpu: vllm and what pyproject.toml allows
+#   TORCH_INDEX=URL       where torch comes from, for those who want a CPU build; empty: where pip looks anyway
+#   ARGS="key=value ..."  passed on by demo, test, test-fast and submit
+#   CLUSTER_PORT= ...     ports and folder of ray-up: see docker/ray_cluster.sh
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+VENV ?= .venv
+LOCK := docker/requirements-cpu.lock
+TORCH := $(shell sed -n 's/^ *"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
+# The two extras own the same module, so an environment holds one of them, and its stamp says which.
+HELD := $(patsubst $(VENV)/.installed-%,%,$(wildcard $(VENV)/.installed-*))
+EXTRA ?= $(or $(HELD),cpu)
+
+CREATED := $(VENV)/.created
+INSTALLED := $(VENV)/.installed-$(EXTRA)
+DEMO_MODEL := $(VENV)/.demo-model
+
+PY := $(VENV)/bin/python
+PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(PY) -m pip
+# Ray, ninja and the jobs' own children are found in the environment's bin.
+RUN := PATH="$(abspath $(VENV))/bin:$$PATH"
+
+.PHONY: help setup demo test test-fast check format lint type golden lock ray-up ray-down submit clean
+
+help:  ## Show this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' Makefile
+
+setup: $(DEMO_MODEL)  ## Make the environment and convert the demo model; does nothing the second time
+
+demo: setup  ## Run every stage of the main job on the demo model and the demo data
+	@$(RUN) python jobs/pipeline.py experiment=demo $(ARGS)
+
+test: setup  ## Run all tests
+	@$(RUN) python -m pytest tests/unit tests/integration $(ARGS)
+
+test-fast: setup  ## Run the unit tests: no Ray, under 5 minutes
+	@$(RUN) python -m pytest tests/unit $(ARGS)
+
+check: lint type  ## What CI runs before the tests: lint and type
+
+lint: $(INSTALLED)  ## Check rules and format with ruff; changes nothing
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+
+type: $(INSTALLED)  ## Check the types of the pure layers with mypy, strict
+	@$(PY) -m mypy
+
+format: $(INSTALLED)  ## Mend what ruff can mend
+	@$(PY) -m ruff check --fix .
+	@$(PY) -m ruff format .
+
+golden: setup  ## Write the golden files of the tests again; review them as a diff
+	@$(PY) tests/golden/regenerate_prompts.py
+
+lock: $(INSTALLED)  ## Resolve docker/requirements-cpu.lock again, with uv
+	@$(PY) -m uv --version >/dev/null 2>&1 || $(PIP) install -q uv
+	@{ sed -n '/^#/p' $(LOCK); \
+	   $(PY) -m uv pip compile -q pyproject.toml --extra cpu --extra dev --overrides docker/lock-overrides.txt \
+	     --python-version 3.11 --no-header --no-annotate \
+	   | grep -vE '^(torch|cuda-[a-z]+|nvidia-[a-z0-9-]+)=='; } > $(LOCK).new
+	@mv $(LOCK).new $(LOCK)
+
+ray-up: setup  ## Start a Ray cluster of this folder's own on this machine
+	@$(RUN) docker/ray_cluster.sh up
+
+submit: setup  ## Run a job on it: make submit JOB=score ARGS="key=value ..."
+	@[ -f "jobs/$(JOB).py" ] || { echo "error: JOB=$(JOB): there is no jobs/$(JOB).py; take one of:" \
+	   $(basename $(notdir $(wildcard jobs/*.py))) >&2; exit 2; }
+	@$(RUN) docker/ray_cluster.sh submit python jobs/$(JOB).py $(ARGS)
+
+ray-down:  ## End that cluster, and no other
+	@docker/ray_cluster.sh down
+
+clean:  ## Remove what make made: environment, caches, Ray's temp folder; never your runs
+	@docker/ray_cluster.sh clean
+	@if grep -qs made $(CREATED); then rm -rf $(VENV); \
+	 elif [ -d $(VENV) ]; then rm -f $(VENV)/.installed-* $(DEMO_MODEL) $(CREATED); \
+	   echo "$(VENV) was there before make: left in place"; fi
+	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis nuggets_ray.egg-info
+	@find nuggets_ray jobs tests -name __pycache__ -prune -exec rm -rf {} +
+
+$(CREATED):
+	@command -v $(PYTHON) >/dev/null || { echo "error: PYTHON=$(PYTHON) is not there: install Python 3.11," \
+	   "3.12 or 3.13, or name one with PYTHON=" >&2; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
+	   echo "error: PYTHON=$(PYTHON) is $$($(PYTHON) -V): 3.11, 3.12 or 3.13 is needed, name one with PYTHON=" >&2; exit 2; }
+	@if $(PY) -m pip --version >/dev/null 2>&1; then how=found; else $(PYTHON) -m venv $(VENV); how=made; fi; echo $$how > $@
+
+# torch comes first and with its own dependencies, so that a machine with a local CPU wheel takes that one.
+$(INSTALLED): pyproject.toml $(LOCK) | $(CREATED)
+	@case "$(EXTRA)" in cpu | gpu) ;; *) echo "error: EXTRA=$(EXTRA): take cpu or gpu" >&2; exit 2 ;; esac
+	@[ -z "$(filter-out $(EXTRA),$(HELD))" ] || { echo "error: $(VENV) was set up with EXTRA=$(HELD):" \
+	   "name another folder with VENV=, or run make clean first" >&2; exit 2; }
+	@rm -f $@
+	@echo "installing $(TORCH) and the $(EXTRA) packages into $(VENV): about 3 minutes and 3 GB on a CPU machine"
+	@$(PIP) install -qq $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
+ifeq ($(EXTRA),gpu)
+	@$(PIP) install -qq -e ".[gpu,dev]"
+else
+	@$(PIP) install -qq --no-deps -r $(LOCK)
+	@$(PIP) install -qq --no-deps --no-build-isolation -e .
+endif
+	@touch $@
+
+$(DEMO_MODEL): $(INSTALLED)
+	@echo "converting the demo model: under a minute"
+	@$(RUN) python -c "from nuggets_ray.config import ModelConfig; from nuggets_ray.model import resolve_path; \
+	   print(resolve_path(ModelConfig(path='demo')))"
+	@touch $@

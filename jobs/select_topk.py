@@ -1,0 +1,33 @@
+"""Keep the best (or worst, longest, random) candidates of a scored run: out_dir/selections/<name>/.
+
+python jobs/select_topk.py out_dir=/data/runs/first select=top_fraction select.fraction=0.05
+"""
+
+from typing import Any
+
+from nuggets_ray.cli import run
+from nuggets_ray.config import Config
+from nuggets_ray.stages.select import select_candidates
+
+
+def main(config: Config) -> dict[str, Any]:
+    """Write the selection, print its summary and return it."""
+    result = select_candidates(config)
+    keys = (
+        "num_rows",
+        "num_scored",
+        "num_candidates",
+        "cutoff",
+        "mean_golden_score",
+        "mean_answer_tokens",
+    )
+    print(f"selection {result['name']}" + (" (partial)" if result["partial"] else ""))
+    for key in keys:
+        value = result[key]
+        shown = "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+        print(f"  {key:<20}{shown:>12}")
+    return result
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,98 @@
+"""The files under candidates/, as the driver and the workers read them: ids for the one, rows for the others.
+
+The driver holds ids, token counts and where each row lies, never a row: about 200 bytes a candidate. Must not import
+ray or torch.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from nuggets_ray import io
+
+ID_COLUMNS = [
+    "example_id",
+    "content_id",
+    "source_path",
+    "row_number",
+    "is_duplicate",
+    "num_prompt_tokens",
+    "num_answer_tokens",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateIds:
+    """Every kept row of the data (N rows): which it is and where it lies.
+
+    `part_N` indexes `parts`, `row_N` counts rows within the part; `num_tokens_N` is the demonstration's length.
+    """
+
+    parts: tuple[str, ...]
+    part_N: np.ndarray
+    row_N: np.ndarray
+    example_id_N: np.ndarray
+    content_id_N: np.ndarray
+    is_duplicate_N: np.ndarray
+    num_tokens_N: np.ndarray
+
+    @property
+    def num_rows(self) -> int:
+        return len(self.part_N)
+
+    def copies(self) -> dict[str, list[str]]:
+        """content_id -> the example_ids of its exact duplicates beyond the first row."""
+        found: dict[str, list[str]] = {}
+        for row in np.flatnonzero(self.is_duplicate_N):
+            found.setdefault(str(self.content_id_N[row]), []).append(str(self.example_id_N[row]))
+        return found
+
+
+def parts(out_dir: str) -> list[str]:
+    """The candidate parts of a run, in order."""
+    return io.list_files(io.join(out_dir, "candidates"), ".parquet")
+
+
+def read_ids(out_dir: str) -> CandidateIds:
+    """Ids, token counts and places of all candidates, in order of source and row."""
+    uris = parts(out_dir)
+    tables = [io.read_table(uri, columns=ID_COLUMNS[:2] + ID_COLUMNS[4:]) for uri in uris]
+    part_N = [np.full(table.num_rows, index, np.int32) for index, table in enumerate(tables)]
+    row_N = [np.arange(table.num_rows, dtype=np.int32) for table in tables]
+    whole = pa.concat_tables(tables).combine_chunks()
+    num_tokens_N = whole["num_prompt_tokens"].to_numpy() + whole["num_answer_tokens"].to_numpy()
+    return CandidateIds(
+        parts=tuple(uris),
+        part_N=np.concatenate(part_N),
+        row_N=np.concatenate(row_N),
+        example_id_N=whole["example_id"].to_numpy().astype(str),
+        content_id_N=whole["content_id"].to_numpy().astype(str),
+        is_duplicate_N=whole["is_duplicate"].to_numpy(zero_copy_only=False),
+        num_tokens_N=num_tokens_N.astype(np.int64),
+    )
+
+
+def read_rows(uri: str, rows: Sequence[int]) -> list[tuple[str, object]]:
+    """(content_id, original row) of the given rows of one part."""
+    table = io.read_table(uri, columns=["content_id", "row_json"]).take(pa.array(rows, pa.int64()))
+    texts = table["row_json"].to_pylist()
+    return [
+        (cid, json.loads(text))
+        for cid, text in zip(table["content_id"].to_pylist(), texts, strict=True)
+    ]
+
+
+def fields_like(out_dir: str, names: Sequence[str]) -> set[str]:
+    """Those of `names` that are fields of some original row."""
+    found: set[str] = set()
+    pattern = "|".join(f'"{re.escape(name)}"' for name in names)
+    for uri in parts(out_dir):
+        texts = io.read_table(uri, columns=["row_json"])["row_json"]
+        for text in texts.filter(pc.match_substring_regex(texts, pattern)).to_pylist():
+            found |= set(json.loads(text)) & set(names)
+    return found

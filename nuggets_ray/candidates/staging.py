@@ -1,0 +1,125 @@
+"""The rows of the data on their way into the run folder: raw blocks of text, then staged blocks
+with ids and tokens.
+
+A worker writes each staged block to candidates/_staging/<attempt>/<file>-<row>.parquet; names sort
+in order of source and row. A skipped row has a reason and an excerpt, any other its ids, text and
+token counts. Must not import ray.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import pyarrow as pa
+
+from nuggets_ray import io
+from nuggets_ray.data import SkipRow, parse
+from nuggets_ray.io import InputFile
+from nuggets_ray.prompts import Prompt
+from nuggets_ray.rows import BadRow, decode_row
+
+RAW_SCHEMA = pa.schema(
+    [
+        ("file_index", pa.int32()),
+        ("row_number", pa.int64()),
+        ("text", pa.string()),
+        ("reason", pa.string()),
+    ]
+)
+STAGED_SCHEMA = pa.schema(
+    [
+        ("file_index", pa.int32()),
+        ("row_number", pa.int64()),
+        ("reason", pa.string()),
+        ("excerpt", pa.string()),
+        ("content_id", pa.string()),
+        ("row_json", pa.string()),
+        ("num_prompt_tokens", pa.int32()),
+        ("num_answer_tokens", pa.int32()),
+        ("num_dropped_tokens", pa.int32()),
+    ]
+)
+RAW_CHARS = 1 << 18
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How rows are parsed and which are too long: format and columns of the data, data.on_too_long,
+    excerpt_chars.
+    """
+
+    format: str
+    columns: Mapping[str, str]
+    on_too_long: str
+    excerpt_chars: int
+
+
+def raw_blocks(files: Iterable[tuple[int, InputFile]], limit: int | None) -> Iterator[pa.Table]:
+    """The rows of some (file_index, file) in order, at most `limit`, in blocks of RAW_CHARS of
+    text.
+    """
+    rows: list[tuple[int, int, str, str | None]] = []
+    num_chars = 0
+    for row in islice(_raw_rows(files), limit):
+        rows.append(row)
+        num_chars += len(row[2])
+        if num_chars >= RAW_CHARS:
+            yield _table(rows, RAW_SCHEMA)
+            rows, num_chars = [], 0
+    if rows:
+        yield _table(rows, RAW_SCHEMA)
+
+
+def _raw_rows(
+    files: Iterable[tuple[int, InputFile]],
+) -> Iterator[tuple[int, int, str, str | None]]:
+    for file_index, file in files:
+        for row_number, text in enumerate(io.read_texts(file)):
+            if isinstance(text, BadRow):
+                yield file_index, row_number, text.excerpt, text.reason
+            else:
+                yield file_index, row_number, text, None
+
+
+def stage_block(raw: pa.Table, rules: Rules, prompt: Prompt) -> pa.Table:
+    """Parse and tokenise the rows of a raw block: a table of STAGED_SCHEMA with the same rows."""
+    columns = [raw[name].to_pylist() for name in RAW_SCHEMA.names]
+    rows: list[tuple[object, ...]] = []
+    for file_index, row_number, text, reason in zip(*columns, strict=True):
+        try:
+            if reason is not None:
+                raise SkipRow(reason)
+            rows.append((file_index, row_number, None, None, *_stage_row(text, rules, prompt)))
+        except SkipRow as skip:
+            excerpt = text[: rules.excerpt_chars]
+            rows.append((file_index, row_number, skip.reason, excerpt, *[None] * 5))
+    return _table(rows, STAGED_SCHEMA)
+
+
+def _stage_row(text: str, rules: Rules, prompt: Prompt) -> tuple[str, str, int, int, int]:
+    row = decode_row(text)
+    if isinstance(row, BadRow):
+        raise SkipRow(row.reason)
+    example = parse(row, rules.format, rules.columns)
+    encoding = prompt.demonstration(example)
+    if encoding.num_dropped_tokens and rules.on_too_long == "skip":
+        raise SkipRow("too_long")
+    num_prompt_tokens = encoding.num_tokens - encoding.num_answer_tokens
+    counts = (num_prompt_tokens, encoding.num_answer_tokens, encoding.num_dropped_tokens)
+    return (example.content_id, text, *counts)
+
+
+def write_staged(folder: str, staged: pa.Table) -> str:
+    """Write a staged block under the name of its first row; returns its URI."""
+    first = f"{staged['file_index'][0].as_py():08d}-{staged['row_number'][0].as_py():012d}"
+    uri = io.join(folder, f"{first}.parquet")
+    io.write_table(uri, staged)
+    return uri
+
+
+def _table(rows: Sequence[tuple[object, ...]], schema: pa.Schema) -> pa.Table:
+    columns = zip(*rows, strict=True)
+    return pa.Table.from_arrays(
+        [pa.array(values, field.type) for values, field in zip(columns, schema, strict=True)],
+        schema=schema,
+    )

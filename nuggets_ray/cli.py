@@ -1,0 +1,95 @@
+"""What every script in jobs/ shares: compose the configuration, set up logging, map the end to an exit code.
+
+stdout carries tables and, as its last line, one JSON object; logs and bars go to stderr. Exit 0 done, 2 a user's
+error (one sentence), 130 interrupted, 1 anything else. `hydra.main` alone exits 1 on a typo and fails on `=`, `(`
+and `[` in paths, so it is called only for Hydra's own flags (--help, --cfg, --multirun).
+"""
+
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import Any
+
+from nuggets_ray.config import CONF_DIR, Config, UserError, load, register_schema, require, resolve
+
+logger = logging.getLogger(__name__)
+
+Job = Callable[[Config], dict[str, Any]]
+
+
+def run(job: Job, requires: Sequence[str] = ("out_dir",)) -> None:
+    """Run `job` with the configuration of the command line and end the process.
+
+    `job(config)` returns the JSON object of the last line; `requires` are the keys it cannot do without.
+    """
+    argv = sys.argv[1:]
+    configure_logging()
+    signal.signal(signal.SIGTERM, _interrupt)
+    if any(argument.startswith("-") for argument in argv):
+        _run_with_hydra(job, requires)
+    else:
+        sys.exit(_guard(lambda: _call(job, load(argv), requires)))
+
+
+def configure_logging() -> None:
+    """Logs of level INFO to stderr, those of the libraries from WARNING on."""
+    logging.basicConfig(
+        level=logging.WARNING,
+        stream=sys.stderr,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        datefmt="%H:%M:%S",
+        force=True,
+    )
+    logging.getLogger("nuggets_ray").setLevel(logging.INFO)
+
+
+def _call(job: Job, config: Config, requires: Sequence[str]) -> None:
+    require(config, *requires)
+    result = job(config)
+    sys.stderr.flush()
+    print(json.dumps(result), flush=True)
+
+
+def _guard(call: Callable[[], None]) -> int:
+    """Exit code of `call`, with its error told in the way the user can use."""
+    try:
+        call()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        return 2
+    except KeyboardInterrupt:
+        print(
+            "interrupted: the finished blocks are written; run the same command again to go on from them",
+            file=sys.stderr,
+            flush=True,
+        )
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception:
+        logger.exception("failed")
+        return 1
+    return 0
+
+
+def _run_with_hydra(job: Job, requires: Sequence[str]) -> None:
+    import hydra
+
+    register_schema()
+
+    def main(composed: Any) -> None:
+        code = _guard(lambda: _call(job, resolve(composed), requires))
+        if code:
+            sys.exit(code)
+
+    hydra.main(config_path=str(CONF_DIR), config_name="config", version_base="1.3")(main)()
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    # a scheduler's SIGTERM is to flush and end as Ctrl-C does
+    raise KeyboardInterrupt

@@ -1,0 +1,77 @@
+"""What can change one candidate's numbers, as {key: value}: scores of different fingerprints never share a folder.
+
+Weights and tokenizer, dtype, backend, template and truncation, the anchors in order, the version of the score code.
+Not in it: the candidates, data.limit, schedule, pack size, workers, cluster, out_dir. Must not import ray.
+"""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from transformers import AutoConfig, PreTrainedTokenizerBase
+
+from nuggets_ray.config import Config
+from nuggets_ray.model import resolve_path
+from nuggets_ray.prompts import Prompt
+from nuggets_ray.records import Anchor
+
+SCORE_VERSION = 1
+"""Raise when a change of the code can change a candidate's numbers."""
+
+EDGE_BYTES = 1 << 20
+
+
+def of_settings(
+    config: Config, prompt: Prompt, tokenizer: PreTrainedTokenizerBase, dtype: str
+) -> dict[str, Any]:
+    """The part of the fingerprint that is known before any anchor is chosen."""
+    anchors = config.anchors
+    if anchors.method == "file":
+        rule = f"file, num {anchors.num}"
+    else:
+        rule = f"{anchors.method}, num {anchors.num}, seed {config.seed}, holdout {config.data.holdout}"
+    return {
+        "weights": of_weights(config),
+        "tokenizer": of_tokenizer(tokenizer),
+        "dtype": dtype,
+        "backend": "transformers",
+        "template": f"{prompt.name} {prompt.fingerprint}",
+        "on_too_long": config.data.on_too_long,
+        "anchors_rule": rule,
+        "score_version": SCORE_VERSION,
+    }
+
+
+def of_anchors(anchors: Sequence[Anchor]) -> dict[str, str]:
+    """The anchors' contents in order, as token ids and answer masks."""
+    digest = hashlib.sha256()
+    for anchor in anchors:
+        digest.update(anchor.encoding.token_ids.astype("<i8").tobytes())
+        digest.update(anchor.encoding.answer_mask.tobytes())
+        digest.update(b"|")
+    return {"anchors": digest.hexdigest()[:16]}
+
+
+def of_weights(config: Config) -> str:
+    """A folder: hash of its weight files' names, sizes, first and last MiB, and of config.json; a hub id: its commit."""
+    path = resolve_path(config.model)
+    if not os.path.isdir(path):
+        found = AutoConfig.from_pretrained(path, revision=config.model.revision)
+        return f"{path}@{found._commit_hash or config.model.revision}"
+    digest = hashlib.sha256()
+    for name in sorted(os.listdir(path)):
+        if name == "config.json" or name.endswith((".safetensors", ".bin", ".pt")):
+            file_path = os.path.join(path, name)
+            size = os.path.getsize(file_path)
+            digest.update(f"{name} {size} ".encode())
+            with open(file_path, "rb") as file:
+                digest.update(file.read(EDGE_BYTES))
+                file.seek(max(0, size - EDGE_BYTES))
+                digest.update(file.read())
+    return digest.hexdigest()[:16]
+
+
+def of_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Hash of the whole fast tokenizer (vocabulary, merges, normaliser, special tokens)."""
+    return hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode("utf-8")).hexdigest()[:16]

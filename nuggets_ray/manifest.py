@@ -1,0 +1,205 @@
+"""The run folder's books: manifest.json, the fingerprint, the lease of the live driver, the attempts.
+
+`Run` is an open run folder. A second live driver is refused by lease.json {attempt_id, host, pid, heartbeat}, which is
+taken over once its process is gone or its heartbeat is stale (on an object store it is advisory). Every file is one
+atomic write, so a kill at any moment leaves the old or the new one. Must not import ray.
+"""
+
+import json
+import logging
+import os
+import platform
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import yaml
+
+from nuggets_ray import io
+from nuggets_ray.config import Config, UserError
+
+logger = logging.getLogger(__name__)
+
+SCHEMA_VERSION = 1
+HEARTBEAT_S = 5.0
+STALE_S = 60.0
+
+
+class Run:
+    """An open run folder of one attempt of one stage; use as a context manager.
+
+    Raises UserError when the folder cannot be written, or another live driver holds it. Leaving the context records
+    how the attempt ended: done, interrupted (KeyboardInterrupt) or failed.
+    """
+
+    def __init__(self, out_dir: str, stage: str) -> None:
+        self.out_dir = out_dir
+        self.stage = stage
+        self.attempt_id = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}"
+        self.attempt: dict[str, Any] = {
+            "attempt_id": self.attempt_id,
+            "started": _now(),
+            "ended": None,
+        }
+        self.manifest: dict[str, Any] = {}
+        self.vanished = threading.Event()
+        self._lock = threading.RLock()
+        self._stop = threading.Event()
+
+    def __enter__(self) -> "Run":
+        self._take_lease()
+        self.manifest = read_manifest(self.out_dir) or {
+            "schema_version": SCHEMA_VERSION,
+            "stages": {},
+        }
+        self.manifest["versions"] = versions()
+        stage = self.manifest["stages"].setdefault(
+            self.stage, {"status": "running", "attempts": []}
+        )
+        for earlier in stage["attempts"]:
+            if earlier["ended"] is None:
+                earlier["status"] = "killed"
+        stage["status"] = "running"
+        self.attempt["status"] = "running"
+        stage["attempts"].append(self.attempt)
+        self.save()
+        self._heart = threading.Thread(target=self._beat, name="lease", daemon=True)
+        self._heart.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: object
+    ) -> None:
+        self._stop.set()
+        self._heart.join()
+        ends = {type(None): "done", KeyboardInterrupt: "interrupted"}
+        status = ends.get(kind or type(None), "failed")
+        if self.vanished.is_set():
+            return
+        self.update(status=status, ended=_now())
+        self.manifest["stages"][self.stage]["status"] = status
+        self.save()
+        io.delete(io.join(self.out_dir, "lease.json"))
+
+    def update(self, **values: Any) -> None:
+        """Set fields of this attempt (num_workers, worker_pids, num_computed, ...) and write the manifest."""
+        with self._lock:
+            self.attempt.update(values)
+            self.save()
+
+    def save(self) -> None:
+        """Write manifest.json."""
+        with self._lock:
+            write_json(io.join(self.out_dir, "manifest.json"), self.manifest)
+
+    def set_fingerprint(self, fingerprint: Mapping[str, Any]) -> None:
+        """Record what can change a candidate's numbers; UserError when this folder holds scores of another."""
+        recorded = self.manifest.setdefault("fingerprint", {})
+        keys = [key for key, value in fingerprint.items() if recorded.get(key, value) != value]
+        if keys:
+            changes = ", ".join(f"{k} (was {recorded[k]}, now {fingerprint[k]})" for k in keys)
+            raise UserError(
+                f"out_dir={self.out_dir} holds scores made with another {changes}: "
+                "give another out_dir, or the settings it was started with"
+            )
+        recorded.update(fingerprint)
+        self.save()
+
+    def write_config(self, config: Config) -> None:
+        """Write config/<stage>.yaml, the resolved configuration."""
+        text = yaml.safe_dump(asdict(config), sort_keys=False, allow_unicode=True)
+        io.write_bytes(io.join(self.out_dir, "config", f"{self.stage}.yaml"), text.encode("utf-8"))
+
+    def _take_lease(self) -> None:
+        path = io.join(self.out_dir, "lease.json")
+        try:
+            if io.exists(path):
+                self._refuse_if_alive(json.loads(io.read_bytes(path)))
+            self._write_lease()
+        except OSError as error:
+            raise UserError(
+                f"out_dir={self.out_dir}: cannot be written ({error.strerror or error}); give a folder that can"
+            ) from error
+
+    def _refuse_if_alive(self, lease: dict[str, Any]) -> None:
+        age_s = time.time() - lease["heartbeat"]
+        here = lease["host"] == socket.gethostname()
+        alive = (
+            _process_started(lease["pid"]) == lease["process_started"] if here else age_s < STALE_S
+        )
+        if alive:
+            raise UserError(
+                f"out_dir={self.out_dir} is in use by process {lease['pid']} on {lease['host']} "
+                f"(last sign of life {age_s:.0f} s ago): wait for it, stop it, or give another out_dir"
+            )
+        logger.info("taking over from attempt %s, which is gone", lease["attempt_id"])
+
+    def _write_lease(self) -> None:
+        lease = {
+            "attempt_id": self.attempt_id,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "process_started": _process_started(os.getpid()),
+            "heartbeat": time.time(),
+        }
+        write_json(io.join(self.out_dir, "lease.json"), lease)
+
+    def _beat(self) -> None:
+        while not self._stop.wait(HEARTBEAT_S):
+            try:
+                if not io.exists(io.join(self.out_dir, "manifest.json")):
+                    self.vanished.set()
+                    return
+                self._write_lease()
+            except OSError as error:
+                logger.warning(
+                    "out_dir=%s: the lease could not be renewed (%s)", self.out_dir, error
+                )
+
+
+def read_manifest(out_dir: str) -> dict[str, Any] | None:
+    """The manifest of a run folder, or None where there is none; UserError for one of another schema version."""
+    path = io.join(out_dir, "manifest.json")
+    if not io.exists(path):
+        return None
+    manifest: dict[str, Any] = json.loads(io.read_bytes(path))
+    if manifest.get("schema_version") != SCHEMA_VERSION:
+        raise UserError(
+            f"out_dir={out_dir}: its manifest has schema_version {manifest.get('schema_version')}, this program writes "
+            f"{SCHEMA_VERSION}: use the program that made it, or another out_dir"
+        )
+    return manifest
+
+
+def write_json(uri: str, value: Any) -> None:
+    """Write `value` as indented JSON, atomically."""
+    io.write_bytes(uri, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode("utf-8"))
+
+
+def versions() -> dict[str, str]:
+    """Versions of the interpreter and of the libraries that a score depends on."""
+    names = ("nuggets_ray", "torch", "transformers", "ray", "pyarrow")
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _process_started(pid: int) -> int | None:
+    """When process `pid` of this host started, in clock ticks since boot; None where it is gone or not known.
+
+    A process id is used again in time, so it alone does not say that a driver lives.
+    """
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as stat:
+            fields = stat.read().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] == "Z" else int(fields[19])

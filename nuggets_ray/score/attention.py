@@ -1,0 +1,148 @@
+"""The attention function that makes a transformers model see a pack as a token tree.
+
+It is registered under a name that transformers' mask registry does not know, so the model builds no mask of its
+own. What a pack looks like is set around the forward by `tree_attention`; a keyword that it does not know raises,
+because it would change the result.
+
+Legend: T packed tokens, K keys, H query heads, J key heads, D head size, P demonstration tokens.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import torch
+from torch.nn.attention.flex_attention import BlockMask
+from transformers import AttentionInterface, PreTrainedModel
+
+from nuggets_ray.score.kernels import (
+    FLEX_BLOCK,
+    Rule,
+    flex_tree_attention,
+    fused_attention,
+    make_block_mask,
+    masked_attention,
+)
+from nuggets_ray.score.pack import Layout, Pack, make_layout
+
+NAME = "nuggets_tree"
+NEUTRAL_KEYWORDS = frozenset(
+    {"position_ids", "cache_position", "use_cache", "output_attentions", "output_hidden_states", "return_dict"}
+    | {"output_router_logits", "logits_to_keep"}
+)
+"""Keywords that some models pass on and that change nothing here: positions are already in queries and keys."""
+
+
+class TreeUnsupported(Exception):
+    """The model's attention cannot be computed over a token tree; the message says why."""
+
+
+class TreeState:
+    """The pack in flight, and every layer's keys and values of the demonstration that later packs need."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.multiple = FLEX_BLOCK if device.type == "cuda" else 1
+        self.num_calls = 0
+        self._kept: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+        self._block_masks: dict[int | None, BlockMask] = {}
+        self._layout: Layout | None = None
+
+    @property
+    def layout(self) -> Layout:
+        if self._layout is None:
+            raise RuntimeError("the token tree's attention was called before a pack was started")
+        return self._layout
+
+    def start(self, pack: Pack) -> Layout:
+        """Make `pack` the one in flight; its tokens are padded to a multiple of what the kernel needs."""
+        if not pack.kept_tokens:
+            self._kept.clear()
+        self._block_masks.clear()
+        self._layout = make_layout(
+            pack, self._padded(pack.num_tokens), self._padded(pack.kept_tokens), self.device
+        )
+        return self._layout
+
+    def with_kept(
+        self, module: torch.nn.Module, key: torch.Tensor, value: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Keys and values of shape (1, J, K, D) with the kept demonstration in front; keeps this pack's if needed."""
+        pack = self.layout.pack
+        if pack.keeps_prefix:
+            prefix = slice(0, self._padded(pack.segments[0].num_tokens))
+            self._kept[id(module)] = (key[:, :, prefix].clone(), value[:, :, prefix].clone())
+        if not pack.kept_tokens:
+            return key, value
+        kept_key, kept_value = self._kept[id(module)]
+        return torch.cat([kept_key, key], dim=2), torch.cat([kept_value, value], dim=2)
+
+    def block_mask(self, window: int | None) -> BlockMask:
+        """The pack's block mask, built once for each window."""
+        if window not in self._block_masks:
+            self._block_masks[window] = make_block_mask(self.layout, window)
+        return self._block_masks[window]
+
+    def _padded(self, num_tokens: int) -> int:
+        return -(-num_tokens // self.multiple) * self.multiple
+
+
+_STATE: ContextVar[TreeState] = ContextVar("nuggets_tree_state")
+
+
+@contextmanager
+def tree_attention(model: PreTrainedModel) -> Iterator[TreeState]:
+    """Within it the model's attention is the token tree's; the former one comes back afterwards.
+
+    Raises TreeUnsupported for a model that does not take its attention from transformers' registry.
+    """
+    former = model.config._attn_implementation
+    AttentionInterface.register(NAME, _attention)
+    state = TreeState(model.device)
+    token = _STATE.set(state)
+    try:
+        model.set_attn_implementation(NAME)
+        if model.config._attn_implementation != NAME:
+            raise TreeUnsupported("its attention is not taken from transformers' registry")
+        yield state
+        if not state.num_calls:
+            raise TreeUnsupported("its layers do not call the registered attention")
+    finally:
+        _STATE.reset(token)
+        model.set_attn_implementation(former)
+
+
+def _attention(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    softcap: float | None = None,
+    s_aux: torch.Tensor | None = None,
+    sliding_window: int | None = None,
+    is_causal: bool | None = None,
+    **keywords: Any,
+) -> tuple[torch.Tensor, None]:
+    """transformers' attention interface: (1, heads, T, D) in, (1, T, H, D) out."""
+    unknown = [name for name, given in keywords.items() if given is not None and name not in NEUTRAL_KEYWORDS]
+    if unknown:
+        raise TreeUnsupported(f"its attention has keywords that the tree does not know: {', '.join(unknown)}")
+    if attention_mask is not None or dropout or is_causal is False or query.shape[0] != 1:
+        raise TreeUnsupported("its attention comes with a mask of its own, dropout or a batch")
+    state = _STATE.get()
+    layout = state.layout
+    state.num_calls += 1
+    window = sliding_window if sliding_window is not None and sliding_window < layout.max_tokens else None
+    rule = Rule(query.shape[-1] ** -0.5 if scaling is None else scaling, window, softcap, s_aux)
+    key, value = state.with_kept(module, key, value)
+    if query.is_cuda:
+        out = flex_tree_attention(state.block_mask(window), query, key, value, rule)
+    elif window is None and softcap is None and query.shape[-1] == value.shape[-1]:
+        out = fused_attention(layout, query, key, value, rule)
+    else:
+        out = masked_attention(layout, query, key, value, rule)
+    return out.to(query.dtype).contiguous(), None

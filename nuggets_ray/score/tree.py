@@ -1,0 +1,66 @@
+"""The tree engine: every demonstration token and every anchor token goes through the model once.
+
+A pack is [demonstration | anchor a | anchor b | ...] (see pack.py), seen as a tree by attention.py. Positions
+continue from the demonstration, so nothing is padded and no prefix is repeated. Must not import ray.
+
+Legend: T packed tokens, E hidden size, C candidates, A anchors.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel
+
+from nuggets_ray.records import Encoding
+from nuggets_ray.score.attention import tree_attention
+from nuggets_ray.score.head import NO_ROW, add_answer_log_probs, answer_rows, mean_log_probs, run_body
+from nuggets_ray.score.pack import Pack, make_packs
+
+
+def tree_log_probs(
+    model: PreTrainedModel, anchors: Sequence[Encoding], prefixes: Sequence[np.ndarray], max_pack_tokens: int
+) -> np.ndarray:
+    """Mean log-prob of every anchor's answer after every prefix, in nats per answer token, (C, A) float32.
+
+    Raises TreeUnsupported where the model's attention cannot be a tree's.
+    """
+    sums_CA = np.zeros((len(prefixes), len(anchors)))
+    packs = make_packs([len(prefix) for prefix in prefixes], [a.num_tokens for a in anchors], max_pack_tokens)
+    if not packs:
+        return mean_log_probs(sums_CA, anchors, prefixes)
+    with tree_attention(model) as state:
+        last_hidden_1E: torch.Tensor | None = None
+        for pack in packs:
+            layout = state.start(pack)
+            token_ids_T = torch.zeros(len(layout.branch_T), dtype=torch.long)
+            token_ids_T[: pack.num_tokens] = torch.from_numpy(_token_ids(pack, anchors, prefixes))
+            output = run_body(
+                model, token_ids_T[None], position_ids=layout.position_T[None].long(), use_cache=False
+            )
+            hidden_TE = output.last_hidden_state[0]
+            if pack.keeps_prefix:
+                last_hidden_1E = hidden_TE[pack.segments[0].stop - 1, None].clone()
+            elif pack.kept_tokens and last_hidden_1E is not None:
+                hidden_TE = torch.cat([hidden_TE, last_hidden_1E])
+            rows = answer_rows(_pieces(pack, last_row=len(hidden_TE) - 1), anchors)
+            add_answer_log_probs(sums_CA, model, output, hidden_TE, rows)
+    return mean_log_probs(sums_CA, anchors, prefixes)
+
+
+def _token_ids(pack: Pack, anchors: Sequence[Encoding], prefixes: Sequence[np.ndarray]) -> np.ndarray:
+    parts = [prefixes[s.candidate] if s.anchor is None else anchors[s.anchor].token_ids for s in pack.segments]
+    return np.concatenate(parts).astype(np.int64)
+
+
+def _pieces(pack: Pack, last_row: int) -> list[tuple[int, int, int, int]]:
+    """The pack's anchors for `answer_rows`; `last_row` is where a kept demonstration's last hidden state stands."""
+    pieces = []
+    row_before = last_row if pack.kept_tokens else NO_ROW
+    for segment in pack.segments:
+        if segment.anchor is None:
+            row_before = segment.stop - 1
+        else:
+            before = row_before if segment.first_position else NO_ROW
+            pieces.append((segment.candidate, segment.anchor, segment.start, before))
+    return pieces

@@ -1,0 +1,204 @@
+"""Which candidates to keep: scores in, the chosen rows in rank order out (numpy only).
+
+Rules: top_fraction keeps ceil(fraction x scored rows), top_k keeps k, threshold keeps the rows
+strictly above min_score (below it under order=bottom). Ranked by golden score, a seeded random
+draw, or answer length; ties by mean delta, then example_id. Must not import ray, torch, pyarrow,
+hydra or omegaconf.
+"""
+
+import hashlib
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from nuggets_ray.config import SelectConfig, UserError
+
+OUR_COLUMNS = ("example_id", "golden_score", "rank")
+RULES = {"top_fraction": "fraction", "top_k": "k", "threshold": "min_score"}
+BY = ("golden_score", "random", "longest")
+ORDERS = ("top", "bottom")
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """The scored rows as arrays of shape (N,), one entry a candidate row, in any order.
+
+    `golden_score` is float64, NaN where the row is not complete (eliminated early): such a row
+    counts as scored and can be drawn at random or by length, but never by golden score.
+    `mean_delta` is in nats per answer token.
+    """
+
+    example_id: np.ndarray
+    content_id: np.ndarray
+    golden_score: np.ndarray
+    mean_delta: np.ndarray
+    num_answer_tokens: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The kept rows: `row_K` indexes the arrays of Scores, best rank first.
+
+    `cutoff` is the measure (golden score, or answer tokens under by=longest) of the last kept row,
+    None under random.
+    """
+
+    name: str
+    row_K: np.ndarray
+    cutoff: float | None
+
+
+def check_config(config: SelectConfig) -> None:
+    """Raise UserError for a setting that no scores could make right; needs no data, so call it
+    before reading any."""
+    _check_choice("select.rule", config.rule, tuple(RULES))
+    _check_choice("select.by", config.by, BY)
+    _check_choice("select.order", config.order, ORDERS)
+    for rule, field in RULES.items():
+        value = getattr(config, field)
+        if rule == config.rule and value is None:
+            raise UserError(f"select.rule={rule} needs select.{field}: set it")
+        if rule != config.rule and value is not None:
+            raise UserError(
+                f"select.{field}={value} is not used by select.rule={config.rule}: "
+                f"choose it with select={rule}, or leave select.{field} out"
+            )
+    if config.fraction is not None and not 0 < config.fraction <= 1:
+        raise UserError(
+            f"select.fraction={config.fraction} is outside (0, 1]: give a share such as 0.05"
+        )
+    if config.k is not None and config.k < 1:
+        raise UserError(f"select.k={config.k} keeps nothing: it must be at least 1")
+    if config.min_score is not None and not math.isfinite(config.min_score):
+        raise UserError(f"select.min_score={config.min_score} is no bound: give a finite number")
+    if config.by == "random":
+        _check_random(config)
+    name = default_name(config) if config.name is None else config.name
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise UserError(
+            f"select.name={name!r} is no folder name: use letters, digits, '.', '_' and '-', "
+            "starting with a letter or digit"
+        )
+
+
+def _check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise UserError(f"{key}={value} is unknown: choose one of {', '.join(choices)}")
+
+
+def _check_random(config: SelectConfig) -> None:
+    if config.rule == "threshold":
+        raise UserError(
+            "select.by=random has no score to hold against a threshold: "
+            "use select=top_fraction or select=top_k"
+        )
+    if config.order == "bottom":
+        raise UserError(
+            "select.order=bottom means nothing under select.by=random: "
+            "use select.draw=1 for another random set"
+        )
+    if config.draw < 0:
+        raise UserError(f"select.draw={config.draw} is negative: draws are numbered from 0")
+
+
+def check_clash(columns: Iterable[str], prefix: str) -> None:
+    """Raise UserError if a source column has the name of one of the columns that the selected files
+    add."""
+    ours = {prefix + column for column in OUR_COLUMNS}
+    clashing = sorted(ours.intersection(columns))
+    if clashing:
+        raise UserError(
+            f"the data already has a field named {clashing[0]}, which the selected files add: "
+            f"set select.prefix to something else (now {prefix!r}), e.g. select.prefix=nuggets_"
+        )
+
+
+def default_name(config: SelectConfig) -> str:
+    """The folder under selections/ when select.name is not set."""
+    if config.by == "random":
+        return f"random-{config.draw}"
+    names = {"golden_score": ("golden", "bottom"), "longest": ("longest", "shortest")}
+    return names[config.by][ORDERS.index(config.order)]
+
+
+def select(scores: Scores, config: SelectConfig, seed: int) -> Selection:
+    """The rows to keep, best rank first; depends on the set of rows only, not on their order.
+
+    A fraction or k gives the same number of rows whatever `by` is, so that random and longest can
+    stand beside golden (issue 2, item 9). Raises UserError where the settings are wrong or ask for
+    rows that do not exist.
+    """
+    check_config(config)
+    if len(scores.example_id) == 0:
+        raise UserError(
+            "there is no scored candidate to select from: run jobs/score.py with this out_dir first"
+        )
+    measure_N = _measure(scores, config)
+    ranked = _rank(scores, measure_N, config, seed)
+    if config.rule == "threshold":
+        row_K = _past_threshold(ranked, measure_N, config)
+    else:
+        row_K = ranked[: _num_kept(len(scores.example_id), len(ranked), config)]
+    cutoff = None if config.by == "random" else float(measure_N[row_K[-1]])
+    return Selection(config.name or default_name(config), row_K, cutoff)
+
+
+def _measure(scores: Scores, config: SelectConfig) -> np.ndarray:
+    if config.by == "longest":
+        return scores.num_answer_tokens.astype(np.float64)
+    if config.by == "golden_score":
+        return scores.golden_score
+    return np.zeros(len(scores.example_id))
+
+
+def _rank(scores: Scores, measure_N: np.ndarray, config: SelectConfig, seed: int) -> np.ndarray:
+    """Indices of the rows that can be chosen, in rank order."""
+    if config.by == "random":
+        # hashed a row, so that its draw is the same whatever other rows are there
+        start = f"{seed}:random-{config.draw}:".encode()
+        digests = [
+            hashlib.sha256(start + str(example_id).encode()) for example_id in scores.example_id
+        ]
+        return np.argsort(np.array([digest.hexdigest() for digest in digests], dtype="S64"))
+    sign = -1.0 if config.order == "top" else 1.0
+    ranked: np.ndarray = np.lexsort((scores.example_id, sign * scores.mean_delta, sign * measure_N))
+    is_rankable: np.ndarray = ~np.isnan(measure_N)
+    return np.compress(is_rankable[ranked], ranked)
+
+
+def _num_kept(num_scored: int, num_rankable: int, config: SelectConfig) -> int:
+    if config.rule == "top_k":
+        assert config.k is not None
+        num_kept, setting = config.k, f"select.k={config.k}"
+    else:
+        # As a Fraction of the decimal that was typed: ceil(0.07 * 100) in floats is 8.
+        num_kept = max(1, math.ceil(Fraction(str(config.fraction)) * num_scored))
+        setting = f"select.fraction={config.fraction}"
+    if num_kept > num_rankable:
+        scored = "scored" if num_rankable == num_scored else "scored on every anchor"
+        raise UserError(
+            f"{setting} asks for {num_kept} rows, but only {num_rankable} candidates are {scored}: "
+            "lower it"
+        )
+    return num_kept
+
+
+def _past_threshold(ranked: np.ndarray, measure_N: np.ndarray, config: SelectConfig) -> np.ndarray:
+    side, extreme, way_out = {
+        "top": ("above", "highest", "lower"),
+        "bottom": ("below", "lowest", "raise"),
+    }[config.order]
+    measure = measure_N[ranked]
+    is_past = measure > config.min_score if config.order == "top" else measure < config.min_score
+    row_K: np.ndarray = np.compress(is_past, ranked)
+    if len(row_K) == 0:
+        nearest = f" (the {extreme} is {measure[0]:g})" if len(measure) else ""
+        raise UserError(
+            f"select.min_score={config.min_score} keeps nothing: no candidate is {side} it"
+            f"{nearest}, so {way_out} it"
+        )
+    return row_K

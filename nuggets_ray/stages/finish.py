@@ -1,0 +1,112 @@
+"""The end of a scoring run: compact the parts, account for every row, write the preview.
+
+Rows in = scored + skipped + excluded, or the job fails: a row may be skipped, never lost.
+"""
+
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from nuggets_ray import io, score_table, skipped_table
+from nuggets_ray.candidate_table import CandidateIds
+from nuggets_ray.config import UserError
+from nuggets_ray.data import parse
+from nuggets_ray.manifest import Run
+from nuggets_ray.prompts import Prompt
+from nuggets_ray.score.candidates import Baseline
+from nuggets_ray.scored_candidates import read_rows
+from nuggets_ray.stages.prepare import Prepared
+from nuggets_ray.stages.scorer import Setup
+
+logger = logging.getLogger(__name__)
+
+NUM_PREVIEW_CANDIDATES = 3
+NUM_PREVIEW_ANCHORS = 2
+
+
+def finish(
+    run: Run,
+    setup: Setup,
+    prompt: Prompt,
+    prepared: Prepared,
+    candidates: CandidateIds,
+    base: Baseline,
+    unscored: Mapping[str, str],
+) -> dict[str, Any]:
+    """Complete the run folder and return the job's summary.
+
+    `unscored` is {content_id: reason}. Raises UserError when too many rows were skipped, RuntimeError when the counts
+    do not add up.
+    """
+    config = setup.config
+    score_table.compact(config.out_dir, run.attempt_id, candidates.copies())
+    skipped_table.rewrite(config.out_dir, unscored, config.data.excerpt_chars)
+    reasons = skipped_table.count_reasons(config.out_dir)
+    num_excluded = sum(reasons[reason] for reason in skipped_table.EXCLUDED_REASONS)
+    num_skipped = reasons.total() - num_excluded
+    is_scored_N = np.isin(candidates.example_id_N, score_table.scored_ids(config.out_dir))
+    is_scored_N &= ~np.isin(candidates.content_id_N, list(unscored))
+    num_scored = int(is_scored_N.sum())
+    if num_scored + num_skipped + num_excluded != prepared.num_rows:
+        raise RuntimeError(
+            f"rows are unaccounted for: {prepared.num_rows} in the data, {num_scored} scored, {num_skipped} skipped, "
+            f"{num_excluded} excluded"
+        )
+    if reasons:
+        logger.info(
+            "without a score: %s", ", ".join(f"{n} {reason}" for reason, n in reasons.most_common())
+        )
+    if num_skipped > config.data.max_skipped_fraction * prepared.num_rows:
+        raise UserError(
+            f"data.max_skipped_fraction={config.data.max_skipped_fraction}: {num_skipped} of {prepared.num_rows} rows were "
+            f"skipped ({reasons.most_common(1)[0][0]} most often, see skipped.parquet); mend the data, or raise it"
+        )
+    write_preview(setup, prompt, candidates, base)
+    counts = {
+        "num_rows": prepared.num_rows,
+        "num_scored": num_scored,
+        "num_skipped": num_skipped,
+        "num_excluded": num_excluded,
+    }
+    run.manifest["counts"] = counts
+    logger.info("scored %d of %d rows in %s", num_scored, prepared.num_rows, config.out_dir)
+    names = ("scores", "anchors.parquet", "skipped.parquet", "preview.jsonl", "manifest.json")
+    return {"wrote": [io.join(config.out_dir, name) for name in names], "status": "done", **counts}
+
+
+def write_preview(setup: Setup, prompt: Prompt, candidates: CandidateIds, base: Baseline) -> None:
+    """preview.jsonl: a few candidates with a few anchors, with all that recomputing their log-probs takes."""
+    out_dir = setup.config.out_dir
+    rows = next(score_table.read_rows(out_dir, ["content_id", "one_shot_logprob"]), None)
+    if rows is None:
+        return
+    lines = []
+    for row in rows.slice(0, NUM_PREVIEW_CANDIDATES).to_pylist():
+        text = read_rows(out_dir, np.array([row["content_id"]]))[0]
+        example = parse(json.loads(text), setup.data_format, setup.config.data.columns)
+        demonstration = prompt.demonstration(example, setup.max_demonstration_tokens)
+        for index, anchor in enumerate(base.anchors[:NUM_PREVIEW_ANCHORS]):
+            ids = np.concatenate([demonstration.token_ids, anchor.encoding.token_ids])
+            mask = np.concatenate(
+                [np.zeros(demonstration.num_tokens, bool), anchor.encoding.answer_mask]
+            )
+            zero_ids = np.concatenate([prompt.zero_shot_prefix, anchor.encoding.token_ids])
+            lines.append(
+                {
+                    "example_id": row["example_id"],
+                    "anchor_id": anchor.anchor_id,
+                    "demonstration_text": prompt.text(example),
+                    "anchor_text": anchor.text,
+                    "one_shot_token_ids": ids.tolist(),
+                    "one_shot_answer_mask": mask.astype(int).tolist(),
+                    "zero_shot_token_ids": zero_ids.tolist(),
+                    "one_shot_logprob": row["one_shot_logprob"][index],
+                    "zero_shot_logprob": float(base.zero_shot_A[index]),
+                    "dtype": setup.dtype,
+                }
+            )
+    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    io.write_bytes(io.join(out_dir, "preview.jsonl"), text.encode("utf-8"))

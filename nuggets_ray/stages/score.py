@@ -1,0 +1,171 @@
+"""The main job: score every candidate against every anchor on Ray, resumably, into the run folder.
+
+prepare -> anchors and baseline -> blocks of candidates over the workers -> compacted scores. Each step skips what is
+done: the candidates still to score are those without a row in scores/ or skipped.parquet.
+"""
+
+import logging
+import time
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+import ray
+
+from nuggets_ray import candidate_table, fingerprint, io, score_table, skipped_table
+from nuggets_ray.anchors.file import load_examples
+from nuggets_ray.candidate_table import CandidateIds
+from nuggets_ray.config import Config, UserError
+from nuggets_ray.demo import candidates_path
+from nuggets_ray.manifest import Run
+from nuggets_ray.model import load_tokenizer, max_context_tokens, resolve_dtype, resolve_path
+from nuggets_ray.prompts import make_prompt
+from nuggets_ray.schedule.full import plan_blocks
+from nuggets_ray.score.candidates import Baseline
+from nuggets_ray.select import OUR_COLUMNS, check_clash
+from nuggets_ray.stages.baseline import baseline
+from nuggets_ray.stages.blocks import Block, run_blocks
+from nuggets_ray.stages.cluster import Workers, check_shared_folder, connected
+from nuggets_ray.stages.finish import finish
+from nuggets_ray.stages.prepare import prepare
+from nuggets_ray.stages.progress import Counter, Progress
+from nuggets_ray.stages.scorer import Setup
+
+logger = logging.getLogger(__name__)
+
+
+def score(config: Config) -> dict[str, Any]:
+    """Score the instruction data of `config` into `config.out_dir`; the same call goes on where an earlier one ended.
+
+    Returns {wrote, status, num_rows, num_scored, num_skipped, num_excluded}. Raises UserError for what the user can
+    mend, before a model is loaded wherever that can be told.
+    """
+    check_inputs(config)
+    config = replace(config, model=replace(config.model, path=resolve_path(config.model)))
+    with Run(config.out_dir, "score") as run, connected(config.cluster) as workers:
+        run.write_config(config)
+        return _score(config, run, workers)
+
+
+def check_inputs(config: Config) -> None:
+    """Raise UserError for data, anchors or a tokenizer that are not there, before Ray starts."""
+    io.list_inputs(candidates_path() if config.data.path == "demo" else config.data.path)
+    if config.anchors.method == "file":
+        load_examples(config.anchors)
+    make_prompt(load_tokenizer(config.model), config.prompt)
+
+
+def _score(config: Config, run: Run, workers: Workers) -> dict[str, Any]:
+    tokenizer = load_tokenizer(config.model)
+    prompt = make_prompt(tokenizer, config.prompt)
+    dtype = resolve_dtype(config.score.dtype, prompt.name, workers.device)
+    run.set_fingerprint(fingerprint.of_settings(config, prompt, tokenizer, dtype))
+    check_shared_folder(config.out_dir)
+    prepared = prepare(config, run.attempt_id)
+    run.manifest |= {
+        "inputs": [asdict(file) for file in prepared.inputs],
+        "data_format": prepared.format,
+    }
+    setup = Setup(
+        config,
+        run.attempt_id,
+        workers.device,
+        dtype,
+        prepared.format,
+        config.prompt.max_demonstration_tokens,
+    )
+    candidates = candidate_table.read_ids(config.out_dir)
+    ours = [config.select.prefix + name for name in OUR_COLUMNS]
+    check_clash(candidate_table.fields_like(config.out_dir, ours), config.select.prefix)
+    unscored = skipped_table.unscorable_ids(config.out_dir)
+    first_rows = np.flatnonzero(~candidates.is_duplicate_N)
+    is_done_N = np.isin(candidates.content_id_N, score_table.scored_ids(config.out_dir))
+    run.update(
+        num_workers=workers.num_workers, num_reused=int(is_done_N[first_rows].sum()), num_computed=0
+    )
+    base = baseline(run, setup, prompt, candidates, workers)
+    if config.anchors.exclude_from_candidates:
+        unscored |= {anchor.content_id: "is_anchor" for anchor in base.anchors}
+    is_todo_N = ~(
+        candidates.is_duplicate_N | is_done_N | np.isin(candidates.content_id_N, list(unscored))
+    )
+    if is_todo_N.any():
+        setup = replace(setup, max_demonstration_tokens=_demonstration_limit(config, base))
+        unscored |= _score_rows(run, setup, candidates, np.flatnonzero(is_todo_N), base, workers)
+    return finish(run, setup, prompt, prepared, candidates, base, unscored)
+
+
+def _score_rows(
+    run: Run,
+    setup: Setup,
+    candidates: CandidateIds,
+    rows: np.ndarray,
+    base: Baseline,
+    workers: Workers,
+) -> dict[str, str]:
+    """Score the candidates at `rows`; {content_id: reason} of those that cannot be."""
+    config = setup.config
+    cost_N = candidates.num_tokens_N[rows] + base.num_tokens
+    tokens_per_s = run.manifest["calibration"]["tokens_per_s"]
+    run.update(predicted_s=round(float(cost_N.sum()) / tokens_per_s / workers.num_workers, 1))
+    plan = plan_blocks(
+        cost_N, tokens_per_s * config.score.block_s, config.score.block_rows, workers.num_workers
+    )
+    counter = Counter.remote()
+    num_reused = run.attempt["num_reused"]
+    progress = Progress(run, counter, num_reused + len(rows), num_reused, config.progress_s)
+    baseline_ref = ray.put(base)
+    started = time.monotonic()
+    try:
+        blocks = [_block(candidates, rows[index]) for index in plan]
+        unscored = run_blocks(run, setup, blocks, baseline_ref, workers, progress)
+        # a block that killed its worker three times is given up: its rows again, one a block, to find the one
+        left = _unanswered(setup, candidates, rows, unscored)
+        if len(left):
+            logger.warning(
+                "%d candidates were in blocks that killed their worker: again one by one", len(left)
+            )
+            blocks = [_block(candidates, left[i : i + 1]) for i in range(len(left))]
+            unscored |= run_blocks(run, setup, blocks, baseline_ref, workers, progress)
+            for row in _unanswered(setup, candidates, left, unscored):
+                unscored[str(candidates.content_id_N[row])] = "killed_worker"
+                progress.num_skipped += 1
+    finally:
+        progress.close()
+        run.update(actual_s=round(time.monotonic() - started, 1))
+    return unscored
+
+
+def _block(candidates: CandidateIds, rows: np.ndarray) -> Block:
+    """Where the candidates at `rows` lie: [(candidate part, row numbers within it)]."""
+    places = []
+    for part in np.unique(candidates.part_N[rows]):
+        numbers = candidates.row_N[rows[candidates.part_N[rows] == part]]
+        places.append((candidates.parts[part], numbers.tolist()))
+    return places
+
+
+def _unanswered(
+    setup: Setup, candidates: CandidateIds, rows: np.ndarray, unscored: dict[str, str]
+) -> np.ndarray:
+    """Those of `rows` that came back neither with a score nor with a reason."""
+    answered = np.union1d(score_table.scored_ids(setup.config.out_dir), list(unscored))
+    return rows[~np.isin(candidates.content_id_N[rows], answered)]
+
+
+def _demonstration_limit(config: Config, base: Baseline) -> int:
+    """The longest demonstration in tokens that leaves room for the longest anchor in the model's context."""
+    context = max_context_tokens(load_config(config.model))
+    limit = config.prompt.max_demonstration_tokens
+    if context is None or limit + base.max_tokens <= context:
+        return limit
+    if base.max_tokens >= context:
+        raise UserError(
+            f"prompt.max_anchor_tokens={config.prompt.max_anchor_tokens}: the longest anchor has {base.max_tokens} tokens, "
+            f"the model's context {context}: lower it, or take shorter anchors"
+        )
+    logger.info(
+        "demonstrations over %d tokens do not fit: the context is %d tokens, the longest anchor %d",
+        context - base.max_tokens, context, base.max_tokens,
+    )  # fmt: skip
+    return context - base.max_tokens

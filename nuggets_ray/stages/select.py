@@ -1,0 +1,86 @@
+"""The select stage: scores/ and candidates/ of a run in, selections/<name>/ out. Needs no Ray.
+
+selection.json is removed first and written last: where it stands, the selection is whole.
+"""
+
+import json
+import logging
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from nuggets_ray import io
+from nuggets_ray.config import Config
+from nuggets_ray.scored_candidates import Scored, read_rows, read_scored
+from nuggets_ray.select import OUR_COLUMNS, Scores, Selection, check_clash, check_config, select
+from nuggets_ray.selected_rows import to_jsonl, to_table
+
+logger = logging.getLogger(__name__)
+
+
+def select_candidates(config: Config) -> dict[str, Any]:
+    """Choose rows by `config.select` and write selections/<name>/; returns the job's JSON object.
+
+    Works on a run that is still going or has died: then it chooses among the rows scored so far and
+    says partial. Raises UserError where the settings are wrong, nothing is scored yet, or a source
+    field has one of our names.
+    """
+    check_config(config.select)
+    scored = read_scored(config.out_dir)
+    num_scored = len(scored.scores.example_id)
+    if scored.num_pending:
+        logger.warning("partial: %d of %d candidates are scored", num_scored, scored.num_candidates)
+    selection = select(scored.scores, config.select, config.seed)
+    rows = read_rows(config.out_dir, scored.scores.example_id[selection.row_K])
+    summary = {
+        "settings": {**asdict(config.select), "name": selection.name, "seed": config.seed},
+        **_summary(scored, selection),
+    }
+    folder = io.join(config.out_dir, "selections", selection.name)
+    table = to_table(rows)
+    check_clash(table.column_names, config.select.prefix)
+    ours = _our_columns(scored.scores, selection, config.select.prefix)
+    wrote = _publish(folder, rows, table, ours, summary)
+    return {"wrote": wrote, "status": "done", "name": selection.name, **_summary(scored, selection)}
+
+
+def _summary(scored: Scored, selection: Selection) -> dict[str, Any]:
+    golden_K = scored.scores.golden_score[selection.row_K]
+    complete_K = golden_K[~np.isnan(golden_K)]
+    return {
+        "num_rows": len(selection.row_K),
+        "partial": scored.num_pending > 0,
+        "num_scored": len(scored.scores.example_id),
+        "num_candidates": scored.num_candidates,
+        "cutoff": selection.cutoff,
+        "mean_golden_score": float(complete_K.mean()) if len(complete_K) else None,
+        "mean_answer_tokens": float(scored.scores.num_answer_tokens[selection.row_K].mean()),
+    }
+
+
+def _our_columns(scores: Scores, selection: Selection, prefix: str) -> pa.Table:
+    row_K = selection.row_K
+    columns = [
+        pa.array(scores.example_id[row_K], pa.string()),
+        pa.array(scores.golden_score[row_K], pa.float64(), from_pandas=True),  # NaN becomes null
+        pa.array(np.arange(1, len(row_K) + 1)),
+    ]
+    return pa.table(columns, names=[prefix + name for name in OUR_COLUMNS])
+
+
+def _publish(
+    folder: str, rows: list[bytes], table: pa.Table, ours: pa.Table, summary: dict[str, Any]
+) -> list[str]:
+    jsonl, parquet, last = (
+        io.join(folder, f) for f in ("selected.jsonl", "selected.parquet", "selection.json")
+    )
+    for name in ours.column_names:
+        table = table.append_column(name, ours[name])
+    if io.exists(last):
+        io.delete(last)
+    io.write_table(parquet, table)
+    io.write_bytes(jsonl, to_jsonl(rows, ours.to_pylist()))
+    io.write_bytes(last, json.dumps(summary, indent=2).encode() + b"\n")
+    return [jsonl, parquet, last]

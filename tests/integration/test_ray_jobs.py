@@ -1,0 +1,189 @@
+"""`make ray-up`, `make submit` and `make ray-down` as a user runs them, beside another Ray.
+
+They run on a small project in a folder of its own, with this repository's Makefile, script and
+environment, on free ports: a cluster that someone has up on the default ports is not touched.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+JOB = """
+import json, os, sys
+import ray
+
+ray.init(log_to_driver=False)
+facts = {"arguments": sys.argv[1:], "files": sorted(os.listdir(".")), "prefix": sys.prefix}
+facts["one"] = ray.get(ray.remote(lambda: 1).remote())
+print(json.dumps(facts))
+sys.exit("fail" in sys.argv)
+"""
+
+# Another Ray of the same machine: answers each line of its input, until the input ends.
+OTHER_RAY = """
+import sys
+import ray
+
+ray.init(address="local", num_cpus=1, include_dashboard=False, object_store_memory=80_000_000)
+for line in sys.stdin:
+    print(ray.get(ray.remote(lambda: "alive").remote()), flush=True)
+"""
+
+
+def free_ports(num: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(num)]
+    ports = [open_socket.getsockname()[1] for open_socket in sockets]
+    for open_socket in sockets:
+        open_socket.close()
+    return ports
+
+
+class Project:
+    """A small project with our Makefile, and the environment that keeps its cluster apart."""
+
+    def __init__(self, folder: Path, temp: Path) -> None:
+        self.folder, self.temp = folder, temp
+        (folder / "jobs").mkdir()
+        (folder / "jobs" / "facts.py").write_text(JOB)
+        (folder / "runs").mkdir()
+        (folder / "runs" / "large.bin").write_bytes(b"0" * 1000)
+        (folder / "docker").mkdir()
+        for name in ("Makefile", "pyproject.toml", "docker/ray_cluster.sh"):
+            shutil.copy2(ROOT / name, folder / name)
+        names = ("PORT", "DASHBOARD_PORT", "AGENT_PORT", "CLIENT_PORT")
+        ports = dict(zip(names, free_ports(len(names)), strict=True))
+        self.dashboard_port = ports["DASHBOARD_PORT"]
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("MAKE")},
+            **{f"CLUSTER_{name}": str(port) for name, port in ports.items()},
+            "CLUSTER_WORKER_PORTS": "23000-23999",
+            "CLUSTER_OBJECT_STORE_MIB": "100",
+            "CLUSTER_TEMP": str(temp),
+            "VENV": sys.prefix,
+        }
+
+    def make(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        # -o setup: the environment that runs this test is the one to use, however it was made
+        return subprocess.run(
+            ["make", "-o", "setup", *arguments],
+            cwd=self.folder,
+            env={**self.environment, **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def num_processes(self) -> int:
+        """Processes of this machine with the cluster's temp folder in their command line."""
+        return sum(f"{self.temp}/" in command for command in command_lines())
+
+
+def command_lines() -> Iterator[str]:
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it has ended since
+            yield path.read_text(errors="replace")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Project]:
+    # a Unix socket's path is short, pytest's folders are not
+    with tempfile.TemporaryDirectory(dir="/tmp", prefix="nuggets-") as temp:
+        project = Project(tmp_path, Path(temp))
+        try:
+            yield project
+        finally:
+            project.make("ray-down")
+
+
+@pytest.fixture
+def other_ray() -> Iterator[subprocess.Popen[str]]:
+    other = subprocess.Popen(
+        [sys.executable, "-c", OTHER_RAY],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert answer(other) == "alive"
+    yield other
+    other.communicate()
+
+
+def answer(other: subprocess.Popen[str]) -> str:
+    assert other.stdin and other.stdout
+    other.stdin.write("\n")
+    other.stdin.flush()
+    return other.stdout.readline().strip()
+
+
+def test_up_submit_down(project: Project, other_ray: subprocess.Popen[str]) -> None:
+    up = project.make("ray-up")
+    assert up.returncode == 0, up.stdout + up.stderr
+    assert f"http://127.0.0.1:{project.dashboard_port}" in up.stdout
+
+    again = project.make("ray-up")
+    assert again.returncode != 0
+    assert "already up" in again.stderr
+
+    with tempfile.TemporaryDirectory(dir="/tmp") as temp:
+        beside = project.make("ray-up", CLUSTER_TEMP=temp)
+    assert beside.returncode != 0
+    assert "is taken on this machine" in beside.stderr
+
+    submitted = project.make("submit", "JOB=facts", "ARGS=out_dir=/a/b 'x=y z'")
+    assert submitted.returncode == 0, submitted.stdout + submitted.stderr
+    facts = json.loads(next(line for line in submitted.stdout.splitlines() if line[:1] == "{"))
+    assert facts["arguments"] == ["out_dir=/a/b", "x=y z"]
+    assert facts["prefix"] == sys.prefix
+    assert facts["one"] == 1
+    assert facts["files"] == ["Makefile", "docker", "jobs", "pyproject.toml"]
+
+    failed = project.make("submit", "JOB=facts", "ARGS=fail")
+    assert failed.returncode != 0
+
+    down = project.make("ray-down")
+    assert down.returncode == 0, down.stderr
+    assert wait_until(lambda: project.num_processes() == 0)
+    assert answer(other_ray) == "alive"
+
+    after = project.make("submit", "JOB=facts")
+    assert after.returncode != 0
+    assert "make ray-up" in after.stderr
+
+
+def test_down_spares_a_process_that_took_over_the_pid(project: Project) -> None:
+    with subprocess.Popen(["sleep", "600"]) as bystander:
+        (project.temp / "pid").write_text(str(bystander.pid))
+        down = project.make("ray-down")
+        assert down.returncode == 0
+        assert "no cluster up" in down.stdout
+        assert bystander.poll() is None
+        bystander.terminate()
+
+
+def test_submit_names_the_jobs_there_are(project: Project) -> None:
+    submitted = project.make("submit", "JOB=nothing")
+    assert submitted.returncode != 0
+    assert "jobs/nothing.py" in submitted.stderr
+    assert "facts" in submitted.stderr
+
+
+def wait_until(happened: Callable[[], bool], limit_s: float = 30) -> bool:
+    deadline = time.monotonic() + limit_s
+    while time.monotonic() < deadline:
+        if happened():
+            return True
+        time.sleep(0.2)
+    return False

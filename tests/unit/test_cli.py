@@ -1,0 +1,86 @@
+"""Exit codes and streams of a job: what a shell script and a person see of each end."""
+
+import json
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+JOB = """
+    from nuggets_ray.cli import run
+    from nuggets_ray.config import UserError
+
+    def job(config):
+        {body}
+
+    run(job, requires=("out_dir",))
+"""
+
+
+def run_job(body: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    code = textwrap.dedent(JOB).replace("{body}", body)
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=60
+    )
+
+
+def test_the_last_line_of_stdout_is_the_result() -> None:
+    done = run_job(
+        "print('table'); return {'status': 'done', 'seed': config.seed}", "out_dir=/tmp/x", "seed=4"
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == {"status": "done", "seed": 4}
+
+
+@pytest.mark.parametrize(
+    ("body", "arguments", "code", "message"),
+    [
+        (
+            "raise UserError('data.path=x: no such file')",
+            ["out_dir=/tmp/x"],
+            2,
+            "error: data.path=x: no such file",
+        ),
+        ("return {}", [], 2, "error: out_dir is missing"),
+        ("return {}", ["out_dirr=/tmp/x"], 2, "did you mean out_dir?"),
+        ("raise KeyboardInterrupt", ["out_dir=/tmp/x"], 130, "run the same command again"),
+        (
+            "import os, signal; os.kill(os.getpid(), signal.SIGTERM)",
+            ["out_dir=/tmp/x"],
+            130,
+            "interrupted",
+        ),
+    ],
+)
+def test_a_user_s_end_has_its_code_and_no_traceback(
+    body: str, arguments: list[str], code: int, message: str
+) -> None:
+    ended = run_job(body, *arguments)
+    assert ended.returncode == code, ended.stderr
+    assert message in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert ended.stdout == ""
+
+
+def test_a_fault_of_ours_has_a_traceback_and_code_1() -> None:
+    ended = run_job("return 1 // 0", "out_dir=/tmp/x")
+    assert ended.returncode == 1
+    assert "ZeroDivisionError" in ended.stderr
+
+
+def test_hydra_s_own_flags_work_and_leave_no_folder(
+    tmp_path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shown = run_job("return {}", "--cfg", "job", "data.limit=5")
+    assert shown.returncode == 0 and "limit: 5" in shown.stdout
+    assert "== Config ==" in run_job("return {}", "--help").stdout
+    swept = run_job("return {'seed': config.seed}", "--multirun", "seed=1,2", "out_dir=/tmp/x")
+    assert [
+        json.loads(line)["seed"] for line in swept.stdout.splitlines() if line.startswith("{")
+    ] == [1, 2]
+    assert (
+        run_job("raise UserError('no')", "--multirun", "seed=1", "out_dir=/tmp/x").returncode == 2
+    )
+    assert list(tmp_path.iterdir()) == []

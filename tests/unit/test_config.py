@@ -1,0 +1,89 @@
+"""The command line as a user types it: what composes, and what each mistake is told."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from nuggets_ray.config import CONF_DIR, UserError, all_keys, load, require
+
+
+def test_overrides_and_groups_reach_the_dataclasses() -> None:
+    config = load(
+        ["data.path=rows.jsonl", "prompt=official", "model=demo", "data.limit=7", "seed=3"]
+    )
+    assert config.data.path == os.path.abspath("rows.jsonl")
+    assert config.prompt.template == "official" and config.prompt.max_anchor_tokens == 200
+    assert config.model.path == "demo"
+    assert (config.data.limit, config.seed) == (7, 3)
+
+
+@pytest.mark.parametrize(
+    "file", sorted((CONF_DIR / "experiment").glob("*.yaml")), ids=lambda file: file.stem
+)
+def test_every_experiment_composes(file: Path) -> None:
+    config = load([f"experiment={file.stem}"])
+    require(config, "model.path", "data.path")
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("data.limt=3", ["data.limt", "did you mean data.limit"]),
+        ("limit=3", ["limit", "did you mean data.limit"]),
+        ("data.limit=abc", ["data.limit=abc", "Integer"]),
+        ("data.limit=1.5", ["data.limit=1.5", "Integer"]),
+        ("data.limit=0", ["data.limit=0", "at least 1"]),
+        ("cluster.num_workers=0", ["cluster.num_workers=0", "at least 1"]),
+        ("anchors=foo", ["anchors=foo", "file, kmeans, random"]),
+        ("prompt.template=foo", ["prompt.template=foo", "official"]),
+        ("+foo=1", ["foo", "no such key"]),
+        ("+data.foo=1", ["data.foo", "no such key"]),
+        ("out_dir", ["out_dir", "key=value"]),
+        ("data=csv", ["data=csv"]),
+        ("seed=null", ["seed"]),
+        ("data.path=a=b", ["data.path=a=b", "quotes"]),
+        ("data.path=/a/b (1).json", ["quotes"]),
+        ("data.path=a[b", ["quotes"]),
+        ("data.max_skipped_fraction=2", ["data.max_skipped_fraction=2"]),
+    ],
+)
+def test_a_mistake_is_one_sentence_that_names_it(override: str, words: list[str]) -> None:
+    with pytest.raises(UserError) as caught:
+        load([override])
+    message = str(caught.value)
+    assert all(word in message for word in words), message
+    assert "\n" not in message
+
+
+def test_the_quoting_that_the_message_advises_works() -> None:
+    with pytest.raises(UserError) as caught:
+        load(["data.path=/a/b (1)=[x].json"])
+    advised = str(caught.value).rpartition(" as in ")[2].strip("'")
+    assert load([advised]).data.path == "/a/b (1)=[x].json"
+
+
+def test_columns_are_free_keys() -> None:
+    config = load(["data.columns.instruction=question", "data.columns={output: reply}"])
+    assert config.data.columns == {"instruction": "question", "output": "reply"}
+
+
+def test_a_missing_key_is_named() -> None:
+    with pytest.raises(UserError, match="out_dir is missing"):
+        require(load([]), "out_dir")
+
+
+def test_a_submitted_job_refuses_relative_paths(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
+    with pytest.raises(UserError, match="out_dir=runs/x.*absolute"):
+        load(["out_dir=runs/x"])
+    assert load(["out_dir=s3://bucket/x"]).out_dir == "s3://bucket/x"
+
+
+def test_every_key_has_a_line_of_documentation() -> None:
+    source = Path(CONF_DIR.parent, "nuggets_ray", "config.py").read_text(encoding="utf-8")
+    for key in all_keys():
+        name = key.rpartition(".")[2]
+        assert f"    {name}: " in source
+        after = source.split(f"    {name}: ")[1:]
+        assert all(text.split("\n")[1].strip().startswith('"""') for text in after), key

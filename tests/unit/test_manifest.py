@@ -1,0 +1,106 @@
+"""The run folder's books: attempts, the fingerprint, the lease."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nuggets_ray import manifest
+from nuggets_ray.config import UserError
+from nuggets_ray.manifest import Run, read_manifest
+
+
+def ends(folder: Path) -> list[str]:
+    recorded = read_manifest(str(folder))
+    assert recorded is not None
+    return [attempt["status"] for attempt in recorded["stages"]["score"]["attempts"]]
+
+
+def test_each_end_of_an_attempt_is_recorded(tmp_path: Path) -> None:
+    with Run(str(tmp_path), "score") as run:
+        run.update(num_computed=3)
+    with pytest.raises(KeyboardInterrupt), Run(str(tmp_path), "score"):
+        raise KeyboardInterrupt
+    with pytest.raises(ValueError), Run(str(tmp_path), "score"):
+        raise ValueError
+    assert ends(tmp_path) == ["done", "interrupted", "failed"]
+    recorded = read_manifest(str(tmp_path))
+    assert recorded is not None
+    assert recorded["stages"]["score"]["attempts"][0]["num_computed"] == 3
+    assert recorded["stages"]["score"]["status"] == "failed"
+    assert not (tmp_path / "lease.json").exists()
+
+
+def test_a_killed_attempt_is_found_by_the_next(tmp_path: Path) -> None:
+    code = f"import os; from nuggets_ray.manifest import Run; Run({str(tmp_path)!r}, 'score').__enter__(); os._exit(9)"
+    subprocess.run([sys.executable, "-c", code], check=False, timeout=60)
+    with Run(str(tmp_path), "score"):
+        pass
+    assert ends(tmp_path) == ["killed", "done"]
+
+
+def test_a_second_live_driver_is_refused(tmp_path: Path) -> None:
+    with (
+        Run(str(tmp_path), "score"),
+        pytest.raises(UserError, match=f"in use by process {os.getpid()}"),
+    ):
+        Run(str(tmp_path), "score").__enter__()
+
+
+@pytest.mark.parametrize(("age_s", "refused"), [(1.0, True), (1e4, False)])
+def test_a_lease_of_another_host_goes_stale(tmp_path: Path, age_s: float, refused: bool) -> None:
+    lease = {"attempt_id": "a", "host": "elsewhere", "pid": 1, "process_started": 1}
+    heartbeat = manifest.time.time() - age_s
+    (tmp_path / "lease.json").write_text(json.dumps(lease | {"heartbeat": heartbeat}))
+    run = Run(str(tmp_path), "score")
+    if refused:
+        with pytest.raises(UserError, match="elsewhere"):
+            run.__enter__()
+    else:
+        with run:
+            pass
+
+
+def test_a_reused_process_id_does_not_hold_the_lease(tmp_path: Path) -> None:
+    lease = {
+        "attempt_id": "a",
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "process_started": 1,
+    }
+    (tmp_path / "lease.json").write_text(json.dumps(lease | {"heartbeat": manifest.time.time()}))
+    with Run(str(tmp_path), "score"):
+        pass
+
+
+def test_another_fingerprint_is_refused_and_names_the_keys(tmp_path: Path) -> None:
+    with Run(str(tmp_path), "score") as run:
+        run.set_fingerprint({"dtype": "float32", "weights": "abc"})
+        run.set_fingerprint({"anchors": "123"})
+    with Run(str(tmp_path), "score") as run:
+        run.set_fingerprint({"dtype": "float32", "weights": "abc", "anchors": "123"})
+        with pytest.raises(UserError, match=r"dtype \(was float32, now bfloat16\)"):
+            run.set_fingerprint({"dtype": "bfloat16", "weights": "abc"})
+
+
+def test_a_folder_that_cannot_be_written_is_a_user_s_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be written"):
+        Run(str(tmp_path / "file" / "run"), "score").__enter__()
+
+
+def test_a_vanished_folder_is_noticed_and_not_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manifest, "HEARTBEAT_S", 0.05)
+    folder = tmp_path / "run"
+    with Run(str(folder), "score") as run:
+        for path in folder.iterdir():
+            path.unlink()
+        folder.rmdir()
+        assert run.vanished.wait(10)
+    assert not folder.exists()
