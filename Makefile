@@ -63,7 +63,7 @@ golden: setup  ## Write the golden files of the tests again; review them as a di
 	@$(PY) tests/golden/regenerate_prompts.py
 
 lock: $(INSTALLED)  ## Resolve docker/requirements-cpu.lock again, with uv
-	@$(PY) -m uv --version >/dev/null 2>&1 || $(PIP) install -q uv
+	@$(PY) -m uv --version >/dev/null 2>&1 || $(PIP) install -qq uv
 	@{ sed -n '/^#/p' $(LOCK); \
 	   $(PY) -m uv pip compile -q pyproject.toml --extra cpu --extra dev --overrides docker/lock-overrides.txt \
 	     --python-version 3.11 --no-header --no-annotate \
@@ -113,7 +113,6 @@ endif
 	@touch $@
 
 $(DEMO_MODEL): $(INSTALLED)
-	@echo "converting the demo model: under a minute"
-	@$(RUN) python -c "from nuggets_ray.config import ModelConfig; from nuggets_ray.model import resolve_path; \
+	@TQDM_DISABLE=1 $(RUN) python -c "from nuggets_ray.config import ModelConfig; from nuggets_ray.model import resolve_path; \
 	   print(resolve_path(ModelConfig(path='demo')))"
 	@touch $@

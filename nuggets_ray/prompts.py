@@ -1,5 +1,4 @@
-"""Example -> token ids with the exact answer mask: the demonstration in front of an anchor, and the
-anchor.
+"""Example -> token ids with the exact answer mask, as a demonstration or as an anchor.
 
 One pass is `demonstration(candidate) + anchor(example)` (one-shot) or `zero_shot_prefix +
 anchor(example)` (zero-shot), joined as token ids; the anchor's ids are the same in both. `official`
@@ -23,15 +22,11 @@ from nuggets_ray.token_mask import copy_backend
 logger = logging.getLogger(__name__)
 
 PROMPT_VERSION = 1
-"""Raise it with any change to the ids below: scores made with another version are not
-comparable.
-"""
+"""Raise it with any change to the ids: scores made with another version do not compare."""
 
 
 class Prompt:
-    """Renders examples under the config's limits. Cheap to pickle: it is made anew from its
-    tokenizer.
-    """
+    """Renders examples under the config's limits. Pickled, it is made anew from its tokenizer."""
 
     def __init__(self, name: str, template: Template, tokenizer: Any, config: PromptConfig) -> None:
         self.name = name
@@ -45,8 +40,7 @@ class Prompt:
         return make_prompt, (self._tokenizer, self._config)
 
     def demonstration(self, example: Example, max_tokens: int | None = None) -> Encoding:
-        """The whole prefix of the one-shot pass, header to separator; an anchor's ids follow it
-        directly.
+        """The whole prefix of the one-shot pass, which an anchor's ids follow directly.
 
         `max_tokens` (default: prompt.max_demonstration_tokens) bounds it, header included. Whole
         turns are cut from the end as long as one answer is left, then the answer's last tokens, its
@@ -56,8 +50,7 @@ class Prompt:
         return _fit(self._template.demonstration, _answered(example), limit)
 
     def anchor(self, example: Example) -> Encoding:
-        """The ids that follow either prefix, and which of them are answer; cut to
-        prompt.max_anchor_tokens.
+        """The ids that follow either prefix, cut to prompt.max_anchor_tokens.
 
         An answer wholly past the cut has no answer tokens. A cut answer gets no end of turn: it did
         not end there.
@@ -72,9 +65,7 @@ class Prompt:
 
 
 def make_prompt(tokenizer: Any, config: PromptConfig) -> Prompt:
-    """The prompt of `config.template` for this tokenizer; `auto` is chat if it has a chat template,
-    else alpaca.
-    """
+    """The prompt of `config.template`; auto: chat if the tokenizer has a template, else alpaca."""
     name = config.template
     if name == "auto":
         name = "chat" if tokenizer.chat_template else "alpaca"

@@ -160,10 +160,8 @@ def _rank(scores: Scores, measure_N: np.ndarray, config: SelectConfig, seed: int
     if config.by == "random":
         # hashed a row, so that its draw is the same whatever other rows are there
         start = f"{seed}:random-{config.draw}:".encode()
-        digests = [
-            hashlib.sha256(start + str(example_id).encode()) for example_id in scores.example_id
-        ]
-        return np.argsort(np.array([digest.hexdigest() for digest in digests], dtype="S64"))
+        digests = [hashlib.sha256(start + id.encode()).hexdigest() for id in scores.example_id]
+        return np.argsort(np.array(digests, dtype="S64"))
     sign = -1.0 if config.order == "top" else 1.0
     ranked: np.ndarray = np.lexsort((scores.example_id, sign * scores.mean_delta, sign * measure_N))
     is_rankable: np.ndarray = ~np.isnan(measure_N)

@@ -7,7 +7,7 @@ ray, torch, hydra or omegaconf.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -15,16 +15,16 @@ import pyarrow as pa
 BATCH_ROWS = 8192
 
 
-def to_jsonl(rows: Sequence[bytes], added: Sequence[Mapping[str, Any]]) -> bytes:
-    """One line a row: the JSON object in `rows[i]`, its text untouched, with the fields of
-    `added[i]` at its end."""
-
-    def line(row: bytes, extra: Mapping[str, Any]) -> bytes:
-        head = row.strip()[:-1].rstrip()
-        comma = b"" if head == b"{" else b", "
-        return head + comma + json.dumps(extra, ensure_ascii=False)[1:].encode() + b"\n"
-
-    return b"".join(line(row, extra) for row, extra in zip(rows, added, strict=True))
+def to_jsonl(rows: Sequence[bytes], added: pa.Table) -> pa.Buffer:
+    """One line a row: the JSON object in `rows[i]`, its text untouched, then row i of `added`."""
+    sink = pa.BufferOutputStream()
+    for start in range(0, len(rows), BATCH_ROWS):
+        extras = added.slice(start, BATCH_ROWS).to_pylist()
+        for row, extra in zip(rows[start : start + BATCH_ROWS], extras, strict=True):
+            head = row.strip()[:-1].rstrip()
+            comma = b"" if head == b"{" else b", "
+            sink.write(head + comma + json.dumps(extra, ensure_ascii=False)[1:].encode() + b"\n")
+    return sink.getvalue()
 
 
 def to_table(rows: Sequence[bytes]) -> pa.Table:

@@ -36,18 +36,14 @@ class Rendering:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """What the modes differ in. The demonstration's rendering holds the header; the anchor's does
-    not.
-    """
+    """What the modes differ in. A demonstration's rendering holds the header, an anchor's not."""
 
     zero_shot_prefix: np.ndarray
     demonstration: Callable[[Messages], Rendering]
     anchor: Callable[[Messages], Rendering]
     text: Callable[[Messages], str]
     source: str
-    """Whatever changes the ids and is neither this code nor the tokenizer's vocabulary: a chat
-    template's source.
-    """
+    """What else changes the ids, beside this code and the vocabulary: a chat template's text."""
 
 
 def official(tokenizer: Any) -> Template:
@@ -60,31 +56,34 @@ def official(tokenizer: Any) -> Template:
     not know (system, tool and further turns) is rendered in the same style.
     """
 
-    def ids(text: str) -> list[int]:
-        return list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+    def num_tokens(text: str) -> int:
+        return len(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
-    def anchor(messages: Messages) -> Rendering:
+    def render(messages: Messages, add_special_tokens: bool) -> Rendering:
         segments = _official_segments(messages)
-        token_ids = np.array(ids("".join(s.text for s in segments)), dtype=np.int64)
-        answer_mask = np.zeros(len(token_ids), dtype=bool)
+        encoded = tokenizer(
+            "".join(segment.text for segment in segments),
+            add_special_tokens=add_special_tokens,
+            return_special_tokens_mask=True,
+            verbose=False,
+        )
+        plain_mask = np.array(encoded["special_tokens_mask"], dtype=np.int64) == 0
+        num_front, num_plain = int(np.argmax(plain_mask)), int(plain_mask.sum())
+        answer_mask = np.zeros(len(plain_mask), dtype=bool)
         before = ""
         for segment in segments:
             if segment.is_answer:
                 is_last = segment is segments[-1]
-                stop = None if is_last else len(ids(before + segment.text))
-                answer_mask[len(ids(before)) : stop] = True
+                stop = num_plain if is_last else num_tokens(before + segment.text)
+                answer_mask[num_front + num_tokens(before) : num_front + stop] = True
             before += segment.text
-        return Rendering(token_ids, answer_mask, _NO_IDS)
+        return Rendering(np.array(encoded["input_ids"], dtype=np.int64), answer_mask, _NO_IDS)
 
     def demonstration(messages: Messages) -> Rendering:
-        plain = anchor(messages)
-        text = "".join(segment.text for segment in _official_segments(messages))
-        encoded = tokenizer(text, return_special_tokens_mask=True, verbose=False)
-        token_ids = np.array(encoded["input_ids"], dtype=np.int64)
-        answer_mask = np.zeros(len(token_ids), dtype=bool)
-        num_front = encoded["special_tokens_mask"].index(0)
-        answer_mask[num_front : num_front + len(plain.answer_mask)] = plain.answer_mask
-        return Rendering(token_ids, answer_mask, _NO_IDS)
+        return render(messages, add_special_tokens=True)
+
+    def anchor(messages: Messages) -> Rendering:
+        return render(messages, add_special_tokens=False)
 
     def text(messages: Messages) -> str:
         return "".join(segment.text for segment in _official_segments(messages))
@@ -171,7 +170,8 @@ def chat(tokenizer: Any) -> Template:
     """The tokenizer's own chat template (see chat_template.py for how it is taken apart).
 
     An end-of-turn token that the template puts straight after an answer is answer too, as in
-    training, on both sides alike. Dates in templates are frozen at 26 July 2024.
+    training, on both sides alike. Dates in templates are frozen at 26 July 2024. What a template
+    leaves out of an earlier turn (Qwen3: its reasoning) is left out of a demonstration too.
     """
     if not tokenizer.chat_template:
         raise UserError(

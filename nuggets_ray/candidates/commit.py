@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 
 from nuggets_ray import io, skipped_table
 from nuggets_ray.candidates.ids import example_ids
-from nuggets_ray.config import Config, UserError
 from nuggets_ray.candidates.prepared import HashedInput, Prepared, Rows, held_out
+from nuggets_ray.config import Config, UserError
 
 SCHEMA = pa.schema(
     [

@@ -12,8 +12,22 @@ import numpy as np
 
 from nuggets_ray.config import UserError
 
+MAX_GROUP_BYTES = 32 << 20
+MIN_BLOCK_BYTES = 256 << 10
+MAX_BLOCK_BYTES = 16 << 20
 
-def group_files(sizes: Sequence[int], limit: int | None, max_group_bytes: int) -> list[range]:
+
+def block_bytes(sizes: Sequence[int], limit: int | None) -> int:
+    """Bytes of a block of rows: every core gets several, and a worker can hold a few.
+
+    With a limit it is the least, since the sizes of the files say little then.
+    """
+    if limit is not None:
+        return MIN_BLOCK_BYTES
+    return min(max(sum(sizes) // 64, MIN_BLOCK_BYTES), MAX_BLOCK_BYTES)
+
+
+def group_files(sizes: Sequence[int], limit: int | None) -> list[range]:
     """Consecutive files that one reader reads, as ranges of their indices.
 
     Small files share a reader. With a limit there is one reader for all, which stops at the limit.
@@ -23,7 +37,7 @@ def group_files(sizes: Sequence[int], limit: int | None, max_group_bytes: int) -
     groups: list[range] = []
     num_bytes = 0
     for i, size in enumerate(sizes):
-        if groups and num_bytes + size <= max_group_bytes:
+        if groups and num_bytes + size <= MAX_GROUP_BYTES:
             groups[-1] = range(groups[-1].start, i + 1)
             num_bytes += size
         else:

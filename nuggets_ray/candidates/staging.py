@@ -6,17 +6,22 @@ in order of source and row. A skipped row has a reason and an excerpt, any other
 token counts. Must not import ray.
 """
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from nuggets_ray import io
-from nuggets_ray.data import SkipRow, parse
+from nuggets_ray.config import DataConfig, UserError
+from nuggets_ray.data import SkipRow, parse, resolve_format
 from nuggets_ray.io import InputFile
 from nuggets_ray.prompts import Prompt
 from nuggets_ray.rows import BadRow, decode_row
+
+logger = logging.getLogger(__name__)
 
 RAW_SCHEMA = pa.schema(
     [
@@ -40,6 +45,10 @@ STAGED_SCHEMA = pa.schema(
     ]
 )
 RAW_CHARS = 1 << 18
+FAILED = -1
+"""file_index of a raw row whose text says why its file cannot be read."""
+
+RawRow = tuple[int, int, str, str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +63,22 @@ class Rules:
     excerpt_chars: int
 
 
+def choose_rules(config: DataConfig, files: Sequence[InputFile]) -> Rules:
+    """The rules for these files; with data.format=auto the first rows are looked at."""
+    is_auto = config.format == "auto" and not config.columns
+    sample = io.sample_rows([file for file in files if file.num_bytes]) if is_auto else []
+    if is_auto and not sample:
+        raise UserError(f"data.path={config.path} holds no rows: give a file that does")
+    format = resolve_format(config.format, config.columns, sample)
+    logger.info("data.format=%s", format)
+    return Rules(format, config.columns, config.on_too_long, config.excerpt_chars)
+
+
 def raw_blocks(files: Iterable[tuple[int, InputFile]], limit: int | None) -> Iterator[pa.Table]:
     """The rows of some (file_index, file) in order, at most `limit`, in blocks of RAW_CHARS of
     text.
     """
-    rows: list[tuple[int, int, str, str | None]] = []
+    rows: list[RawRow] = []
     num_chars = 0
     for row in islice(_raw_rows(files), limit):
         rows.append(row)
@@ -70,15 +90,23 @@ def raw_blocks(files: Iterable[tuple[int, InputFile]], limit: int | None) -> Ite
         yield _table(rows, RAW_SCHEMA)
 
 
-def _raw_rows(
-    files: Iterable[tuple[int, InputFile]],
-) -> Iterator[tuple[int, int, str, str | None]]:
+def _raw_rows(files: Iterable[tuple[int, InputFile]]) -> Iterator[RawRow]:
     for file_index, file in files:
-        for row_number, text in enumerate(io.read_texts(file)):
-            if isinstance(text, BadRow):
-                yield file_index, row_number, text.excerpt, text.reason
-            else:
-                yield file_index, row_number, text, None
+        try:
+            for row_number, text in enumerate(io.read_texts(file)):
+                if isinstance(text, BadRow):
+                    yield file_index, row_number, text.excerpt, text.reason
+                else:
+                    yield file_index, row_number, text, None
+        except UserError as error:
+            # An exception of a worker reaches the driver as a page of Ray's traceback.
+            yield FAILED, 0, str(error), None
+
+
+def failure(raw: pa.Table) -> str | None:
+    """Why a file of this raw block cannot be read, None where all can."""
+    failed = raw.filter(pc.equal(raw["file_index"], FAILED)) if raw.num_rows else raw
+    return failed["text"][0].as_py() if failed.num_rows else None
 
 
 def stage_block(raw: pa.Table, rules: Rules, prompt: Prompt) -> pa.Table:

@@ -28,7 +28,14 @@ from nuggets_ray.score.pack import Layout, Pack, make_layout
 
 NAME = "nuggets_tree"
 NEUTRAL_KEYWORDS = frozenset(
-    {"position_ids", "cache_position", "use_cache", "output_attentions", "output_hidden_states", "return_dict"}
+    {
+        "position_ids",
+        "cache_position",
+        "use_cache",
+        "output_attentions",
+        "output_hidden_states",
+        "return_dict",
+    }
     | {"output_router_logits", "logits_to_keep"}
 )
 """Keywords that some models pass on and that change nothing here: positions are already in queries and keys."""
@@ -128,15 +135,25 @@ def _attention(
     **keywords: Any,
 ) -> tuple[torch.Tensor, None]:
     """transformers' attention interface: (1, heads, T, D) in, (1, T, H, D) out."""
-    unknown = [name for name, given in keywords.items() if given is not None and name not in NEUTRAL_KEYWORDS]
+    unknown = [
+        name
+        for name, given in keywords.items()
+        if given is not None and name not in NEUTRAL_KEYWORDS
+    ]
     if unknown:
-        raise TreeUnsupported(f"its attention has keywords that the tree does not know: {', '.join(unknown)}")
+        raise TreeUnsupported(
+            f"its attention has keywords that the tree does not know: {', '.join(unknown)}"
+        )
     if attention_mask is not None or dropout or is_causal is False or query.shape[0] != 1:
         raise TreeUnsupported("its attention comes with a mask of its own, dropout or a batch")
     state = _STATE.get()
     layout = state.layout
     state.num_calls += 1
-    window = sliding_window if sliding_window is not None and sliding_window < layout.max_tokens else None
+    window = (
+        sliding_window
+        if sliding_window is not None and sliding_window < layout.max_tokens
+        else None
+    )
     rule = Rule(query.shape[-1] ** -0.5 if scaling is None else scaling, window, softcap, s_aux)
     key, value = state.with_kept(module, key, value)
     if query.is_cuda:

@@ -56,7 +56,9 @@ def score_candidates(
 
     A demonstration over `max_demonstration_tokens` is Unscored under on_too_long="skip", else cut and counted.
     """
-    demonstrations = [prompt.demonstration(example, max_demonstration_tokens) for _, example in candidates]
+    demonstrations = [
+        prompt.demonstration(example, max_demonstration_tokens) for _, example in candidates
+    ]
     fits = [on_too_long == "truncate" or not demo.num_dropped_tokens for demo in demonstrations]
     prefixes = [demo.token_ids for demo, fit in zip(demonstrations, fits, strict=True) if fit]
     log_probs = iter(_log_probs(engine, prefixes))
@@ -69,7 +71,9 @@ def score_candidates(
             results.append(Unscored(content_id, "non_finite_score"))
         else:
             # the official script scores an anchor against itself too; every other prompt leaves the self-pair out
-            self_index = None if prompt.name == "official" else _self_anchor_index(baseline, content_id)
+            self_index = (
+                None if prompt.name == "official" else _self_anchor_index(baseline, content_id)
+            )
             results.append(_score_row(content_id, demonstration, one_shot_A, baseline, self_index))
     return results
 
@@ -90,11 +94,17 @@ def _log_probs(engine: Engine, prefixes: Sequence[np.ndarray]) -> list[np.ndarra
 
 
 def _self_anchor_index(baseline: Baseline, content_id: str) -> int | None:
-    return next((i for i, anchor in enumerate(baseline.anchors) if anchor.content_id == content_id), None)
+    return next(
+        (i for i, anchor in enumerate(baseline.anchors) if anchor.content_id == content_id), None
+    )
 
 
 def _score_row(
-    content_id: str, demonstration: Encoding, one_shot_A: np.ndarray, baseline: Baseline, self_index: int | None
+    content_id: str,
+    demonstration: Encoding,
+    one_shot_A: np.ndarray,
+    baseline: Baseline,
+    self_index: int | None,
 ) -> ScoreRow:
     score = golden_score(one_shot_A, baseline.zero_shot_A, self_index)
     return ScoreRow(

@@ -35,7 +35,9 @@ class AnswerRows:
     anchor_R: np.ndarray
 
 
-def answer_rows(pieces: Iterable[tuple[int, int, int, int]], anchors: Sequence[Encoding]) -> AnswerRows:
+def answer_rows(
+    pieces: Iterable[tuple[int, int, int, int]], anchors: Sequence[Encoding]
+) -> AnswerRows:
     """Rows of the anchors that lie in one forward.
 
     A piece is (candidate, anchor, row of the anchor's first token, row of the token before it or NO_ROW). Without
@@ -49,7 +51,10 @@ def answer_rows(pieces: Iterable[tuple[int, int, int, int]], anchors: Sequence[E
         target.append(encoding.token_ids[answers])
         candidate.append(np.full(len(answers), candidate_index))
         anchor.append(np.full(len(answers), anchor_index))
-    joined = (np.concatenate([np.empty(0, np.int64), *parts]) for parts in (hidden, target, candidate, anchor))
+    joined = (
+        np.concatenate([np.empty(0, np.int64), *parts])
+        for parts in (hidden, target, candidate, anchor)
+    )
     return AnswerRows(*joined)
 
 
@@ -63,7 +68,10 @@ def mean_log_probs(
     sums_CA: np.ndarray, anchors: Sequence[Encoding], prefixes: Sequence[np.ndarray]
 ) -> np.ndarray:
     """Sums of log-probs as means in nats per answer token, float32 of shape (C, A); 0.0 where nothing is scored."""
-    counts = [[len(scored_positions(anchor, len(prefix) > 0)) for anchor in anchors] for prefix in prefixes]
+    counts = [
+        [len(scored_positions(anchor, len(prefix) > 0)) for anchor in anchors]
+        for prefix in prefixes
+    ]
     counts_CA = np.array(counts, dtype=np.int64).reshape(sums_CA.shape)
     means_CA: np.ndarray = np.where(counts_CA > 0, sums_CA / np.maximum(counts_CA, 1), 0.0)
     return means_CA.astype(np.float32)
@@ -77,7 +85,11 @@ def run_body(model: PreTrainedModel, input_ids: torch.Tensor, **keywords: Any) -
 
 
 def add_answer_log_probs(
-    sums_CA: np.ndarray, model: PreTrainedModel, output: Any, hidden_TE: torch.Tensor, rows: AnswerRows
+    sums_CA: np.ndarray,
+    model: PreTrainedModel,
+    output: Any,
+    hidden_TE: torch.Tensor,
+    rows: AnswerRows,
 ) -> None:
     """Add the log-probs of the answer tokens in `rows`, predicted from rows of `hidden_TE`, to (C, A) sums.
 
@@ -89,7 +101,9 @@ def add_answer_log_probs(
         hidden_RE = hidden_TE[torch.from_numpy(rows.hidden_R[chunk]).to(hidden_TE.device)]
         logits_RV = _project(model, type(output)(last_hidden_state=hidden_RE[None]))
         target_R = torch.from_numpy(rows.target_R[chunk]).to(logits_RV.device)
-        log_probs.append(-torch.nn.functional.cross_entropy(logits_RV.float(), target_R, reduction="none"))
+        log_probs.append(
+            -torch.nn.functional.cross_entropy(logits_RV.float(), target_R, reduction="none")
+        )
     if log_probs:
         log_probs_R = torch.cat(log_probs).double().cpu().numpy()
         np.add.at(sums_CA, (rows.candidate_R, rows.anchor_R), log_probs_R)

@@ -45,12 +45,18 @@ def fused_attention(
     lse = query.new_empty(1, num_tokens, num_heads, dtype=torch.float32)
     for rows, length in _runs(layout.pack.segments):
         own = slice(num_kept + rows.start, num_kept + rows.stop)
-        parts = (_fold(query[:, :, rows], length), _fold(key[:, :, own], length), _fold(value[:, :, own], length))
+        parts = (
+            _fold(query[:, :, rows], length),
+            _fold(key[:, :, own], length),
+            _fold(value[:, :, own], length),
+        )
         out_NHLD, lse_NHL = _fused(*parts, rule.scaling, is_causal=True)
         out[:, rows] = out_NHLD.transpose(1, 2).reshape(1, -1, num_heads, head_size)
         lse[:, rows] = lse_NHL.transpose(1, 2).reshape(1, -1, num_heads)
     for rows, prefix in _families(layout):
-        part = _fused(query[:, :, rows], key[:, :, prefix], value[:, :, prefix], rule.scaling, is_causal=False)
+        part = _fused(
+            query[:, :, rows], key[:, :, prefix], value[:, :, prefix], rule.scaling, is_causal=False
+        )
         out_prefix, lse_prefix = part[0].transpose(1, 2), part[1].transpose(1, 2)
         share = torch.sigmoid(lse_prefix - lse[:, rows])[..., None].to(out.dtype)
         out[:, rows] += share * (out_prefix - out[:, rows])
@@ -126,7 +132,11 @@ def make_block_mask(layout: Layout, window: int | None) -> BlockMask:
 
     partial, full = (_block_lists(torch.stack(rows)) for rows in (partial_rows, full_rows))
     return BlockMask.from_kv_blocks(
-        *partial, *full, BLOCK_SIZE=FLEX_BLOCK, mask_mod=mask_mod, seq_lengths=(num_queries, num_keys)
+        *partial,
+        *full,
+        BLOCK_SIZE=FLEX_BLOCK,
+        mask_mod=mask_mod,
+        seq_lengths=(num_queries, num_keys),
     )
 
 
@@ -168,7 +178,9 @@ def _fold(states: torch.Tensor, length: int) -> torch.Tensor:
 def _runs(segments: tuple[Segment, ...]) -> list[tuple[slice, int]]:
     """Neighbouring anchors of one length, and each demonstration alone: their rows and that length."""
     runs = []
-    for (_, length), group in itertools.groupby(segments, key=lambda s: (s.anchor is None, s.num_tokens)):
+    for (_, length), group in itertools.groupby(
+        segments, key=lambda s: (s.anchor is None, s.num_tokens)
+    ):
         members = list(group)
         runs.append((slice(members[0].start, members[-1].stop), length))
     return runs

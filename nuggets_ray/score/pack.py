@@ -61,13 +61,18 @@ class Layout:
     """The longest demonstration with its anchor: a sliding window of this size or more changes nothing."""
 
 
-def make_packs(prefix_lengths: Sequence[int], anchor_lengths: Sequence[int], max_pack_tokens: int) -> list[Pack]:
+def make_packs(
+    prefix_lengths: Sequence[int], anchor_lengths: Sequence[int], max_pack_tokens: int
+) -> list[Pack]:
     """Lay every candidate's demonstration and anchors out in packs of at most `max_pack_tokens`.
 
     Anchors go in order of length, so that equal ones stand side by side; empty ones are left out. A segment longer
     than the limit has a pack of its own. Several candidates share a pack only where each fits whole.
     """
-    order = sorted((a for a in range(len(anchor_lengths)) if anchor_lengths[a]), key=lambda a: anchor_lengths[a])
+    order = sorted(
+        (a for a in range(len(anchor_lengths)) if anchor_lengths[a]),
+        key=lambda a: anchor_lengths[a],
+    )
     packs: list[Pack] = []
     segments: list[Segment] = []
     for candidate, prefix_length in enumerate(prefix_lengths):
@@ -81,7 +86,9 @@ def make_packs(prefix_lengths: Sequence[int], anchor_lengths: Sequence[int], max
             used += prefix_length
         for anchor in order:
             if segments and used + anchor_lengths[anchor] > max_pack_tokens:
-                packs.append(Pack(tuple(segments), kept_tokens, prefix_length > 0 and kept_tokens == 0))
+                packs.append(
+                    Pack(tuple(segments), kept_tokens, prefix_length > 0 and kept_tokens == 0)
+                )
                 segments, used, kept_tokens = [], 0, prefix_length
             segments.append(Segment(used, anchor_lengths[anchor], prefix_length, candidate, anchor))
             used += anchor_lengths[anchor]
@@ -116,7 +123,9 @@ def make_layout(pack: Pack, num_tokens: int, num_kept_keys: int, device: torch.d
         root_T=root_T.to(device),
         position_T=position_T.to(device),
         key_branch_K=torch.cat([kept_branch, branch_T]).to(device),
-        key_position_K=torch.cat([torch.arange(num_kept_keys, dtype=torch.int32), position_T]).to(device),
+        key_position_K=torch.cat([torch.arange(num_kept_keys, dtype=torch.int32), position_T]).to(
+            device
+        ),
         max_tokens=max(segment.first_position + segment.num_tokens for segment in segments),
     )
 

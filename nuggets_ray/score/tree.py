@@ -14,19 +14,30 @@ from transformers import PreTrainedModel
 
 from nuggets_ray.records import Encoding
 from nuggets_ray.score.attention import tree_attention
-from nuggets_ray.score.head import NO_ROW, add_answer_log_probs, answer_rows, mean_log_probs, run_body
+from nuggets_ray.score.head import (
+    NO_ROW,
+    add_answer_log_probs,
+    answer_rows,
+    mean_log_probs,
+    run_body,
+)
 from nuggets_ray.score.pack import Pack, make_packs
 
 
 def tree_log_probs(
-    model: PreTrainedModel, anchors: Sequence[Encoding], prefixes: Sequence[np.ndarray], max_pack_tokens: int
+    model: PreTrainedModel,
+    anchors: Sequence[Encoding],
+    prefixes: Sequence[np.ndarray],
+    max_pack_tokens: int,
 ) -> np.ndarray:
     """Mean log-prob of every anchor's answer after every prefix, in nats per answer token, (C, A) float32.
 
     Raises TreeUnsupported where the model's attention cannot be a tree's.
     """
     sums_CA = np.zeros((len(prefixes), len(anchors)))
-    packs = make_packs([len(prefix) for prefix in prefixes], [a.num_tokens for a in anchors], max_pack_tokens)
+    packs = make_packs(
+        [len(prefix) for prefix in prefixes], [a.num_tokens for a in anchors], max_pack_tokens
+    )
     if not packs:
         return mean_log_probs(sums_CA, anchors, prefixes)
     with tree_attention(model) as state:
@@ -36,7 +47,10 @@ def tree_log_probs(
             token_ids_T = torch.zeros(len(layout.branch_T), dtype=torch.long)
             token_ids_T[: pack.num_tokens] = torch.from_numpy(_token_ids(pack, anchors, prefixes))
             output = run_body(
-                model, token_ids_T[None], position_ids=layout.position_T[None].long(), use_cache=False
+                model,
+                token_ids_T[None],
+                position_ids=layout.position_T[None].long(),
+                use_cache=False,
             )
             hidden_TE = output.last_hidden_state[0]
             if pack.keeps_prefix:
@@ -48,8 +62,13 @@ def tree_log_probs(
     return mean_log_probs(sums_CA, anchors, prefixes)
 
 
-def _token_ids(pack: Pack, anchors: Sequence[Encoding], prefixes: Sequence[np.ndarray]) -> np.ndarray:
-    parts = [prefixes[s.candidate] if s.anchor is None else anchors[s.anchor].token_ids for s in pack.segments]
+def _token_ids(
+    pack: Pack, anchors: Sequence[Encoding], prefixes: Sequence[np.ndarray]
+) -> np.ndarray:
+    parts = [
+        prefixes[s.candidate] if s.anchor is None else anchors[s.anchor].token_ids
+        for s in pack.segments
+    ]
     return np.concatenate(parts).astype(np.int64)
 
 

@@ -18,7 +18,7 @@ from nuggets_ray.manifest import Run
 from nuggets_ray.prompts import Prompt
 from nuggets_ray.score.candidates import Baseline
 from nuggets_ray.scored_candidates import read_rows
-from nuggets_ray.stages.prepare import Prepared
+from nuggets_ray.candidates.prepared import Prepared
 from nuggets_ray.stages.scorer import Setup
 
 logger = logging.getLogger(__name__)

@@ -18,7 +18,13 @@ from nuggets_ray.candidate_table import CandidateIds
 from nuggets_ray.config import Config, UserError
 from nuggets_ray.demo import candidates_path
 from nuggets_ray.manifest import Run
-from nuggets_ray.model import load_tokenizer, max_context_tokens, resolve_dtype, resolve_path
+from nuggets_ray.model import (
+    load_config,
+    load_tokenizer,
+    max_context_tokens,
+    resolve_dtype,
+    resolve_path,
+)
 from nuggets_ray.prompts import make_prompt
 from nuggets_ray.schedule.full import plan_blocks
 from nuggets_ray.score.candidates import Baseline

@@ -3,7 +3,6 @@
 selection.json is removed first and written last: where it stands, the selection is whole.
 """
 
-import json
 import logging
 from dataclasses import asdict
 from typing import Any
@@ -13,6 +12,7 @@ import pyarrow as pa
 
 from nuggets_ray import io
 from nuggets_ray.config import Config
+from nuggets_ray.manifest import write_json
 from nuggets_ray.scored_candidates import Scored, read_rows, read_scored
 from nuggets_ray.select import OUR_COLUMNS, Scores, Selection, check_clash, check_config, select
 from nuggets_ray.selected_rows import to_jsonl, to_table
@@ -28,22 +28,32 @@ def select_candidates(config: Config) -> dict[str, Any]:
     field has one of our names.
     """
     check_config(config.select)
+    name, ours, summary = _choose(config)
+    rows = read_rows(config.out_dir, ours[0].to_numpy())
+    folder = io.join(config.out_dir, "selections", name)
+    jsonl, parquet, last = (
+        io.join(folder, file) for file in ("selected.jsonl", "selected.parquet", "selection.json")
+    )
+    table = to_table(rows)
+    check_clash(table.column_names, config.select.prefix)
+    io.delete(last)
+    _write_parquet(parquet, table, ours)
+    del table  # with the lines of all rows beside it, a large selection would not fit
+    io.write_bytes(jsonl, to_jsonl(rows, ours))
+    settings = {**asdict(config.select), "name": name, "seed": config.seed}
+    write_json(last, {"settings": settings, **summary})
+    return {"wrote": [jsonl, parquet, last], "status": "done", "name": name, **summary}
+
+
+def _choose(config: Config) -> tuple[str, pa.Table, dict[str, Any]]:
+    """The selection's name, our columns of its rows in rank order, and its figures."""
     scored = read_scored(config.out_dir)
     num_scored = len(scored.scores.example_id)
     if scored.num_pending:
         logger.warning("partial: %d of %d candidates are scored", num_scored, scored.num_candidates)
     selection = select(scored.scores, config.select, config.seed)
-    rows = read_rows(config.out_dir, scored.scores.example_id[selection.row_K])
-    summary = {
-        "settings": {**asdict(config.select), "name": selection.name, "seed": config.seed},
-        **_summary(scored, selection),
-    }
-    folder = io.join(config.out_dir, "selections", selection.name)
-    table = to_table(rows)
-    check_clash(table.column_names, config.select.prefix)
     ours = _our_columns(scored.scores, selection, config.select.prefix)
-    wrote = _publish(folder, rows, table, ours, summary)
-    return {"wrote": wrote, "status": "done", "name": selection.name, **_summary(scored, selection)}
+    return selection.name, ours, _summary(scored, selection)
 
 
 def _summary(scored: Scored, selection: Selection) -> dict[str, Any]:
@@ -70,17 +80,7 @@ def _our_columns(scores: Scores, selection: Selection, prefix: str) -> pa.Table:
     return pa.table(columns, names=[prefix + name for name in OUR_COLUMNS])
 
 
-def _publish(
-    folder: str, rows: list[bytes], table: pa.Table, ours: pa.Table, summary: dict[str, Any]
-) -> list[str]:
-    jsonl, parquet, last = (
-        io.join(folder, f) for f in ("selected.jsonl", "selected.parquet", "selection.json")
-    )
+def _write_parquet(uri: str, table: pa.Table, ours: pa.Table) -> None:
     for name in ours.column_names:
         table = table.append_column(name, ours[name])
-    if io.exists(last):
-        io.delete(last)
-    io.write_table(parquet, table)
-    io.write_bytes(jsonl, to_jsonl(rows, ours.to_pylist()))
-    io.write_bytes(last, json.dumps(summary, indent=2).encode() + b"\n")
-    return [jsonl, parquet, last]
+    io.write_table(uri, table)

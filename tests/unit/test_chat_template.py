@@ -235,7 +235,7 @@ def test_a_last_turn_that_ends_otherwise_does_so_in_the_anchor_only():
             id="tells what follows",
         ),
         pytest.param(
-            "{% for m in messages %}{{ m.role }}{{ ' (late)' if loop.index > 3 }}: {{ m.content }}\n"
+            "{% for m in messages %}{{ m.role }}{{ ' late' if loop.index > 3 }}: {{ m.content }}\n"
             "{% endfor %}",
             id="the anchor depends on what came before",
         ),

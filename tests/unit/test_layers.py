@@ -21,12 +21,12 @@ LAYERS = (
     {"cli"},
     {"stages"},
     {
-        *("manifest", "fingerprint", "score", "schedule", "select", "anchors"),
-        *("candidate_table", "score_table", "scored_candidates", "selected_rows"),
+        *("manifest", "fingerprint", "score", "schedule", "select", "anchors", "candidates"),
+        *("candidate_table", "score_table", "skipped_table", "scored_candidates", "selected_rows"),
     },
-    {"model", "prompts", "data"},
-    {"io"},
-    {"rows", "demo", "records", "config"},
+    {"model", "prompts", "templates", "chat_template", "token_mask", "data"},
+    {"io", "listing", "rows"},
+    {"demo", "records", "config"},
 )
 LEVELS = {name: level for level, names in enumerate(reversed(LAYERS)) for name in names}
 # Outside packages that only some of them may import, wherever the import stands.

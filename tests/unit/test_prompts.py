@@ -113,7 +113,7 @@ def test_alpaca_has_the_same_header_on_both_sides_and_a_separator(tokenizer, fro
 @pytest.mark.parametrize("template, tokenizer", MODES)
 def test_every_assistant_turn_is_answer(template, tokenizer):
     made = prompt(template, tokenizer)
-    end = {"official": "", "alpaca": ""}.get(template, None)
+    end = {"official": "", "alpaca": ""}.get(template)
     if end is None:
         end = "<|im_end|>" if tokenizer is CHAT else "<end_of_turn>"
     for encoding in (

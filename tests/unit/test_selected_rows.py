@@ -38,17 +38,19 @@ def written(table: pa.Table) -> list[dict[str, Any]]:
 
 def test_jsonl_keeps_the_text_of_a_row_to_the_byte() -> None:
     row = '{"b" : 1.0, "a": 12345678901234567890123, "é": ["\\ud83d\\ude00", 1e2], "n": null}'
-    line = to_jsonl([row.encode()], [{"example_id": "x", "rank": 1}])
-    assert line == (row[:-1] + ', "example_id": "x", "rank": 1}\n').encode()
+    line = to_jsonl([row.encode()], pa.table({"example_id": ["x"], "rank": [1]}))
+    assert line.to_pybytes() == (row[:-1] + ', "example_id": "x", "rank": 1}\n').encode()
 
 
 def test_jsonl_of_an_object_without_fields() -> None:
-    assert to_jsonl([b" { } "], [{"rank": 1}]) == b'{"rank": 1}\n'
+    assert to_jsonl([b" { } "], pa.table({"rank": [1]})).to_pybytes() == b'{"rank": 1}\n'
 
 
 @given(json_rows)
 def test_jsonl_is_the_row_and_our_fields_behind_it(rows: list[dict[str, Any]]) -> None:
-    lines = to_jsonl(encoded(rows), [{"rank": i} for i in range(len(rows))]).decode().splitlines()
+    written = to_jsonl(encoded(rows), pa.table({"rank": range(len(rows))}))
+    lines = written.to_pybytes().decode().splitlines()
+    assert len(lines) == len(rows)
     for i, (line, row) in enumerate(zip(lines, rows, strict=True)):
         assert json.loads(line) == {**row, "rank": i}
         assert list(json.loads(line)) == [*row, "rank"]

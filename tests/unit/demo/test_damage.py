@@ -1,7 +1,7 @@
 """Damaged copies: each kind does what its name says, is seeded, and never equals a whole row."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nuggets_ray.demo.damage import DAMAGES, REFUSALS, add_damaged_copies
@@ -107,6 +107,7 @@ def test_equal_prompts_and_too_few_rows_are_refused():
         )
 
 
+@settings(deadline=None)
 @given(answers=st.lists(an_answer, min_size=20, max_size=40), seed=st.integers(0, 99))
 def test_no_two_rows_are_equal_whatever_the_answers(answers, seed):
     rows = make_rows(30) + [

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nuggets_ray.demo.separation import (
@@ -28,6 +28,7 @@ def make_demo(num_whole=40, num_damaged=15, shift=1.0, seed=0):
     return np.concatenate([whole_W, damaged_D]), damage_N, source_row_N
 
 
+@settings(deadline=None)
 @given(whole=scores, damaged=scores)
 def test_auc_counts_pairs(whole, damaged):
     wins = sum((w > d) + 0.5 * (w == d) for w in whole for d in damaged)

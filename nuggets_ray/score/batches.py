@@ -1,0 +1,43 @@
+"""Right-padded batches of anchors, for the two engines that compute an anchor a row.
+
+Legend: N rows (anchors) of a batch, L tokens of its longest, A anchors.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+from nuggets_ray.records import Encoding
+
+
+def make_batches(
+    anchor_lengths: Sequence[int], prefix_tokens: int, max_batch_tokens: int, same_length: bool
+) -> list[list[int]]:
+    """Anchors of similar length together, so that (prefix + longest) x rows is at most `max_batch_tokens`.
+
+    A row longer than the limit is a batch of its own; empty anchors are left out. `same_length`: no padding at all.
+    """
+    order = sorted(
+        (a for a in range(len(anchor_lengths)) if anchor_lengths[a]),
+        key=lambda a: anchor_lengths[a],
+    )
+    batches: list[list[int]] = []
+    for anchor in order:
+        row_tokens = prefix_tokens + anchor_lengths[anchor]
+        fits = batches and (len(batches[-1]) + 1) * row_tokens <= max_batch_tokens
+        if fits and not (same_length and anchor_lengths[batches[-1][0]] != anchor_lengths[anchor]):
+            batches[-1].append(anchor)
+        else:
+            batches.append([anchor])
+    return batches
+
+
+def pad_rows(rows: Sequence[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids of shape (N, L), 0 behind each row's end, and the mask of shape (N, L) that says which are real."""
+    token_ids_NL = torch.zeros(len(rows), max(len(row) for row in rows), dtype=torch.long)
+    mask_NL = torch.zeros_like(token_ids_NL)
+    for n, row in enumerate(rows):
+        token_ids_NL[n, : len(row)] = torch.from_numpy(row)
+        mask_NL[n, : len(row)] = 1
+    return token_ids_NL, mask_NL

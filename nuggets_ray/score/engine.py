@@ -1,0 +1,136 @@
+"""The scoring engine: one-shot log-probs of all anchors after any candidate's demonstration.
+
+Three ways, tried in this order: the token tree, an expanded KV cache, plain padded batches. The first that agrees
+with reference.py on this model is used. When memory runs out, packs are halved and the work goes on. Must not
+import ray, hydra or omegaconf.
+
+Legend: C candidates, A anchors.
+"""
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel
+
+from nuggets_ray.config import UserError
+from nuggets_ray.records import Encoding
+from nuggets_ray.score.kv_cache import kv_cache_log_probs
+from nuggets_ray.score.plain import plain_log_probs
+from nuggets_ray.score.rope import max_shared_tokens
+from nuggets_ray.score.self_check import LogProbs, reason_against
+from nuggets_ray.score.tree import tree_log_probs
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_PACK_TOKENS = {"cpu": 4096, "cuda": 16384}
+
+
+class Engine:
+    """A model replica with its anchors. `max_pack_tokens` is the current size, halved whenever memory ran out."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        anchors: Sequence[Encoding],
+        name: str,
+        why: str,
+        max_pack_tokens: int,
+    ) -> None:
+        self.model = model
+        self.anchors = list(anchors)
+        self.name = name
+        self.why = why
+        self.max_pack_tokens = max_pack_tokens
+        self._anchor_tokens = [anchor.num_tokens for anchor in anchors]
+        self._max_shared_tokens = max_shared_tokens(model.config)
+
+    @torch.inference_mode()
+    def log_probs(self, prefixes: Sequence[np.ndarray]) -> np.ndarray:
+        """Mean log-prob of every anchor's answer after every prefix: (C, A) float32, nats per answer token.
+
+        The zero-shot baseline is the same call with the zero-shot prefix, which may be empty: then an anchor's
+        very first token has no prediction and does not count. 0.0 for an anchor without answer tokens; NaN and
+        infinities are passed on.
+        """
+        log_probs_CA = np.zeros((len(prefixes), len(self.anchors)), dtype=np.float32)
+        start = 0
+        while start < len(prefixes):
+            stop = self._group_stop(prefixes, start)
+            log_probs_CA[start:stop] = self._group_log_probs(prefixes[start:stop])
+            start = stop
+        return log_probs_CA
+
+    def _group_stop(self, prefixes: Sequence[np.ndarray], start: int) -> int:
+        """Where the candidates end that share packs: on a CPU each is alone, so that its scores never vary."""
+        stop, used = start, 0
+        while stop < len(prefixes):
+            used += len(prefixes[stop]) + sum(self._anchor_tokens)
+            if stop > start and (self.model.device.type == "cpu" or used > self.max_pack_tokens):
+                break
+            stop += 1
+        return stop
+
+    def _group_log_probs(self, prefixes: Sequence[np.ndarray]) -> np.ndarray:
+        longest = max(map(len, prefixes)) + max(self._anchor_tokens, default=0)
+        shares = self._max_shared_tokens is None or longest <= self._max_shared_tokens
+        log_probs = ENGINES[self.name] if shares else plain_log_probs
+        while True:
+            try:
+                return log_probs(self.model, self.anchors, prefixes, self.max_pack_tokens)
+            except RuntimeError as error:
+                # Below the shortest anchor every segment is alone already: smaller packs would not help.
+                if not is_out_of_memory(error) or self.max_pack_tokens <= min(self._anchor_tokens):
+                    raise
+            self.max_pack_tokens //= 2
+            logger.warning("out of memory: going on with max_pack_tokens=%d", self.max_pack_tokens)
+            if self.model.device.type == "cuda":
+                torch.cuda.empty_cache()
+
+
+def make_engine(
+    model: PreTrainedModel,
+    anchors: Sequence[Encoding],
+    *,
+    engine: str = "auto",
+    max_pack_tokens: int | None = None,
+) -> Engine:
+    """An engine for `model` (in eval mode) and `anchors`, checked against the reference.
+
+    `engine` is tree, kv_cache, plain, or auto: the first of them that agrees. `max_pack_tokens` is the most tokens
+    of one forward (default 4,096 on a CPU, 16,384 on a GPU). Raises UserError when the engine asked for, or under
+    auto every engine, disagrees with the reference.
+    """
+    if engine != "auto" and engine not in ENGINES:
+        raise UserError(f"score.engine={engine} is not known: use auto, {', '.join(ENGINES)}.")
+    reasons = []
+    for name in ENGINES if engine == "auto" else (engine,):
+        reason = reason_against(name, ENGINES[name], model)
+        if reason is None:
+            why = "; ".join([*reasons, f"{name} agrees with the reference"])
+            logger.info("engine %s: %s", name, why)
+            size = max_pack_tokens or DEFAULT_PACK_TOKENS[model.device.type]
+            return Engine(model, anchors, name, why, size)
+        logger.warning("%s", reason)
+        reasons.append(reason)
+    way_out = (
+        "use score.engine=auto" if engine != "auto" else "try score.dtype=float32, or another model"
+    )
+    raise UserError(
+        f"score.engine={engine} is not right for this model ({'; '.join(reasons)}): {way_out}."
+    )
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether the error is CUDA's, or the CPU allocator's, that there is not enough memory."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return True
+    return any(words in str(error) for words in ("can't allocate memory", "not enough memory"))
+
+
+ENGINES: dict[str, LogProbs] = {
+    "tree": tree_log_probs,
+    "kv_cache": kv_cache_log_probs,
+    "plain": plain_log_probs,
+}

@@ -1,0 +1,129 @@
+"""Object stores, against a local S3 server: listing, reading, writing, a whole prepare.
+
+GCS goes through the same code (pyarrow.fs) and is not tested.
+"""
+
+import gzip
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from nuggets_ray import io
+from nuggets_ray.candidates.commit import SCHEMA
+from nuggets_ray.config import Config, DataConfig, ModelConfig, UserError
+
+ROWS = [{"instruction": f"question {i}", "output": "a" * (i + 1)} for i in range(40)]
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[str]:
+    """An empty bucket of a server on this machine, which all S3 clients of the process talk to."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        patch.delenv("AWS_ENDPOINT_URL_S3", raising=False)
+        patch.setenv("AWS_ACCESS_KEY_ID", "test")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        patch.setenv("AWS_REGION", "us-east-1")
+        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        patch.setenv("NO_PROXY", "127.0.0.1")
+        from pyarrow import fs
+
+        store = fs.S3FileSystem(
+            endpoint_override=f"{host}:{port}", scheme="http", allow_bucket_creation=True
+        )
+        store.create_dir("nuggets")
+        yield "s3://nuggets"
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def data(bucket: str) -> str:
+    folder = io.join(bucket, "data set")
+    lines = "\n".join(json.dumps(row) for row in ROWS[:20]).encode()
+    io.write_bytes(io.join(folder, "1.jsonl.gz"), gzip.compress(lines))
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pylist(ROWS[20:30]), sink)
+    io.write_bytes(io.join(folder, "2 %+.parquet"), sink.getvalue())
+    io.write_bytes(io.join(folder, "deep", "3.json"), json.dumps(ROWS[30:]).encode())
+    io.write_bytes(io.join(folder, "_hidden.json"), b"[1]")
+    return folder
+
+
+def test_folder_glob_and_file(data: str) -> None:
+    def found(path: str) -> list[object]:
+        return [row for file in io.list_inputs(path) for row in io.read_rows(file)]
+
+    assert found(data) == found(data + "/") == ROWS
+    assert found(io.join(data, "*.gz")) == found(io.join(data, "1.jsonl.gz")) == ROWS[:20]
+    assert found(io.join(data, "**", "[12]*")) == ROWS[:30]
+    file = io.list_inputs(io.join(data, "deep"))[0]
+    assert file.path == io.join(data, "deep", "3.json") and file.modified_ns > 0
+
+
+def test_nothing_there_is_a_user_error(bucket: str, data: str) -> None:
+    for path in (io.join(data, "none.json"), io.join(data, "*.csv"), "s3://no-such-bucket/a.json"):
+        with pytest.raises(UserError, match=r"data\.path=s3://"):
+            io.list_inputs(path)
+
+
+def test_writes_reads_lists_and_deletes(bucket: str) -> None:
+    folder = io.join(bucket, "run")
+    big = os.urandom(12 << 20)
+    for content in (b"old", big, b""):
+        io.write_bytes(io.join(folder, "x.bin"), content)
+        assert io.read_bytes(io.join(folder, "x.bin")) == content
+    table = pa.table({"a": [1, 2]})
+    io.write_table(io.join(folder, "sub", "b.parquet"), table)
+    io.write_table(io.join(folder, "a.parquet"), table)
+    assert io.read_table(io.join(folder, "a.parquet")) == table
+    assert io.list_files(folder, ".parquet") == [io.join(folder, "a.parquet")]
+    assert io.exists(io.join(folder, "sub")) and not io.exists(io.join(folder, "su"))
+    io.delete(io.join(folder, "a.parquet"))
+    io.delete(folder)
+    io.delete(folder)
+    assert not io.exists(io.join(folder, "sub", "b.parquet"))
+    assert io.list_files(folder, ".parquet") == []
+    with pytest.raises(FileNotFoundError):
+        io.read_bytes(io.join(folder, "x.bin"))
+
+
+def test_prepare_from_a_bucket_into_a_bucket(bucket: str, data: str, tiny_model: Path) -> None:
+    import ray
+
+    from nuggets_ray.stages.prepare import prepare
+
+    config = Config(
+        out_dir=io.join(bucket, "prepared run"),
+        model=ModelConfig(path=str(tiny_model)),
+        data=DataConfig(path=data, holdout=4),
+    )
+    ray.init(
+        num_cpus=2,
+        include_dashboard=False,
+        object_store_memory=300_000_000,
+        logging_level="WARNING",
+    )
+    try:
+        prepared = prepare(config, "try1")
+    finally:
+        ray.shutdown()
+    assert (prepared.num_rows, prepared.num_candidates, prepared.num_excluded) == (40, 36, 4)
+    (part,) = io.list_files(io.join(config.out_dir, "candidates"), ".parquet")
+    table = io.read_table(part)
+    assert table.schema == SCHEMA
+    assert set(table["source_path"].to_pylist()) == {file.path for file in io.list_inputs(data)}
+    assert [file.sha256 for file in prepared.inputs] == [
+        io.sha256(file.path) for file in io.list_inputs(data)
+    ]
+    assert io.read_table(io.join(config.out_dir, "skipped.parquet")).num_rows == 4
+    assert prepare(config, "try2") == prepared
