@@ -1,4 +1,6 @@
-"""Every stage in turn, skipping what is done: python jobs/pipeline.py experiment=demo [key=value ...]"""
+"""Every stage in turn, skipping what is done: python jobs/pipeline.py experiment=demo [key=value
+...]
+"""
 
 from nuggets_ray.cli import run
 from nuggets_ray.stages.pipeline import pipeline

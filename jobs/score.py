@@ -1,4 +1,6 @@
-"""Score an instruction dataset: python jobs/score.py data.path=FILE model.path=DIR out_dir=DIR [key=value ...]"""
+"""Score an instruction dataset: python jobs/score.py data.path=FILE model.path=DIR out_dir=DIR
+[key=value ...]
+"""
 
 from nuggets_ray.cli import run
 from nuggets_ray.stages.score import score

@@ -1,7 +1,8 @@
-"""The files under candidates/, as the driver and the workers read them: ids for the one, rows for the others.
+"""The files under candidates/, as the driver and the workers read them: ids for the one, rows for
+the others.
 
-The driver holds ids, token counts and where each row lies, never a row: about 200 bytes a candidate. Must not import
-ray or torch.
+The driver holds ids, token counts and where each row lies, never a row: about 200 bytes a
+candidate. Must not import ray or torch.
 """
 
 import json
@@ -23,6 +24,7 @@ ID_COLUMNS = [
     "is_duplicate",
     "num_prompt_tokens",
     "num_answer_tokens",
+    "num_dropped_tokens",
 ]
 
 
@@ -30,7 +32,8 @@ ID_COLUMNS = [
 class CandidateIds:
     """Every kept row of the data (N rows): which it is and where it lies.
 
-    `part_N` indexes `parts`, `row_N` counts rows within the part; `num_tokens_N` is the demonstration's length.
+    `part_N` indexes `parts`, `row_N` counts rows within the part; `num_tokens_N` is the
+    demonstration's length.
     """
 
     parts: tuple[str, ...]
@@ -40,6 +43,7 @@ class CandidateIds:
     content_id_N: np.ndarray
     is_duplicate_N: np.ndarray
     num_tokens_N: np.ndarray
+    num_dropped_tokens_N: np.ndarray
 
     @property
     def num_rows(self) -> int:
@@ -74,6 +78,7 @@ def read_ids(out_dir: str) -> CandidateIds:
         content_id_N=whole["content_id"].to_numpy().astype(str),
         is_duplicate_N=whole["is_duplicate"].to_numpy(zero_copy_only=False),
         num_tokens_N=num_tokens_N.astype(np.int64),
+        num_dropped_tokens_N=whole["num_dropped_tokens"].to_numpy(),
     )
 
 

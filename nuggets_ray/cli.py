@@ -1,8 +1,10 @@
-"""What every script in jobs/ shares: compose the configuration, set up logging, map the end to an exit code.
+"""What every script in jobs/ shares: compose the configuration, set up logging, map the end to an
+exit code.
 
-stdout carries tables and, as its last line, one JSON object; logs and bars go to stderr. Exit 0 done, 2 a user's
-error (one sentence), 130 interrupted, 1 anything else. `hydra.main` alone exits 1 on a typo and fails on `=`, `(`
-and `[` in paths, so it is called only for Hydra's own flags (--help, --cfg, --multirun).
+stdout carries tables and, as its last line, one JSON object; logs and bars go to stderr. Exit 0
+done, 2 a user's error (one sentence), 130 interrupted, 1 anything else. `hydra.main` alone exits 1
+on a typo and fails on `=`, `(` and `[` in paths, so it is called only for Hydra's own flags
+(--help, --cfg, --multirun).
 """
 
 import json
@@ -24,7 +26,8 @@ Job = Callable[[Config], dict[str, Any]]
 def run(job: Job, requires: Sequence[str] = ("out_dir",)) -> None:
     """Run `job` with the configuration of the command line and end the process.
 
-    `job(config)` returns the JSON object of the last line; `requires` are the keys it cannot do without.
+    `job(config)` returns the JSON object of the last line; `requires` are the keys it cannot do
+    without.
     """
     argv = sys.argv[1:]
     configure_logging()
@@ -63,7 +66,8 @@ def _guard(call: Callable[[], None]) -> int:
         return 2
     except KeyboardInterrupt:
         print(
-            "interrupted: the finished blocks are written; run the same command again to go on from them",
+            "interrupted: the finished blocks are written; run the same command again to go on "
+            "from them",
             file=sys.stderr,
             flush=True,
         )

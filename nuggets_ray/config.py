@@ -1,7 +1,9 @@
-"""Every configuration dataclass (the schema), and `load(argv) -> Config`, which reads conf/ and overrides once.
+"""Every configuration dataclass (the schema), and `load(argv) -> Config`, which reads conf/ and
+overrides once.
 
-conf/*.yaml holds the values; below `load` nobody sees a DictConfig. A typo, a wrong type or a value out of range
-raises `UserError` before anything is loaded. omegaconf and hydra are imported inside `load` only.
+conf/*.yaml holds the values; below `load` nobody sees a DictConfig. A typo, a wrong type or a value
+out of range raises `UserError` before anything is loaded. omegaconf and hydra are imported inside
+`load` only.
 """
 
 import os
@@ -15,13 +17,17 @@ CONF_DIR = Path(__file__).resolve().parent.parent / "conf"
 
 
 class UserError(Exception):
-    """A mistake the user can mend: one sentence that names the key, the value and the way out. Exit code 2."""
+    """A mistake the user can mend: one sentence that names the key, the value and the way out. Exit
+    code 2.
+    """
 
 
 @dataclass(frozen=True)
 class ModelConfig:
     path: str = ""
-    """A folder or hub id in Hugging Face format, or `demo` for the small model of the package index."""
+    """A folder or hub id in Hugging Face format, or `demo` for the small model of the package
+    index.
+    """
     revision: str | None = None
     """Hub revision (branch, tag or commit)."""
     trust_remote_code: bool = False
@@ -31,17 +37,24 @@ class ModelConfig:
 @dataclass(frozen=True)
 class DataConfig:
     path: str = ""
-    """A file, folder or glob of json, jsonl (both also .gz) or parquet; an s3:// or gs:// URI; or `demo`."""
+    """A file, folder or glob of json, jsonl (both also .gz) or parquet; an s3:// or gs:// URI; or
+    `demo`.
+    """
     format: str = "auto"
-    """alpaca, dolly, sharegpt, messages, prompt_completion, self_instruct, columns, or auto (looks at 100 rows)."""
+    """alpaca, dolly, sharegpt, messages, prompt_completion, self_instruct, columns, or auto (looks
+    at 100 rows).
+    """
     columns: dict[str, str] = field(default_factory=dict)
-    """For anything else, our field -> your column, e.g. {instruction: question, input: context, output: reply, system: persona}."""
+    """For anything else, our field -> your column, e.g. {instruction: question, input: context,
+    output: reply, system: persona}.
+    """
     limit: int | None = None
     """Read the first N rows only."""
     holdout: int = 0
     """Rows drawn by hash before anything else: never candidates, anchors or training rows."""
     on_too_long: str = "skip"
-    """A demonstration over the limit: skip the row, or truncate it (counted in num_dropped_tokens)."""
+    """A demonstration over the limit: skip the row, or truncate it (counted in num_dropped_tokens).
+    """
     max_skipped_fraction: float = 0.5
     """More skipped rows than this share of the data fails the job."""
     excerpt_chars: int = 80
@@ -71,19 +84,27 @@ class AnchorsConfig:
     columns: dict[str, str] = field(default_factory=dict)
     """As data.columns, for the anchor file."""
     exclude_from_candidates: bool = False
-    """Do not score the rows that are anchors (reason is_anchor); otherwise only the self-pair is left out."""
+    """Do not score the rows that are anchors (reason is_anchor); otherwise only the self-pair is
+    left out.
+    """
 
 
 @dataclass(frozen=True)
 class ScoreConfig:
     dtype: str = "auto"
-    """bfloat16, float32, or auto: bfloat16 where the hardware has it (float32 under prompt=official)."""
+    """bfloat16, float32, or auto: bfloat16 where the hardware has it (float32 under
+    prompt=official).
+    """
     engine: str = "auto"
     """tree, kv_cache, plain, or auto: the first of them that agrees with the reference at start."""
     max_pack_tokens: int | None = None
-    """Most tokens in one forward; null: 4,096 on a CPU, 16,384 on a GPU. Halved when memory runs out."""
+    """Most tokens in one forward; null: 4,096 on a CPU, 16,384 on a GPU. Halved when memory runs
+    out.
+    """
     block_rows: int | None = None
-    """Most candidates in a block, the unit that is written and resumed; null: about block_s of work."""
+    """Most candidates in a block, the unit that is written and resumed; null: about block_s of
+    work.
+    """
     block_s: float = 60.0
     """Seconds of work in a block."""
 
@@ -113,13 +134,17 @@ class SelectConfig:
     name: str | None = None
     """Folder under selections/; null: golden, bottom, longest, shortest or random-<draw>."""
     prefix: str = ""
-    """Put before our columns (example_id, golden_score, rank) in the selected files, when yours have those names."""
+    """Put before our columns (example_id, golden_score, rank) in the selected files, when yours
+    have those names.
+    """
 
 
 @dataclass(frozen=True)
 class ClusterConfig:
     address: str = "auto"
-    """local: start a Ray of our own; auto: the cluster RAY_ADDRESS names, else local; or a cluster's address."""
+    """local: start a Ray of our own; auto: the cluster RAY_ADDRESS names, else local; or a
+    cluster's address.
+    """
     num_workers: int | None = None
     """Model replicas; null: one a GPU, or one a CPU core where there is no GPU."""
     gpus_per_worker: float | None = None
@@ -127,7 +152,9 @@ class ClusterConfig:
     cpus_per_worker: int = 1
     """CPU cores of a replica, and its threads."""
     wait_s: float = 600.0
-    """With an address: how long to wait for the autoscaler before starting with what there is, in seconds."""
+    """With an address: how long to wait for the autoscaler before starting with what there is, in
+    seconds.
+    """
     object_store_gib: float = 0.5
     """Object store of a local Ray, in GiB."""
 
@@ -153,8 +180,8 @@ class Config:
 def load(overrides: list[str]) -> Config:
     """Compose conf/ with Hydra overrides such as `data.limit=200` into a checked `Config`.
 
-    Relative paths are taken from the current folder. Raises UserError for an unknown key or choice, a wrong type, a
-    value out of range, or an override that Hydra's grammar cannot read.
+    Relative paths are taken from the current folder. Raises UserError for an unknown key or choice,
+    a wrong type, a value out of range, or an override that Hydra's grammar cannot read.
     """
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
@@ -171,12 +198,15 @@ def load(overrides: list[str]) -> Config:
 
 
 def register_schema() -> None:
-    """Put the dataclasses under the name `schema`, the first of the defaults of conf/config.yaml."""
+    """Put the dataclasses under the name `schema`, the first of the defaults of
+    conf/config.yaml.
+    """
     from hydra.core.config_store import ConfigStore
     from omegaconf import DictConfig, OmegaConf
 
     def thaw(node: DictConfig) -> None:
-        # omegaconf makes the nodes of frozen dataclasses read-only, and hydra closes every dictionary to new keys
+        # omegaconf makes the nodes of frozen dataclasses read-only, and hydra closes every
+        # dictionary to new keys
         OmegaConf.set_readonly(node, None)
         for key in node:
             child = node._get_node(key)
@@ -198,7 +228,7 @@ def resolve(composed: Any) -> Config:
     assert isinstance(composed, DictConfig)
     known = {key if key.count(".") else key + "." for key in all_keys()}
     sections = {key.partition(".")[0] for key in known}
-    for section in composed:
+    for section in map(str, composed):
         names = list(composed[section]) if isinstance(composed[section], DictConfig) else [""]
         for key in (f"{section}.{name}" for name in names):
             if section not in sections or key not in known:
@@ -236,7 +266,8 @@ def explain(error: Exception, overrides: list[str]) -> str:
             (o for o in overrides if re.search(r"=.*[=()\[\]{},:\s]", o)), " ".join(overrides)
         )
         key, _, path = value.partition("=")
-        return f"{value}: a value with special characters needs quotes inside quotes, as in '{key}=\"{path}\"'"
+        quoted = f"'{key}=\"{path}\"'"
+        return f"{value}: a value with special characters needs quotes inside quotes, as in {quoted}"
     return _first_line(error)
 
 
@@ -293,7 +324,9 @@ def require(config: Config, *keys: str) -> None:
 
 
 def absolute(config: Config) -> Config:
-    """The same configuration with every local path absolute; refused in a job that Ray started elsewhere."""
+    """The same configuration with every local path absolute; refused in a job that Ray started
+    elsewhere.
+    """
 
     def path(key: str, value: str) -> str:
         if not value or value == "demo" or "://" in value or os.path.isabs(value):
@@ -302,7 +335,8 @@ def absolute(config: Config) -> Config:
             return value  # a hub id
         if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ:
             raise UserError(
-                f"{key}={value}: a submitted job runs in a throw-away copy of the folder; give an absolute path or a URI"
+                f"{key}={value}: a submitted job runs in a throw-away copy of the folder; give an "
+                "absolute path or a URI"
             )
         return os.path.abspath(os.path.expanduser(value))
 

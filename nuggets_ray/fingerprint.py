@@ -1,7 +1,9 @@
-"""What can change one candidate's numbers, as {key: value}: scores of different fingerprints never share a folder.
+"""What can change one candidate's numbers, as {key: value}: scores of different fingerprints never
+share a folder.
 
-Weights and tokenizer, dtype, backend, template and truncation, the anchors in order, the version of the score code.
-Not in it: the candidates, data.limit, schedule, pack size, workers, cluster, out_dir. Must not import ray.
+Weights and tokenizer, dtype, backend, template and truncation, the anchors in order, the version of
+the score code. Not in it: the candidates, data.limit, schedule, pack size, workers, cluster,
+out_dir. Must not import ray.
 """
 
 import hashlib
@@ -30,7 +32,7 @@ def of_settings(
     if anchors.method == "file":
         rule = f"file, num {anchors.num}"
     else:
-        rule = f"{anchors.method}, num {anchors.num}, seed {config.seed}, holdout {config.data.holdout}"
+        rule = f"{anchors.method}, num {anchors.num}, seed {config.seed}"
     return {
         "weights": of_weights(config),
         "tokenizer": of_tokenizer(tokenizer),
@@ -54,7 +56,9 @@ def of_anchors(anchors: Sequence[Anchor]) -> dict[str, str]:
 
 
 def of_weights(config: Config) -> str:
-    """A folder: hash of its weight files' names, sizes, first and last MiB, and of config.json; a hub id: its commit."""
+    """A folder: hash of its weight files' names, sizes, first and last MiB, and of config.json; a
+    hub id: its commit.
+    """
     path = resolve_path(config.model)
     if not os.path.isdir(path):
         return f"{path}@{load_config(config.model)._commit_hash or config.model.revision}"

@@ -1,8 +1,10 @@
-"""The run folder's books: manifest.json, the fingerprint, the lease of the live driver, the attempts.
+"""The run folder's books: manifest.json, the fingerprint, the lease of the live driver, the
+attempts.
 
-`Run` is an open run folder. A second live driver is refused by lease.json {attempt_id, host, pid, heartbeat}, which is
-taken over once its process is gone or its heartbeat is stale (on an object store it is advisory). Every file is one
-atomic write, so a kill at any moment leaves the old or the new one. Must not import ray.
+`Run` is an open run folder. A second live driver is refused by lease.json {attempt_id, host, pid,
+heartbeat}, which is taken over once its process is gone or its heartbeat is stale (on an object
+store it is advisory). Every file is one atomic write, so a kill at any moment leaves the old or the
+new one. Must not import ray.
 """
 
 import json
@@ -34,8 +36,8 @@ STALE_S = 60.0
 class Run:
     """An open run folder of one attempt of one stage; use as a context manager.
 
-    Raises UserError when the folder cannot be written, or another live driver holds it. Leaving the context records
-    how the attempt ended: done, interrupted (KeyboardInterrupt) or failed.
+    Raises UserError when the folder cannot be written, or another live driver holds it. Leaving the
+    context records how the attempt ended: done, interrupted (KeyboardInterrupt) or failed.
     """
 
     def __init__(self, out_dir: str, stage: str) -> None:
@@ -88,7 +90,9 @@ class Run:
         io.delete(io.join(self.out_dir, "lease.json"))
 
     def update(self, **values: Any) -> None:
-        """Set fields of this attempt (num_workers, worker_pids, num_computed, ...) and write the manifest."""
+        """Set fields of this attempt (num_workers, worker_pids, num_computed, ...) and write the
+        manifest.
+        """
         with self._lock:
             self.attempt.update(values)
             self.save()
@@ -99,7 +103,9 @@ class Run:
             write_json(io.join(self.out_dir, "manifest.json"), self.manifest)
 
     def set_fingerprint(self, fingerprint: Mapping[str, Any]) -> None:
-        """Record what can change a candidate's numbers; UserError when this folder holds scores of another."""
+        """Record what can change a candidate's numbers; UserError when this folder holds scores of
+        another.
+        """
         recorded = self.manifest.setdefault("fingerprint", {})
         keys = [key for key, value in fingerprint.items() if recorded.get(key, value) != value]
         if keys:
@@ -124,7 +130,8 @@ class Run:
             self._write_lease()
         except OSError as error:
             raise UserError(
-                f"out_dir={self.out_dir}: cannot be written ({error.strerror or error}); give a folder that can"
+                f"out_dir={self.out_dir}: cannot be written ({error.strerror or error}); give a "
+                "folder that can"
             ) from error
 
     def _refuse_if_alive(self, lease: dict[str, Any]) -> None:
@@ -136,7 +143,8 @@ class Run:
         if alive:
             raise UserError(
                 f"out_dir={self.out_dir} is in use by process {lease['pid']} on {lease['host']} "
-                f"(last sign of life {age_s:.0f} s ago): wait for it, stop it, or give another out_dir"
+                f"(last sign of life {age_s:.0f} s ago): wait for it, stop it, or give another "
+                "out_dir"
             )
         logger.info("taking over from attempt %s, which is gone", lease["attempt_id"])
 
@@ -164,14 +172,17 @@ class Run:
 
 
 def read_manifest(out_dir: str) -> dict[str, Any] | None:
-    """The manifest of a run folder, or None where there is none; UserError for one of another schema version."""
+    """The manifest of a run folder, or None where there is none; UserError for one of another
+    schema version.
+    """
     path = io.join(out_dir, "manifest.json")
     if not io.exists(path):
         return None
     manifest: dict[str, Any] = json.loads(io.read_bytes(path))
     if manifest.get("schema_version") != SCHEMA_VERSION:
         raise UserError(
-            f"out_dir={out_dir}: its manifest has schema_version {manifest.get('schema_version')}, this program writes "
+            f"out_dir={out_dir}: its manifest has schema_version {manifest.get('schema_version')}, "
+            "this program writes "
             f"{SCHEMA_VERSION}: use the program that made it, or another out_dir"
         )
     return manifest
@@ -193,7 +204,8 @@ def _now() -> str:
 
 
 def _process_started(pid: int) -> int | None:
-    """When process `pid` of this host started, in clock ticks since boot; None where it is gone or not known.
+    """When process `pid` of this host started, in clock ticks since boot; None where it is gone or
+    not known.
 
     A process id is used again in time, so it alone does not say that a driver lives.
     """

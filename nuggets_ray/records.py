@@ -1,8 +1,8 @@
 """The frozen records that flow between the parts, and the columns of the files they are written to.
 
-An `Example` is one row of instruction data, whatever its file format; an `Encoding` is an example (or a part
-of one) as token ids with the exact answer mask; an `Anchor` and a `ScoreRow` are rows of anchors.parquet and
-scores/. Nothing here imports anything but numpy.
+An `Example` is one row of instruction data, whatever its file format; an `Encoding` is an example
+(or a part of one) as token ids with the exact answer mask; an `Anchor` and a `ScoreRow` are rows of
+anchors.parquet and scores/. Nothing here imports anything but numpy.
 """
 
 import hashlib
@@ -16,7 +16,9 @@ ROLES = ("system", "user", "assistant", "tool")
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a conversation. `input` is Alpaca's optional context of an instruction (user turns only)."""
+    """One turn of a conversation. `input` is Alpaca's optional context of an instruction (user
+    turns only).
+    """
 
     role: str
     text: str
@@ -24,7 +26,9 @@ class Message:
 
     @property
     def content(self) -> str:
-        """The whole text of the turn, stripped: the instruction, and its input below it when there is one."""
+        """The whole text of the turn, stripped: the instruction, and its input below it when there
+        is one.
+        """
         parts = (self.text.strip(), self.input.strip())
         return "\n".join(part for part in parts if part)
 
@@ -37,7 +41,9 @@ class Example:
 
     @property
     def content_id(self) -> str:
-        """SHA-256 (16 bytes, hex) of the canonical messages (role, stripped text): equal in every file format."""
+        """SHA-256 (16 bytes, hex) of the canonical messages (role, stripped text): equal in every
+        file format.
+        """
         canonical = [[message.role, message.content] for message in self.messages]
         text = json.dumps(canonical, ensure_ascii=False, separators=(",", ":"))
         return hashlib.sha256(text.encode("utf-8")).hexdigest()[:32]
@@ -47,8 +53,9 @@ class Example:
 class Encoding:
     """Token ids of shape (T,) int64 and the answer mask of shape (T,) bool.
 
-    `answer_mask[t]` says that token t belongs to an answer, so its log-prob (predicted at t - 1) counts.
-    `num_dropped_tokens` is how many tokens of the whole example were cut to fit the limit (0: nothing was cut).
+    `answer_mask[t]` says that token t belongs to an answer, so its log-prob (predicted at t - 1)
+    counts. `num_dropped_tokens` is how many tokens of the whole example were cut to fit the limit
+    (0: nothing was cut).
     """
 
     token_ids: np.ndarray
@@ -79,8 +86,9 @@ class Anchor:
 class ScoreRow:
     """One scored candidate, as written to scores/ (A anchors).
 
-    `one_shot_logprob` has shape (A,) float32, in nats per answer token, NaN only where not evaluated.
-    `golden_score` is None unless `status` is "complete". `score_low` and `score_high` bound it with 95% confidence.
+    `one_shot_logprob` has shape (A,) float32, in nats per answer token, NaN only where not
+    evaluated. `golden_score` is None unless `status` is "complete". `score_low` and `score_high`
+    bound it with 95% confidence.
     """
 
     example_id: str

@@ -105,6 +105,9 @@ def _next_element(text: str, start: int, num_rows: int) -> tuple[int, int] | Non
     after = _skip_space(text, end)
     if after == len(text):
         return None
+    is_cut_number = after == end and text[end] in ".eE" and len(text) - end <= len("e+")
+    if is_cut_number:
+        return None
     if text[after] not in ",]":
         raise ValueError(f"the array is no JSON behind row {num_rows} (no comma)")
     return end, after

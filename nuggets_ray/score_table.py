@@ -1,9 +1,11 @@
-"""The files under scores/: their schema, which ids they hold, and their compaction at the end of a run.
+"""The files under scores/: their schema, which ids they hold, and their compaction at the end of a
+run.
 
-A worker writes each finished block as one part, atomically, with the attempt id in its name; so a kill loses only
-blocks in flight. While a run goes on there is a row a content_id; compaction adds the rows of exact duplicates and
-merges the small parts. Old parts are deleted only after all new ones are there: a kill between leaves rows twice,
-and readers keep one row an example_id. Must not import ray or torch.
+A worker writes each finished block as one part, atomically, with the attempt id in its name; so a
+kill loses only blocks in flight. While a run goes on there is a row a content_id; compaction adds
+the rows of exact duplicates and merges the small parts. Old parts are deleted only after all new
+ones are there: a kill between leaves rows twice, and readers keep one row an example_id. Must not
+import ray or torch.
 """
 
 import uuid
@@ -85,8 +87,8 @@ def read_rows(out_dir: str, columns: Sequence[str] | None = None) -> Iterator[pa
 def compact(out_dir: str, attempt_id: str, copies: Mapping[str, Sequence[str]]) -> None:
     """Merge the parts into few, one row a kept row of the data.
 
-    `copies[content_id]` lists the example_ids of its exact duplicates beyond the first; each gets a row with the same
-    numbers. Nothing is rewritten when nothing would change.
+    `copies[content_id]` lists the example_ids of its exact duplicates beyond the first; each gets a
+    row with the same numbers. Nothing is rewritten when nothing would change.
     """
     old = parts(out_dir)
     present = set(scored_ids(out_dir))

@@ -1,7 +1,8 @@
-"""skipped.parquet: every row of the data that has no score, with its reason: skipped in reading or scoring, or excluded.
+"""skipped.parquet: every row of the data that has no score, with its reason: skipped in reading or
+scoring, or excluded.
 
-Columns source_path, row_number, reason, excerpt. Reading writes it first; scoring rewrites it at its end. Must not
-import ray or torch.
+Columns source_path, row_number, reason, excerpt. Reading writes it first; scoring rewrites it at
+its end. Must not import ray or torch.
 """
 
 from collections import Counter
@@ -63,7 +64,9 @@ def unscorable_ids(out_dir: str) -> dict[str, str]:
 
 
 def rewrite(out_dir: str, reasons: Mapping[str, str], excerpt_chars: int) -> None:
-    """Keep what reading skipped, and put the candidates of `reasons` (content_id -> reason), all copies, below it."""
+    """Keep what reading skipped, and put the candidates of `reasons` (content_id -> reason), all
+    copies, below it.
+    """
     table = read(out_dir)
     kept = [
         not is_score_reason(reason) and reason != "is_anchor"

@@ -1,4 +1,6 @@
-"""Fixtures that every test may use: the benchmark data folder, and a tiny seeded model with its tokenizer."""
+"""Fixtures that every test may use: the benchmark data folder, and a tiny seeded model with its
+tokenizer.
+"""
 
 import os
 from pathlib import Path
@@ -17,7 +19,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def test_data() -> Path:
-    """The folder of real data (NUGGETS_TEST_DATA, default ../shared/data); the test is skipped where it is absent."""
+    """The folder of real data (NUGGETS_TEST_DATA, default ../shared/data); the test is skipped
+    where it is absent.
+    """
     folder = Path(os.environ.get("NUGGETS_TEST_DATA", ROOT.parent / "shared" / "data"))
     if not folder.is_dir():
         pytest.skip(f"no test data at {folder}: set NUGGETS_TEST_DATA")
@@ -26,7 +30,9 @@ def test_data() -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a seeded two-layer Llama and a byte-level tokenizer, as save_pretrained writes them."""
+    """A folder with a seeded two-layer Llama and a byte-level tokenizer, as save_pretrained writes
+    them.
+    """
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast

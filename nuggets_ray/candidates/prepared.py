@@ -21,6 +21,9 @@ from nuggets_ray.config import Config, DataConfig, UserError
 PREPARE_VERSION = 1
 """Raise when a change of the code changes what is written from the same data and settings."""
 
+MAX_REASONS = 5
+"""How many reasons an error about skipped rows names, the most frequent first."""
+
 
 @dataclass(frozen=True, slots=True)
 class HashedInput:
@@ -76,13 +79,16 @@ def prepare_key(config: Config, files: Sequence[io.InputFile], prompt_fingerprin
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def read_rows(uris: Sequence[str], limit: int | None) -> Rows:
-    """Read the ids of the staged blocks, and number the copies, among the first `limit` rows."""
+def read_staged(uris: Sequence[str], limit: int | None) -> Rows:
+    """Read the ids of the staged blocks, and number the copies, among the first `limit` rows.
+
+    Raises RuntimeError where a row is missing or there twice.
+    """
     blocks = []
     tables = []
     end = 0
     for uri in sorted(uris):
-        table = io.read_table(uri, columns=["file_index", "reason", "content_id"])
+        table = io.read_table(uri, columns=["file_index", "row_number", "reason", "content_id"])
         start, end = end, end + table.num_rows
         if limit is not None and end > limit:
             end = limit
@@ -93,6 +99,7 @@ def read_rows(uris: Sequence[str], limit: int | None) -> Rows:
         empty = np.empty(0, object)
         return Rows((), empty, empty, empty.astype("S32"), empty.astype(int))
     whole = pa.concat_tables(tables)
+    _check_order(whole["file_index"].to_numpy(), whole["row_number"].to_numpy())
     content_id_N = np.concatenate(
         [t["content_id"].fill_null("").to_numpy().astype("S32") for t in tables]
     )
@@ -103,6 +110,15 @@ def read_rows(uris: Sequence[str], limit: int | None) -> Rows:
         content_id_N,
         copy_numbers(content_id_N),
     )
+
+
+def _check_order(file_index_N: np.ndarray, row_number_N: np.ndarray) -> None:
+    same_file = np.diff(file_index_N, prepend=-1) == 0
+    expected_N = np.where(same_file, np.roll(row_number_N, 1) + 1, 0)
+    wrong = np.flatnonzero((row_number_N != expected_N) | (np.diff(file_index_N, prepend=0) < 0))
+    if len(wrong):
+        place = f"row {row_number_N[wrong[0]]} of file {file_index_N[wrong[0]]}"
+        raise RuntimeError(f"the staged blocks do not follow on each other at {place}")
 
 
 def check_rows(rows: Rows, config: DataConfig, paths: Sequence[str]) -> None:
@@ -118,7 +134,7 @@ def check_rows(rows: Rows, config: DataConfig, paths: Sequence[str]) -> None:
         return
     examples = "; ".join(
         f"{count} {reason}, such as {_describe(rows, reason, paths)}"
-        for reason, count in counts.most_common()
+        for reason, count in counts.most_common(MAX_REASONS)
     )
     way_out = "mend them, or set data.format or data.columns"
     if num_skipped < num_rows:

@@ -1,7 +1,9 @@
-"""The full schedule: every candidate meets every anchor. Cuts the candidates into blocks of equal work.
+"""The full schedule: every candidate meets every anchor. Cuts the candidates into blocks of equal
+work.
 
-A block is the unit that one worker computes, writes and can lose. Its work is taken as proportional to its tokens:
-a candidate costs its demonstration and all the anchors. Must not import torch or ray.
+A block is the unit that one worker computes, writes and can lose. Its work is taken as proportional
+to its tokens: a candidate costs its demonstration and all the anchors. Must not import torch or
+ray.
 """
 
 import numpy as np
@@ -13,9 +15,10 @@ def plan_blocks(
     """Cut candidates 0..N-1 into blocks of consecutive indices, balanced by tokens.
 
     `num_tokens_N` is the cost of each candidate in tokens, shape (N,). A block holds at most about
-    `max_block_tokens`, at most `max_block_rows` candidates and at least one; where that gives too few blocks to keep
-    `num_workers` busy to the end, blocks are made smaller: at least four a worker, as far as there are candidates.
-    Returns index arrays that cover every candidate once, in order.
+    `max_block_tokens`, at most `max_block_rows` candidates and at least one; where that gives too
+    few blocks to keep `num_workers` busy to the end, blocks are made smaller: at least four a
+    worker, as far as there are candidates. Returns index arrays that cover every candidate once, in
+    order.
     """
     if len(num_tokens_N) == 0:
         return []

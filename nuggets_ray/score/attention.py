@@ -1,8 +1,8 @@
 """The attention function that makes a transformers model see a pack as a token tree.
 
-It is registered under a name that transformers' mask registry does not know, so the model builds no mask of its
-own. What a pack looks like is set around the forward by `tree_attention`; a keyword that it does not know raises,
-because it would change the result.
+It is registered under a name that transformers' mask registry does not know, so the model builds no
+mask of its own. What a pack looks like is set around the forward by `tree_attention`; a keyword
+that it does not know raises, because it would change the result.
 
 Legend: T packed tokens, K keys, H query heads, J key heads, D head size, P demonstration tokens.
 """
@@ -38,7 +38,8 @@ NEUTRAL_KEYWORDS = frozenset(
     }
     | {"output_router_logits", "logits_to_keep"}
 )
-"""Keywords that some models pass on and that change nothing here: positions are already in queries and keys."""
+"""Keywords that some models pass on and that change nothing here: positions are already in queries
+and keys."""
 
 
 class TreeUnsupported(Exception):
@@ -46,7 +47,8 @@ class TreeUnsupported(Exception):
 
 
 class TreeState:
-    """The pack in flight, and every layer's keys and values of the demonstration that later packs need."""
+    """The pack in flight, and every layer's keys and values of the demonstration that later packs
+    need."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -63,7 +65,8 @@ class TreeState:
         return self._layout
 
     def start(self, pack: Pack) -> Layout:
-        """Make `pack` the one in flight; its tokens are padded to a multiple of what the kernel needs."""
+        """Make `pack` the one in flight; its tokens are padded to a multiple of what the kernel
+        needs."""
         if not pack.kept_tokens:
             self._kept.clear()
         self._block_masks.clear()
@@ -75,7 +78,8 @@ class TreeState:
     def with_kept(
         self, module: torch.nn.Module, key: torch.Tensor, value: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Keys and values of shape (1, J, K, D) with the kept demonstration in front; keeps this pack's if needed."""
+        """Keys and values of shape (1, J, K, D) with the kept demonstration in front; keeps this
+        pack's if needed."""
         pack = self.layout.pack
         if pack.keeps_prefix:
             prefix = slice(0, self._padded(pack.segments[0].num_tokens))

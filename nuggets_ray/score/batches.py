@@ -3,20 +3,20 @@
 Legend: N rows (anchors) of a batch, L tokens of its longest, A anchors.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
-
-from nuggets_ray.records import Encoding
 
 
 def make_batches(
     anchor_lengths: Sequence[int], prefix_tokens: int, max_batch_tokens: int, same_length: bool
 ) -> list[list[int]]:
-    """Anchors of similar length together, so that (prefix + longest) x rows is at most `max_batch_tokens`.
+    """Anchors of similar length together, so that (prefix + longest) x rows is at most
+    `max_batch_tokens`.
 
-    A row longer than the limit is a batch of its own; empty anchors are left out. `same_length`: no padding at all.
+    A row longer than the limit is a batch of its own; empty anchors are left out. `same_length`: no
+    padding at all.
     """
     order = sorted(
         (a for a in range(len(anchor_lengths)) if anchor_lengths[a]),
@@ -34,7 +34,8 @@ def make_batches(
 
 
 def pad_rows(rows: Sequence[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Token ids of shape (N, L), 0 behind each row's end, and the mask of shape (N, L) that says which are real."""
+    """Token ids of shape (N, L), 0 behind each row's end, and the mask of shape (N, L) that says
+    which are real."""
     token_ids_NL = torch.zeros(len(rows), max(len(row) for row in rows), dtype=torch.long)
     mask_NL = torch.zeros_like(token_ids_NL)
     for n, row in enumerate(rows):

@@ -1,7 +1,8 @@
-"""The core loop: render a candidate as a demonstration, take the one-shot log-probs, count the wins over zero-shot.
+"""The core loop: render a candidate as a demonstration, take the one-shot log-probs, count the wins
+over zero-shot.
 
-A fault of one candidate is a record, never a loss and never a made-up score: it comes back as `Unscored` with its
-reason, the others are scored. Must not import ray, hydra or omegaconf.
+A fault of one candidate is a record, never a loss and never a made-up score: it comes back as
+`Unscored` with its reason, the others are scored. Must not import ray, hydra or omegaconf.
 """
 
 import logging
@@ -21,7 +22,9 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """The anchors (A of them) and their zero-shot log-probs, shape (A,), in nats per answer token."""
+    """The anchors (A of them) and their zero-shot log-probs, shape (A,), in nats per answer
+    token.
+    """
 
     anchors: tuple[Anchor, ...]
     zero_shot_A: np.ndarray
@@ -52,9 +55,11 @@ def score_candidates(
     max_demonstration_tokens: int,
     on_too_long: str,
 ) -> list[ScoreRow | Unscored]:
-    """Score (content_id, example) pairs against every anchor; one result each, in order (PAPER.md, golden score).
+    """Score (content_id, example) pairs against every anchor; one result each, in order (PAPER.md,
+    golden score).
 
-    A demonstration over `max_demonstration_tokens` is Unscored under on_too_long="skip", else cut and counted.
+    A demonstration over `max_demonstration_tokens` is Unscored under on_too_long="skip", else cut
+    and counted.
     """
     demonstrations = [
         prompt.demonstration(example, max_demonstration_tokens) for _, example in candidates
@@ -70,7 +75,8 @@ def score_candidates(
         elif not np.isfinite(one_shot_A).all():
             results.append(Unscored(content_id, "non_finite_score"))
         else:
-            # the official script scores an anchor against itself too; every other prompt leaves the self-pair out
+            # the official script scores an anchor against itself too; every other prompt leaves the
+            # self-pair out
             self_index = (
                 None if prompt.name == "official" else _self_anchor_index(baseline, content_id)
             )

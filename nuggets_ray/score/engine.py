@@ -1,8 +1,8 @@
 """The scoring engine: one-shot log-probs of all anchors after any candidate's demonstration.
 
-Three ways, tried in this order: the token tree, an expanded KV cache, plain padded batches. The first that agrees
-with reference.py on this model is used. When memory runs out, packs are halved and the work goes on. Must not
-import ray, hydra or omegaconf.
+Three ways, tried in this order: the token tree, an expanded KV cache, plain padded batches. The
+first that agrees with reference.py on this model is used. When memory runs out, packs are halved
+and the work goes on. Must not import ray, hydra or omegaconf.
 
 Legend: C candidates, A anchors.
 """
@@ -28,7 +28,8 @@ DEFAULT_PACK_TOKENS = {"cpu": 4096, "cuda": 16384}
 
 
 class Engine:
-    """A model replica with its anchors. `max_pack_tokens` is the current size, halved whenever memory ran out."""
+    """A model replica with its anchors. `max_pack_tokens` is the current size, halved whenever
+    memory ran out."""
 
     def __init__(
         self,
@@ -48,11 +49,12 @@ class Engine:
 
     @torch.inference_mode()
     def log_probs(self, prefixes: Sequence[np.ndarray]) -> np.ndarray:
-        """Mean log-prob of every anchor's answer after every prefix: (C, A) float32, nats per answer token.
+        """Mean log-prob of every anchor's answer after every prefix: (C, A) float32, nats per
+        answer token.
 
-        The zero-shot baseline is the same call with the zero-shot prefix, which may be empty: then an anchor's
-        very first token has no prediction and does not count. 0.0 for an anchor without answer tokens; NaN and
-        infinities are passed on.
+        The zero-shot baseline is the same call with the zero-shot prefix, which may be empty: then
+        an anchor's very first token has no prediction and does not count. 0.0 for an anchor without
+        answer tokens; NaN and infinities are passed on.
         """
         log_probs_CA = np.zeros((len(prefixes), len(self.anchors)), dtype=np.float32)
         start = 0
@@ -63,7 +65,8 @@ class Engine:
         return log_probs_CA
 
     def _group_stop(self, prefixes: Sequence[np.ndarray], start: int) -> int:
-        """Where the candidates end that share packs: on a CPU each is alone, so that its scores never vary."""
+        """Where the candidates end that share packs: on a CPU each is alone, so that its scores
+        never vary."""
         stop, used = start, 0
         while stop < len(prefixes):
             used += len(prefixes[stop]) + sum(self._anchor_tokens)
@@ -98,9 +101,9 @@ def make_engine(
 ) -> Engine:
     """An engine for `model` (in eval mode) and `anchors`, checked against the reference.
 
-    `engine` is tree, kv_cache, plain, or auto: the first of them that agrees. `max_pack_tokens` is the most tokens
-    of one forward (default 4,096 on a CPU, 16,384 on a GPU). Raises UserError when the engine asked for, or under
-    auto every engine, disagrees with the reference.
+    `engine` is tree, kv_cache, plain, or auto: the first of them that agrees. `max_pack_tokens` is
+    the most tokens of one forward (default 4,096 on a CPU, 16,384 on a GPU). Raises UserError when
+    the engine asked for, or under auto every engine, disagrees with the reference.
     """
     if engine != "auto" and engine not in ENGINES:
         raise UserError(f"score.engine={engine} is not known: use auto, {', '.join(ENGINES)}.")

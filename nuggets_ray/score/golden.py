@@ -16,7 +16,8 @@ Z_95 = 1.959963984540054
 
 @dataclass(frozen=True, slots=True)
 class GoldenScore:
-    """num_wins of num_anchors, their ratio with its 95% Wilson interval, and the mean delta in nats per token."""
+    """num_wins of num_anchors, their ratio with its 95% Wilson interval, and the mean delta in nats
+    per token."""
 
     golden_score: float
     num_wins: int
@@ -29,10 +30,11 @@ class GoldenScore:
 def golden_score(
     one_shot_A: np.ndarray, zero_shot_A: np.ndarray, self_anchor_index: int | None
 ) -> GoldenScore:
-    """Compare the log-probs of one candidate with the baseline, both of shape (A,) in nats per answer token.
+    """Compare the log-probs of one candidate with the baseline, both of shape (A,) in nats per
+    answer token.
 
-    A tie is no win. The candidate itself, at `self_anchor_index`, is left out of every number. Raises ValueError
-    for a log-prob that is not finite and when no anchor is left.
+    A tie is no win. The candidate itself, at `self_anchor_index`, is left out of every number.
+    Raises ValueError for a log-prob that is not finite and when no anchor is left.
     """
     if one_shot_A.shape != zero_shot_A.shape or one_shot_A.ndim != 1:
         raise ValueError(

@@ -1,4 +1,5 @@
-"""From hidden states to mean log-probs of answers: the vocabulary projection at answer positions only.
+"""From hidden states to mean log-probs of answers: the vocabulary projection at answer positions
+only.
 
 Alignment: the hidden state of token t - 1 predicts token t.
     tokens    p0 p1 p2 | a0 a1 a2 a3        p demonstration, a anchor
@@ -22,12 +23,14 @@ from nuggets_ray.records import Encoding
 
 NO_ROW = -1
 CHUNK_ROWS = {"cpu": 128, "cuda": 1024}
-"""Rows projected at once: on a CPU the logits of a chunk stay near the caches, on a GPU launches are the cost."""
+"""Rows projected at once: on a CPU the logits of a chunk stay near the caches, on a GPU launches
+are the cost."""
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerRows:
-    """Per answer token: the row of hidden states that predicts it, its id, its candidate and its anchor (int64)."""
+    """Per answer token: the row of hidden states that predicts it, its id, its candidate and its
+    anchor (int64)."""
 
     hidden_R: np.ndarray
     target_R: np.ndarray
@@ -40,8 +43,8 @@ def answer_rows(
 ) -> AnswerRows:
     """Rows of the anchors that lie in one forward.
 
-    A piece is (candidate, anchor, row of the anchor's first token, row of the token before it or NO_ROW). Without
-    a token before it, an anchor's first token has no prediction and is left out.
+    A piece is (candidate, anchor, row of the anchor's first token, row of the token before it or
+    NO_ROW). Without a token before it, an anchor's first token has no prediction and is left out.
     """
     hidden, target, candidate, anchor = [], [], [], []
     for candidate_index, anchor_index, first_row, row_before in pieces:
@@ -59,7 +62,8 @@ def answer_rows(
 
 
 def scored_positions(anchor: Encoding, has_prefix: bool) -> np.ndarray:
-    """Positions of the answer tokens that have a prediction: all, less the very first token of an empty prefix."""
+    """Positions of the answer tokens that have a prediction: all, less the very first token of an
+    empty prefix."""
     positions = np.flatnonzero(anchor.answer_mask)
     return positions if has_prefix else positions[positions > 0]
 
@@ -67,7 +71,8 @@ def scored_positions(anchor: Encoding, has_prefix: bool) -> np.ndarray:
 def mean_log_probs(
     sums_CA: np.ndarray, anchors: Sequence[Encoding], prefixes: Sequence[np.ndarray]
 ) -> np.ndarray:
-    """Sums of log-probs as means in nats per answer token, float32 of shape (C, A); 0.0 where nothing is scored."""
+    """Sums of log-probs as means in nats per answer token, float32 of shape (C, A); 0.0 where
+    nothing is scored."""
     counts = [
         [len(scored_positions(anchor, len(prefix) > 0)) for anchor in anchors]
         for prefix in prefixes
@@ -78,7 +83,8 @@ def mean_log_probs(
 
 
 def run_body(model: PreTrainedModel, input_ids: torch.Tensor, **keywords: Any) -> Any:
-    """The model without its vocabulary projection; `last_hidden_state` of the result is (batch, tokens, E)."""
+    """The model without its vocabulary projection; `last_hidden_state` of the result is (batch,
+    tokens, E)."""
     if model.base_model is model:
         raise NotImplementedError("the model has no body apart from its vocabulary projection")
     return model.base_model(input_ids=input_ids.to(model.device), **keywords)
@@ -91,9 +97,11 @@ def add_answer_log_probs(
     hidden_TE: torch.Tensor,
     rows: AnswerRows,
 ) -> None:
-    """Add the log-probs of the answer tokens in `rows`, predicted from rows of `hidden_TE`, to (C, A) sums.
+    """Add the log-probs of the answer tokens in `rows`, predicted from rows of `hidden_TE`, to (C,
+    A) sums.
 
-    `output` is what `run_body` returned: the projection gets its rows in an object of the same class.
+    `output` is what `run_body` returned: the projection gets its rows in an object of the same
+    class.
     """
     log_probs = []
     for start in range(0, len(rows.hidden_R), CHUNK_ROWS[hidden_TE.device.type]):

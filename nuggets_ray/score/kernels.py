@@ -1,11 +1,14 @@
-"""Three ways to compute attention over a token tree: fused on a CPU, with an explicit mask, and FlexAttention.
+"""Three ways to compute attention over a token tree: fused on a CPU, with an explicit mask, and
+FlexAttention.
 
-The fused way splits every anchor's softmax in two, over the demonstration and over the anchor itself, and merges
-the halves by their logsumexp: out = out_self + sigmoid(lse_prefix - lse_self) * (out_prefix - out_self)
-(Hydragen's decomposition, arXiv 2402.05099). An attention sink is one more logit in the denominator.
+The fused way splits every anchor's softmax in two, over the demonstration and over the anchor
+itself, and merges the halves by their logsumexp: out = out_self + sigmoid(lse_prefix - lse_self) *
+(out_prefix - out_self) (Hydragen's decomposition, arXiv 2402.05099). An attention sink is one more
+logit in the denominator.
 
-Legend: T packed tokens, K keys (kept demonstration first, then T), Q a slice of the T queries, H query heads, J key
-heads, D head size, N anchors of one length, L that length, B blocks. Inputs are (1, heads, tokens, D).
+Legend: T packed tokens, K keys (kept demonstration first, then T), Q a slice of the T queries, H
+query heads, J key heads, D head size, N anchors of one length, L that length, B blocks. Inputs are
+(1, heads, tokens, D).
 """
 
 import functools
@@ -26,7 +29,8 @@ MAX_MASKED_SCORES = 2**24
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What a layer does with its attention scores: scale, sliding window, soft-cap, sinks of shape (H,)."""
+    """What a layer does with its attention scores: scale, sliding window, soft-cap, sinks of shape
+    (H,)."""
 
     scaling: float
     window: int | None = None
@@ -37,7 +41,8 @@ class Rule:
 def fused_attention(
     layout: Layout, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, rule: Rule
 ) -> torch.Tensor:
-    """Attention of shape (1, T, H, D) by PyTorch's fused CPU kernel; it knows neither soft-cap nor window."""
+    """Attention of shape (1, T, H, D) by PyTorch's fused CPU kernel; it knows neither soft-cap nor
+    window."""
     num_heads, num_tokens, head_size = query.shape[1:]
     num_kept = key.shape[2] - num_tokens
     key, value = _repeat_heads(key, num_heads), _repeat_heads(value, num_heads)
@@ -92,7 +97,8 @@ def masked_attention(
 def flex_tree_attention(
     block_mask: BlockMask, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, rule: Rule
 ) -> torch.Tensor:
-    """Attention of shape (1, T, H, D) by FlexAttention, compiled on a GPU, with every rule but the block mask's."""
+    """Attention of shape (1, T, H, D) by FlexAttention, compiled on a GPU, with every rule but the
+    block mask's."""
     attention: Callable[..., Any] = _compiled_flex_attention() if query.is_cuda else flex_attention
     softcap = rule.softcap
 
@@ -114,7 +120,8 @@ def flex_tree_attention(
 
 
 def make_block_mask(layout: Layout, window: int | None) -> BlockMask:
-    """The tree as a FlexAttention block mask; queries and keys must be padded to whole blocks of 128 tokens."""
+    """The tree as a FlexAttention block mask; queries and keys must be padded to whole blocks of
+    128 tokens."""
     num_queries, num_keys = len(layout.branch_T), len(layout.key_branch_K)
     partial_rows, full_rows = [], []
     for start in range(0, num_queries, FLEX_BLOCK):
@@ -176,7 +183,8 @@ def _fold(states: torch.Tensor, length: int) -> torch.Tensor:
 
 
 def _runs(segments: tuple[Segment, ...]) -> list[tuple[slice, int]]:
-    """Neighbouring anchors of one length, and each demonstration alone: their rows and that length."""
+    """Neighbouring anchors of one length, and each demonstration alone: their rows and that length.
+    """
     runs = []
     for (_, length), group in itertools.groupby(
         segments, key=lambda s: (s.anchor is None, s.num_tokens)
@@ -187,7 +195,8 @@ def _runs(segments: tuple[Segment, ...]) -> list[tuple[slice, int]]:
 
 
 def _families(layout: Layout) -> list[tuple[slice, slice]]:
-    """Of every candidate with a demonstration: the rows of its anchors, and the demonstration's keys."""
+    """Of every candidate with a demonstration: the rows of its anchors, and the demonstration's
+    keys."""
     families = []
     for _, group in itertools.groupby(layout.pack.segments, key=lambda s: s.candidate):
         members = list(group)

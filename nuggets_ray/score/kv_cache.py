@@ -1,9 +1,11 @@
-"""The KV-cache engine: the demonstration once, its cache expanded over right-padded batches of anchors.
+"""The KV-cache engine: the demonstration once, its cache expanded over right-padded batches of
+anchors.
 
-For models whose attention cannot be a tree (ALiBi). Not for recurrent state or convolutions, whose state after
-the demonstration is no list of keys.
+For models whose attention cannot be a tree (ALiBi). Not for recurrent state or convolutions, whose
+state after the demonstration is no list of keys.
 
-Legend: N rows of a batch, L tokens of its longest, P demonstration tokens, E hidden size, C candidates, A anchors.
+Legend: N rows of a batch, L tokens of its longest, P demonstration tokens, E hidden size, C
+candidates, A anchors.
 """
 
 import copy
@@ -32,7 +34,8 @@ def kv_cache_log_probs(
     prefixes: Sequence[np.ndarray],
     max_pack_tokens: int,
 ) -> np.ndarray:
-    """Mean log-prob of every anchor's answer after every prefix, in nats per answer token, (C, A) float32."""
+    """Mean log-prob of every anchor's answer after every prefix, in nats per answer token, (C, A)
+    float32."""
     sums_CA = np.zeros((len(prefixes), len(anchors)))
     lengths = [anchor.num_tokens for anchor in anchors]
     for candidate, prefix in enumerate(prefixes):

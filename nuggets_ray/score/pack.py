@@ -1,8 +1,9 @@
 """Which tokens go through the model together, and which of them see which: a pack as a token tree.
 
-A pack is [demonstration | anchor a | anchor b | ...]. Every token is on a branch (its demonstration's or its
-anchor's own) and has a root (its candidate's demonstration): it sees both, up to its own position. Anchors that
-do not fit follow in further packs, for which the demonstration's keys are kept.
+A pack is [demonstration | anchor a | anchor b | ...]. Every token is on a branch (its
+demonstration's or its anchor's own) and has a root (its candidate's demonstration): it sees both,
+up to its own position. Anchors that do not fit follow in further packs, for which the
+demonstration's keys are kept.
 
 Legend: T packed tokens, K keys (kept demonstration first, then T), Q a slice of the T queries.
 """
@@ -17,7 +18,8 @@ PADDING = -1
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A run of packed tokens: the demonstration of a candidate (anchor None), or an anchor after it."""
+    """A run of packed tokens: the demonstration of a candidate (anchor None), or an anchor after
+    it."""
 
     start: int
     num_tokens: int
@@ -34,8 +36,9 @@ class Segment:
 class Pack:
     """Segments that go through the model together.
 
-    `kept_tokens` is the length of the demonstration whose keys come from an earlier pack (0: none); such a pack
-    holds anchors of one candidate only. `keeps_prefix` says that a later pack needs this pack's demonstration.
+    `kept_tokens` is the length of the demonstration whose keys come from an earlier pack (0: none);
+    such a pack holds anchors of one candidate only. `keeps_prefix` says that a later pack needs
+    this pack's demonstration.
     """
 
     segments: tuple[Segment, ...]
@@ -49,7 +52,8 @@ class Pack:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """A pack on the device: per token its branch, its root and its position (int32), for queries and for keys."""
+    """A pack on the device: per token its branch, its root and its position (int32), for queries
+    and for keys."""
 
     pack: Pack
     branch_T: torch.Tensor
@@ -58,7 +62,8 @@ class Layout:
     key_branch_K: torch.Tensor
     key_position_K: torch.Tensor
     max_tokens: int
-    """The longest demonstration with its anchor: a sliding window of this size or more changes nothing."""
+    """The longest demonstration with its anchor: a sliding window of this size or more changes
+    nothing."""
 
 
 def make_packs(
@@ -66,8 +71,9 @@ def make_packs(
 ) -> list[Pack]:
     """Lay every candidate's demonstration and anchors out in packs of at most `max_pack_tokens`.
 
-    Anchors go in order of length, so that equal ones stand side by side; empty ones are left out. A segment longer
-    than the limit has a pack of its own. Several candidates share a pack only where each fits whole.
+    Anchors go in order of length, so that equal ones stand side by side; empty ones are left out. A
+    segment longer than the limit has a pack of its own. Several candidates share a pack only where
+    each fits whole.
     """
     order = sorted(
         (a for a in range(len(anchor_lengths)) if anchor_lengths[a]),
@@ -101,8 +107,8 @@ def make_packs(
 def make_layout(pack: Pack, num_tokens: int, num_kept_keys: int, device: torch.device) -> Layout:
     """The pack's branches, roots and positions on `device`.
 
-    `num_tokens` >= pack.num_tokens and `num_kept_keys` >= pack.kept_tokens: what is beyond is padding, which sees
-    and is seen by nothing but itself.
+    `num_tokens` >= pack.num_tokens and `num_kept_keys` >= pack.kept_tokens: what is beyond is
+    padding, which sees and is seen by nothing but itself.
     """
     segments = pack.segments
     tail = num_tokens - pack.num_tokens
@@ -133,7 +139,8 @@ def make_layout(pack: Pack, num_tokens: int, num_kept_keys: int, device: torch.d
 def visible(layout: Layout, queries: slice, window: int | None) -> torch.Tensor:
     """Which key each query of the slice sees: bool of shape (Q, K).
 
-    `window` is a sliding window in positions: a token sees itself and the window - 1 positions before.
+    `window` is a sliding window in positions: a token sees itself and the window - 1 positions
+    before.
     """
     branch_Q1 = layout.branch_T[queries, None]
     root_Q1 = layout.root_T[queries, None]

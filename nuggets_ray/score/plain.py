@@ -1,4 +1,5 @@
-"""The plain engine: whole [prefix | anchor] sequences in right-padded batches. Slow, and right for any causal model.
+"""The plain engine: whole [prefix | anchor] sequences in right-padded batches. Slow, and right for
+any causal model.
 
 Legend: N rows of a batch, L tokens of its longest, E hidden size, C candidates, A anchors.
 """
@@ -26,7 +27,8 @@ def plain_log_probs(
     prefixes: Sequence[np.ndarray],
     max_pack_tokens: int,
 ) -> np.ndarray:
-    """Mean log-prob of every anchor's answer after every prefix, in nats per answer token, (C, A) float32."""
+    """Mean log-prob of every anchor's answer after every prefix, in nats per answer token, (C, A)
+    float32."""
     sums_CA = np.zeros((len(prefixes), len(anchors)))
     lengths = [anchor.num_tokens for anchor in anchors]
     same_length = max_shared_tokens(model.config) is not None

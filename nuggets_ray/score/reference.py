@@ -1,4 +1,5 @@
-"""The engine's slow, obvious twin: one (prefix, anchor) pair a forward, through the model's own forward.
+"""The engine's slow, obvious twin: one (prefix, anchor) pair a forward, through the model's own
+forward.
 
     log_prob(anchor | prefix) = mean over answer tokens t of log softmax(logits[t - 1])[token t]
 
@@ -19,10 +20,11 @@ from nuggets_ray.score.rope import forget_longer_sequences
 def reference_log_probs(
     model: PreTrainedModel, anchors: Sequence[Encoding], prefixes: Sequence[np.ndarray]
 ) -> np.ndarray:
-    """Mean log-prob of every anchor's answer after every prefix, in nats per answer token, (C, A) float32.
+    """Mean log-prob of every anchor's answer after every prefix, in nats per answer token, (C, A)
+    float32.
 
-    0.0 for an anchor without answer tokens. After an empty prefix an anchor's very first token has no prediction
-    and does not count.
+    0.0 for an anchor without answer tokens. After an empty prefix an anchor's very first token has
+    no prediction and does not count.
     """
     means_CA = np.zeros((len(prefixes), len(anchors)), dtype=np.float32)
     for c, prefix in enumerate(prefixes):

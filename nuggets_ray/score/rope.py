@@ -1,7 +1,8 @@
-"""Rotary embeddings whose frequencies depend on the longest position in the forward (dynamic NTK, longrope).
+"""Rotary embeddings whose frequencies depend on the longest position in the forward (dynamic NTK,
+longrope).
 
-Up to the original context they are constant; past it, anchors of different lengths must not share a forward, and
-a demonstration must not be computed apart from its anchor.
+Up to the original context they are constant; past it, anchors of different lengths must not share a
+forward, and a demonstration must not be computed apart from its anchor.
 """
 
 from collections.abc import Iterator
@@ -14,7 +15,8 @@ LENGTH_DEPENDENT_TYPES = ("dynamic", "longrope")
 
 
 def max_shared_tokens(model_config: Any) -> int | None:
-    """The longest demonstration plus anchor for which anchors may share a forward; None: there is no such limit."""
+    """The longest demonstration plus anchor for which anchors may share a forward; None: there is
+    no such limit."""
     config = model_config.get_text_config()
     limits = []
     for parameters in _rope_parameters(config):
@@ -25,7 +27,8 @@ def max_shared_tokens(model_config: Any) -> int | None:
 
 
 def forget_longer_sequences(model: PreTrainedModel) -> None:
-    """Undo what dynamic rotary embeddings remember of longer sequences seen before, so that results repeat."""
+    """Undo what dynamic rotary embeddings remember of longer sequences seen before, so that results
+    repeat."""
     if max_shared_tokens(model.config) is None:
         return
     for module in model.modules():

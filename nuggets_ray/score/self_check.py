@@ -1,7 +1,9 @@
-"""Does a way of computing log-probs agree with the reference on this model? Asked once, when an engine is made.
+"""Does a way of computing log-probs agree with the reference on this model? Asked once, when an
+engine is made.
 
-Three candidates and three anchors of random tokens: two candidates short enough to share a pack, one longer than
-any sliding window (where the context allows) and split over packs; a one-token answer among the anchors.
+Three candidates and three anchors of random tokens: two candidates short enough to share a pack,
+one longer than any sliding window (where the context allows) and split over packs; a one-token
+answer among the anchors.
 
 Legend: C candidates, A anchors.
 """
@@ -30,7 +32,8 @@ CACHE_LAYER_TYPES = TREE_LAYER_TYPES | {"chunked_attention"}
 
 
 def reason_against(name: str, log_probs: LogProbs, model: PreTrainedModel) -> str | None:
-    """Why the engine `name` must not be used with `model`, in words; None if it agrees with the reference."""
+    """Why the engine `name` must not be used with `model`, in words; None if it agrees with the
+    reference."""
     config = model.config.get_text_config()
     known = {"tree": TREE_LAYER_TYPES, "kv_cache": CACHE_LAYER_TYPES}.get(name)
     strange = set(getattr(config, "layer_types", None) or ()) - known if known else set()
@@ -54,7 +57,8 @@ def reason_against(name: str, log_probs: LogProbs, model: PreTrainedModel) -> st
 
 
 def check_anchors(config: Any) -> list[Encoding]:
-    """Three anchors of random tokens, the answers being one, 6 and all but the first of their tokens."""
+    """Three anchors of random tokens, the answers being one, 6 and all but the first of their
+    tokens."""
     rng = np.random.default_rng(0)
     anchors = []
     for num_tokens, num_answer_tokens in zip(CHECK_ANCHOR_TOKENS, (1, 6, 15), strict=True):
@@ -64,7 +68,8 @@ def check_anchors(config: Any) -> list[Encoding]:
 
 
 def check_prefixes(config: Any) -> list[np.ndarray]:
-    """Three demonstrations of random tokens; the last is longer than the sliding window, if the context allows."""
+    """Three demonstrations of random tokens; the last is longer than the sliding window, if the
+    context allows."""
     rng = np.random.default_rng(1)
     context = max_context_tokens(config)
     *short, long = CHECK_PREFIX_TOKENS

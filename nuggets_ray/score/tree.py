@@ -1,7 +1,8 @@
 """The tree engine: every demonstration token and every anchor token goes through the model once.
 
-A pack is [demonstration | anchor a | anchor b | ...] (see pack.py), seen as a tree by attention.py. Positions
-continue from the demonstration, so nothing is padded and no prefix is repeated. Must not import ray.
+A pack is [demonstration | anchor a | anchor b | ...] (see pack.py), seen as a tree by attention.py.
+Positions continue from the demonstration, so nothing is padded and no prefix is repeated. Must not
+import ray.
 
 Legend: T packed tokens, E hidden size, C candidates, A anchors.
 """
@@ -30,7 +31,8 @@ def tree_log_probs(
     prefixes: Sequence[np.ndarray],
     max_pack_tokens: int,
 ) -> np.ndarray:
-    """Mean log-prob of every anchor's answer after every prefix, in nats per answer token, (C, A) float32.
+    """Mean log-prob of every anchor's answer after every prefix, in nats per answer token, (C, A)
+    float32.
 
     Raises TreeUnsupported where the model's attention cannot be a tree's.
     """
@@ -73,7 +75,8 @@ def _token_ids(
 
 
 def _pieces(pack: Pack, last_row: int) -> list[tuple[int, int, int, int]]:
-    """The pack's anchors for `answer_rows`; `last_row` is where a kept demonstration's last hidden state stands."""
+    """The pack's anchors for `answer_rows`; `last_row` is where a kept demonstration's last hidden
+    state stands."""
     pieces = []
     row_before = last_row if pack.kept_tokens else NO_ROW
     for segment in pack.segments:

@@ -1,10 +1,13 @@
 """Choose the anchors and compute their zero-shot log-probs, once a run: anchors.parquet.
 
-Random and k-means anchors are drawn from the candidates once and reused, also when candidates are added later.
+Random and k-means anchors are drawn from the candidates once and reused, also when candidates are
+added later.
 """
 
+import itertools
 import json
 import logging
+import resource
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import ray
+import torch
 
 from nuggets_ray import fingerprint, io
 from nuggets_ray.anchors.file import load_examples
@@ -33,42 +37,51 @@ from nuggets_ray.stages.scorer import Setup, engine_facts, load_engine
 logger = logging.getLogger(__name__)
 
 MAX_KMEANS_ROWS = 50_000
-"""K-means clusters a random sample of this many candidates: their hidden states must fit the driver's memory."""
+"""K-means clusters a random sample of this many candidates: their hidden states must fit the
+driver's memory.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What the baseline pass gives: zero-shot log-probs (A,), tokens/s of one replica, and its engine."""
+    """What one replica computed and showed of itself.
+
+    Zero-shot log-probs (A,), its speed in tokens/s, its engine, its parameters, and its peak memory
+    (of the GPU, or of the process on a CPU) in GiB.
+    """
 
     zero_shot_A: np.ndarray
     tokens_per_s: float
     engine: dict[str, Any]
+    num_parameters: int
+    num_embedding_parameters: int
+    peak_memory_gib: float
 
 
 def baseline(
     run: Run, setup: Setup, prompt: Prompt, candidates: CandidateIds, workers: Workers
 ) -> Baseline:
-    """The anchors with their zero-shot log-probs, read from anchors.parquet or made and written there.
+    """The anchors with their zero-shot log-probs, read from anchors.parquet or made and written
+    there.
 
-    Raises UserError when the anchors are not those this folder was scored with, or one has no finite log-prob.
+    Raises UserError when the anchors are not those this folder was scored with, or one has no
+    finite log-prob.
     """
-    config = setup.config
-    uri = io.join(config.out_dir, "anchors.parquet")
-    if config.anchors.method == "file":
-        anchors = _encode(load_examples(config.anchors), "file", prompt)
-        run.set_fingerprint(fingerprint.of_anchors(anchors))
-    if io.exists(uri):
+    uri = io.join(setup.config.out_dir, "anchors.parquet")
+    if io.exists(uri) and setup.config.anchors.method != "file":
         anchors, zero_shot_A = read_anchors(uri)
         return Baseline(tuple(anchors), zero_shot_A)
-    if config.anchors.method != "file":
-        anchors = _encode(_drawn(setup, prompt, candidates, workers), config.anchors.method, prompt)
-        run.set_fingerprint(fingerprint.of_anchors(anchors))
+    anchors = choose_anchors(setup, prompt, candidates, workers)
+    run.set_fingerprint(fingerprint.of_anchors(anchors))
+    if io.exists(uri):
+        return Baseline(tuple(anchors), read_anchors(uri)[1])
     _warn_of_cuts(anchors)
     measured = measure(setup, anchors, prompt, workers)
     for anchor, log_prob in zip(anchors, measured.zero_shot_A, strict=True):
         if not np.isfinite(log_prob):
             raise UserError(
-                f"anchor {anchor.anchor_id} ({anchor.text[:60]!r}) has a zero-shot log-prob of {log_prob} in "
+                f"anchor {anchor.anchor_id} ({anchor.text[:60]!r}) has a zero-shot log-prob of "
+                f"{log_prob} in "
                 f"{setup.dtype}: try score.dtype=float32, or remove it from the anchors"
             )
     run.manifest["calibration"] = {"tokens_per_s": measured.tokens_per_s, "device": setup.device}
@@ -78,12 +91,24 @@ def baseline(
     return Baseline(tuple(anchors), measured.zero_shot_A)
 
 
-def measure(setup: Setup, anchors: Sequence[Anchor], prompt: Prompt, workers: Workers) -> Measured:
-    """Zero-shot log-probs and speed, computed by one replica on the cluster."""
+def measure(
+    setup: Setup,
+    anchors: Sequence[Anchor],
+    prompt: Prompt,
+    workers: Workers,
+    demonstrations: Sequence[np.ndarray] = (),
+    duration_s: float = 2.0,
+) -> Measured:
+    """Zero-shot log-probs and speed of one replica on the cluster.
+
+    The speed is taken over `duration_s` of scoring behind `demonstrations` (token ids, each in
+    turn), or behind the zero-shot prefix where there are none.
+    """
     encodings = [anchor.encoding for anchor in anchors]
     task = ray.remote(_measure).options(max_retries=2, **workers.ray_options)
+    arguments = (setup, encodings, prompt.zero_shot_prefix, list(demonstrations), duration_s)
     try:
-        measured: Measured = ray.get(task.remote(setup, encodings, prompt.zero_shot_prefix))
+        measured: Measured = ray.get(task.remote(*arguments))
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, UserError):
             raise error.cause from None
@@ -92,40 +117,62 @@ def measure(setup: Setup, anchors: Sequence[Anchor], prompt: Prompt, workers: Wo
     return measured
 
 
-def _measure(setup: Setup, encodings: list[Encoding], zero_shot_prefix: np.ndarray) -> Measured:
+def _measure(
+    setup: Setup,
+    encodings: list[Encoding],
+    zero_shot_prefix: np.ndarray,
+    demonstrations: list[np.ndarray],
+    duration_s: float,
+) -> Measured:
     engine = load_engine(setup, encodings)
     zero_shot_A = engine.log_probs([zero_shot_prefix])[0]
-    num_tokens = sum(encoding.num_tokens for encoding in encodings)
+    num_anchor_tokens = sum(encoding.num_tokens for encoding in encodings)
+    num_tokens = 0
+    prefixes = itertools.cycle(demonstrations or [zero_shot_prefix])
     started = time.perf_counter()
-    num_passes = 0
-    while num_passes == 0 or time.perf_counter() - started < 2.0:
-        engine.log_probs([zero_shot_prefix])
-        num_passes += 1
-    tokens_per_s = num_passes * num_tokens / (time.perf_counter() - started)
-    return Measured(zero_shot_A, tokens_per_s, engine_facts(engine))
+    while num_tokens == 0 or time.perf_counter() - started < duration_s:
+        prefix = next(prefixes)
+        engine.log_probs([prefix])
+        num_tokens += len(prefix) + num_anchor_tokens
+    tokens_per_s = num_tokens / (time.perf_counter() - started)
+    if setup.device == "cuda":
+        peak_bytes = torch.cuda.max_memory_allocated()
+    else:
+        peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    model = engine.model
+    embeddings = {id(p): p.numel() for p in model.get_input_embeddings().parameters()}
+    embeddings |= {id(p): p.numel() for p in model.get_output_embeddings().parameters()}
+    return Measured(
+        zero_shot_A,
+        tokens_per_s,
+        engine_facts(engine),
+        sum(p.numel() for p in model.parameters()),
+        sum(embeddings.values()),
+        peak_bytes / 2**30,
+    )
 
 
-def _drawn(
+def choose_anchors(
     setup: Setup, prompt: Prompt, candidates: CandidateIds, workers: Workers
-) -> list[Example]:
-    config = setup.config
-    num = config.anchors.num
-    if num is None:
+) -> list[Anchor]:
+    """The anchors by anchors.method: from the file, or drawn from the candidates (seeded)."""
+    config = setup.config.anchors
+    if config.method == "file":
+        return _encode(load_examples(config), "file", prompt)
+    if config.num is None:
         raise UserError(
             "anchors.num=null: random and k-means anchors need a number, as in anchors.num=100"
         )
-    first_rows = np.flatnonzero(~candidates.is_duplicate_N)
-    ids = candidates.content_id_N[first_rows].tolist()
-    if config.anchors.method == "kmeans":
-        ids = random_ids(ids, min(len(ids), MAX_KMEANS_ROWS), config.seed)
+    seed = setup.config.seed
+    ids = candidates.content_id_N[~candidates.is_duplicate_N].tolist()
+    if config.method == "kmeans":
+        sample = random_ids(ids, min(len(ids), MAX_KMEANS_ROWS), seed)
+        token_ids = [prompt.anchor(example).token_ids for example in _examples(setup, sample)]
         task = ray.remote(_embed).options(max_retries=2, **workers.ray_options)
-        hidden_NH = ray.get(
-            task.remote(setup, [prompt.anchor(e).token_ids for e in _examples(setup, ids)])
-        )
-        chosen = kmeans_ids(ids, hidden_NH, num, config.seed)
+        chosen = kmeans_ids(sample, ray.get(task.remote(setup, token_ids)), config.num, seed)
     else:
-        chosen = random_ids(ids, num, config.seed)
-    return _examples(setup, chosen)
+        chosen = random_ids(ids, config.num, seed)
+    return _encode(_examples(setup, chosen), config.method, prompt)
 
 
 def _embed(setup: Setup, token_ids: list[np.ndarray]) -> np.ndarray:
@@ -156,6 +203,7 @@ def _warn_of_cuts(anchors: Sequence[Anchor]) -> None:
     if cut:
         dropped = sum(anchor.encoding.num_dropped_tokens for anchor in cut)
         logger.warning(
-            "prompt.max_anchor_tokens cuts %d of %d anchors (%d tokens dropped); %d keep no answer token and always tie",
+            "prompt.max_anchor_tokens cuts %d of %d anchors (%d tokens dropped); %d keep no answer "
+            "token and always tie",
             len(cut), len(anchors), dropped, empty,
         )  # fmt: skip

@@ -1,7 +1,9 @@
-"""Run blocks of candidates through a Ray Data pool of scorers and hand their results to the driver as they come.
+"""Run blocks of candidates through a Ray Data pool of scorers and hand their results to the driver
+as they come.
 
-A worker that dies is replaced without limit; a block that killed three is given up, and the caller sees it missing.
-The driver stays awake while it waits: for progress, for Ctrl-C, and for an out_dir that has vanished.
+A worker that dies is replaced without limit; a block that killed three is given up, and the caller
+sees it missing. The driver stays awake while it waits: for progress, for Ctrl-C, and for an out_dir
+that has vanished.
 """
 
 import json
@@ -35,10 +37,12 @@ def run_blocks(
     workers: Workers,
     progress: Progress,
 ) -> dict[str, str]:
-    """Score `blocks`; returns {content_id: reason} of the candidates in them that could not be scored.
+    """Score `blocks`; returns {content_id: reason} of the candidates in them that could not be
+    scored.
 
-    Blocks that were given up are missing from scores/ and from what is returned. Raises UserError when out_dir
-    vanishes, RuntimeError with a worker's traceback when one fails for another reason than its row.
+    Blocks that were given up are missing from scores/ and from what is returned. Raises UserError
+    when out_dir vanishes, RuntimeError with a worker's traceback when one fails for another reason
+    than its row.
     """
     results: queue.Queue[Any] = queue.Queue()
     dataset = _pipeline(setup, blocks, baseline_ref, workers, progress.counter)
@@ -51,7 +55,8 @@ def run_blocks(
             result = {}
         if run.vanished.is_set():
             raise UserError(
-                f"out_dir={run.out_dir} has vanished while the run was going: restore it, or give another"
+                f"out_dir={run.out_dir} has vanished while the run was going: restore it, or give "
+                "another"
             )
         if result is None:
             return unscored
@@ -73,7 +78,8 @@ def _pipeline(
 ) -> ray.data.Dataset:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
-    # the missing blocks are found by their ids, so none may fail the run (its traceback would only frighten)
+    # the missing blocks are found by their ids, so none may fail the run (its traceback would only
+    # frighten)
     context.max_errored_blocks = -1
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     items = [{"block": json.dumps(block)} for block in blocks]

@@ -1,6 +1,7 @@
 """Connect to Ray, or start one on this machine, and say what workers it can hold.
 
-Checked here, before any model loads: enough CPUs or GPUs for cluster.num_workers, and that every node sees out_dir.
+Checked here, before any model loads: enough CPUs or GPUs for cluster.num_workers, and that every
+node sees out_dir.
 """
 
 import logging
@@ -23,7 +24,9 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Workers:
-    """How many model replicas there are, what each gets, and where it computes ("cuda" or "cpu")."""
+    """How many model replicas there are, what each gets, and where it computes ("cuda" or
+    "cpu").
+    """
 
     num_workers: int
     gpus_per_worker: float
@@ -35,7 +38,9 @@ class Workers:
 
     @property
     def ray_options(self) -> dict[str, Any]:
-        """Resources of one replica, for Ray; threads are set so that replicas do not compete for cores."""
+        """Resources of one replica, for Ray; threads are set so that replicas do not compete for
+        cores.
+        """
         return {
             "num_cpus": self.cpus_per_worker,
             "num_gpus": self.gpus_per_worker,
@@ -47,7 +52,8 @@ class Workers:
 def connected(config: ClusterConfig) -> Iterator[Workers]:
     """Ray for the time of the context; a Ray that was there before is left as it is.
 
-    Raises UserError when a cluster of the address cannot be reached, or a local one is too small for the workers.
+    Raises UserError when a cluster of the address cannot be reached, or a local one is too small
+    for the workers.
     """
     if ray.is_initialized():
         yield _fit(config, is_local=True)
@@ -75,7 +81,9 @@ def connected(config: ClusterConfig) -> Iterator[Workers]:
 
 
 def check_shared_folder(out_dir: str) -> None:
-    """Raise UserError naming the nodes that do not see a file the driver has just written under out_dir."""
+    """Raise UserError naming the nodes that do not see a file the driver has just written under
+    out_dir.
+    """
     token = uuid.uuid4().hex
     uri = io.join(out_dir, f"token-{token}")
     io.write_bytes(uri, token.encode())
@@ -100,7 +108,8 @@ def check_shared_folder(out_dir: str) -> None:
         io.delete(uri)
     if blind:
         raise UserError(
-            f"out_dir={out_dir} is not shared: {', '.join(blind)} cannot read what the driver wrote there; "
+            f"out_dir={out_dir} is not shared: {', '.join(blind)} cannot read what the driver "
+            "wrote there; "
             "give a folder that every node mounts, or an s3:// or gs:// URI"
         )
 
@@ -128,8 +137,10 @@ def _fit(config: ClusterConfig, is_local: bool) -> Workers:
         time.sleep(min(10.0, config.wait_s))
     if room == 0:
         raise UserError(
-            f"cluster.num_workers={num_workers}: the cluster has no node with {config.cpus_per_worker} CPUs and "
-            f"{gpus:g} GPUs free for one worker; lower cluster.cpus_per_worker or cluster.gpus_per_worker"
+            f"cluster.num_workers={num_workers}: the cluster has no node with "
+            f"{config.cpus_per_worker} CPUs and "
+            f"{gpus:g} GPUs free for one worker; lower cluster.cpus_per_worker or "
+            "cluster.gpus_per_worker"
         )
     if room < num_workers:
         logger.warning(
@@ -145,7 +156,8 @@ def _refuse_too_many(config: ClusterConfig, resources: dict[str, float]) -> None
     room = _capacity(resources, gpus, config.cpus_per_worker)
     if (config.num_workers or 1) > room:
         raise UserError(
-            f"cluster.num_workers={config.num_workers or 1}: this machine has room for {room} workers of "
+            f"cluster.num_workers={config.num_workers or 1}: this machine has room for {room} "
+            "workers of "
             f"{config.cpus_per_worker} CPUs and {gpus:g} GPUs ({resources.get('CPU', 0):g} CPUs, "
             f"{resources.get('GPU', 0):g} GPUs); lower it, or give cluster.address"
         )

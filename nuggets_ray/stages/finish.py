@@ -12,13 +12,13 @@ import numpy as np
 
 from nuggets_ray import io, score_table, skipped_table
 from nuggets_ray.candidate_table import CandidateIds
+from nuggets_ray.candidates.prepared import Prepared
 from nuggets_ray.config import UserError
 from nuggets_ray.data import parse
 from nuggets_ray.manifest import Run
 from nuggets_ray.prompts import Prompt
 from nuggets_ray.score.candidates import Baseline
 from nuggets_ray.scored_candidates import read_rows
-from nuggets_ray.candidates.prepared import Prepared
 from nuggets_ray.stages.scorer import Setup
 
 logger = logging.getLogger(__name__)
@@ -38,8 +38,8 @@ def finish(
 ) -> dict[str, Any]:
     """Complete the run folder and return the job's summary.
 
-    `unscored` is {content_id: reason}. Raises UserError when too many rows were skipped, RuntimeError when the counts
-    do not add up.
+    `unscored` is {content_id: reason}. Raises UserError when too many rows were skipped,
+    RuntimeError when the counts do not add up.
     """
     config = setup.config
     score_table.compact(config.out_dir, run.attempt_id, candidates.copies())
@@ -52,7 +52,8 @@ def finish(
     num_scored = int(is_scored_N.sum())
     if num_scored + num_skipped + num_excluded != prepared.num_rows:
         raise RuntimeError(
-            f"rows are unaccounted for: {prepared.num_rows} in the data, {num_scored} scored, {num_skipped} skipped, "
+            f"rows are unaccounted for: {prepared.num_rows} in the data, {num_scored} scored, "
+            f"{num_skipped} skipped, "
             f"{num_excluded} excluded"
         )
     if reasons:
@@ -61,8 +62,10 @@ def finish(
         )
     if num_skipped > config.data.max_skipped_fraction * prepared.num_rows:
         raise UserError(
-            f"data.max_skipped_fraction={config.data.max_skipped_fraction}: {num_skipped} of {prepared.num_rows} rows were "
-            f"skipped ({reasons.most_common(1)[0][0]} most often, see skipped.parquet); mend the data, or raise it"
+            f"data.max_skipped_fraction={config.data.max_skipped_fraction}: {num_skipped} of "
+            f"{prepared.num_rows} rows were "
+            f"skipped ({reasons.most_common(1)[0][0]} most often, see skipped.parquet); mend the "
+            "data, or raise it"
         )
     write_preview(setup, prompt, candidates, base)
     counts = {
@@ -78,7 +81,9 @@ def finish(
 
 
 def write_preview(setup: Setup, prompt: Prompt, candidates: CandidateIds, base: Baseline) -> None:
-    """preview.jsonl: a few candidates with a few anchors, with all that recomputing their log-probs takes."""
+    """preview.jsonl: a few candidates with a few anchors, with all that recomputing their log-probs
+    takes.
+    """
     out_dir = setup.config.out_dir
     rows = next(score_table.read_rows(out_dir, ["content_id", "one_shot_logprob"]), None)
     if rows is None:

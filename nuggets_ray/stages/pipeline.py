@@ -1,4 +1,6 @@
-"""Every stage in turn, skipping what is done: score, then the selections that are compared with the golden one."""
+"""Every stage in turn, skipping what is done: score, then the selections that are compared with the
+golden one.
+"""
 
 from dataclasses import replace
 from typing import Any
@@ -11,7 +13,8 @@ from nuggets_ray.stages.separation import report_separation
 
 
 def pipeline(config: Config) -> dict[str, Any]:
-    """Score the data of `config` and select golden, bottom, longest and random rows; the demo prints its report too.
+    """Score the data of `config` and select golden, bottom, longest and random rows; the demo
+    prints its report too.
 
     Returns the summary of scoring, with everything written.
     """

@@ -19,23 +19,14 @@ import ray
 from ray.data import DataContext
 
 from nuggets_ray import io
-from nuggets_ray.candidates import commit
+from nuggets_ray.candidates import commit, staging
 from nuggets_ray.candidates.ids import block_bytes, group_files
 from nuggets_ray.candidates.prepared import (
     HashedInput,
     Prepared,
     check_rows,
     prepare_key,
-    read_rows,
-)
-from nuggets_ray.candidates.staging import (
-    RAW_SCHEMA,
-    Rules,
-    choose_rules,
-    failure,
-    raw_blocks,
-    stage_block,
-    write_staged,
+    read_staged,
 )
 from nuggets_ray.config import Config, ModelConfig, PromptConfig, UserError
 from nuggets_ray.demo import candidates_path
@@ -54,7 +45,7 @@ class Job:
 
     files: tuple[InputFile, ...]
     limit: int | None
-    rules: Rules
+    rules: staging.Rules
     model: ModelConfig
     prompt: PromptConfig
     folder: str
@@ -75,15 +66,19 @@ def prepare(config: Config, attempt_id: str) -> Prepared:
     if earlier is not None and earlier.key == key:
         logger.info("the %d candidates are prepared already", earlier.prepared.num_candidates)
         return earlier.prepared
-    rules = choose_rules(config.data, files)
+    rules = staging.choose_rules(config.data, files)
     folder = commit.staging_folder(config.out_dir, attempt_id)
     job = Job(tuple(files), config.data.limit, rules, config.model, config.prompt, folder)
-    rows = read_rows(list(_stage(job, config.progress_s)), config.data.limit)
+    rows = read_staged(list(_stage(job, config.progress_s)), config.data.limit)
     paths = [file.path for file in files]
     check_rows(rows, config.data, paths)
     inputs = _hash(files[: int(rows.file_index_N[-1]) + 1])
     prepared = commit.write(config, attempt_id, key, rows, paths, inputs, rules.format)
-    logger.info("prepared: %s", prepared)
+    logger.info(
+        "prepared %d rows: %d candidates (%d of them copies), %d skipped, %d held out",
+        *(prepared.num_rows, prepared.num_candidates, prepared.num_duplicates),
+        *(prepared.num_skipped, prepared.num_excluded),
+    )
     return prepared
 
 
@@ -119,16 +114,16 @@ def _stage(job: Job, progress_s: float) -> Iterator[str]:
 
 
 def _read(batch: dict[str, np.ndarray], job: Job) -> Iterator[pa.Table]:
-    yield RAW_SCHEMA.empty_table()
+    yield staging.RAW_SCHEMA.empty_table()
     group = range(int(batch["start"][0]), int(batch["stop"][0]))
-    yield from raw_blocks(((i, job.files[i]) for i in group), job.limit)
+    yield from staging.raw_blocks(((i, job.files[i]) for i in group), job.limit)
 
 
 def _stage_batch(raw: pa.Table, job: Job) -> dict[str, list[Any]]:
-    uri, error = "", failure(raw)
+    uri, error = "", staging.failure(raw)
     if raw.num_rows and not error:
-        staged = stage_block(raw, job.rules, _prompt(job.model, job.prompt))
-        uri = write_staged(job.folder, staged)
+        block = staging.stage_block(raw, job.rules, _prompt(job.model, job.prompt))
+        uri = staging.write_staged(job.folder, block)
     return {"uri": [uri], "num_rows": [raw.num_rows], "error": [error or ""]}
 
 

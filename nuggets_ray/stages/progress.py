@@ -1,12 +1,13 @@
-"""Progress of a scoring run: the workers tell a counter, the driver reads it, shows it and writes metrics.
+"""Progress of a scoring run: the workers tell a counter, the driver reads it, shows it and writes
+metrics.
 
-A bar on a terminal, a line an interval elsewhere, and the same numbers as lines of metrics/<attempt>.jsonl.
+A bar on a terminal, a line an interval elsewhere, and the same numbers as lines of
+metrics/<attempt>.jsonl.
 """
 
 import json
 import logging
 import sys
-import threading
 import time
 from typing import Any
 
@@ -29,7 +30,9 @@ class Counter:
         self._workers: dict[int, dict[str, Any]] = {}
 
     def add(self, num_rows: int, num_anchor_tokens: int) -> None:
-        """A worker computed `num_rows` candidates, with `num_anchor_tokens` real tokens of anchors."""
+        """A worker computed `num_rows` candidates, with `num_anchor_tokens` real tokens of
+        anchors.
+        """
         self._rows += num_rows
         self._anchor_tokens += num_anchor_tokens
 
@@ -45,7 +48,9 @@ class Counter:
 
 
 class Progress:
-    """Shows the progress of `num_rows` candidates, of which `num_reused` were there at the start."""
+    """Shows the progress of `num_rows` candidates, of which `num_reused` were there at the
+    start.
+    """
 
     def __init__(
         self, run: Run, counter: Any, num_rows: int, num_reused: int, interval_s: float
@@ -128,6 +133,8 @@ def _line(numbers: dict[str, Any]) -> str:
         else f"{eta_s // 3600:.0f}:{eta_s % 3600 // 60:02.0f}:{eta_s % 60:02.0f}"
     )
     return (
-        f"{numbers['num_done']}/{numbers['num_rows']} candidates, {numbers['candidates_per_s']:.2f} candidates/s, "
-        f"{numbers['anchor_tokens_per_s']:,.0f} anchor tokens/s, {numbers['num_skipped']} skipped, ETA {eta}"
+        f"{numbers['num_done']}/{numbers['num_rows']} candidates, "
+        f"{numbers['candidates_per_s']:.2f} candidates/s, "
+        f"{numbers['anchor_tokens_per_s']:,.0f} anchor tokens/s, {numbers['num_skipped']} skipped, "
+        f"ETA {eta}"
     )

@@ -1,7 +1,8 @@
 """The main job: score every candidate against every anchor on Ray, resumably, into the run folder.
 
-prepare -> anchors and baseline -> blocks of candidates over the workers -> compacted scores. Each step skips what is
-done: the candidates still to score are those without a row in scores/ or skipped.parquet.
+prepare -> anchors and baseline -> blocks of candidates over the workers -> compacted scores. Each
+step skips what is done: the candidates still to score are those without a row in scores/ or
+skipped.parquet.
 """
 
 import logging
@@ -25,7 +26,7 @@ from nuggets_ray.model import (
     resolve_dtype,
     resolve_path,
 )
-from nuggets_ray.prompts import make_prompt
+from nuggets_ray.prompts import Prompt, make_prompt
 from nuggets_ray.schedule.full import plan_blocks
 from nuggets_ray.score.candidates import Baseline
 from nuggets_ray.select import OUR_COLUMNS, check_clash
@@ -41,10 +42,11 @@ logger = logging.getLogger(__name__)
 
 
 def score(config: Config) -> dict[str, Any]:
-    """Score the instruction data of `config` into `config.out_dir`; the same call goes on where an earlier one ended.
+    """Score the instruction data of `config` into `config.out_dir`; the same call goes on where an
+    earlier one ended.
 
-    Returns {wrote, status, num_rows, num_scored, num_skipped, num_excluded}. Raises UserError for what the user can
-    mend, before a model is loaded wherever that can be told.
+    Returns {wrote, status, num_rows, num_scored, num_skipped, num_excluded}. Raises UserError for
+    what the user can mend, before a model is loaded wherever that can be told.
     """
     check_inputs(config)
     config = replace(config, model=replace(config.model, path=resolve_path(config.model)))
@@ -61,42 +63,42 @@ def check_inputs(config: Config) -> None:
     make_prompt(load_tokenizer(config.model), config.prompt)
 
 
+def make_setup(config: Config, attempt_id: str, workers: Workers, prompt: Prompt) -> Setup:
+    """What the workers need, but for the data's format, which reading the data tells."""
+    task = ray.remote(resolve_dtype).options(**workers.ray_options)
+    arguments = (config.score.dtype, prompt.name, workers.device)
+    # the driver may be on a node without the workers' hardware
+    dtype = (
+        ray.get(task.remote(*arguments)) if workers.device == "cuda" else resolve_dtype(*arguments)
+    )
+    max_tokens = config.prompt.max_demonstration_tokens
+    return Setup(config, attempt_id, workers.device, dtype, config.data.format, max_tokens)
+
+
 def _score(config: Config, run: Run, workers: Workers) -> dict[str, Any]:
     tokenizer = load_tokenizer(config.model)
     prompt = make_prompt(tokenizer, config.prompt)
-    dtype = resolve_dtype(config.score.dtype, prompt.name, workers.device)
-    run.set_fingerprint(fingerprint.of_settings(config, prompt, tokenizer, dtype))
+    setup = make_setup(config, run.attempt_id, workers, prompt)
+    run.set_fingerprint(fingerprint.of_settings(config, prompt, tokenizer, setup.dtype))
     check_shared_folder(config.out_dir)
     prepared = prepare(config, run.attempt_id)
-    run.manifest |= {
-        "inputs": [asdict(file) for file in prepared.inputs],
-        "data_format": prepared.format,
-    }
-    setup = Setup(
-        config,
-        run.attempt_id,
-        workers.device,
-        dtype,
-        prepared.format,
-        config.prompt.max_demonstration_tokens,
-    )
-    candidates = candidate_table.read_ids(config.out_dir)
+    setup = replace(setup, data_format=prepared.format)
+    files = [asdict(file) for file in prepared.inputs]
+    run.manifest |= {"inputs": files, "data_format": prepared.format}
     ours = [config.select.prefix + name for name in OUR_COLUMNS]
     check_clash(candidate_table.fields_like(config.out_dir, ours), config.select.prefix)
-    unscored = skipped_table.unscorable_ids(config.out_dir)
-    first_rows = np.flatnonzero(~candidates.is_duplicate_N)
-    is_done_N = np.isin(candidates.content_id_N, score_table.scored_ids(config.out_dir))
-    run.update(
-        num_workers=workers.num_workers, num_reused=int(is_done_N[first_rows].sum()), num_computed=0
-    )
+    candidates = candidate_table.read_ids(config.out_dir)
     base = baseline(run, setup, prompt, candidates, workers)
+    setup = replace(setup, max_demonstration_tokens=_demonstration_limit(config, base))
+    unscored = skipped_table.unscorable_ids(config.out_dir)
     if config.anchors.exclude_from_candidates:
         unscored |= {anchor.content_id: "is_anchor" for anchor in base.anchors}
-    is_todo_N = ~(
-        candidates.is_duplicate_N | is_done_N | np.isin(candidates.content_id_N, list(unscored))
-    )
+    is_first_N = ~candidates.is_duplicate_N
+    is_done_N = np.isin(candidates.content_id_N, score_table.scored_ids(config.out_dir))
+    is_todo_N = is_first_N & ~is_done_N & ~np.isin(candidates.content_id_N, list(unscored))
+    num_reused = int((is_first_N & is_done_N).sum())
+    run.update(num_workers=workers.num_workers, num_reused=num_reused, num_computed=0)
     if is_todo_N.any():
-        setup = replace(setup, max_demonstration_tokens=_demonstration_limit(config, base))
         unscored |= _score_rows(run, setup, candidates, np.flatnonzero(is_todo_N), base, workers)
     return finish(run, setup, prompt, prepared, candidates, base, unscored)
 
@@ -125,7 +127,8 @@ def _score_rows(
     try:
         blocks = [_block(candidates, rows[index]) for index in plan]
         unscored = run_blocks(run, setup, blocks, baseline_ref, workers, progress)
-        # a block that killed its worker three times is given up: its rows again, one a block, to find the one
+        # a block that killed its worker three times is given up: its rows again, one a block, to
+        # find the one
         left = _unanswered(setup, candidates, rows, unscored)
         if len(left):
             logger.warning(
@@ -160,14 +163,17 @@ def _unanswered(
 
 
 def _demonstration_limit(config: Config, base: Baseline) -> int:
-    """The longest demonstration in tokens that leaves room for the longest anchor in the model's context."""
+    """The longest demonstration in tokens that leaves room for the longest anchor in the model's
+    context.
+    """
     context = max_context_tokens(load_config(config.model))
     limit = config.prompt.max_demonstration_tokens
     if context is None or limit + base.max_tokens <= context:
         return limit
     if base.max_tokens >= context:
         raise UserError(
-            f"prompt.max_anchor_tokens={config.prompt.max_anchor_tokens}: the longest anchor has {base.max_tokens} tokens, "
+            f"prompt.max_anchor_tokens={config.prompt.max_anchor_tokens}: the longest anchor has "
+            f"{base.max_tokens} tokens, "
             f"the model's context {context}: lower it, or take shorter anchors"
         )
     logger.info(

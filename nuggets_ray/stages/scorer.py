@@ -1,7 +1,8 @@
-"""The worker of the scoring stage: one model replica with the baseline, which turns blocks into score parts.
+"""The worker of the scoring stage: one model replica with the baseline, which turns blocks into
+score parts.
 
-A block comes as the places of its rows in candidates/, and goes as one part of scores/, written here, atomically;
-the driver sees counts and reasons only.
+A block comes as the places of its rows in candidates/, and goes as one part of scores/, written
+here, atomically; the driver sees counts and reasons only.
 """
 
 import json
@@ -67,14 +68,17 @@ class Scorer:
         return {"result": [json.dumps(self._answer(json.loads(block))) for block in batch["block"]]}
 
     def _answer(self, block: list[tuple[str, list[int]]]) -> dict[str, Any]:
-        # an exception would make Ray Data drop the block as it drops one that killed its worker; so it is told
+        # an exception would make Ray Data drop the block as it drops one that killed its worker; so
+        # it is told
         try:
             return self.score_block(block)
         except Exception:
             return {"failed": traceback.format_exc()}
 
     def score_block(self, block: list[tuple[str, list[int]]]) -> dict[str, Any]:
-        """Score the rows at [(candidate part, row numbers)]; {num_rows, unscored: [[content_id, reason]]}."""
+        """Score the rows at [(candidate part, row numbers)]; {num_rows, unscored: [[content_id,
+        reason]]}.
+        """
         rows = [row for part, numbers in block for row in candidate_table.read_rows(part, numbers)]
         columns = self.setup.config.data.columns
         candidates = [(cid, parse(row, self.setup.data_format, columns)) for cid, row in rows]

@@ -1,7 +1,9 @@
-"""The demo's report: the best and worst candidates, and how well the golden score tells whole from damaged ones.
+"""The demo's report: the best and worst candidates, and how well the golden score tells whole from
+damaged ones.
 
-Needs a run whose rows carry `damage`, `source_row` and `category`, as data.path=demo does. Beside the golden score
-stand answer length and plain perplexity of the answer, which this stage computes on one replica.
+Needs a run whose rows carry `damage`, `source_row` and `category`, as data.path=demo does. Beside
+the golden score stand answer length and plain perplexity of the answer, which this stage computes
+on one replica.
 """
 
 import json
@@ -39,7 +41,9 @@ SCORES = [
 
 
 def report_separation(config: Config) -> dict[str, Any]:
-    """Print the demo's tables and write separation.json; run after scoring. Returns {wrote, status}."""
+    """Print the demo's tables and write separation.json; run after scoring. Returns {wrote,
+    status}.
+    """
     scores = [
         row for table in score_table.read_rows(config.out_dir, SCORES) for row in table.to_pylist()
     ]
@@ -71,7 +75,8 @@ def report_separation(config: Config) -> dict[str, Any]:
         )
     )
     print(
-        "\nHow often a whole example scores above a damaged one (AUC [95% interval]; 0.5 is chance):"
+        "\nHow often a whole example scores above a damaged one (AUC [95% interval]; 0.5 is "
+        "chance):"
     )
     print(format_separation(lines))
     write_json(uri, {"separation": [asdict(line) for line in lines], "perplexity": known})
@@ -106,7 +111,9 @@ def _describe(score: dict[str, Any], row: dict[str, Any]) -> ScoredCandidate:
 
 
 def _perplexity(setup: Setup, rows: list[dict[str, Any]], workers: Workers) -> np.ndarray:
-    """Perplexity of each row's answer given its own prompt, without any demonstration: shape (N,)."""
+    """Perplexity of each row's answer given its own prompt, without any demonstration:
+    shape (N,).
+    """
     prompt = make_prompt(load_tokenizer(setup.config.model), setup.config.prompt)
     examples = [parse(row, setup.data_format, setup.config.data.columns) for row in rows]
     encodings = [prompt.anchor(example) for example in examples]

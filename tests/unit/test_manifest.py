@@ -36,7 +36,8 @@ def test_each_end_of_an_attempt_is_recorded(tmp_path: Path) -> None:
 
 
 def test_a_killed_attempt_is_found_by_the_next(tmp_path: Path) -> None:
-    code = f"import os; from nuggets_ray.manifest import Run; Run({str(tmp_path)!r}, 'score').__enter__(); os._exit(9)"
+    start = f"Run({str(tmp_path)!r}, 'score').__enter__()"
+    code = f"import os; from nuggets_ray.manifest import Run; {start}; os._exit(9)"
     subprocess.run([sys.executable, "-c", code], check=False, timeout=60)
     with Run(str(tmp_path), "score"):
         pass

@@ -1,7 +1,7 @@
 """Tiny models with random weights, of the families whose attention differs, and anchors for them.
 
-Weights are drawn large enough that log-probs spread over several nats: with the library's initial weights every
-token is equally likely, and a wrong mask would go unseen.
+Weights are drawn large enough that log-probs spread over several nats: with the library's initial
+weights every token is equally likely, and a wrong mask would go unseen.
 """
 
 from collections.abc import Callable

@@ -12,7 +12,7 @@ import pytest
 from nuggets_ray import io, skipped_table
 from nuggets_ray.candidates import commit
 from nuggets_ray.candidates.commit import finish, read_commit, staging_folder
-from nuggets_ray.candidates.prepared import Prepared, check_rows, prepare_key, read_rows
+from nuggets_ray.candidates.prepared import Prepared, check_rows, prepare_key, read_staged
 from nuggets_ray.candidates.staging import (
     STAGED_SCHEMA,
     choose_rules,
@@ -56,7 +56,7 @@ def stage(config: Config, attempt_id: str) -> tuple[list[str], list[str]]:
 def prepare(config: Config, attempt_id: str = "try1") -> Prepared:
     finish(config.out_dir)
     uris, paths = stage(config, attempt_id)
-    rows = read_rows(uris[::-1], config.data.limit)
+    rows = read_staged(uris[::-1], config.data.limit)
     check_rows(rows, config.data, paths)
     return commit.write(config, attempt_id, attempt_id, rows, paths, (), "alpaca")
 
@@ -180,6 +180,16 @@ def test_rows_that_could_not_be_scored_stay_recorded(tmp_path: Path, data: Path)
     assert skipped_table.unscorable_ids(run.out_dir) == {ids[0]: "non_finite_score"}
 
 
+def test_a_lost_or_doubled_block_is_noticed(tmp_path: Path, data: Path) -> None:
+    uris, _ = stage(config(tmp_path), "try1")
+    assert len(read_staged(uris, None).copy_N) == 9
+    table = io.read_table(uris[0])
+    doubled = write_staged(staging_folder(config(tmp_path).out_dir, "try1"), table.slice(1))
+    for wrong in (uris[1:], uris[:1] + uris[2:], [*uris, doubled]):
+        with pytest.raises(RuntimeError, match="do not follow"):
+            read_staged(wrong, None)
+
+
 @pytest.mark.parametrize("kill_at", range(1, 8))
 def test_a_kill_at_any_change_leaves_the_old_or_the_new(
     tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch, kill_at: int
@@ -188,7 +198,7 @@ def test_a_kill_at_any_change_leaves_the_old_or_the_new(
     old = (candidates(config(tmp_path)).num_rows, skipped(config(tmp_path)))
     run = config(tmp_path)
     uris, paths = stage(run, "try2")
-    rows = read_rows(uris, None)
+    rows = read_staged(uris, None)
     num_changes = 0
 
     def killing(change: Callable[..., None]) -> Callable[..., None]:

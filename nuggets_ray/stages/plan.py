@@ -1,0 +1,196 @@
+"""What a scoring run would do, cost, skip and cut, before it costs anything: a page of text and
+plan.json.
+
+Reading the data is the run's own first step, and what it writes is kept for the run. A 20-second
+calibration on one replica turns tokens into hours. Nothing is scored.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+import psutil
+
+from nuggets_ray import candidate_table, io, score_table, skipped_table
+from nuggets_ray.candidate_table import CandidateIds
+from nuggets_ray.candidates.prepared import Prepared
+from nuggets_ray.config import Config
+from nuggets_ray.data import parse
+from nuggets_ray.manifest import Run, read_manifest, write_json
+from nuggets_ray.model import load_config, load_tokenizer, max_context_tokens, resolve_path
+from nuggets_ray.prompts import Prompt, make_prompt
+from nuggets_ray.records import Anchor
+from nuggets_ray.stages.baseline import Measured, choose_anchors, measure
+from nuggets_ray.stages.cluster import Workers, check_shared_folder, connected
+from nuggets_ray.stages.prepare import prepare
+from nuggets_ray.stages.score import check_inputs, make_setup
+from nuggets_ray.stages.scorer import Setup
+
+CALIBRATION_S = 20.0
+NUM_CALIBRATION_CANDIDATES = 16
+NUM_EXAMPLES = 2
+"""Skipped rows that are shown for each reason."""
+
+
+def plan(config: Config) -> dict[str, Any]:
+    """Read the data, choose the anchors, calibrate; print the plan and write plan.json.
+
+    Returns {wrote, status, num_rows, ...}. Raises UserError where the run itself would, before it
+    would load a model.
+    """
+    check_inputs(config)
+    config = replace(config, model=replace(config.model, path=resolve_path(config.model)))
+    with Run(config.out_dir, "plan") as run, connected(config.cluster) as workers:
+        run.write_config(config)
+        check_shared_folder(config.out_dir)
+        prompt = make_prompt(load_tokenizer(config.model), config.prompt)
+        setup = make_setup(config, run.attempt_id, workers, prompt)
+        prepared = prepare(config, run.attempt_id)
+        setup = replace(setup, data_format=prepared.format)
+        candidates = candidate_table.read_ids(config.out_dir)
+        anchors = choose_anchors(setup, prompt, candidates, workers)
+        sample = _sample(setup, prompt, candidates)
+        measured = measure(setup, anchors, prompt, workers, sample, CALIBRATION_S)
+        facts = {
+            "data": _data(config, prepared),
+            "prompt": _prompt(config, prompt),
+            "demonstrations": _demonstrations(candidates),
+            "anchors": _anchors(anchors, candidates),
+            "out_dir": _out_dir(config, candidates),
+            "memory": _memory(measured, workers),
+            "cost": _cost(config, candidates, anchors, measured, workers),
+        }
+    for title, section in facts.items():
+        print(f"\n{title}")
+        for key, value in section.items():
+            print(f"  {key:<28}{_shown(value)}")
+    uri = io.join(config.out_dir, "plan.json")
+    write_json(uri, facts)
+    return {"wrote": [uri], "status": "done", "num_rows": prepared.num_rows}
+
+
+def _sample(setup: Setup, prompt: Prompt, candidates: CandidateIds) -> list[np.ndarray]:
+    """Demonstrations of candidates spread evenly over the lengths, in token ids."""
+    by_length = np.argsort(candidates.num_tokens_N, kind="stable")
+    num = min(NUM_CALIBRATION_CANDIDATES, len(by_length))
+    # the middle of each of `num` equal shares, so that the mean length is the data's
+    rows = by_length[((np.arange(num) + 0.5) * len(by_length) / num).astype(int)]
+    sample = []
+    for row in rows:
+        part = candidates.parts[candidates.part_N[row]]
+        [(_, original)] = candidate_table.read_rows(part, [int(candidates.row_N[row])])
+        example = parse(original, setup.data_format, setup.config.data.columns)
+        sample.append(prompt.demonstration(example, setup.max_demonstration_tokens).token_ids)
+    return sample
+
+
+def _data(config: Config, prepared: Prepared) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "files": len(prepared.inputs),
+        "gib": sum(file.num_bytes for file in prepared.inputs) / 2**30,
+        "format": prepared.format,
+        "num_rows": prepared.num_rows,
+        "num_candidates": prepared.num_candidates,
+        "num_duplicates": prepared.num_duplicates,
+        "num_held_out": prepared.num_excluded,
+        "num_skipped": prepared.num_skipped,
+    }
+    skipped = skipped_table.read(config.out_dir)
+    for reason, count in sorted(prepared.skipped_reasons.items()):
+        rows = [row for row in skipped.to_pylist() if row["reason"] == reason][:NUM_EXAMPLES]
+        places = [f"row {row['row_number']} of {row['source_path']}" for row in rows]
+        facts[f"skipped: {reason}"] = f"{count}, such as {'; '.join(places)}"
+    return facts
+
+
+def _prompt(config: Config, prompt: Prompt) -> dict[str, Any]:
+    return {
+        "template": f"{prompt.name} (prompt.template={config.prompt.template})",
+        "max_demonstration_tokens": config.prompt.max_demonstration_tokens,
+        "max_anchor_tokens": config.prompt.max_anchor_tokens,
+        "model_context_tokens": max_context_tokens(load_config(config.model)),
+    }
+
+
+def _demonstrations(candidates: CandidateIds) -> dict[str, Any]:
+    tokens_N = candidates.num_tokens_N
+    return {
+        "mean_tokens": float(tokens_N.mean()),
+        "median_tokens": float(np.median(tokens_N)),
+        "p95_tokens": float(np.quantile(tokens_N, 0.95)),
+        "max_tokens": int(tokens_N.max()),
+        "num_truncated": int((candidates.num_dropped_tokens_N > 0).sum()),
+    }
+
+
+def _anchors(anchors: Sequence[Anchor], candidates: CandidateIds) -> dict[str, Any]:
+    ids = [anchor.content_id for anchor in anchors]
+    return {
+        "num_anchors": len(anchors),
+        "num_tokens": sum(anchor.encoding.num_tokens for anchor in anchors),
+        "num_answer_tokens": sum(anchor.encoding.num_answer_tokens for anchor in anchors),
+        "max_tokens": max(anchor.encoding.num_tokens for anchor in anchors),
+        "num_truncated": sum(anchor.encoding.num_dropped_tokens > 0 for anchor in anchors),
+        "num_self_pairs": int(np.isin(candidates.content_id_N, ids).sum()),
+    }
+
+
+def _out_dir(config: Config, candidates: CandidateIds) -> dict[str, Any]:
+    scored = np.isin(candidates.example_id_N, score_table.scored_ids(config.out_dir))
+    fingerprint = (read_manifest(config.out_dir) or {}).get("fingerprint")
+    return {
+        "path": config.out_dir,
+        "seen by every node": True,
+        "num_scored_already": int(scored.sum()),
+        "scored_as": fingerprint and f"{fingerprint['dtype']}, {fingerprint['template']}",
+    }
+
+
+def _memory(measured: Measured, workers: Workers) -> dict[str, Any]:
+    facts = {
+        "parameters": measured.num_parameters,
+        "peak_gib_a_worker": measured.peak_memory_gib,
+        "num_workers": workers.num_workers,
+    }
+    if workers.device == "cpu":
+        facts["available_gib_here"] = psutil.virtual_memory().available / 2**30
+    return facts
+
+
+def _cost(
+    config: Config,
+    candidates: CandidateIds,
+    anchors: Sequence[Anchor],
+    measured: Measured,
+    workers: Workers,
+) -> dict[str, Any]:
+    """Every demonstration and anchor token once through the body, the head at answers only."""
+    is_first_N = ~candidates.is_duplicate_N
+    is_done_N = np.isin(candidates.content_id_N, score_table.scored_ids(config.out_dir))
+    num_todo = int((is_first_N & ~is_done_N).sum())
+    num_anchor_tokens = sum(anchor.encoding.num_tokens for anchor in anchors)
+    num_answer_tokens = sum(anchor.encoding.num_answer_tokens for anchor in anchors)
+    tokens_N = candidates.num_tokens_N[is_first_N & ~is_done_N]
+    num_tokens = int(tokens_N.sum()) + num_todo * num_anchor_tokens
+    body = 2 * (measured.num_parameters - measured.num_embedding_parameters)
+    model_config = load_config(config.model).get_text_config()
+    head = 2 * model_config.hidden_size * model_config.vocab_size
+    seconds = num_tokens / measured.tokens_per_s / workers.num_workers
+    return {
+        "num_candidates_to_score": num_todo,
+        "num_passes": num_todo * len(anchors),
+        "num_tokens": num_tokens,
+        "flop": float(body * num_tokens + head * num_todo * num_answer_tokens),
+        "engine": f"{measured.engine['engine']}: {measured.engine['why']}",
+        "tokens_per_s_a_worker": measured.tokens_per_s,
+        "hours": seconds / 3600,
+        "worker_hours": seconds * workers.num_workers / 3600,
+        "workers": asdict(workers),
+    }
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.3g}" if abs(value) < 1e6 else f"{value:.2e}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
