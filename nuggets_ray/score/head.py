@@ -1,11 +1,11 @@
-"""From hidden states to mean log-probs of answers: the vocabulary projection at answer positions
-only.
+"""From hidden states to mean log-probs: the vocabulary projection at answer positions only.
 
 Alignment: the hidden state of token t - 1 predicts token t.
     tokens    p0 p1 p2 | a0 a1 a2 a3        p demonstration, a anchor
     answer     .  .  . |  .  .  x  x
     row of             |       a1 a2        so an anchor whose first token is an answer has row p2
-The projection is the model's own (its scaling, soft-cap and bias), reached by letting the body return given rows.
+The projection is the model's own (its scaling, soft-cap and bias), reached by letting the body
+return given rows.
 
 Legend: R answer rows, E hidden size, V vocabulary, C candidates, A anchors.
 """
@@ -20,6 +20,7 @@ import torch
 from transformers import PreTrainedModel
 
 from nuggets_ray.records import Encoding
+from nuggets_ray.score.rope import forget_longer_sequences
 
 NO_ROW = -1
 CHUNK_ROWS = {"cpu": 128, "cuda": 1024}
@@ -87,6 +88,7 @@ def run_body(model: PreTrainedModel, input_ids: torch.Tensor, **keywords: Any) -
     tokens, E)."""
     if model.base_model is model:
         raise NotImplementedError("the model has no body apart from its vocabulary projection")
+    forget_longer_sequences(model)
     return model.base_model(input_ids=input_ids.to(model.device), **keywords)
 
 

@@ -13,9 +13,10 @@ query heads, J key heads, D head size, N anchors of one length, L that length, B
 
 import functools
 import itertools
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch.nn.attention.flex_attention import AuxRequest, BlockMask, flex_attention
@@ -97,31 +98,30 @@ def masked_attention(
 def flex_tree_attention(
     block_mask: BlockMask, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, rule: Rule
 ) -> torch.Tensor:
-    """Attention of shape (1, T, H, D) by FlexAttention, compiled on a GPU, with every rule but the
-    block mask's."""
-    attention: Callable[..., Any] = _compiled_flex_attention() if query.is_cuda else flex_attention
-    softcap = rule.softcap
-
-    def capped(score: torch.Tensor, b: Any, h: Any, q: Any, k: Any) -> torch.Tensor:
-        return softcap * torch.tanh(score / softcap)
-
-    out, aux = attention(
+    """Attention of shape (1, T, H, D) by FlexAttention, compiled on a GPU; the block mask holds
+    tree and window, soft-cap and sinks are applied here.
+    """
+    attend: Callable[..., Any] = flex_attention
+    if query.is_cuda:
+        attend = _compiled_flex_attention()
+    out, aux = attend(
         query,
         key,
         value,
-        score_mod=None if softcap is None else capped,
+        score_mod=None if rule.softcap is None else _cap(rule.softcap),
         block_mask=block_mask,
         scale=rule.scaling,
         enable_gqa=query.shape[1] != key.shape[1],
         return_aux=AuxRequest(lse=True),
     )
     out = out.transpose(1, 2)
-    return out if rule.sinks_H is None else _with_sinks(out, aux.lse.transpose(1, 2), rule.sinks_H)
+    if rule.sinks_H is not None:
+        out = _with_sinks(out, aux.lse.transpose(1, 2), rule.sinks_H)
+    return cast(torch.Tensor, out)
 
 
 def make_block_mask(layout: Layout, window: int | None) -> BlockMask:
-    """The tree as a FlexAttention block mask; queries and keys must be padded to whole blocks of
-    128 tokens."""
+    """The tree as a FlexAttention block mask; queries and keys must come in whole blocks of 128."""
     num_queries, num_keys = len(layout.branch_T), len(layout.key_branch_K)
     partial_rows, full_rows = [], []
     for start in range(0, num_queries, FLEX_BLOCK):
@@ -134,7 +134,8 @@ def make_block_mask(layout: Layout, window: int | None) -> BlockMask:
     def mask_mod(b: Any, h: Any, q: Any, k: Any) -> torch.Tensor:
         distance = layout.position_T[q] - layout.key_position_K[k]
         branch = layout.key_branch_K[k]
-        seen = ((branch == layout.branch_T[q]) | (branch == layout.root_T[q])) & (distance >= 0)
+        seen = (branch == layout.branch_T[q]) | (branch == layout.root_T[q])
+        seen = seen & (distance >= 0)
         return seen if window is None else seen & (distance < window)
 
     partial, full = (_block_lists(torch.stack(rows)) for rows in (partial_rows, full_rows))
@@ -154,10 +155,18 @@ def _block_lists(blocks_BB: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return counts[None, None], numbers[None, None]
 
 
+def _cap(softcap: float) -> Callable[..., torch.Tensor]:
+    def capped(score: torch.Tensor, b: Any, h: Any, q: Any, k: Any) -> torch.Tensor:
+        return softcap * torch.tanh(score / softcap)
+
+    return capped
+
+
 @functools.cache
 def _compiled_flex_attention() -> Callable[..., Any]:
-    # Dynamic shapes: packs differ in length, and a compilation a length would take longer than the run.
-    return torch.compile(flex_attention, dynamic=True)
+    # Dynamic shapes: packs differ in length, and a compilation for each would outlast the run.
+    compiled: Callable[..., Any] = torch.compile(flex_attention, dynamic=True)
+    return compiled
 
 
 def _fused(
@@ -169,7 +178,8 @@ def _fused(
 
 
 def _with_sinks(out: torch.Tensor, lse: torch.Tensor, sinks_H: torch.Tensor) -> torch.Tensor:
-    return out * torch.sigmoid(lse - sinks_H.float())[..., None].to(out.dtype)
+    share = torch.sigmoid(lse - sinks_H.float())[..., None]
+    return out.mul(share.to(out.dtype))
 
 
 def _repeat_heads(states: torch.Tensor, num_heads: int) -> torch.Tensor:
@@ -183,24 +193,21 @@ def _fold(states: torch.Tensor, length: int) -> torch.Tensor:
 
 
 def _runs(segments: tuple[Segment, ...]) -> list[tuple[slice, int]]:
-    """Neighbouring anchors of one length, and each demonstration alone: their rows and that length.
-    """
+    """Neighbouring anchors of one length, each demonstration alone: their rows and that length."""
     runs = []
-    for (_, length), group in itertools.groupby(
-        segments, key=lambda s: (s.anchor is None, s.num_tokens)
-    ):
+    kind = operator.attrgetter("is_prefix", "num_tokens")
+    for (_, length), group in itertools.groupby(segments, key=kind):
         members = list(group)
         runs.append((slice(members[0].start, members[-1].stop), length))
     return runs
 
 
 def _families(layout: Layout) -> list[tuple[slice, slice]]:
-    """Of every candidate with a demonstration: the rows of its anchors, and the demonstration's
-    keys."""
+    """Of every candidate with a demonstration: its anchors' rows and the demonstration's keys."""
     families = []
     for _, group in itertools.groupby(layout.pack.segments, key=lambda s: s.candidate):
         members = list(group)
-        anchors = [segment for segment in members if segment.anchor is not None]
+        anchors = [segment for segment in members if not segment.is_prefix]
         if anchors and anchors[0].first_position:
             start = 0 if layout.pack.kept_tokens else members[0].start
             prefix = slice(start, start + anchors[0].first_position)

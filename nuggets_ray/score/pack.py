@@ -18,14 +18,17 @@ PADDING = -1
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A run of packed tokens: the demonstration of a candidate (anchor None), or an anchor after
-    it."""
+    """A run of packed tokens: a candidate's demonstration (anchor None), or an anchor after it."""
 
     start: int
     num_tokens: int
     first_position: int
     candidate: int
     anchor: int | None
+
+    @property
+    def is_prefix(self) -> bool:
+        return self.anchor is None
 
     @property
     def stop(self) -> int:
@@ -52,8 +55,7 @@ class Pack:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """A pack on the device: per token its branch, its root and its position (int32), for queries
-    and for keys."""
+    """A pack on the device: branch, root and position (int32) of every query and every key."""
 
     pack: Pack
     branch_T: torch.Tensor

@@ -29,17 +29,14 @@ def reference_log_probs(
     means_CA = np.zeros((len(prefixes), len(anchors)), dtype=np.float32)
     for c, prefix in enumerate(prefixes):
         for a, anchor in enumerate(anchors):
-            token_ids_T = torch.from_numpy(
-                np.concatenate([prefix, anchor.token_ids]).astype(np.int64)
-            )
+            token_ids_T = np.concatenate([prefix, anchor.token_ids]).astype(np.int64)
             answers = len(prefix) + np.flatnonzero(anchor.answer_mask)
-            answers = torch.from_numpy(answers[answers > 0])
+            answers = answers[answers > 0]
             if not len(answers):
                 continue
             forget_longer_sequences(model)
-            logits_TV = model(input_ids=token_ids_T[None].to(model.device), use_cache=False).logits[
-                0
-            ]
-            log_probs_TV = logits_TV.float().log_softmax(dim=-1).cpu()
-            means_CA[c, a] = log_probs_TV[answers - 1, token_ids_T[answers]].double().mean().item()
+            input_ids = torch.from_numpy(token_ids_T)[None].to(model.device)
+            logits_TV = model(input_ids=input_ids, use_cache=False).logits[0]
+            log_probs_TV = logits_TV.float().log_softmax(dim=-1).cpu().numpy()
+            means_CA[c, a] = log_probs_TV[answers - 1, token_ids_T[answers]].mean(dtype=np.float64)
     return means_CA

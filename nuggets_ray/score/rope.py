@@ -6,7 +6,7 @@ forward, and a demonstration must not be computed apart from its anchor.
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import torch
 from transformers import PreTrainedModel
@@ -27,13 +27,12 @@ def max_shared_tokens(model_config: Any) -> int | None:
 
 
 def forget_longer_sequences(model: PreTrainedModel) -> None:
-    """Undo what dynamic rotary embeddings remember of longer sequences seen before, so that results
-    repeat."""
+    """Undo what dynamic rotary embeddings remember of longer sequences, so that results repeat."""
     if max_shared_tokens(model.config) is None:
         return
     for module in model.modules():
         if hasattr(module, "original_inv_freq") and hasattr(module, "max_seq_len_cached"):
-            original: torch.Tensor = module.original_inv_freq
+            original = cast(torch.Tensor, module.original_inv_freq)
             module.register_buffer("inv_freq", original.to(model.device), persistent=False)
             module.max_seq_len_cached = module.original_max_seq_len
 

@@ -71,7 +71,8 @@ def _token_ids(
         prefixes[s.candidate] if s.anchor is None else anchors[s.anchor].token_ids
         for s in pack.segments
     ]
-    return np.concatenate(parts).astype(np.int64)
+    token_ids_T: np.ndarray = np.concatenate(parts).astype(np.int64)
+    return token_ids_T
 
 
 def _pieces(pack: Pack, last_row: int) -> list[tuple[int, int, int, int]]:

@@ -3,7 +3,7 @@
 import io
 import json
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from nuggets_ray.rows import array_texts
@@ -23,6 +23,7 @@ VALUES = st.recursive(
 
 
 @settings(max_examples=300, deadline=None)
+@example(rows=[0.5, 1e22, -3e-9, float("-inf")], window_chars=1, indent=None, ascii_only=True)
 @given(
     rows=st.lists(VALUES, max_size=6),
     window_chars=st.integers(1, 40),

@@ -1,0 +1,85 @@
+"""What the tests of the main job share: rows with every kind of trouble, and a job run as a user runs it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def write_rows(path: Path, num_rows: int) -> Path:
+    """`num_rows` good Alpaca rows of varied length, no two the same."""
+    rows = [
+        {
+            "instruction": f"Say number {i} in words, {'please ' * (i % 5)}now.",
+            "input": f"The number is {i * 37}." if i % 3 == 0 else "",
+            "output": f"It is {i}: " + "one more, " * (i % 7) + "done.",
+            "tag": i,
+        }
+        for i in range(num_rows)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def command(name: str, *overrides: str) -> list[str]:
+    return [sys.executable, str(ROOT / "jobs" / f"{name}.py"), *overrides]
+
+
+def score_overrides(data: Path, model: Path, out_dir: Path, *more: str) -> list[str]:
+    return [
+        f"data.path={data}",
+        f"model.path={model}",
+        f"out_dir={out_dir}",
+        "anchors.num=6",
+        "score.dtype=float32",
+        "cluster.address=local",
+        "cluster.num_workers=2",
+        "cluster.object_store_gib=0.15",
+        *more,
+    ]
+
+
+def run_job(
+    name: str, *overrides: str, cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run jobs/<name>.py to its end and return it with its streams."""
+    return subprocess.run(
+        command(name, *overrides),
+        capture_output=True,
+        text=True,
+        timeout=600,
+        cwd=cwd,
+        env=environment(),
+    )
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "RAY_DEDUP_LOGS": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+
+
+def result_of(ended: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    """The last line of stdout of a job that must have ended well."""
+    assert ended.returncode == 0, ended.stderr
+    result: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
+    return result
+
+
+def read_scores(out_dir: Path) -> dict[str, dict[str, Any]]:
+    """example_id -> row of scores/, which must hold each id once."""
+    tables = [pq.read_table(part) for part in sorted((out_dir / "scores").glob("part-*.parquet"))]
+    rows = pa.concat_tables(tables).to_pylist()
+    by_id = {row["example_id"]: row for row in rows}
+    assert len(by_id) == len(rows)
+    return by_id
+
+
+def manifest_of(out_dir: Path) -> dict[str, Any]:
+    manifest: dict[str, Any] = json.loads((out_dir / "manifest.json").read_text(encoding="utf-8"))
+    return manifest

@@ -1,0 +1,241 @@
+"""Nothing is lost: actors and drivers killed at any moment, a row that kills its worker, Ctrl-C."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from score_runs import (
+    command,
+    environment,
+    manifest_of,
+    read_scores,
+    result_of,
+    run_job,
+    score_overrides,
+    write_rows,
+)
+
+NUM_ROWS = 160
+BLOCK_ROWS = 4
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_rows(tmp_path_factory.mktemp("data") / "rows.jsonl", NUM_ROWS)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(data: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out_dir = tmp_path_factory.mktemp("undisturbed") / "out"
+    result_of(run_job("score", *overrides(data, tiny_model, out_dir, 2)))
+    return out_dir
+
+
+def overrides(data: Path, model: Path, out_dir: Path, num_workers: int) -> list[str]:
+    more = [
+        f"score.block_rows={BLOCK_ROWS}",
+        f"cluster.num_workers={num_workers}",
+        "progress_s=0.5",
+    ]
+    return score_overrides(data, model, out_dir, "anchors.num=20", *more)
+
+
+def start(data: Path, model: Path, out_dir: Path, num_workers: int) -> subprocess.Popen[bytes]:
+    """The score job in a process group of its own, so that all of it can be killed."""
+    return subprocess.Popen(
+        command("score", *overrides(data, model, out_dir, num_workers)),
+        stdout=subprocess.DEVNULL,
+        stderr=open(out_dir.parent / "stderr.txt", "ab"),  # noqa: SIM115 (the child's)
+        start_new_session=True,
+        env=environment(),
+    )
+
+
+def kill_tree(process: subprocess.Popen[bytes]) -> None:
+    """SIGKILL a driver and every process it started, as when its machine dies."""
+    family = [process.pid] + [p.pid for p in psutil.Process(process.pid).children(recursive=True)]
+    for pid in family:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    process.wait()
+
+
+def wait_for(
+    condition: Callable[[], bool], process: subprocess.Popen[bytes], timeout_s: float = 300
+) -> bool:
+    """Wait until `condition()`; False where the process ended before it."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        if process.poll() is not None:
+            return False
+        time.sleep(0.02)
+    raise AssertionError("waited too long")
+
+
+def num_parts(out_dir: Path) -> int:
+    return len(list((out_dir / "scores").glob("part-*.parquet"))) if out_dir.exists() else 0
+
+
+def assert_same_scores(out_dir: Path, undisturbed: Path) -> None:
+    """Log-probs within 1e-5, every decision with |delta| > 1e-4 the same, each id once."""
+    found, expected = read_scores(out_dir), read_scores(undisturbed)
+    assert set(found) == set(expected)
+    assert len(expected) == NUM_ROWS
+    for example_id, row in expected.items():
+        np.testing.assert_allclose(
+            found[example_id]["one_shot_logprob"], row["one_shot_logprob"], atol=1e-5
+        )
+        assert found[example_id]["num_wins"] == row["num_wins"]
+
+
+def worker_pids(out_dir: Path) -> list[int]:
+    """The processes that score, as the manifest of the attempt that is going names them."""
+    try:
+        return list(manifest_of(out_dir)["stages"]["score"]["attempts"][-1].get("worker_pids", []))
+    except (FileNotFoundError, KeyError, IndexError):
+        return []
+
+
+def test_a_killed_actor_is_replaced(
+    data: Path, tiny_model: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    out_dir = tmp_path / "out"
+    process = start(data, tiny_model, out_dir, 2)
+    assert wait_for(lambda: num_parts(out_dir) >= 2 and bool(worker_pids(out_dir)), process)
+    os.kill(worker_pids(out_dir)[0], signal.SIGKILL)
+    assert process.wait(timeout=300) == 0
+    assert_same_scores(out_dir, undisturbed)
+    assert len(manifest_of(out_dir)["stages"]["score"]["attempts"]) == 1
+
+
+def test_a_killed_driver_goes_on_where_it_was(
+    data: Path, tiny_model: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    out_dir = tmp_path / "out"
+    draw = random.Random(7)
+    total = NUM_ROWS // BLOCK_ROWS
+    # before the first part, then at three random shares of the work
+    moments = [0, *sorted(draw.sample(range(2, total - 4), 3))]
+    for kill, moment in enumerate(moments):
+        process = start(data, tiny_model, out_dir, 1 + kill % 2)
+        if moment == 0:
+            assert wait_for(lambda: (out_dir / "anchors.parquet").exists(), process)
+            assert num_parts(out_dir) == 0
+        else:
+            assert wait_for(lambda moment=moment: num_parts(out_dir) >= moment, process)
+        kill_tree(process)
+    # and in the middle of compaction: all blocks are there and the first new part is
+    process = start(data, tiny_model, out_dir, 2)
+    last = {"most": 0}
+
+    def compacting() -> bool:
+        last["most"] = max(last["most"], num_parts(out_dir))
+        return num_parts(out_dir) > total or num_parts(out_dir) < last["most"]
+
+    assert wait_for(compacting, process)
+    kill_tree(process)
+    assert num_parts(out_dir) > 1
+    result = result_of(run_job("score", *overrides(data, tiny_model, out_dir, 1)))
+    assert result["num_scored"] == NUM_ROWS
+    assert_same_scores(out_dir, undisturbed)
+    attempts = manifest_of(out_dir)["stages"]["score"]["attempts"]
+    num_kills = len(moments) + 1
+    assert len(attempts) == num_kills + 1
+    assert [attempt["status"] for attempt in attempts] == ["killed"] * num_kills + ["done"]
+    num_computed = sum(attempt.get("num_computed", 0) for attempt in attempts)
+    assert NUM_ROWS <= num_computed <= NUM_ROWS + num_kills * 2 * BLOCK_ROWS
+    assert sum(attempt.get("num_reused", 0) for attempt in attempts) > 0
+
+
+def test_ctrl_c_keeps_what_is_finished(
+    data: Path, tiny_model: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    out_dir = tmp_path / "out"
+    process = start(data, tiny_model, out_dir, 2)
+    assert wait_for(lambda: num_parts(out_dir) >= 3, process)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the whole group
+    assert process.wait(timeout=60) == 130
+    said = (tmp_path / "stderr.txt").read_text()
+    assert "run the same command again" in said and "Traceback" not in said
+    kept = len(read_scores(out_dir))
+    assert 0 < kept < NUM_ROWS
+    assert manifest_of(out_dir)["stages"]["score"]["status"] == "interrupted"
+    result_of(run_job("score", *overrides(data, tiny_model, out_dir, 2)))
+    assert_same_scores(out_dir, undisturbed)
+    last = manifest_of(out_dir)["stages"]["score"]["attempts"][-1]
+    assert last["num_reused"] == kept and last["num_computed"] == NUM_ROWS - kept
+
+
+def test_a_row_that_kills_its_worker_is_given_up_and_the_rest_is_scored(
+    data: Path, tiny_model: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    script = tmp_path / "poisoned.py"
+    script.write_text(POISONED, encoding="utf-8")
+    arguments = overrides(data, tiny_model, tmp_path / "out", 2)
+    ended = subprocess.run(
+        [*command("score", *arguments)[:1], str(script), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        env=environment(),
+    )
+    result = result_of(ended)
+    assert (result["num_scored"], result["num_skipped"]) == (NUM_ROWS - 1, 1)
+    found, expected = read_scores(tmp_path / "out"), read_scores(undisturbed)
+    lost = set(expected) - set(found)
+    assert len(lost) == 1
+    for example_id in found:
+        assert found[example_id]["num_wins"] == expected[example_id]["num_wins"]
+    import pyarrow.parquet as pq
+
+    [row] = pq.read_table(tmp_path / "out/skipped.parquet").to_pylist()
+    assert row["reason"] == "killed_worker" and row["row_number"] == 77
+    again = result_of(run_job("score", *arguments))
+    assert (again["num_scored"], again["num_skipped"]) == (NUM_ROWS - 1, 1)
+    assert json.dumps(again["wrote"])
+
+
+POISONED = '''
+"""The score job with a model that takes the whole process down on one row, as a bad kernel would."""
+
+import ray
+
+
+def poison_workers():
+    import os
+    import signal
+
+    from nuggets_ray.stages import scorer
+
+    score_some = scorer.Scorer.score_some
+
+    def poisoned(self, candidates):
+        if any(example.messages[0].text.startswith("Say number 77 ") for _, example in candidates):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return score_some(self, candidates)
+
+    scorer.Scorer.score_some = poisoned
+
+
+if __name__ == "__main__":
+    ray.init(
+        num_cpus=2, include_dashboard=False, object_store_memory=150_000_000, log_to_driver=False,
+        runtime_env={"worker_process_setup_hook": poison_workers},
+    )
+    from nuggets_ray.cli import run
+    from nuggets_ray.stages.score import score
+
+    run(score)
+'''

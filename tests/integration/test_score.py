@@ -1,0 +1,184 @@
+"""The main job as a user runs it, on rows with every kind of trouble, against the slow and obvious way."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from score_runs import manifest_of, read_scores, result_of, run_job, score_overrides, write_rows
+
+NUM_GOOD = 24
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """24 good rows, 2 more copies of the first that differ in another column, and 5 bad rows."""
+    path = write_rows(tmp_path_factory.mktemp("data") / "rows.jsonl", NUM_GOOD)
+    lines = path.read_text(encoding="utf-8").splitlines()
+    first = json.loads(lines[0])
+    copies = [json.dumps(first | {"tag": f"copy {i}"}) for i in range(2)]
+    bad = [
+        '{"instruction": "cut',
+        '["not", "an object"]',
+        '{"instruction": "no output"}',
+        '{"instruction": "empty answer", "output": " "}',
+        '{"instruction": "lone surrogate \\ud800", "output": "x"}',
+    ]
+    path.write_text("\n".join(lines + copies + bad) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(data: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of all rows, with 2 of them held out."""
+    out_dir = tmp_path_factory.mktemp("run") / "out"
+    overrides = score_overrides(data, tiny_model, out_dir, "data.holdout=2", "score.block_rows=4")
+    result = result_of(run_job("score", *overrides))
+    counts = {key: result[key] for key in ("num_rows", "num_scored", "num_skipped", "num_excluded")}
+    assert counts["num_rows"] == NUM_GOOD + 2 + 5
+    assert counts["num_skipped"] == 5
+    assert counts["num_scored"] + counts["num_excluded"] == NUM_GOOD + 2
+    return out_dir
+
+
+def test_every_row_is_accounted_for(finished: Path) -> None:
+    scores = read_scores(finished)
+    skipped = pq.read_table(finished / "skipped.parquet").to_pylist()
+    candidates = pq.read_table(finished / "candidates").to_pylist()
+    assert {row["example_id"] for row in candidates} == set(scores)
+    rows = [row["row_number"] for row in skipped] + [row["row_number"] for row in candidates]
+    assert sorted(rows) == list(range(NUM_GOOD + 2 + 5))
+    reasons = {row["row_number"]: row["reason"] for row in skipped if row["reason"] != "held_out"}
+    assert reasons == {
+        26: "invalid_json",
+        27: "not_an_object",
+        28: "missing_field:output",
+        29: "empty_answer",
+        30: "invalid_unicode",
+    }
+
+
+def test_copies_are_rows_with_the_score_of_their_content(finished: Path) -> None:
+    scores = read_scores(finished)
+    copies = [row for row in scores.values() if row["example_id"] != row["content_id"]]
+    assert sorted(row["example_id"][-2:] for row in copies) in (["-2", "-3"], [])
+    for row in copies:
+        first = scores[row["content_id"]]
+        assert {**row, "example_id": ""} == {**first, "example_id": ""}
+
+
+def test_scores_equal_the_reference(finished: Path, tiny_model: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    from nuggets_ray.anchors.table import read_anchors
+    from nuggets_ray.config import ModelConfig, PromptConfig
+    from nuggets_ray.data import parse
+    from nuggets_ray.model import load_tokenizer
+    from nuggets_ray.prompts import make_prompt
+    from nuggets_ray.score.reference import reference_log_probs
+
+    model = AutoModelForCausalLM.from_pretrained(tiny_model).eval()
+    prompt = make_prompt(load_tokenizer(ModelConfig(path=str(tiny_model))), PromptConfig())
+    anchors, zero_shot_A = read_anchors(str(finished / "anchors.parquet"))
+    encodings = [anchor.encoding for anchor in anchors]
+    expected_A = reference_log_probs(model, encodings, [prompt.zero_shot_prefix])[0]
+    np.testing.assert_allclose(zero_shot_A, expected_A, atol=1e-4)
+    scores = read_scores(finished)
+    num_self_pairs = 0
+    for row in pq.read_table(finished / "candidates").to_pylist():
+        score = scores[row["example_id"]]
+        example = parse(json.loads(row["row_json"]), "alpaca", {})
+        prefix = prompt.demonstration(example).token_ids
+        one_shot_A = reference_log_probs(model, encodings, [prefix])[0]
+        np.testing.assert_allclose(score["one_shot_logprob"], one_shot_A, atol=1e-4)
+        counts_A = np.array([anchor.content_id != row["content_id"] for anchor in anchors])
+        num_self_pairs += int((~counts_A).sum())
+        delta_A = np.array(score["one_shot_logprob"], np.float32) - zero_shot_A
+        assert score["num_anchors"] == counts_A.sum()
+        assert score["num_wins"] == (delta_A[counts_A] > 0).sum()
+        assert score["golden_score"] == score["num_wins"] / score["num_anchors"]
+        assert score["score_low"] <= score["golden_score"] <= score["score_high"]
+    assert num_self_pairs >= len(anchors)  # random anchors are drawn from the candidates
+    assert np.ptp([row["golden_score"] for row in scores.values()]) > 0
+
+
+def test_the_preview_can_be_recomputed_with_plain_transformers(
+    finished: Path, tiny_model: Path
+) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(tiny_model).eval()
+    lines = (finished / "preview.jsonl").read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 6
+    for line in map(json.loads, lines):
+        ids = torch.tensor([line["one_shot_token_ids"]])
+        with torch.inference_mode():
+            log_probs = model(ids).logits[0, :-1].log_softmax(-1)
+        picked = log_probs.gather(1, ids[0, 1:, None])[:, 0]
+        answer = torch.tensor(line["one_shot_answer_mask"][1:], dtype=torch.bool)
+        assert float(picked[answer].mean()) == pytest.approx(line["one_shot_logprob"], abs=1e-4)
+
+
+def test_a_finished_run_does_nothing_again(finished: Path, data: Path, tiny_model: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in (finished / "scores").iterdir()}
+    overrides = score_overrides(data, tiny_model, finished, "data.holdout=2")
+    result = result_of(run_job("score", *overrides))
+    assert result["num_scored"] == len(read_scores(finished))
+    assert {path: path.stat().st_mtime_ns for path in (finished / "scores").iterdir()} == before
+    attempt = manifest_of(finished)["stages"]["score"]["attempts"][-1]
+    assert attempt["num_computed"] == 0 and "worker_pids" not in attempt
+
+
+def test_another_dtype_or_prompt_is_refused_in_the_same_folder(
+    finished: Path, data: Path, tiny_model: Path
+) -> None:
+    overrides = score_overrides(data, tiny_model, finished, "data.holdout=2")
+    ended = run_job("score", *overrides, "prompt=official")
+    assert ended.returncode == 2
+    assert "template" in ended.stderr and "another out_dir" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_select_takes_the_top(finished: Path) -> None:
+    result = result_of(run_job("select_topk", f"out_dir={finished}", "select.fraction=0.1"))
+    selected = [
+        json.loads(line)
+        for line in (finished / "selections/golden/selected.jsonl").read_text().splitlines()
+    ]
+    assert result["num_rows"] == len(selected) == 3
+    scores = read_scores(finished)
+    best = sorted((row["golden_score"] for row in scores.values()), reverse=True)[:3]
+    assert [row["golden_score"] for row in selected] == best
+    assert all({"instruction", "input", "output", "tag"} <= set(row) for row in selected)
+
+
+def test_more_rows_and_other_anchors_rules(data: Path, tiny_model: Path, tmp_path: Path) -> None:
+    overrides = score_overrides(
+        data, tiny_model, tmp_path / "out", "anchors=kmeans", "anchors.num=4",
+        "anchors.exclude_from_candidates=true", "cluster.num_workers=1",
+    )  # fmt: skip
+    first = result_of(run_job("score", *overrides, "data.limit=10"))
+    assert (first["num_scored"], first["num_excluded"]) == (6, 4)
+    anchors = pq.read_table(tmp_path / "out/anchors.parquet").to_pylist()
+    assert {row["anchor_set"] for row in anchors} == {"kmeans"}
+    more = result_of(run_job("score", *overrides, "data.limit=15"))
+    assert (more["num_scored"], more["num_excluded"]) == (11, 4)
+    assert pq.read_table(tmp_path / "out/anchors.parquet").to_pylist() == anchors
+    attempts = manifest_of(tmp_path / "out")["stages"]["score"]["attempts"]
+    assert [(a["num_reused"], a["num_computed"]) for a in attempts] == [(0, 6), (6, 5)]
+
+
+def test_a_field_with_one_of_our_names_is_refused_before_scoring(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    rows = [{"instruction": f"Say {i}.", "output": f"{i}.", "rank": i} for i in range(8)]
+    data = tmp_path / "rows.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    overrides = score_overrides(data, tiny_model, tmp_path / "out", "anchors.num=2")
+    ended = run_job("score", *overrides)
+    assert ended.returncode == 2
+    assert "rank" in ended.stderr and "select.prefix" in ended.stderr
+    assert not (tmp_path / "out/scores").exists()
+    assert run_job("score", *overrides, "select.prefix=nuggets_").returncode == 0
