@@ -8,7 +8,6 @@ same header on both sides. Must not import torch or ray.
 
 import hashlib
 import json
-import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -18,8 +17,6 @@ from nuggets_ray.config import PromptConfig, UserError
 from nuggets_ray.records import Encoding, Example
 from nuggets_ray.templates import Messages, Rendering, Template, alpaca, chat, official
 from nuggets_ray.token_mask import copy_backend
-
-logger = logging.getLogger(__name__)
 
 PROMPT_VERSION = 1
 """Raise it with any change to the ids: scores made with another version do not compare."""
@@ -69,8 +66,6 @@ def make_prompt(tokenizer: Any, config: PromptConfig) -> Prompt:
     name = config.template
     if name == "auto":
         name = "chat" if tokenizer.chat_template else "alpaca"
-        has = "has a" if name == "chat" else "has no"
-        logger.info("prompt=auto: the tokenizer %s chat template, so prompt=%s", has, name)
     if name not in TEMPLATES:
         raise UserError(f"prompt.template={name} is not one of auto, {', '.join(TEMPLATES)}")
     return Prompt(name, TEMPLATES[name](tokenizer), tokenizer, config)

@@ -66,7 +66,7 @@ def scored_ids(out_dir: str) -> np.ndarray:
 
 
 def num_rows_of_attempt(out_dir: str, attempt_id: str) -> int:
-    """How many rows are in the parts that attempt `attempt_id` wrote."""
+    """How many rows attempt `attempt_id` computed, of those that are not compacted yet."""
     mine = [part for part in parts(out_dir) if f"part-{attempt_id}-" in part]
     return sum(io.read_table(part, columns=["example_id"]).num_rows for part in mine)
 
@@ -102,7 +102,7 @@ def compact(out_dir: str, attempt_id: str, copies: Mapping[str, Sequence[str]]) 
     if num_missing == 0 and len(old) <= -(-num_rows // COMPACT_ROWS):
         return
     for table in _in_chunks(_with_copies(read_rows(out_dir), missing)):
-        _write(out_dir, attempt_id, table)
+        _write(out_dir, f"compact-{attempt_id}", table)
     for part in old:
         io.delete(part)
 
@@ -136,7 +136,7 @@ def _in_chunks(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
         yield pa.concat_tables(held)
 
 
-def _write(out_dir: str, attempt_id: str, table: pa.Table) -> str:
-    uri = io.join(folder(out_dir), f"part-{attempt_id}-{uuid.uuid4().hex[:12]}.parquet")
+def _write(out_dir: str, writer: str, table: pa.Table) -> str:
+    uri = io.join(folder(out_dir), f"part-{writer}-{uuid.uuid4().hex[:12]}.parquet")
     io.write_table(uri, table)
     return uri

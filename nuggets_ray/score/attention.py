@@ -29,14 +29,14 @@ from nuggets_ray.score.pack import Layout, Pack, make_layout
 NAME = "nuggets_tree"
 NEUTRAL_KEYWORDS = frozenset(
     {
-        "position_ids",
         "cache_position",
-        "use_cache",
         "output_attentions",
         "output_hidden_states",
+        "output_router_logits",
+        "position_ids",
         "return_dict",
+        "use_cache",
     }
-    | {"output_router_logits", "logits_to_keep"}
 )
 """Keywords that some models pass on and that change nothing here: positions are already in queries
 and keys."""
@@ -47,8 +47,7 @@ class TreeUnsupported(Exception):
 
 
 class TreeState:
-    """The pack in flight, and every layer's keys and values of the demonstration that later packs
-    need."""
+    """The pack in flight, and each layer's keys and values of a demonstration for later packs."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -67,8 +66,6 @@ class TreeState:
     def start(self, pack: Pack) -> Layout:
         """Make `pack` the one in flight; its tokens are padded to a multiple of what the kernel
         needs."""
-        if not pack.kept_tokens:
-            self._kept.clear()
         self._block_masks.clear()
         self._layout = make_layout(
             pack, self._padded(pack.num_tokens), self._padded(pack.kept_tokens), self.device

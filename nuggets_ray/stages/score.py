@@ -79,6 +79,8 @@ def _score(config: Config, run: Run, workers: Workers) -> dict[str, Any]:
     tokenizer = load_tokenizer(config.model)
     prompt = make_prompt(tokenizer, config.prompt)
     setup = make_setup(config, run.attempt_id, workers, prompt)
+    logger.info("prompt=%s (prompt.template=%s)", prompt.name, config.prompt.template)
+    logger.info("%d workers on %s in %s", workers.num_workers, workers.device, setup.dtype)
     run.set_fingerprint(fingerprint.of_settings(config, prompt, tokenizer, setup.dtype))
     check_shared_folder(config.out_dir)
     prepared = prepare(config, run.attempt_id)
@@ -88,6 +90,7 @@ def _score(config: Config, run: Run, workers: Workers) -> dict[str, Any]:
     ours = [config.select.prefix + name for name in OUR_COLUMNS]
     check_clash(candidate_table.fields_like(config.out_dir, ours), config.select.prefix)
     candidates = candidate_table.read_ids(config.out_dir)
+    _count_killed_attempts(run)
     base = baseline(run, setup, prompt, candidates, workers)
     setup = replace(setup, max_demonstration_tokens=_demonstration_limit(config, base))
     unscored = skipped_table.unscorable_ids(config.out_dir)
@@ -101,6 +104,14 @@ def _score(config: Config, run: Run, workers: Workers) -> dict[str, Any]:
     if is_todo_N.any():
         unscored |= _score_rows(run, setup, candidates, np.flatnonzero(is_todo_N), base, workers)
     return finish(run, setup, prompt, prepared, candidates, base, unscored)
+
+
+def _count_killed_attempts(run: Run) -> None:
+    """Complete the books of attempts that could not: what they computed is what they wrote."""
+    for attempt in run.manifest["stages"]["score"]["attempts"]:
+        if attempt["status"] == "killed":
+            written = score_table.num_rows_of_attempt(run.out_dir, attempt["attempt_id"])
+            attempt["num_computed"] = max(attempt.get("num_computed", 0), written)
 
 
 def _score_rows(

@@ -23,6 +23,7 @@ from transformers import (
     Qwen3Config,
 )
 
+from nuggets_ray.model import keep_soft_cap
 from nuggets_ray.records import Encoding
 
 VOCABULARY = 61
@@ -51,7 +52,6 @@ JAMBA_SIZES = {
     "expert_layer_period": 2,
     "mamba_d_state": 4,
     "mamba_dt_rank": 4,
-    "use_mamba_kernels": False,
 }
 
 CONFIGS: dict[str, Callable[[], PreTrainedConfig]] = {
@@ -66,7 +66,7 @@ CONFIGS: dict[str, Callable[[], PreTrainedConfig]] = {
         final_logit_softcapping=9.0,
     ),
     "mistral": lambda: MistralConfig(**COMMON, sliding_window=WINDOW),
-    "gpt2": lambda: GPT2Config(vocab_size=VOCABULARY, **GPT2_SIZES),
+    "gpt2": lambda: GPT2Config(vocab_size=VOCABULARY, **GPT2_SIZES, bos_token_id=0, eos_token_id=1),
     "gpt_neox": lambda: GPTNeoXConfig(**COMMON),
     "gpt_oss": lambda: GptOssConfig(
         **COMMON, **HEADS, sliding_window=WINDOW, num_local_experts=4, num_experts_per_tok=2
@@ -94,6 +94,7 @@ def make_model(family: str, **changes: object) -> PreTrainedModel:
         # A projection of its own scale: untied from the embedding, which some families scale up.
         head = model.get_output_embeddings()
         head.weight = torch.nn.Parameter(torch.randn(head.weight.shape, generator=generator))
+    keep_soft_cap(model)
     return model.eval().requires_grad_(False)
 
 
