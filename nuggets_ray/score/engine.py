@@ -65,7 +65,7 @@ class Engine:
         return log_probs_CA
 
     def _group_stop(self, prefixes: Sequence[np.ndarray], start: int) -> int:
-        """Where the candidates that share packs end; on a CPU each is alone: its scores never vary."""
+        """Where the candidates that share packs end; on a CPU each is alone, and never varies."""
         stop, used = start, 0
         while stop < len(prefixes):
             used += len(prefixes[stop]) + sum(self._anchor_tokens)

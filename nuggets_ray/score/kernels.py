@@ -112,7 +112,7 @@ def flex_tree_attention(
         query,
         key,
         value,
-        score_mod=None if rule.softcap is None else _cap(rule.softcap),
+        score_mod=None if rule.softcap is None else _cap(query, rule.softcap),
         block_mask=block_mask,
         scale=rule.scaling,
         enable_gqa=query.shape[1] != key.shape[1],
@@ -135,12 +135,15 @@ def make_block_mask(layout: Layout, window: int | None) -> BlockMask:
         full_rows.append(full_B)
         partial_rows.append(seen_QBK.any(dim=2).any(dim=0) & ~full_B)
 
+    # A number in the closure becomes a symbol that FlexAttention cannot compile: a tensor does not.
+    window_1 = None if window is None else layout.position_T.new_tensor(window)
+
     def mask_mod(b: Any, h: Any, q: Any, k: Any) -> torch.Tensor:
         distance = layout.position_T[q] - layout.key_position_K[k]
         branch = layout.key_branch_K[k]
         seen = (branch == layout.branch_T[q]) | (branch == layout.root_T[q])
         seen = seen & (distance >= 0)
-        return seen if window is None else seen & (distance < window)
+        return seen if window_1 is None else seen & (distance < window_1)
 
     partial, full = (_block_lists(torch.stack(rows)) for rows in (partial_rows, full_rows))
     return BlockMask.from_kv_blocks(
@@ -159,9 +162,11 @@ def _block_lists(blocks_BB: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return counts[None, None], numbers[None, None]
 
 
-def _cap(softcap: float) -> Callable[..., torch.Tensor]:
+def _cap(query: torch.Tensor, softcap: float) -> Callable[..., torch.Tensor]:
+    softcap_1 = query.new_tensor(softcap, dtype=torch.float32)
+
     def capped(score: torch.Tensor, b: Any, h: Any, q: Any, k: Any) -> torch.Tensor:
-        return softcap * torch.tanh(score / softcap)
+        return softcap_1 * torch.tanh(score / softcap_1)
 
     return capped
 

@@ -44,15 +44,8 @@ class Workers:
 
     @property
     def ray_options(self) -> dict[str, Any]:
-        """Resources of one replica, for Ray; threads are set so that replicas do not compete for
-        cores.
-        """
-        threads = {"OMP_NUM_THREADS": str(self.cpus_per_worker)}
-        return {
-            "num_cpus": self.cpus_per_worker,
-            "num_gpus": self.gpus_per_worker,
-            "runtime_env": {"env_vars": {**threads, **KEEP_MEMORY}},
-        }
+        """Resources of one replica, for Ray."""
+        return {"num_cpus": self.cpus_per_worker, "num_gpus": self.gpus_per_worker}
 
 
 @contextmanager
@@ -71,10 +64,10 @@ def connected(config: ClusterConfig) -> Iterator[Workers]:
     if address == "local":
         _refuse_too_many(config, {"CPU": os.cpu_count() or 1, "GPU": _num_local_gpus()})
         store_bytes = int(config.object_store_gib * 2**30)
-        _init(address="local", include_dashboard=False, object_store_memory=store_bytes)
+        _init(config, address="local", include_dashboard=False, object_store_memory=store_bytes)
     else:
         try:
-            _init(address=address)
+            _init(config, address=address)
         except (ConnectionError, RuntimeError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
             raise UserError(
@@ -121,8 +114,15 @@ def check_shared_folder(out_dir: str) -> None:
         )
 
 
-def _init(**options: Any) -> None:
-    ray.init(logging_level="WARNING", log_to_driver=False, **options)
+def _init(config: ClusterConfig, **options: Any) -> None:
+    # one environment for all tasks, so that a process that has loaded torch serves several of them
+    env_vars = {"OMP_NUM_THREADS": str(config.cpus_per_worker), **KEEP_MEMORY}
+    ray.init(
+        logging_level="WARNING",
+        log_to_driver=False,
+        runtime_env={"env_vars": env_vars},
+        **options,
+    )
 
 
 def _fit(config: ClusterConfig, is_local: bool) -> Workers:

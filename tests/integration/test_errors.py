@@ -1,0 +1,54 @@
+"""Each mistake a user makes ends within seconds in one sentence and exit code 2, before a model loads."""
+
+import json
+from pathlib import Path
+
+import pytest
+from score_runs import run_job, score_overrides, write_rows
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    (folder / "empty.jsonl").write_text("")
+    rows = [{"instruction": f"Say {i}.", "output": ""} for i in range(9)]
+    (folder / "bad.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "file").write_text("")
+    return write_rows(folder / "rows.jsonl", 12)
+
+
+@pytest.mark.parametrize(
+    ("mistake", "words"),
+    [
+        ("data.path={folder}/rows.jsnl", ["data.path", "rows.jsnl"]),
+        ("data.path={folder}/empty.jsonl", ["data.path", "no rows"]),
+        ("data.path={folder}/bad.jsonl", ["empty_answer", "9 of 9"]),
+        ("data.limt=3", ["data.limt", "data.limit"]),
+        ("data.limit=many", ["data.limit=many"]),
+        ("model.path={folder}/nowhere", ["model.path", "nowhere"]),
+        ("out_dir={folder}/file/run", ["out_dir", "cannot be written"]),
+        ("out_dir=/proc/run", ["out_dir", "cannot be written"]),
+        ("cluster.num_workers=0", ["cluster.num_workers=0"]),
+        ("cluster.num_workers=4000", ["cluster.num_workers=4000", "room for"]),
+        ("anchors.num=100", ["anchors.num=100", "12"]),
+        ("cluster.address=127.0.0.1:1", ["cluster.address=127.0.0.1:1"]),
+    ],
+)
+def test_one_sentence_and_code_2(
+    mistake: str, words: list[str], data: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    mistake = mistake.format(folder=data.parent)
+    overrides = [*score_overrides(data, tiny_model, tmp_path / "out"), mistake]
+    ended = run_job("score", *overrides)
+    assert ended.returncode == 2, ended.stderr
+    last = ended.stderr.strip().splitlines()[-1]
+    assert last.startswith("error: ") and all(word in last for word in words), last
+    assert "Traceback" not in ended.stderr
+    assert ended.stdout == ""
+
+
+def test_a_relative_path_is_the_caller_s(tiny_model: Path, tmp_path: Path) -> None:
+    write_rows(tmp_path / "rows.jsonl", 8)
+    overrides = score_overrides(Path("rows.jsonl"), tiny_model, Path("out"), "anchors.num=2")
+    assert run_job("score", *overrides, cwd=tmp_path).returncode == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "rows.jsonl"]
