@@ -267,7 +267,9 @@ def explain(error: Exception, overrides: list[str]) -> str:
         )
         key, _, path = value.partition("=")
         quoted = f"'{key}=\"{path}\"'"
-        return f"{value}: a value with special characters needs quotes inside quotes, as in {quoted}"
+        return (
+            f"{value}: a value with special characters needs quotes inside quotes, as in {quoted}"
+        )
     return _first_line(error)
 
 

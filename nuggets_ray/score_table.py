@@ -68,7 +68,7 @@ def scored_ids(out_dir: str) -> np.ndarray:
 def num_rows_of_attempt(out_dir: str, attempt_id: str) -> int:
     """How many rows attempt `attempt_id` computed, of those that are not compacted yet."""
     mine = [part for part in parts(out_dir) if f"part-{attempt_id}-" in part]
-    return sum(io.read_table(part, columns=["example_id"]).num_rows for part in mine)
+    return _num_rows(mine)
 
 
 def read_rows(out_dir: str, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
@@ -88,7 +88,8 @@ def compact(out_dir: str, attempt_id: str, copies: Mapping[str, Sequence[str]]) 
     """Merge the parts into few, one row a kept row of the data.
 
     `copies[content_id]` lists the example_ids of its exact duplicates beyond the first; each gets a
-    row with the same numbers. Nothing is rewritten when nothing would change.
+    row with the same numbers. Rows that a killed compaction left twice become one. Nothing is
+    rewritten when nothing would change.
     """
     old = parts(out_dir)
     present = set(scored_ids(out_dir))
@@ -99,12 +100,17 @@ def compact(out_dir: str, attempt_id: str, copies: Mapping[str, Sequence[str]]) 
     }
     num_missing = sum(map(len, missing.values()))
     num_rows = len(present) + num_missing
-    if num_missing == 0 and len(old) <= -(-num_rows // COMPACT_ROWS):
+    is_whole = num_missing == 0 and _num_rows(old) == num_rows
+    if is_whole and len(old) <= -(-num_rows // COMPACT_ROWS):
         return
     for table in _in_chunks(_with_copies(read_rows(out_dir), missing)):
         _write(out_dir, f"compact-{attempt_id}", table)
     for part in old:
         io.delete(part)
+
+
+def _num_rows(uris: Sequence[str]) -> int:
+    return sum(io.read_table(uri, columns=["example_id"]).num_rows for uri in uris)
 
 
 def _with_copies(

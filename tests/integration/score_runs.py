@@ -1,4 +1,6 @@
-"""What the tests of the main job share: rows with every kind of trouble, and a job run as a user runs it."""
+"""What the tests of the main job share: rows with every kind of trouble, and a job run as a user
+runs it.
+"""
 
 import json
 import os

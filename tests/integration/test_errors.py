@@ -1,4 +1,6 @@
-"""Each mistake a user makes ends within seconds in one sentence and exit code 2, before a model loads."""
+"""Each mistake a user makes ends within seconds in one sentence and exit code 2, before a model
+loads.
+"""
 
 import json
 from pathlib import Path

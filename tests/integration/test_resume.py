@@ -53,7 +53,7 @@ def start(data: Path, model: Path, out_dir: Path, num_workers: int) -> subproces
     return subprocess.Popen(
         command("score", *overrides(data, model, out_dir, num_workers)),
         stdout=subprocess.DEVNULL,
-        stderr=open(out_dir.parent / "stderr.txt", "ab"),  # noqa: SIM115 (the child's)
+        stderr=open(out_dir.parent / "stderr.txt", "ab"),
         start_new_session=True,
         env=environment(),
     )
@@ -208,7 +208,7 @@ def test_a_row_that_kills_its_worker_is_given_up_and_the_rest_is_scored(
 
 
 POISONED = '''
-"""The score job with a model that takes the whole process down on one row, as a bad kernel would."""
+"""The score job with a model that takes its process down on one row, as a bad kernel would."""
 
 import ray
 

@@ -1,4 +1,6 @@
-"""The main job as a user runs it, on rows with every kind of trouble, against the slow and obvious way."""
+"""The main job as a user runs it, on rows with every kind of trouble, against the slow and obvious
+way.
+"""
 
 import json
 from pathlib import Path
