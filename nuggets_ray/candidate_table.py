@@ -95,7 +95,8 @@ def read_rows(uri: str, rows: Sequence[int]) -> list[tuple[str, object]]:
 def fields_like(out_dir: str, names: Sequence[str]) -> set[str]:
     """Those of `names` that are fields of some original row."""
     found: set[str] = set()
-    pattern = "|".join(f'"{re.escape(name)}"' for name in names)
+    keys = [json.dumps(name, ensure_ascii=flag) for name in names for flag in (True, False)]
+    pattern = "|".join(map(re.escape, keys))
     for uri in parts(out_dir):
         texts = io.read_table(uri, columns=["row_json"])["row_json"]
         for text in texts.filter(pc.match_substring_regex(texts, pattern)).to_pylist():

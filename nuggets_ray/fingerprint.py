@@ -56,15 +56,16 @@ def of_anchors(anchors: Sequence[Anchor]) -> dict[str, str]:
 
 
 def of_weights(config: Config) -> str:
-    """A folder: hash of its weight files' names, sizes, first and last MiB, and of config.json; a
-    hub id: its commit.
+    """A folder: hash of its weight files' names, sizes, first and last MiB, and of config.json and
+    the modelling code that model.trust_remote_code runs; a hub id: its commit.
     """
     path = resolve_path(config.model)
     if not os.path.isdir(path):
         return f"{path}@{load_config(config.model)._commit_hash or config.model.revision}"
+    code = (".py",) if config.model.trust_remote_code else ()
     digest = hashlib.sha256()
     for name in sorted(os.listdir(path)):
-        if name == "config.json" or name.endswith((".safetensors", ".bin", ".pt")):
+        if name == "config.json" or name.endswith((".safetensors", ".bin", ".pt", *code)):
             file_path = os.path.join(path, name)
             size = os.path.getsize(file_path)
             digest.update(f"{name} {size} ".encode())

@@ -95,7 +95,8 @@ def _log_probs(engine: Engine, prefixes: Sequence[np.ndarray]) -> list[np.ndarra
     except (RuntimeError, ValueError) as error:
         if len(prefixes) == 1:
             logger.warning("a candidate cannot be scored", exc_info=True)
-            return [f"error: {type(error).__name__}: {str(error).splitlines()[0][:200]}"]
+            first_line = str(error).strip().partition("\n")[0]
+            return [f"error: {type(error).__name__}: {first_line[:200]}"]
     return [result for prefix in prefixes for result in _log_probs(engine, [prefix])]
 
 

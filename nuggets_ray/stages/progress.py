@@ -126,12 +126,10 @@ def _engines(workers: dict[int, dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _line(numbers: dict[str, Any]) -> str:
-    eta_s = numbers["eta_s"]
-    eta = (
-        "unknown"
-        if eta_s is None
-        else f"{eta_s // 3600:.0f}:{eta_s % 3600 // 60:02.0f}:{eta_s % 60:02.0f}"
-    )
+    eta = "unknown"
+    if numbers["eta_s"] is not None:
+        minutes, seconds = divmod(round(numbers["eta_s"]), 60)
+        eta = f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"
     return (
         f"{numbers['num_done']}/{numbers['num_rows']} candidates, "
         f"{numbers['candidates_per_s']:.2f} candidates/s, "

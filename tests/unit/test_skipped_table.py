@@ -1,0 +1,104 @@
+"""skipped.parquet: the reasons of reading stay, those of scoring are for every copy of a content."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from nuggets_ray import io, skipped_table
+from nuggets_ray.candidates.commit import SCHEMA
+from nuggets_ray.skipped_table import count_reasons, read, rewrite, unscorable_ids
+
+A, B = "/data/a.jsonl", "/data/b.jsonl"
+# (source_path, row_number, content_id, row_json) of the candidates: c1 in three copies
+CANDIDATES = [
+    [(A, 0, "c1", '{"é": 1}'), (A, 2, "c2", '{"n": 2}'), (A, 4, "c1", '{"é": 4}')],
+    [(B, 0, "c3", '{"n": 3}'), (B, 2, "c1", '{"n": 1}'), (B, 7, "c4", "{}")],
+]
+READING = [(A, 1, "empty_answer", "{bad"), (A, 3, "held_out", '{"h":'), (B, 1, "too_long", "")]
+
+
+@pytest.fixture
+def out_dir(tmp_path: Path) -> str:
+    """A run folder as reading leaves it."""
+    path = str(tmp_path / "run")
+    for number, rows in enumerate(CANDIDATES):
+        table = pa.Table.from_pylist(
+            [
+                {
+                    "example_id": f"{content_id}-{source}-{row}",
+                    "content_id": content_id,
+                    "source_path": source,
+                    "row_number": row,
+                    "row_json": text,
+                }
+                for source, row, content_id, text in rows
+            ],
+            schema=SCHEMA,
+        )
+        io.write_table(io.join(path, "candidates", f"part-try-{number:05d}.parquet"), table)
+    names = skipped_table.SCHEMA.names
+    table = pa.table(list(zip(*READING, strict=True)), schema=skipped_table.SCHEMA)
+    assert table.column_names == names
+    io.write_table(io.join(path, "skipped.parquet"), table)
+    return path
+
+
+def rows(out_dir: str) -> list[tuple[object, ...]]:
+    return [tuple(row.values()) for row in read(out_dir).to_pylist()]
+
+
+def test_no_file_is_no_rows(tmp_path: Path) -> None:
+    assert rows(str(tmp_path)) == []
+    assert unscorable_ids(str(tmp_path)) == {}
+    assert count_reasons(str(tmp_path)).total() == 0
+
+
+def test_reading_s_reasons_stay_and_scoring_s_stand_for_all_copies(out_dir: str) -> None:
+    rewrite(out_dir, {"c1": "non_finite_score", "c4": "is_anchor"}, 5)
+    assert rows(out_dir) == [
+        *READING,
+        (A, 0, "non_finite_score", '{"é":'),
+        (A, 4, "non_finite_score", '{"é":'),
+        (B, 2, "non_finite_score", '{"n":'),
+        (B, 7, "is_anchor", "{}"),
+    ]
+    assert read(out_dir).schema == skipped_table.SCHEMA
+    assert count_reasons(out_dir) == {
+        "empty_answer": 1,
+        "held_out": 1,
+        "too_long": 1,
+        "non_finite_score": 3,
+        "is_anchor": 1,
+    }
+
+
+def test_no_excerpt_is_kept_where_none_is_wanted(out_dir: str) -> None:
+    rewrite(out_dir, {"c2": "killed_worker"}, 0)
+    assert rows(out_dir)[-1] == (A, 2, "killed_worker", "")
+
+
+def test_a_rewrite_replaces_the_last_one(out_dir: str) -> None:
+    rewrite(out_dir, {"c1": "is_anchor", "c2": "error: RuntimeError: x"}, 5)
+    rewrite(out_dir, {"c2": "error: RuntimeError: x"}, 5)
+    assert rows(out_dir) == [*READING, (A, 2, "error: RuntimeError: x", '{"n":')]
+    rewrite(out_dir, {}, 5)
+    assert rows(out_dir) == READING
+
+
+def test_what_scoring_refused_is_known_again_and_anchors_are_not_among_it(out_dir: str) -> None:
+    reasons = {
+        "c1": "too_long_for_context",
+        "c2": "error: ValueError: no",
+        "c3": "killed_worker",
+    }
+    rewrite(out_dir, {**reasons, "c4": "is_anchor"}, 80)
+    assert unscorable_ids(out_dir) == reasons
+    # row 2 of a.jsonl and row 2 of b.jsonl are two rows: only the place tells them apart
+    rewrite(out_dir, {"c2": "non_finite_score"}, 80)
+    assert unscorable_ids(out_dir) == {"c2": "non_finite_score"}
+
+
+@pytest.mark.parametrize("reason", ["too_long", "held_out", "is_anchor", "missing_field:output"])
+def test_reasons_of_reading_and_excluding_are_not_scoring_s(reason: str) -> None:
+    assert not skipped_table.is_score_reason(reason)
