@@ -98,9 +98,10 @@ class Run:
             self.save()
 
     def save(self) -> None:
-        """Write manifest.json."""
+        """Write manifest.json, unless the folder has vanished: then `vanished` is set."""
         with self._lock:
-            write_json(io.join(self.out_dir, "manifest.json"), self.manifest)
+            if self._is_there():
+                write_json(io.join(self.out_dir, "manifest.json"), self.manifest)
 
     def set_fingerprint(self, fingerprint: Mapping[str, Any]) -> None:
         """Record what can change a candidate's numbers; UserError when this folder holds scores of
@@ -116,11 +117,6 @@ class Run:
             )
         recorded.update(fingerprint)
         self.save()
-
-    def write_config(self, config: Config) -> None:
-        """Write config/<stage>.yaml, the resolved configuration."""
-        text = yaml.safe_dump(asdict(config), sort_keys=False, allow_unicode=True)
-        io.write_bytes(io.join(self.out_dir, "config", f"{self.stage}.yaml"), text.encode("utf-8"))
 
     def _take_lease(self) -> None:
         path = io.join(self.out_dir, "lease.json")
@@ -158,13 +154,18 @@ class Run:
         }
         write_json(io.join(self.out_dir, "lease.json"), lease)
 
+    def _is_there(self) -> bool:
+        # the lease is there from the start to the end, so without it the folder has been removed
+        if not io.exists(io.join(self.out_dir, "lease.json")):
+            self.vanished.set()
+        return not self.vanished.is_set()
+
     def _beat(self) -> None:
         while not self._stop.wait(HEARTBEAT_S):
             try:
-                if not io.exists(io.join(self.out_dir, "manifest.json")):
-                    self.vanished.set()
-                    return
-                self._write_lease()
+                with self._lock:
+                    if self._is_there():
+                        self._write_lease()
             except OSError as error:
                 logger.warning(
                     "out_dir=%s: the lease could not be renewed (%s)", self.out_dir, error
@@ -186,6 +187,30 @@ def read_manifest(out_dir: str) -> dict[str, Any] | None:
             f"{SCHEMA_VERSION}: use the program that made it, or another out_dir"
         )
     return manifest
+
+
+def write_config(out_dir: str, stage: str, config: Config) -> None:
+    """Write config/<stage>.yaml, the resolved configuration of a job."""
+    text = yaml.safe_dump(asdict(config), sort_keys=False, allow_unicode=True)
+    io.write_bytes(io.join(out_dir, "config", f"{stage}.yaml"), text.encode("utf-8"))
+
+
+def check_same_run(config: Config) -> None:
+    """Raise UserError where a later job gives model, prompt or data another value than the scoring.
+
+    What is not given (the default) is what the run was scored with.
+    """
+    uri = io.join(config.out_dir, "config", "score.yaml")
+    if not io.exists(uri):
+        return
+    scored, given, default = yaml.safe_load(io.read_bytes(uri)), asdict(config), asdict(Config())
+    for section in ("model", "prompt", "data"):
+        for key, value in given[section].items():
+            if value not in (default[section][key], scored[section].get(key)):
+                raise UserError(
+                    f"{section}.{key}={value}: the run in out_dir={config.out_dir} was scored with "
+                    f"{scored[section].get(key)}; leave it out, or give another out_dir"
+                )
 
 
 def write_json(uri: str, value: Any) -> None:

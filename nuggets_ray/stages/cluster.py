@@ -115,6 +115,8 @@ def check_shared_folder(out_dir: str) -> None:
 
 
 def _init(config: ClusterConfig, **options: Any) -> None:
+    # Ray's C++ would print that restarted actors need their arguments; the driver holds them
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     # one environment for all tasks, so that a process that has loaded torch serves several of them
     env_vars = {"OMP_NUM_THREADS": str(config.cpus_per_worker), **KEEP_MEMORY}
     ray.init(

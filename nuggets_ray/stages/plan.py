@@ -12,19 +12,25 @@ from typing import Any
 import numpy as np
 import psutil
 
-from nuggets_ray import candidate_table, io, score_table, skipped_table
+from nuggets_ray import candidate_table, fingerprint, io, score_table, skipped_table
+from nuggets_ray.anchors.table import read_anchors
 from nuggets_ray.candidate_table import CandidateIds
 from nuggets_ray.candidates.prepared import Prepared
 from nuggets_ray.config import Config
 from nuggets_ray.data import parse
-from nuggets_ray.manifest import Run, read_manifest, write_json
+from nuggets_ray.manifest import Run, read_manifest, write_config, write_json
 from nuggets_ray.model import load_config, load_tokenizer, max_context_tokens, resolve_path
 from nuggets_ray.prompts import Prompt, make_prompt
 from nuggets_ray.records import Anchor
 from nuggets_ray.stages.baseline import Measured, choose_anchors, measure
 from nuggets_ray.stages.cluster import Workers, check_shared_folder, connected
 from nuggets_ray.stages.prepare import prepare
-from nuggets_ray.stages.score import check_inputs, make_setup
+from nuggets_ray.stages.score import (
+    check_fields,
+    check_inputs,
+    demonstration_limit,
+    make_setup,
+)
 from nuggets_ray.stages.scorer import Setup
 
 CALIBRATION_S = 20.0
@@ -42,24 +48,35 @@ def plan(config: Config) -> dict[str, Any]:
     check_inputs(config)
     config = replace(config, model=replace(config.model, path=resolve_path(config.model)))
     with Run(config.out_dir, "plan") as run, connected(config.cluster) as workers:
-        run.write_config(config)
+        write_config(config.out_dir, "plan", config)
         check_shared_folder(config.out_dir)
-        prompt = make_prompt(load_tokenizer(config.model), config.prompt)
+        tokenizer = load_tokenizer(config.model)
+        prompt = make_prompt(tokenizer, config.prompt)
         setup = make_setup(config, run.attempt_id, workers, prompt)
+        if "fingerprint" in run.manifest:  # scored already: under other settings nothing is touched
+            run.set_fingerprint(fingerprint.of_settings(config, prompt, tokenizer, setup.dtype))
         prepared = prepare(config, run.attempt_id)
-        setup = replace(setup, data_format=prepared.format)
+        check_fields(config)
         candidates = candidate_table.read_ids(config.out_dir)
-        anchors = choose_anchors(setup, prompt, candidates, workers)
+        setup = replace(setup, data_format=prepared.format)
+        drawn = io.join(config.out_dir, "anchors.parquet")  # those of an earlier run are kept
+        if config.anchors.method != "file" and io.exists(drawn):
+            anchors = read_anchors(drawn)[0]
+        else:
+            anchors = choose_anchors(setup, prompt, candidates, workers)
+        max_anchor_tokens = max(anchor.encoding.num_tokens for anchor in anchors)
+        max_tokens = demonstration_limit(config, max_anchor_tokens)
+        setup = replace(setup, max_demonstration_tokens=max_tokens)
         sample = _sample(setup, prompt, candidates)
         measured = measure(setup, anchors, prompt, workers, sample, CALIBRATION_S)
         facts = {
             "data": _data(config, prepared),
             "prompt": _prompt(config, prompt),
-            "demonstrations": _demonstrations(candidates),
-            "anchors": _anchors(anchors, candidates),
+            "demonstrations": _demonstrations(setup, candidates),
+            "anchors": _anchors(config, anchors, candidates),
             "out_dir": _out_dir(config, candidates),
             "memory": _memory(measured, workers),
-            "cost": _cost(config, candidates, anchors, measured, workers),
+            "cost": _cost(setup, candidates, anchors, measured, workers),
         }
     for title, section in facts.items():
         print(f"\n{title}")
@@ -113,37 +130,44 @@ def _prompt(config: Config, prompt: Prompt) -> dict[str, Any]:
     }
 
 
-def _demonstrations(candidates: CandidateIds) -> dict[str, Any]:
+def _demonstrations(setup: Setup, candidates: CandidateIds) -> dict[str, Any]:
     tokens_N = candidates.num_tokens_N
+    is_over_N = tokens_N > setup.max_demonstration_tokens
+    truncates = setup.config.data.on_too_long == "truncate"
     return {
         "mean_tokens": float(tokens_N.mean()),
         "median_tokens": float(np.median(tokens_N)),
         "p95_tokens": float(np.quantile(tokens_N, 0.95)),
         "max_tokens": int(tokens_N.max()),
-        "num_truncated": int((candidates.num_dropped_tokens_N > 0).sum()),
+        "limit_tokens": setup.max_demonstration_tokens,
+        "num_truncated": int(((candidates.num_dropped_tokens_N > 0) | is_over_N & truncates).sum()),
+        "num_too_long_for_context": 0 if truncates else int(is_over_N.sum()),
     }
 
 
-def _anchors(anchors: Sequence[Anchor], candidates: CandidateIds) -> dict[str, Any]:
+def _anchors(config: Config, anchors: Sequence[Anchor], candidates: CandidateIds) -> dict[str, Any]:
     ids = [anchor.content_id for anchor in anchors]
+    num_self_pairs = int(np.isin(candidates.content_id_N, ids).sum())
+    is_excluded = config.anchors.exclude_from_candidates
     return {
         "num_anchors": len(anchors),
         "num_tokens": sum(anchor.encoding.num_tokens for anchor in anchors),
         "num_answer_tokens": sum(anchor.encoding.num_answer_tokens for anchor in anchors),
         "max_tokens": max(anchor.encoding.num_tokens for anchor in anchors),
         "num_truncated": sum(anchor.encoding.num_dropped_tokens > 0 for anchor in anchors),
-        "num_self_pairs": int(np.isin(candidates.content_id_N, ids).sum()),
+        "num_self_pairs": 0 if is_excluded else num_self_pairs,
+        "num_excluded": num_self_pairs if is_excluded else 0,
     }
 
 
 def _out_dir(config: Config, candidates: CandidateIds) -> dict[str, Any]:
     scored = np.isin(candidates.example_id_N, score_table.scored_ids(config.out_dir))
-    fingerprint = (read_manifest(config.out_dir) or {}).get("fingerprint")
+    scored_as = (read_manifest(config.out_dir) or {}).get("fingerprint")
     return {
         "path": config.out_dir,
         "seen by every node": True,
         "num_scored_already": int(scored.sum()),
-        "scored_as": fingerprint and f"{fingerprint['dtype']}, {fingerprint['template']}",
+        "scored_as": scored_as and f"{scored_as['dtype']}, {scored_as['template']}",
     }
 
 
@@ -158,23 +182,35 @@ def _memory(measured: Measured, workers: Workers) -> dict[str, Any]:
     return facts
 
 
+def _todo(setup: Setup, candidates: CandidateIds, anchors: Sequence[Anchor]) -> np.ndarray:
+    """Whether a run would compute each candidate, shape (N,)."""
+    config = setup.config
+    left_out = list(skipped_table.unscorable_ids(config.out_dir))
+    if config.anchors.exclude_from_candidates:
+        left_out += [anchor.content_id for anchor in anchors]
+    left_out += score_table.scored_ids(config.out_dir).tolist()
+    is_todo_N = ~candidates.is_duplicate_N & ~np.isin(candidates.content_id_N, left_out)
+    if config.data.on_too_long == "skip":
+        is_todo_N &= candidates.num_tokens_N <= setup.max_demonstration_tokens
+    return is_todo_N
+
+
 def _cost(
-    config: Config,
+    setup: Setup,
     candidates: CandidateIds,
     anchors: Sequence[Anchor],
     measured: Measured,
     workers: Workers,
 ) -> dict[str, Any]:
     """Every demonstration and anchor token once through the body, the head at answers only."""
-    is_first_N = ~candidates.is_duplicate_N
-    is_done_N = np.isin(candidates.content_id_N, score_table.scored_ids(config.out_dir))
-    num_todo = int((is_first_N & ~is_done_N).sum())
+    is_todo_N = _todo(setup, candidates, anchors)
+    num_todo = int(is_todo_N.sum())
     num_anchor_tokens = sum(anchor.encoding.num_tokens for anchor in anchors)
     num_answer_tokens = sum(anchor.encoding.num_answer_tokens for anchor in anchors)
-    tokens_N = candidates.num_tokens_N[is_first_N & ~is_done_N]
+    tokens_N = np.minimum(candidates.num_tokens_N[is_todo_N], setup.max_demonstration_tokens)
     num_tokens = int(tokens_N.sum()) + num_todo * num_anchor_tokens
     body = 2 * (measured.num_parameters - measured.num_embedding_parameters)
-    model_config = load_config(config.model).get_text_config()
+    model_config = load_config(setup.config.model).get_text_config()
     head = 2 * model_config.hidden_size * model_config.vocab_size
     seconds = num_tokens / measured.tokens_per_s / workers.num_workers
     return {

@@ -18,7 +18,7 @@ from nuggets_ray.anchors.file import load_examples
 from nuggets_ray.candidate_table import CandidateIds
 from nuggets_ray.config import Config, UserError
 from nuggets_ray.demo import candidates_path
-from nuggets_ray.manifest import Run
+from nuggets_ray.manifest import Run, write_config
 from nuggets_ray.model import (
     load_config,
     load_tokenizer,
@@ -49,10 +49,10 @@ def score(config: Config) -> dict[str, Any]:
     what the user can mend, before a model is loaded wherever that can be told.
     """
     check_inputs(config)
-    config = replace(config, model=replace(config.model, path=resolve_path(config.model)))
+    resolved = replace(config, model=replace(config.model, path=resolve_path(config.model)))
     with Run(config.out_dir, "score") as run, connected(config.cluster) as workers:
-        run.write_config(config)
-        return _score(config, run, workers)
+        write_config(config.out_dir, "score", config)
+        return _score(resolved, run, workers)
 
 
 def check_inputs(config: Config) -> None:
@@ -61,6 +61,12 @@ def check_inputs(config: Config) -> None:
     if config.anchors.method == "file":
         load_examples(config.anchors)
     make_prompt(load_tokenizer(config.model), config.prompt)
+
+
+def check_fields(config: Config) -> None:
+    """Raise UserError for candidates with a field that selecting them would write too."""
+    ours = [config.select.prefix + name for name in OUR_COLUMNS]
+    check_clash(candidate_table.fields_like(config.out_dir, ours), config.select.prefix)
 
 
 def make_setup(config: Config, attempt_id: str, workers: Workers, prompt: Prompt) -> Setup:
@@ -87,12 +93,11 @@ def _score(config: Config, run: Run, workers: Workers) -> dict[str, Any]:
     setup = replace(setup, data_format=prepared.format)
     files = [asdict(file) for file in prepared.inputs]
     run.manifest |= {"inputs": files, "data_format": prepared.format}
-    ours = [config.select.prefix + name for name in OUR_COLUMNS]
-    check_clash(candidate_table.fields_like(config.out_dir, ours), config.select.prefix)
+    check_fields(config)
     candidates = candidate_table.read_ids(config.out_dir)
     _count_killed_attempts(run)
     base = baseline(run, setup, prompt, candidates, workers)
-    setup = replace(setup, max_demonstration_tokens=_demonstration_limit(config, base))
+    setup = replace(setup, max_demonstration_tokens=demonstration_limit(config, base.max_tokens))
     unscored = skipped_table.unscorable_ids(config.out_dir)
     if config.anchors.exclude_from_candidates:
         unscored |= {anchor.content_id: "is_anchor" for anchor in base.anchors}
@@ -173,22 +178,22 @@ def _unanswered(
     return rows[~np.isin(candidates.content_id_N[rows], answered)]
 
 
-def _demonstration_limit(config: Config, base: Baseline) -> int:
+def demonstration_limit(config: Config, max_anchor_tokens: int) -> int:
     """The longest demonstration in tokens that leaves room for the longest anchor in the model's
     context.
     """
     context = max_context_tokens(load_config(config.model))
     limit = config.prompt.max_demonstration_tokens
-    if context is None or limit + base.max_tokens <= context:
+    if context is None or limit + max_anchor_tokens <= context:
         return limit
-    if base.max_tokens >= context:
+    if max_anchor_tokens >= context:
         raise UserError(
             f"prompt.max_anchor_tokens={config.prompt.max_anchor_tokens}: the longest anchor has "
-            f"{base.max_tokens} tokens, "
+            f"{max_anchor_tokens} tokens, "
             f"the model's context {context}: lower it, or take shorter anchors"
         )
     logger.info(
         "demonstrations over %d tokens do not fit: the context is %d tokens, the longest anchor %d",
-        context - base.max_tokens, context, base.max_tokens,
+        context - max_anchor_tokens, context, max_anchor_tokens,
     )  # fmt: skip
-    return context - base.max_tokens
+    return context - max_anchor_tokens

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from nuggets_ray import io
 from nuggets_ray.config import Config
-from nuggets_ray.manifest import write_json
+from nuggets_ray.manifest import check_same_run, write_config, write_json
 from nuggets_ray.scored_candidates import Scored, read_rows, read_scored
 from nuggets_ray.select import OUR_COLUMNS, Scores, Selection, check_clash, check_config, select
 from nuggets_ray.selected_rows import to_jsonl, to_table
@@ -28,6 +28,7 @@ def select_candidates(config: Config) -> dict[str, Any]:
     field has one of our names.
     """
     check_config(config.select)
+    check_same_run(config)
     name, ours, summary = _choose(config)
     rows = read_rows(config.out_dir, ours[0].to_numpy())
     folder = io.join(config.out_dir, "selections", name)
@@ -42,6 +43,7 @@ def select_candidates(config: Config) -> dict[str, Any]:
     io.write_bytes(jsonl, to_jsonl(rows, ours))
     settings = {**asdict(config.select), "name": name, "seed": config.seed}
     write_json(last, {"settings": settings, **summary})
+    write_config(config.out_dir, "select_topk", config)
     return {"wrote": [jsonl, parquet, last], "status": "done", "name": name, **summary}
 
 

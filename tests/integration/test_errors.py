@@ -3,10 +3,13 @@ loads.
 """
 
 import json
+import shutil
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
-from score_runs import run_job, score_overrides, write_rows
+from score_runs import command, environment, run_job, score_overrides, write_rows
 
 
 @pytest.fixture(scope="module")
@@ -54,3 +57,23 @@ def test_a_relative_path_is_the_caller_s(tiny_model: Path, tmp_path: Path) -> No
     overrides = score_overrides(Path("rows.jsonl"), tiny_model, Path("out"), "anchors.num=2")
     assert run_job("score", *overrides, cwd=tmp_path).returncode == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "rows.jsonl"]
+
+
+def test_an_out_dir_that_vanishes_ends_the_run(tiny_model: Path, tmp_path: Path) -> None:
+    rows = write_rows(tmp_path / "rows.jsonl", 400)
+    overrides = score_overrides(rows, tiny_model, tmp_path / "out", "anchors.num=40")
+    with open(tmp_path / "stderr.txt", "wb") as stderr:
+        process = subprocess.Popen(
+            command("score", *overrides, "progress_s=0.5", "score.block_rows=4"),
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
+            env=environment(),
+        )
+        while process.poll() is None and not (tmp_path / "out/scores").exists():
+            time.sleep(0.05)
+        shutil.rmtree(tmp_path / "out", ignore_errors=True)
+        shutil.rmtree(tmp_path / "out", ignore_errors=True)  # a worker may have been writing
+        assert process.wait(timeout=120) == 2
+    said = (tmp_path / "stderr.txt").read_text()
+    assert "has vanished" in said.splitlines()[-1]
+    assert "Traceback" not in said

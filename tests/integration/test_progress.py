@@ -52,8 +52,7 @@ def local_ray() -> Iterator[None]:
 )
 def test_a_line(eta_s: float | None, shown: str) -> None:
     assert _line({**NUMBERS, "eta_s": eta_s}) == (
-        "3/40 candidates, 0.13 candidates/s, 12,346 anchor tokens/s, 1 skipped, "
-        f"ETA {shown}"
+        f"3/40 candidates, 0.13 candidates/s, 12,346 anchor tokens/s, 1 skipped, ETA {shown}"
     )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from nuggets_ray import manifest
-from nuggets_ray.config import UserError
+from nuggets_ray.config import UserError, load
 from nuggets_ray.manifest import Run, read_manifest
 
 
@@ -105,3 +105,14 @@ def test_a_vanished_folder_is_noticed_and_not_made_again(
         folder.rmdir()
         assert run.vanished.wait(10)
     assert not folder.exists()
+
+
+def test_a_later_job_may_not_contradict_the_scoring(tmp_path: Path) -> None:
+    scored = load([f"out_dir={tmp_path}", "model=demo", "data.path=/d/rows.jsonl", "data.limit=9"])
+    manifest.write_config(str(tmp_path), "score", scored)
+    manifest.check_same_run(load([f"out_dir={tmp_path}", "seed=3"]))
+    manifest.check_same_run(scored)
+    with pytest.raises(UserError, match=r"data.limit=10: .* was scored with 9"):
+        manifest.check_same_run(load([f"out_dir={tmp_path}", "data.limit=10"]))
+    with pytest.raises(UserError, match="prompt.template=official"):
+        manifest.check_same_run(load([f"out_dir={tmp_path}", "prompt=official"]))

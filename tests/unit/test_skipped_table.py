@@ -1,4 +1,4 @@
-"""skipped.parquet: the reasons of reading stay, those of scoring are for every copy of a content."""
+"""skipped.parquet: reading's reasons stay, scoring's stand for every copy of a content."""
 
 from pathlib import Path
 

@@ -1,5 +1,4 @@
-"""The core loop on an engine that is made up: every candidate comes back, scored or with its reason.
-"""
+"""The core loop on a made-up engine: every candidate comes back, with a score or with its reason."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

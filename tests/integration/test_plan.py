@@ -1,0 +1,248 @@
+"""What the plan says is what the run then does, and the plan leaves the folder free for any run."""
+
+import json
+import shutil
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from score_runs import manifest_of, read_scores, result_of, run_job, write_rows
+
+from nuggets_ray import io
+from nuggets_ray.anchors.table import read_anchors
+from nuggets_ray.candidate_table import CandidateIds
+from nuggets_ray.config import AnchorsConfig, Config, DataConfig
+from nuggets_ray.records import Anchor, Encoding
+from nuggets_ray.stages import plan as stage
+from nuggets_ray.stages.scorer import Setup
+
+NUM_GOOD = 24
+MAX_DEMONSTRATION_TOKENS = 400
+MAX_ANCHOR_TOKENS = 300
+CONTEXT_TOKENS = 660
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """24 good rows, a copy of the first, 2 bad ones, 2 too long, 1 too long behind an anchor."""
+    path = write_rows(tmp_path_factory.mktemp("data") / "rows.jsonl", NUM_GOOD)
+    lines = path.read_text(encoding="utf-8").splitlines()
+    lines += [
+        json.dumps(json.loads(lines[0]) | {"tag": "copy"}),
+        '{"instruction": "cut',
+        json.dumps({"instruction": "nothing follows", "output": ""}),
+        *(json.dumps({"instruction": f"long {i}", "output": "x" * 500}) for i in range(2)),
+        json.dumps({"instruction": "nearly too long", "output": "x" * 200}),
+    ]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model with a short context (a token is a byte)."""
+    folder = tmp_path_factory.mktemp("model") / "short"
+    shutil.copytree(tiny_model, folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["max_position_embeddings"] = CONTEXT_TOKENS
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def overrides(data: Path, model: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    return [
+        f"data.path={data}",
+        f"model.path={model}",
+        f"out_dir={tmp_path_factory.mktemp('run') / 'out'}",
+        f"prompt.max_demonstration_tokens={MAX_DEMONSTRATION_TOKENS}",
+        f"prompt.max_anchor_tokens={MAX_ANCHOR_TOKENS}",
+        "anchors.num=10",
+        "score.dtype=float32",
+        "cluster.address=local",
+        "cluster.num_workers=1",
+        "cluster.object_store_gib=0.15",
+    ]
+
+
+def out_dir_of(overrides: list[str]) -> Path:
+    [out_dir] = [o.partition("=")[2] for o in overrides if o.startswith("out_dir=")]
+    return Path(out_dir)
+
+
+@pytest.fixture(scope="module")
+def planned(overrides: list[str]) -> dict[str, Any]:
+    """plan.json, and nothing in the folder that would hold a run to these settings."""
+    ended = run_job("plan", *overrides)
+    out_dir = out_dir_of(overrides)
+    result = result_of(ended)
+    assert result == {"wrote": [str(out_dir / "plan.json")], "status": "done", "num_rows": 30}
+    manifest = manifest_of(out_dir)
+    assert "fingerprint" not in manifest
+    assert manifest["stages"]["plan"]["status"] == "done" and "score" not in manifest["stages"]
+    names = {path.name for path in out_dir.iterdir()}
+    assert not names & {"scores", "anchors.parquet", "lease.json", "metrics", "preview.jsonl"}
+    facts: dict[str, Any] = json.loads((out_dir / "plan.json").read_text(encoding="utf-8"))
+    for title, section in facts.items():  # the page of text holds all of it
+        assert f"\n{title}\n" in ended.stdout
+        assert all(f"\n  {key} " in ended.stdout for key in section)
+    return facts
+
+
+@pytest.fixture(scope="module")
+def scored(planned: dict[str, Any], overrides: list[str]) -> Path:
+    """The run that the plan was made for, in the same folder."""
+    result = result_of(run_job("score", *overrides))
+    counts = [result[f"num_{name}"] for name in ("rows", "scored", "skipped", "excluded")]
+    assert counts == [30, 25, 5, 0]
+    return out_dir_of(overrides)
+
+
+def test_the_plan_counts_what_was_read_and_shows_what_was_skipped(
+    planned: dict[str, Any], data: Path
+) -> None:
+    facts = planned["data"]
+    assert facts["format"] == "alpaca"
+    counts = {key: facts[key] for key in facts if key.startswith("num_")}
+    assert counts == {
+        "num_rows": 30,
+        "num_candidates": 26,
+        "num_duplicates": 1,
+        "num_held_out": 0,
+        "num_skipped": 4,
+    }
+    assert facts["skipped: invalid_json"] == f"1, such as row 25 of {data}"
+    assert facts["skipped: empty_answer"] == f"1, such as row 26 of {data}"
+    assert facts["skipped: too_long"] == f"2, such as row 27 of {data}; row 28 of {data}"
+    assert planned["prompt"]["template"] == "alpaca (prompt.template=auto)"
+    assert planned["prompt"]["model_context_tokens"] == CONTEXT_TOKENS
+    assert planned["out_dir"]["num_scored_already"] == 0
+    assert planned["out_dir"]["scored_as"] is None
+    assert planned["memory"]["parameters"] > 0 and planned["memory"]["peak_gib_a_worker"] > 0
+
+
+def test_the_run_computes_the_tokens_that_the_plan_told(
+    planned: dict[str, Any], scored: Path
+) -> None:
+    rows = [row for row in read_scores(scored).values() if row["example_id"] == row["content_id"]]
+    anchors = [anchor.encoding for anchor in read_anchors(str(scored / "anchors.parquet"))[0]]
+    cost = planned["cost"]
+    assert cost["num_candidates_to_score"] == len(rows) == 24
+    assert cost["num_passes"] == len(rows) * len(anchors) == 240
+    num_anchor_tokens = sum(anchor.num_tokens for anchor in anchors)
+    num_tokens = sum(row["num_prompt_tokens"] + row["num_answer_tokens"] for row in rows)
+    assert cost["num_tokens"] == num_tokens + len(rows) * num_anchor_tokens
+    assert cost["flop"] > 2 * cost["num_tokens"]
+    assert cost["worker_hours"] == cost["hours"] > 0  # of one worker
+    assert cost["hours"] * 3600 == pytest.approx(cost["num_tokens"] / cost["tokens_per_s_a_worker"])
+
+
+def test_the_run_takes_the_anchors_that_the_plan_told(
+    planned: dict[str, Any], scored: Path
+) -> None:
+    anchors = [anchor.encoding for anchor in read_anchors(str(scored / "anchors.parquet"))[0]]
+    scores = read_scores(scored).values()
+    assert planned["anchors"] == {
+        "num_anchors": 10,
+        "num_tokens": sum(anchor.num_tokens for anchor in anchors),
+        "num_answer_tokens": sum(anchor.num_answer_tokens for anchor in anchors),
+        "max_tokens": MAX_ANCHOR_TOKENS,
+        "num_truncated": sum(anchor.num_dropped_tokens > 0 for anchor in anchors),
+        "num_self_pairs": sum(row["self_anchor_index"] is not None for row in scores),
+        "num_excluded": 0,
+    }
+    assert planned["anchors"]["num_self_pairs"] >= 9 and planned["anchors"]["num_truncated"] > 0
+
+
+def test_the_run_skips_what_the_plan_told(planned: dict[str, Any], scored: Path) -> None:
+    reasons = Counter(pq.read_table(scored / "skipped.parquet")["reason"].to_pylist())
+    told = planned["demonstrations"]
+    assert told["limit_tokens"] == CONTEXT_TOKENS - MAX_ANCHOR_TOKENS
+    assert told["num_too_long_for_context"] == reasons["too_long_for_context"] == 1
+    assert told["num_truncated"] == 0
+    assert reasons == {
+        "invalid_json": 1, "empty_answer": 1, "too_long": 2, "too_long_for_context": 1
+    }  # fmt: skip
+
+
+def test_the_manifest_holds_predicted_and_actual_seconds(scored: Path) -> None:
+    manifest = manifest_of(scored)
+    [attempt] = manifest["stages"]["score"]["attempts"]
+    assert attempt["predicted_s"] >= 0 and attempt["actual_s"] >= 0
+    assert manifest["calibration"]["tokens_per_s"] > 0
+    assert len(manifest["stages"]["plan"]["attempts"]) == 1
+    assert manifest["fingerprint"]["dtype"] == "float32"
+
+
+# What a run would do, on candidates that are made up: no Ray and no model.
+
+
+def ids(contents: list[str], num_tokens: list[int]) -> CandidateIds:
+    num_rows = len(contents)
+    seen: Counter[str] = Counter()
+    copies = []
+    for content_id in contents:
+        seen[content_id] += 1
+        copies.append(seen[content_id])
+    return CandidateIds(
+        parts=("part",),
+        part_N=np.zeros(num_rows, np.int32),
+        row_N=np.arange(num_rows, dtype=np.int32),
+        example_id_N=np.array([f"{c}-{n}" for c, n in zip(contents, copies, strict=True)]),
+        content_id_N=np.array(contents),
+        is_duplicate_N=np.array(copies) > 1,
+        num_tokens_N=np.array(num_tokens, np.int64),
+        num_dropped_tokens_N=np.zeros(num_rows, np.int32),
+    )
+
+
+def anchor(content_id: str) -> Anchor:
+    encoding = Encoding(np.arange(5), np.arange(5) > 2)
+    return Anchor(content_id, content_id, "file", "", encoding)
+
+
+@pytest.fixture
+def setup(tmp_path: Path) -> Setup:
+    return Setup(Config(out_dir=str(tmp_path)), "plan", "cpu", "float32", "alpaca", 100)
+
+
+CANDIDATES = ids(["a", "b", "a", "c", "d"], [10, 20, 10, 101, 100])
+
+
+def test_copies_and_what_is_too_long_are_not_computed(setup: Setup) -> None:
+    todo = stage._todo(setup, CANDIDATES, [anchor("a")])
+    assert todo.tolist() == [True, True, False, False, True]
+    told = stage._demonstrations(setup, CANDIDATES)
+    assert (told["num_too_long_for_context"], told["num_truncated"]) == (1, 0)
+
+
+def test_what_is_too_long_is_cut_under_truncate(setup: Setup) -> None:
+    config = replace(setup.config, data=DataConfig(on_too_long="truncate"))
+    setup = replace(setup, config=config)
+    assert stage._todo(setup, CANDIDATES, []).tolist() == [True, True, False, True, True]
+    told = stage._demonstrations(setup, CANDIDATES)
+    assert (told["num_too_long_for_context"], told["num_truncated"]) == (0, 1)
+
+
+def test_excluded_anchors_are_not_computed_and_no_self_pairs(setup: Setup) -> None:
+    config = replace(setup.config, anchors=AnchorsConfig(exclude_from_candidates=True))
+    anchors = [anchor("a"), anchor("elsewhere")]
+    todo = stage._todo(replace(setup, config=config), CANDIDATES, anchors)
+    assert todo.tolist() == [False, True, False, False, True]
+    told = stage._anchors(config, anchors, CANDIDATES)
+    assert (told["num_self_pairs"], told["num_excluded"]) == (0, 2)
+    told = stage._anchors(setup.config, anchors, CANDIDATES)
+    assert (told["num_self_pairs"], told["num_excluded"]) == (2, 0)
+
+
+def test_what_is_scored_already_is_not_computed(setup: Setup) -> None:
+    import pyarrow as pa
+
+    scores = pa.table({"example_id": ["b", "d", "d-2"]})
+    io.write_table(io.join(setup.config.out_dir, "scores", "part-try-0.parquet"), scores)
+    todo = stage._todo(setup, CANDIDATES, [])
+    assert todo.tolist() == [True, False, False, False, False]
