@@ -1,18 +1,19 @@
 """The files under candidates/, as the driver and the workers read them: ids for the one, rows for
 the others.
 
-The driver holds ids, token counts and where each row lies, never a row: about 200 bytes a
+The driver holds ids, token counts and where each row lies, never a row: about 300 bytes a
 candidate. Must not import ray or torch.
 """
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from nuggets_ray import io
 
@@ -83,13 +84,32 @@ def read_ids(out_dir: str) -> CandidateIds:
 
 
 def read_rows(uri: str, rows: Sequence[int]) -> list[tuple[str, object]]:
-    """(content_id, original row) of the given rows of one part."""
-    table = io.read_table(uri, columns=["content_id", "row_json"]).take(pa.array(rows, pa.int64()))
-    texts = table["row_json"].to_pylist()
-    return [
-        (cid, json.loads(text))
-        for cid, text in zip(table["content_id"].to_pylist(), texts, strict=True)
-    ]
+    """(content_id, original row) of the given rows of one part, in the order given.
+
+    Reads only the row groups that they lie in, so a block costs its own rows, not a whole part.
+    """
+    store, path = io.open_fs(uri)
+    with store.open_input_file(path) as source, pq.ParquetFile(source) as file:
+        size_G = np.array([file.metadata.row_group(g).num_rows for g in range(file.num_row_groups)])
+        stop_G = np.cumsum(size_G)
+        row_N = np.asarray(rows, np.int64)
+        group_N = np.searchsorted(stop_G, row_N, side="right")
+        is_read_G = np.isin(np.arange(len(size_G)), group_N)
+        groups = np.flatnonzero(is_read_G).tolist()
+        table = file.read_row_groups(groups, columns=["content_id", "row_json"])
+    num_left_out_G = stop_G - np.cumsum(size_G * is_read_G)
+    table = table.take(pa.array(row_N - num_left_out_G[group_N]))
+    ids, texts = table["content_id"].to_pylist(), table["row_json"].to_pylist()
+    return [(content_id, json.loads(text)) for content_id, text in zip(ids, texts, strict=True)]
+
+
+def is_among(ids_N: np.ndarray, ids: Iterable[str]) -> np.ndarray:
+    """Which of `ids_N` are among `ids`: shape (N,) bool.
+
+    By hashing: np.isin sorts copies of both, at a million ids in 840 MB against 115.
+    """
+    found = pc.is_in(pa.array(ids_N, pa.string()), value_set=pa.array(ids, pa.string()))
+    return np.asarray(found.to_numpy(zero_copy_only=False))
 
 
 def fields_like(out_dir: str, names: Sequence[str]) -> set[str]:

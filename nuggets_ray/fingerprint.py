@@ -8,6 +8,7 @@ out_dir. Must not import ray.
 
 import hashlib
 import os
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,6 +23,8 @@ SCORE_VERSION = 1
 """Raise when a change of the code can change a candidate's numbers."""
 
 EDGE_BYTES = 1 << 20
+HUB_SNAPSHOT = re.compile(r"/models--(?P<name>[^/]+)/snapshots/(?P<commit>[0-9a-f]{40})/?$")
+"""How huggingface_hub's cache names the folder of a model."""
 
 
 def of_settings(
@@ -57,9 +60,12 @@ def of_anchors(anchors: Sequence[Anchor]) -> dict[str, str]:
 
 def of_weights(config: Config) -> str:
     """A folder: hash of its weight files' names, sizes, first and last MiB, and of config.json and
-    the modelling code that model.trust_remote_code runs; a hub id: its commit.
+    the modelling code that model.trust_remote_code runs; a hub id, or its folder in the hub's
+    cache, which stands for it while the hub cannot be reached: its commit.
     """
     path = resolve_path(config.model)
+    if cached := HUB_SNAPSHOT.search(path):
+        return f"{cached['name'].replace('--', '/', 1)}@{cached['commit']}"
     if not os.path.isdir(path):
         return f"{path}@{load_config(config.model)._commit_hash or config.model.revision}"
     code = (".py",) if config.model.trust_remote_code else ()

@@ -140,10 +140,12 @@ def read_table(uri: str, columns: Sequence[str] | None = None) -> pa.Table:
         return file.read(columns=None if columns is None else list(columns))
 
 
-def write_table(uri: str, table: pa.Table) -> None:
-    """Write a parquet file (zstd) atomically."""
+def write_table(uri: str, table: pa.Table, group_rows: int | None = None) -> None:
+    """Write a parquet file (zstd) atomically, in row groups of `group_rows` (None: as few as can
+    be).
+    """
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
+    pq.write_table(table, sink, row_group_size=group_rows, compression="zstd")
     write_bytes(uri, sink.getvalue())
 
 

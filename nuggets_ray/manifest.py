@@ -23,7 +23,7 @@ from typing import Any
 
 import yaml
 
-from nuggets_ray import io
+from nuggets_ray import __version__, io
 from nuggets_ray.config import Config, UserError
 
 logger = logging.getLogger(__name__)
@@ -36,8 +36,9 @@ STALE_S = 60.0
 class Run:
     """An open run folder of one attempt of one stage; use as a context manager.
 
-    Raises UserError when the folder cannot be written, or another live driver holds it. Leaving the
-    context records how the attempt ended: done, interrupted (KeyboardInterrupt) or failed.
+    Raises UserError when the folder cannot be written, another live driver holds it, or the attempt
+    fails because it has vanished. Leaving the context records how the attempt ended: done,
+    interrupted (KeyboardInterrupt) or failed.
     """
 
     def __init__(self, out_dir: str, stage: str) -> None:
@@ -82,7 +83,12 @@ class Run:
         self._heart.join()
         ends = {type(None): "done", KeyboardInterrupt: "interrupted"}
         status = ends.get(kind or type(None), "failed")
-        if self.vanished.is_set():
+        if not self._is_there():
+            if isinstance(error, Exception):
+                raise UserError(
+                    f"out_dir={self.out_dir} has vanished while the run was going: restore it, or "
+                    "give another"
+                ) from error
             return
         self.update(status=status, ended=_now())
         self.manifest["stages"][self.stage]["status"] = status
@@ -220,8 +226,10 @@ def write_json(uri: str, value: Any) -> None:
 
 def versions() -> dict[str, str]:
     """Versions of the interpreter and of the libraries that a score depends on."""
-    names = ("nuggets_ray", "torch", "transformers", "ray", "pyarrow")
-    return {"python": platform.python_version(), **{name: version(name) for name in names}}
+    names = ("torch", "transformers", "ray", "pyarrow")
+    # the package itself may be a source tree that was never installed, as in a submitted job
+    own = {"python": platform.python_version(), "nuggets_ray": __version__}
+    return {**own, **{name: version(name) for name in names}}
 
 
 def _now() -> str:

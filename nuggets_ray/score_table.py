@@ -10,6 +10,7 @@ import ray or torch.
 
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 
 import numpy as np
@@ -39,6 +40,7 @@ SCHEMA = pa.schema(
 
 COMPACT_ROWS = 50_000
 """Rows of a compacted part: with 100 anchors about 20 MB."""
+MAX_READERS = 16
 
 
 def folder(out_dir: str) -> str:
@@ -58,17 +60,14 @@ def write_part(out_dir: str, attempt_id: str, rows: Sequence[ScoreRow]) -> str:
 
 def scored_ids(out_dir: str) -> np.ndarray:
     """Every example_id that scores/ holds, once, sorted; shape (S,), dtype str."""
-    columns = [io.read_table(part, columns=["example_id"])["example_id"] for part in parts(out_dir)]
-    if not columns:
-        return np.array([], dtype=str)
-    chunks = [chunk for column in columns for chunk in column.chunks]
-    return np.unique(pa.chunked_array(chunks, pa.string()).to_numpy().astype(str))
+    ids = _example_ids(parts(out_dir))
+    return np.unique(ids.to_numpy().astype(str)) if len(ids) else np.array([], dtype=str)
 
 
 def num_rows_of_attempt(out_dir: str, attempt_id: str) -> int:
     """How many rows attempt `attempt_id` computed, of those that are not compacted yet."""
     mine = [part for part in parts(out_dir) if f"part-{attempt_id}-" in part]
-    return _num_rows(mine)
+    return len(_example_ids(mine))
 
 
 def read_rows(out_dir: str, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
@@ -92,7 +91,7 @@ def compact(out_dir: str, attempt_id: str, copies: Mapping[str, Sequence[str]]) 
     rewritten when nothing would change.
     """
     old = parts(out_dir)
-    present = set(scored_ids(out_dir))
+    present = set(scored_ids(out_dir).tolist())
     missing = {
         content_id: [example_id for example_id in ids if example_id not in present]
         for content_id, ids in copies.items()
@@ -100,7 +99,7 @@ def compact(out_dir: str, attempt_id: str, copies: Mapping[str, Sequence[str]]) 
     }
     num_missing = sum(map(len, missing.values()))
     num_rows = len(present) + num_missing
-    is_whole = num_missing == 0 and _num_rows(old) == num_rows
+    is_whole = num_missing == 0 and len(_example_ids(old)) == num_rows
     if is_whole and len(old) <= -(-num_rows // COMPACT_ROWS):
         return
     for table in _in_chunks(_with_copies(read_rows(out_dir), missing)):
@@ -109,8 +108,14 @@ def compact(out_dir: str, attempt_id: str, copies: Mapping[str, Sequence[str]]) 
         io.delete(part)
 
 
-def _num_rows(uris: Sequence[str]) -> int:
-    return sum(io.read_table(uri, columns=["example_id"]).num_rows for uri in uris)
+def _example_ids(uris: Sequence[str]) -> pa.ChunkedArray:
+    """The example_ids of the parts as they stand, many parts at a time: an object store is slow on
+    each.
+    """
+    with ThreadPoolExecutor(MAX_READERS) as readers:
+        tables = readers.map(lambda uri: io.read_table(uri, columns=["example_id"]), uris)
+        chunks = [chunk for table in tables for chunk in table["example_id"].chunks]
+    return pa.chunked_array(chunks, pa.string())
 
 
 def _with_copies(
@@ -133,11 +138,13 @@ def _with_copies(
 
 def _in_chunks(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
     held: list[pa.Table] = []
+    num_rows = 0
     for table in tables:
         held.append(table)
-        if sum(t.num_rows for t in held) >= COMPACT_ROWS:
+        num_rows += table.num_rows
+        if num_rows >= COMPACT_ROWS:
             yield pa.concat_tables(held)
-            held = []
+            held, num_rows = [], 0
     if held:
         yield pa.concat_tables(held)
 

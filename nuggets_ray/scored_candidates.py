@@ -33,7 +33,9 @@ class Scored:
 
 
 def read_scored(out_dir: str) -> Scored:
-    """Every candidate row whose content is scored. Raises UserError where nothing is scored yet."""
+    """Every candidate row whose content is scored and not excluded. Raises UserError where nothing
+    is scored yet.
+    """
     scores = _read_parts(score_table.parts, out_dir, SCORE_COLUMNS)
     candidates = _read_parts(candidate_table.parts, out_dir, CANDIDATE_COLUMNS)
     if scores.num_rows == 0 or candidates.num_rows == 0:
@@ -43,9 +45,12 @@ def read_scored(out_dir: str) -> Scored:
     first = _first_match(candidates["example_id"], candidates["example_id"])
     candidates = candidates.filter(pa.array(first.to_numpy() == np.arange(candidates.num_rows)))
     score_row = _first_match(candidates["content_id"], scores["content_id"])
-    is_scored = score_row.is_valid()
+    # anchors that an earlier attempt scored, before they were excluded
+    anchors = pa.array(skipped_table.anchor_ids(out_dir), pa.string())
+    is_anchor = pc.is_in(candidates["content_id"].combine_chunks(), value_set=anchors)
+    is_scored = pc.and_not(score_row.is_valid(), is_anchor)
     table = candidates.filter(is_scored)
-    found = scores.take(score_row.drop_null())
+    found = scores.take(score_row.filter(is_scored))
     return Scored(
         Scores(
             example_id=table["example_id"].to_numpy(),

@@ -6,7 +6,7 @@ its end. Must not import ray or torch.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -23,7 +23,7 @@ SCHEMA = pa.schema(
 )
 
 EXCLUDED_REASONS = ("held_out", "is_anchor")
-SCORE_REASONS = ("too_long_for_context", "non_finite_score", "killed_worker")
+SCORE_REASONS = ("too_long_for_context", "non_finite_score", "no_other_anchor", "killed_worker")
 
 
 def is_score_reason(reason: str) -> bool:
@@ -44,11 +44,18 @@ def count_reasons(out_dir: str) -> Counter[str]:
 
 def unscorable_ids(out_dir: str) -> dict[str, str]:
     """content_id -> reason of the candidates that an earlier attempt could not score."""
+    return _candidate_ids(out_dir, is_score_reason)
+
+
+def anchor_ids(out_dir: str) -> list[str]:
+    """content_id of the candidates that are excluded because they are anchors."""
+    return list(_candidate_ids(out_dir, lambda reason: reason == "is_anchor"))
+
+
+def _candidate_ids(out_dir: str, is_wanted: Callable[[str], bool]) -> dict[str, str]:
     table = read(out_dir)
-    is_score = pa.array(
-        [is_score_reason(reason) for reason in table["reason"].to_pylist()], pa.bool_()
-    )
-    table = table.filter(is_score)
+    wanted = [is_wanted(reason) for reason in table["reason"].to_pylist()]
+    table = table.filter(pa.array(wanted, pa.bool_()))
     if table.num_rows == 0:
         return {}
     places = zip(table["source_path"].to_pylist(), table["row_number"].to_pylist(), strict=True)

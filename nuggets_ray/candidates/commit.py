@@ -33,6 +33,8 @@ SCHEMA = pa.schema(
     ]
 )
 PART_BYTES = 64 << 20
+GROUP_ROWS = 1_000
+"""Rows that are read together: a block of work reads those that its rows lie in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +190,6 @@ class _PartWriter:
 
     def _flush(self) -> None:
         name = f"part-{self._attempt_id}-{len(self._names):05d}.parquet"
-        io.write_table(io.join(self._folder, name), pa.concat_tables(self._pending))
+        io.write_table(io.join(self._folder, name), pa.concat_tables(self._pending), GROUP_ROWS)
         self._names.append(name)
         self._pending = []

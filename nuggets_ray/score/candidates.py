@@ -70,16 +70,17 @@ def score_candidates(
     results: list[ScoreRow | Unscored] = []
     for (content_id, _), demonstration, fit in zip(candidates, demonstrations, fits, strict=True):
         one_shot_A = next(log_probs) if fit else "too_long_for_context"
+        # the official script scores an anchor against itself too; every other prompt leaves the
+        # self-pair out
+        is_official = prompt.name == "official"
+        self_index = None if is_official else _self_anchor_index(baseline, content_id)
         if isinstance(one_shot_A, str):
             results.append(Unscored(content_id, one_shot_A))
         elif not np.isfinite(one_shot_A).all():
             results.append(Unscored(content_id, "non_finite_score"))
+        elif self_index is not None and len(baseline.anchors) == 1:
+            results.append(Unscored(content_id, "no_other_anchor"))
         else:
-            # the official script scores an anchor against itself too; every other prompt leaves the
-            # self-pair out
-            self_index = (
-                None if prompt.name == "official" else _self_anchor_index(baseline, content_id)
-            )
             results.append(_score_row(content_id, demonstration, one_shot_A, baseline, self_index))
     return results
 

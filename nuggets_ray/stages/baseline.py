@@ -9,7 +9,7 @@ import json
 import logging
 import resource
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +17,10 @@ import numpy as np
 import ray
 import torch
 
-from nuggets_ray import fingerprint, io
+from nuggets_ray import fingerprint, io, score_table, skipped_table
 from nuggets_ray.anchors.file import load_examples
 from nuggets_ray.anchors.kmeans import embed, kmeans_ids
-from nuggets_ray.anchors.random import random_ids
+from nuggets_ray.anchors.random import check_num, random_ids
 from nuggets_ray.anchors.table import read_anchors, write_anchors
 from nuggets_ray.candidate_table import CandidateIds
 from nuggets_ray.config import UserError
@@ -31,14 +31,14 @@ from nuggets_ray.prompts import Prompt
 from nuggets_ray.records import Anchor, Encoding, Example
 from nuggets_ray.score.candidates import Baseline
 from nuggets_ray.scored_candidates import read_rows
-from nuggets_ray.stages.cluster import Workers
+from nuggets_ray.stages.cluster import Workers, result_of
 from nuggets_ray.stages.scorer import Setup, engine_facts, load_engine
 
 logger = logging.getLogger(__name__)
 
 MAX_KMEANS_ROWS = 50_000
-"""K-means clusters a random sample of this many candidates: their hidden states must fit the
-driver's memory.
+"""K-means clusters a random sample of this many candidates: their hidden states must fit a worker's
+memory.
 """
 
 
@@ -72,7 +72,7 @@ def baseline(
         anchors, zero_shot_A = read_anchors(uri)
         return Baseline(tuple(anchors), zero_shot_A)
     anchors = choose_anchors(setup, prompt, candidates, workers)
-    run.set_fingerprint(fingerprint.of_anchors(anchors))
+    claim(run, fingerprint.of_anchors(anchors))
     if io.exists(uri):
         return Baseline(tuple(anchors), read_anchors(uri)[1])
     _warn_of_cuts(anchors)
@@ -91,6 +91,21 @@ def baseline(
     return Baseline(tuple(anchors), measured.zero_shot_A)
 
 
+def claim(run: Run, settings: Mapping[str, Any]) -> None:
+    """Record a part of the fingerprint, whatever the folder's was before anything was scored.
+
+    An attempt that failed before its first score must not bind the next one, which may be the way
+    out that its error named. Raises UserError when out_dir holds scores made with another.
+    """
+    recorded = run.manifest.get("fingerprint", {})
+    is_other = any(recorded.get(key, value) != value for key, value in settings.items())
+    if is_other and not score_table.parts(run.out_dir):
+        io.delete(io.join(run.out_dir, "anchors.parquet"))
+        skipped_table.rewrite(run.out_dir, {}, 0)  # what it could not score is tried again
+        run.manifest["fingerprint"] = {k: v for k, v in recorded.items() if k not in settings}
+    run.set_fingerprint(settings)
+
+
 def measure(
     setup: Setup,
     anchors: Sequence[Anchor],
@@ -107,12 +122,7 @@ def measure(
     encodings = [anchor.encoding for anchor in anchors]
     task = ray.remote(_measure).options(max_retries=2, **workers.ray_options)
     arguments = (setup, encodings, prompt.zero_shot_prefix, list(demonstrations), duration_s)
-    try:
-        measured: Measured = ray.get(task.remote(*arguments))
-    except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, UserError):
-            raise error.cause from None
-        raise
+    measured: Measured = result_of(task.remote(*arguments))
     logger.info("engine %s: %s", measured.engine["engine"], measured.engine["why"])
     return measured
 
@@ -166,17 +176,21 @@ def choose_anchors(
     seed = setup.config.seed
     ids = candidates.content_id_N[~candidates.is_duplicate_N].tolist()
     if config.method == "kmeans":
+        check_num(config.num, len(ids))
         sample = random_ids(ids, min(len(ids), MAX_KMEANS_ROWS), seed)
-        token_ids = [prompt.anchor(example).token_ids for example in _examples(setup, sample)]
-        task = ray.remote(_embed).options(max_retries=2, **workers.ray_options)
-        chosen = kmeans_ids(sample, ray.get(task.remote(setup, token_ids)), config.num, seed)
+        task = ray.remote(_kmeans).options(max_retries=2, **workers.ray_options)
+        chosen = result_of(task.remote(setup, sample, prompt))
     else:
         chosen = random_ids(ids, config.num, seed)
     return _encode(_examples(setup, chosen), config.method, prompt)
 
 
-def _embed(setup: Setup, token_ids: list[np.ndarray]) -> np.ndarray:
-    return embed(load_model(setup.config.model, setup.dtype, setup.device), token_ids)
+def _kmeans(setup: Setup, ids: list[str], prompt: Prompt) -> list[str]:
+    # on a worker, so that the driver holds neither rows nor hidden states
+    token_ids = [prompt.anchor(example).token_ids for example in _examples(setup, ids)]
+    config = setup.config
+    hidden_NH = embed(load_model(config.model, setup.dtype, setup.device), token_ids)
+    return kmeans_ids(ids, hidden_NH, config.anchors.num, config.seed)
 
 
 def _examples(setup: Setup, ids: Sequence[str]) -> list[Example]:

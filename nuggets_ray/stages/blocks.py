@@ -15,7 +15,6 @@ from typing import Any
 
 import ray.data
 
-from nuggets_ray.config import UserError
 from nuggets_ray.manifest import Run
 from nuggets_ray.stages.cluster import Workers
 from nuggets_ray.stages.progress import Progress
@@ -40,9 +39,9 @@ def run_blocks(
     """Score `blocks`; returns {content_id: reason} of the candidates in them that could not be
     scored.
 
-    Blocks that were given up are missing from scores/ and from what is returned. Raises UserError
-    when out_dir vanishes, RuntimeError with a worker's traceback when one fails for another reason
-    than its row.
+    Blocks that were given up are missing from scores/ and from what is returned. Raises
+    FileNotFoundError when out_dir vanishes, RuntimeError with a worker's traceback when one fails
+    for another reason than its row.
     """
     results: queue.Queue[Any] = queue.Queue()
     dataset = _pipeline(setup, blocks, baseline_ref, workers, progress.counter)
@@ -54,10 +53,7 @@ def run_blocks(
         except queue.Empty:
             result = {}
         if run.vanished.is_set():
-            raise UserError(
-                f"out_dir={run.out_dir} has vanished while the run was going: restore it, or give "
-                "another"
-            )
+            raise FileNotFoundError(run.out_dir)
         if result is None:
             return unscored
         if isinstance(result, BaseException):
@@ -76,24 +72,27 @@ def _pipeline(
     workers: Workers,
     counter: Any,
 ) -> ray.data.Dataset:
-    context = ray.data.DataContext.get_current()
+    context = ray.data.DataContext.get_current().copy()
     context.enable_progress_bars = False
     # the missing blocks are found by their ids, so none may fail the run (its traceback would only
     # frighten)
     context.max_errored_blocks = -1
+    # a long block, or nodes that are slow to come, are no reason to end a run
+    context.execution_no_progress_timeout_s = -1
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     items = [{"block": json.dumps(block)} for block in blocks]
-    return ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
-        Scorer,
-        fn_constructor_args=(setup, [baseline_ref], counter),
-        batch_size=1,
-        compute=ray.data.ActorPoolStrategy(
-            size=workers.num_workers, max_tasks_in_flight_per_actor=1
-        ),
-        max_restarts=-1,
-        max_task_retries=2,
-        **workers.ray_options,
-    )
+    with ray.data.DataContext.current(context):
+        return ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
+            Scorer,
+            fn_constructor_args=(setup, [baseline_ref], counter),
+            batch_size=1,
+            compute=ray.data.ActorPoolStrategy(
+                size=workers.num_workers, max_tasks_in_flight_per_actor=1
+            ),
+            max_restarts=-1,
+            max_task_retries=2,
+            **workers.ray_options,
+        )
 
 
 def _consume(dataset: ray.data.Dataset, results: queue.Queue[Any]) -> None:

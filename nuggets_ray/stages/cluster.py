@@ -5,12 +5,13 @@ node sees out_dir.
 """
 
 import logging
+import math
 import os
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ray
@@ -21,6 +22,8 @@ from nuggets_ray.config import ClusterConfig, UserError
 
 logger = logging.getLogger(__name__)
 
+Resources = dict[str, float]
+"""What a node has, by Ray's names (CPU, GPU)."""
 
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 32), "MALLOC_TRIM_THRESHOLD_": str(1 << 33)}
 """glibc keeps the memory of freed tensors for the next ones. Handing it back after every layer cost
@@ -55,14 +58,15 @@ def connected(config: ClusterConfig) -> Iterator[Workers]:
     Raises UserError when a cluster of the address cannot be reached, or a local one is too small
     for the workers.
     """
-    if ray.is_initialized():
-        yield _fit(config, is_local=True)
-        return
     address = config.address
     if address == "auto":
         address = os.environ.get("RAY_ADDRESS", "local")
+    if ray.is_initialized():
+        # whoever connected has waited for the nodes
+        yield _fit(replace(config, wait_s=0.0), is_local=address == "local")
+        return
     if address == "local":
-        _refuse_too_many(config, {"CPU": os.cpu_count() or 1, "GPU": _num_local_gpus()})
+        _refuse_too_many(config, [{"CPU": os.cpu_count() or 1, "GPU": _num_local_gpus()}])
         store_bytes = int(config.object_store_gib * 2**30)
         _init(config, address="local", include_dashboard=False, object_store_memory=store_bytes)
     else:
@@ -78,6 +82,16 @@ def connected(config: ClusterConfig) -> Iterator[Workers]:
         yield _fit(config, is_local=address == "local")
     finally:
         ray.shutdown()
+
+
+def result_of(ref: ray.ObjectRef) -> Any:
+    """What a task returned; a UserError that it raised comes out as such, not as Ray's of it."""
+    try:
+        return ray.get(ref)
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, UserError):
+            raise error.cause from None
+        raise
 
 
 def check_shared_folder(out_dir: str) -> None:
@@ -129,52 +143,58 @@ def _init(config: ClusterConfig, **options: Any) -> None:
 
 def _fit(config: ClusterConfig, is_local: bool) -> Workers:
     """The workers that the cluster can hold now, or after cluster.wait_s for one that scales."""
-    resources = ray.cluster_resources()
-    gpus = config.gpus_per_worker
-    if gpus is None:
-        gpus = 1.0 if resources.get("GPU") else 0.0
-    num_workers = config.num_workers or max(1, _capacity(resources, gpus, config.cpus_per_worker))
-    workers = Workers(num_workers, gpus, config.cpus_per_worker)
+    nodes = _nodes()
     if is_local:
-        _refuse_too_many(config, resources)
-        return workers
+        _refuse_too_many(config, nodes)
+    cpus, gpus = config.cpus_per_worker, _gpus_per_worker(config, nodes)
+    num_workers = config.num_workers or max(1, _capacity(nodes, cpus, gpus))
     deadline = time.monotonic() + config.wait_s
-    while (room := _capacity(ray.cluster_resources(), gpus, config.cpus_per_worker)) < num_workers:
+    while (room := _capacity(_nodes(), cpus, gpus)) < num_workers:
         if time.monotonic() > deadline:
             break
         logger.info("waiting for nodes: room for %d of %d workers", room, num_workers)
         time.sleep(min(10.0, config.wait_s))
     if room == 0:
         raise UserError(
-            f"cluster.num_workers={num_workers}: the cluster has no node with "
-            f"{config.cpus_per_worker} CPUs and "
-            f"{gpus:g} GPUs free for one worker; lower cluster.cpus_per_worker or "
+            f"cluster.num_workers={num_workers}: the cluster has no node with {cpus} CPUs and "
+            f"{gpus:g} GPUs for one worker; lower cluster.cpus_per_worker or "
             "cluster.gpus_per_worker"
         )
     if room < num_workers:
         logger.warning(
             "starting with room for %d of %d workers; more join as nodes come", room, num_workers
         )
-    return workers
+    return Workers(num_workers, gpus, cpus)
 
 
-def _refuse_too_many(config: ClusterConfig, resources: dict[str, float]) -> None:
-    gpus = config.gpus_per_worker
-    if gpus is None:
-        gpus = 1.0 if resources.get("GPU") else 0.0
-    room = _capacity(resources, gpus, config.cpus_per_worker)
+def _nodes() -> list[Resources]:
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+def _refuse_too_many(config: ClusterConfig, nodes: Sequence[Resources]) -> None:
+    cpus, gpus = config.cpus_per_worker, _gpus_per_worker(config, nodes)
+    room = _capacity(nodes, cpus, gpus)
     if (config.num_workers or 1) > room:
+        has_cpus, has_gpus = (sum(node.get(kind, 0) for node in nodes) for kind in ("CPU", "GPU"))
         raise UserError(
             f"cluster.num_workers={config.num_workers or 1}: this machine has room for {room} "
-            "workers of "
-            f"{config.cpus_per_worker} CPUs and {gpus:g} GPUs ({resources.get('CPU', 0):g} CPUs, "
-            f"{resources.get('GPU', 0):g} GPUs); lower it, or give cluster.address"
+            f"workers of {cpus} CPUs and {gpus:g} GPUs ({has_cpus:g} CPUs, {has_gpus:g} GPUs); "
+            "lower it, or give cluster.address"
         )
 
 
-def _capacity(resources: dict[str, float], gpus: float, cpus: int) -> int:
-    room = int(resources.get("CPU", 0) // cpus)
-    return min(room, int(resources.get("GPU", 0) // gpus)) if gpus else room
+def _gpus_per_worker(config: ClusterConfig, nodes: Sequence[Resources]) -> float:
+    if config.gpus_per_worker is not None:
+        return config.gpus_per_worker
+    return 1.0 if any(node.get("GPU") for node in nodes) else 0.0
+
+
+def _capacity(nodes: Sequence[Resources], cpus: int, gpus: float) -> int:
+    """How many workers fit, each whole on one node."""
+    return sum(
+        int(min(node.get("CPU", 0) // cpus, node.get("GPU", 0) // gpus if gpus else math.inf))
+        for node in nodes
+    )
 
 
 def _num_local_gpus() -> int:

@@ -5,20 +5,22 @@ Rows in = scored + skipped + excluded, or the job fails: a row may be skipped, n
 
 import json
 import logging
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from nuggets_ray import io, score_table, skipped_table
-from nuggets_ray.candidate_table import CandidateIds
+from nuggets_ray import candidate_table, io, score_table, skipped_table
+from nuggets_ray.candidate_table import CandidateIds, is_among
 from nuggets_ray.candidates.prepared import Prepared
 from nuggets_ray.config import UserError
 from nuggets_ray.data import parse
 from nuggets_ray.manifest import Run
 from nuggets_ray.prompts import Prompt
 from nuggets_ray.score.candidates import Baseline
-from nuggets_ray.scored_candidates import read_rows
 from nuggets_ray.stages.scorer import Setup
 
 logger = logging.getLogger(__name__)
@@ -47,8 +49,8 @@ def finish(
     reasons = skipped_table.count_reasons(config.out_dir)
     num_excluded = sum(reasons[reason] for reason in skipped_table.EXCLUDED_REASONS)
     num_skipped = reasons.total() - num_excluded
-    is_scored_N = np.isin(candidates.example_id_N, score_table.scored_ids(config.out_dir))
-    is_scored_N &= ~np.isin(candidates.content_id_N, list(unscored))
+    is_scored_N = is_among(candidates.example_id_N, score_table.scored_ids(config.out_dir))
+    is_scored_N &= ~is_among(candidates.content_id_N, unscored)
     num_scored = int(is_scored_N.sum())
     if num_scored + num_skipped + num_excluded != prepared.num_rows:
         raise RuntimeError(
@@ -60,14 +62,9 @@ def finish(
         logger.info(
             "without a score: %s", ", ".join(f"{n} {reason}" for reason, n in reasons.most_common())
         )
-    if num_skipped > config.data.max_skipped_fraction * prepared.num_rows:
-        raise UserError(
-            f"data.max_skipped_fraction={config.data.max_skipped_fraction}: {num_skipped} of "
-            f"{prepared.num_rows} rows were "
-            f"skipped ({reasons.most_common(1)[0][0]} most often, see skipped.parquet); mend the "
-            "data, or raise it"
-        )
-    write_preview(setup, prompt, candidates, base)
+    _check_skipped(config.data.max_skipped_fraction, num_skipped, prepared.num_rows, reasons)
+    rows = np.flatnonzero(is_scored_N)[:NUM_PREVIEW_CANDIDATES]
+    write_preview(setup, prompt, candidates, rows, base)
     counts = {
         "num_rows": prepared.num_rows,
         "num_scored": num_scored,
@@ -80,18 +77,31 @@ def finish(
     return {"wrote": [io.join(config.out_dir, name) for name in names], "status": "done", **counts}
 
 
-def write_preview(setup: Setup, prompt: Prompt, candidates: CandidateIds, base: Baseline) -> None:
-    """preview.jsonl: a few candidates with a few anchors, with all that recomputing their log-probs
-    takes.
+def _check_skipped(
+    max_fraction: float, num_skipped: int, num_rows: int, reasons: Counter[str]
+) -> None:
+    if num_skipped > max_fraction * num_rows:
+        raise UserError(
+            f"data.max_skipped_fraction={max_fraction}: {num_skipped} of {num_rows} rows were "
+            f"skipped ({reasons.most_common(1)[0][0]} most often, see skipped.parquet); mend the "
+            "data, or raise it"
+        )
+
+
+def write_preview(
+    setup: Setup, prompt: Prompt, candidates: CandidateIds, rows: np.ndarray, base: Baseline
+) -> None:
+    """preview.jsonl: the candidates at `rows` with a few anchors, with all that recomputing their
+    log-probs takes.
     """
     out_dir = setup.config.out_dir
-    rows = next(score_table.read_rows(out_dir, ["content_id", "one_shot_logprob"]), None)
-    if rows is None:
-        return
+    log_probs = _log_probs(out_dir, candidates.example_id_N[rows].tolist())
     lines = []
-    for row in rows.slice(0, NUM_PREVIEW_CANDIDATES).to_pylist():
-        text = read_rows(out_dir, np.array([row["content_id"]]))[0]
-        example = parse(json.loads(text), setup.data_format, setup.config.data.columns)
+    for row in rows:
+        part, number = candidates.parts[candidates.part_N[row]], int(candidates.row_N[row])
+        [(_, original)] = candidate_table.read_rows(part, [number])
+        example = parse(original, setup.data_format, setup.config.data.columns)
+        example_id = str(candidates.example_id_N[row])
         demonstration = prompt.demonstration(example, setup.max_demonstration_tokens)
         for index, anchor in enumerate(base.anchors[:NUM_PREVIEW_ANCHORS]):
             ids = np.concatenate([demonstration.token_ids, anchor.encoding.token_ids])
@@ -101,17 +111,29 @@ def write_preview(setup: Setup, prompt: Prompt, candidates: CandidateIds, base: 
             zero_ids = np.concatenate([prompt.zero_shot_prefix, anchor.encoding.token_ids])
             lines.append(
                 {
-                    "example_id": row["example_id"],
+                    "example_id": example_id,
                     "anchor_id": anchor.anchor_id,
                     "demonstration_text": prompt.text(example),
                     "anchor_text": anchor.text,
                     "one_shot_token_ids": ids.tolist(),
                     "one_shot_answer_mask": mask.astype(int).tolist(),
                     "zero_shot_token_ids": zero_ids.tolist(),
-                    "one_shot_logprob": row["one_shot_logprob"][index],
+                    "one_shot_logprob": log_probs[example_id][index],
                     "zero_shot_logprob": float(base.zero_shot_A[index]),
                     "dtype": setup.dtype,
                 }
             )
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
     io.write_bytes(io.join(out_dir, "preview.jsonl"), text.encode("utf-8"))
+
+
+def _log_probs(out_dir: str, example_ids: Sequence[str]) -> dict[str, list[float]]:
+    """One-shot log-probs (A,) of the given rows of scores/."""
+    found: dict[str, list[float]] = {}
+    for table in score_table.read_rows(out_dir, ["one_shot_logprob"]):
+        if len(found) == len(example_ids):
+            break
+        wanted = pc.is_in(table["example_id"], value_set=pa.array(example_ids, pa.string()))
+        for row in table.filter(wanted).to_pylist():
+            found[row["example_id"]] = row["one_shot_logprob"]
+    return found

@@ -1,11 +1,12 @@
-"""Every stage in turn, skipping what is done: score, then the selections that are compared with the
-golden one.
+"""Every stage in turn: score, which skips what is done, then the selections that are compared with
+the golden one.
 """
 
 from dataclasses import replace
 from typing import Any
 
-from nuggets_ray.config import Config
+from nuggets_ray.config import Config, SelectConfig
+from nuggets_ray.select import check_config
 from nuggets_ray.stages.cluster import connected
 from nuggets_ray.stages.score import check_inputs, score
 from nuggets_ray.stages.select import select_candidates
@@ -13,19 +14,21 @@ from nuggets_ray.stages.separation import report_separation
 
 
 def pipeline(config: Config) -> dict[str, Any]:
-    """Score the data of `config` and select golden, bottom, longest and random rows; the demo
-    prints its report too.
+    """Score the data of `config`, select by `config.select`, and as many of the bottom, longest and
+    random rows; the demo prints its report too.
 
     Returns the summary of scoring, with everything written.
     """
+    check_config(config.select)
     check_inputs(config)
     with connected(config.cluster):
         result = score(config)
-        selections = [config.select]
+        selected = select_candidates(config)
+        result["wrote"] += selected["wrote"]
         for by, order in (("golden_score", "bottom"), ("longest", "top"), ("random", "top")):
-            selections.append(replace(config.select, by=by, order=order, name=None))
-        for selection in selections:
-            result["wrote"] += select_candidates(replace(config, select=selection))["wrote"]
+            other = SelectConfig("top_k", k=selected["num_rows"], by=by, order=order)
+            other = replace(other, prefix=config.select.prefix)
+            result["wrote"] += select_candidates(replace(config, select=other))["wrote"]
         if config.data.path == "demo":
             result["wrote"] += report_separation(config)["wrote"]
     return result

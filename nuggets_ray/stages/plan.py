@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 import psutil
+import pyarrow.compute as pc
 
 from nuggets_ray import candidate_table, fingerprint, io, score_table, skipped_table
 from nuggets_ray.anchors.table import read_anchors
-from nuggets_ray.candidate_table import CandidateIds
+from nuggets_ray.candidate_table import CandidateIds, is_among
 from nuggets_ray.candidates.prepared import Prepared
 from nuggets_ray.config import Config
 from nuggets_ray.data import parse
@@ -53,15 +54,15 @@ def plan(config: Config) -> dict[str, Any]:
         tokenizer = load_tokenizer(config.model)
         prompt = make_prompt(tokenizer, config.prompt)
         setup = make_setup(config, run.attempt_id, workers, prompt)
-        if "fingerprint" in run.manifest:  # scored already: under other settings nothing is touched
+        is_scored = bool(score_table.parts(config.out_dir))
+        if is_scored:  # under other settings nothing is touched, and the anchors are kept
             run.set_fingerprint(fingerprint.of_settings(config, prompt, tokenizer, setup.dtype))
         prepared = prepare(config, run.attempt_id)
         check_fields(config)
         candidates = candidate_table.read_ids(config.out_dir)
         setup = replace(setup, data_format=prepared.format)
-        drawn = io.join(config.out_dir, "anchors.parquet")  # those of an earlier run are kept
-        if config.anchors.method != "file" and io.exists(drawn):
-            anchors = read_anchors(drawn)[0]
+        if is_scored and config.anchors.method != "file":
+            anchors = read_anchors(io.join(config.out_dir, "anchors.parquet"))[0]
         else:
             anchors = choose_anchors(setup, prompt, candidates, workers)
         max_anchor_tokens = max(anchor.encoding.num_tokens for anchor in anchors)
@@ -73,7 +74,7 @@ def plan(config: Config) -> dict[str, Any]:
             "data": _data(config, prepared),
             "prompt": _prompt(config, prompt),
             "demonstrations": _demonstrations(setup, candidates),
-            "anchors": _anchors(config, anchors, candidates),
+            "anchors": _anchors(setup, anchors, candidates),
             "out_dir": _out_dir(config, candidates),
             "memory": _memory(measured, workers),
             "cost": _cost(setup, candidates, anchors, measured, workers),
@@ -115,7 +116,9 @@ def _data(config: Config, prepared: Prepared) -> dict[str, Any]:
     }
     skipped = skipped_table.read(config.out_dir)
     for reason, count in sorted(prepared.skipped_reasons.items()):
-        rows = [row for row in skipped.to_pylist() if row["reason"] == reason][:NUM_EXAMPLES]
+        rows = (
+            skipped.filter(pc.equal(skipped["reason"], reason)).slice(0, NUM_EXAMPLES).to_pylist()
+        )
         places = [f"row {row['row_number']} of {row['source_path']}" for row in rows]
         facts[f"skipped: {reason}"] = f"{count}, such as {'; '.join(places)}"
     return facts
@@ -132,36 +135,43 @@ def _prompt(config: Config, prompt: Prompt) -> dict[str, Any]:
 
 def _demonstrations(setup: Setup, candidates: CandidateIds) -> dict[str, Any]:
     tokens_N = candidates.num_tokens_N
-    is_over_N = tokens_N > setup.max_demonstration_tokens
-    truncates = setup.config.data.on_too_long == "truncate"
+    fits_N = _fits(setup, candidates)
+    is_cut_N = (candidates.num_dropped_tokens_N > 0) | (tokens_N > setup.max_demonstration_tokens)
     return {
         "mean_tokens": float(tokens_N.mean()),
         "median_tokens": float(np.median(tokens_N)),
         "p95_tokens": float(np.quantile(tokens_N, 0.95)),
         "max_tokens": int(tokens_N.max()),
         "limit_tokens": setup.max_demonstration_tokens,
-        "num_truncated": int(((candidates.num_dropped_tokens_N > 0) | is_over_N & truncates).sum()),
-        "num_too_long_for_context": 0 if truncates else int(is_over_N.sum()),
+        "num_truncated": int((is_cut_N & fits_N).sum()),
+        "num_too_long_for_context": int((~fits_N).sum()),
     }
 
 
-def _anchors(config: Config, anchors: Sequence[Anchor], candidates: CandidateIds) -> dict[str, Any]:
-    ids = [anchor.content_id for anchor in anchors]
-    num_self_pairs = int(np.isin(candidates.content_id_N, ids).sum())
-    is_excluded = config.anchors.exclude_from_candidates
+def _fits(setup: Setup, candidates: CandidateIds) -> np.ndarray:
+    """Whether each demonstration has room in the context, cut where data.on_too_long says so,
+    shape (N,).
+    """
+    fits_N = candidates.num_tokens_N <= setup.max_demonstration_tokens
+    return fits_N | (setup.config.data.on_too_long == "truncate")
+
+
+def _anchors(setup: Setup, anchors: Sequence[Anchor], candidates: CandidateIds) -> dict[str, Any]:
+    is_anchor_N = is_among(candidates.content_id_N, [anchor.content_id for anchor in anchors])
+    is_excluded = setup.config.anchors.exclude_from_candidates
     return {
         "num_anchors": len(anchors),
         "num_tokens": sum(anchor.encoding.num_tokens for anchor in anchors),
         "num_answer_tokens": sum(anchor.encoding.num_answer_tokens for anchor in anchors),
         "max_tokens": max(anchor.encoding.num_tokens for anchor in anchors),
         "num_truncated": sum(anchor.encoding.num_dropped_tokens > 0 for anchor in anchors),
-        "num_self_pairs": 0 if is_excluded else num_self_pairs,
-        "num_excluded": num_self_pairs if is_excluded else 0,
+        "num_self_pairs": 0 if is_excluded else int((is_anchor_N & _fits(setup, candidates)).sum()),
+        "num_excluded": int(is_anchor_N.sum()) if is_excluded else 0,
     }
 
 
 def _out_dir(config: Config, candidates: CandidateIds) -> dict[str, Any]:
-    scored = np.isin(candidates.example_id_N, score_table.scored_ids(config.out_dir))
+    scored = is_among(candidates.example_id_N, score_table.scored_ids(config.out_dir))
     scored_as = (read_manifest(config.out_dir) or {}).get("fingerprint")
     return {
         "path": config.out_dir,
@@ -189,10 +199,8 @@ def _todo(setup: Setup, candidates: CandidateIds, anchors: Sequence[Anchor]) -> 
     if config.anchors.exclude_from_candidates:
         left_out += [anchor.content_id for anchor in anchors]
     left_out += score_table.scored_ids(config.out_dir).tolist()
-    is_todo_N = ~candidates.is_duplicate_N & ~np.isin(candidates.content_id_N, left_out)
-    if config.data.on_too_long == "skip":
-        is_todo_N &= candidates.num_tokens_N <= setup.max_demonstration_tokens
-    return is_todo_N
+    is_first_N = ~candidates.is_duplicate_N
+    return is_first_N & _fits(setup, candidates) & ~is_among(candidates.content_id_N, left_out)
 
 
 def _cost(

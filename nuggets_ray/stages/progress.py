@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 @ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)
 class Counter:
-    """Counts what the workers computed since it was last asked; lives beside the driver."""
+    """Counts what the workers computed since it was last asked."""
 
     def __init__(self) -> None:
         self._rows = 0
@@ -88,10 +88,11 @@ class Progress:
             logger.info(_line(numbers))
         else:
             self._bar.set_postfix_str(f"{numbers['anchor_tokens_per_s']:,.0f} anchor tokens/s")
-        self._record(numbers)
         self._run.update(
             num_computed=self.num_computed, worker_pids=sorted(workers), engines=_engines(workers)
         )
+        if not self._run.vanished.is_set():
+            self._record(numbers)
 
     def close(self) -> None:
         """Write the last line and end the bar."""

@@ -15,7 +15,7 @@ import ray
 
 from nuggets_ray import candidate_table, fingerprint, io, score_table, skipped_table
 from nuggets_ray.anchors.file import load_examples
-from nuggets_ray.candidate_table import CandidateIds
+from nuggets_ray.candidate_table import CandidateIds, is_among
 from nuggets_ray.config import Config, UserError
 from nuggets_ray.demo import candidates_path
 from nuggets_ray.manifest import Run, write_config
@@ -30,7 +30,7 @@ from nuggets_ray.prompts import Prompt, make_prompt
 from nuggets_ray.schedule.full import plan_blocks
 from nuggets_ray.score.candidates import Baseline
 from nuggets_ray.select import OUR_COLUMNS, check_clash
-from nuggets_ray.stages.baseline import baseline
+from nuggets_ray.stages.baseline import baseline, claim
 from nuggets_ray.stages.blocks import Block, run_blocks
 from nuggets_ray.stages.cluster import Workers, check_shared_folder, connected
 from nuggets_ray.stages.finish import finish
@@ -51,8 +51,7 @@ def score(config: Config) -> dict[str, Any]:
     check_inputs(config)
     resolved = replace(config, model=replace(config.model, path=resolve_path(config.model)))
     with Run(config.out_dir, "score") as run, connected(config.cluster) as workers:
-        write_config(config.out_dir, "score", config)
-        return _score(resolved, run, workers)
+        return _score(resolved, config, run, workers)
 
 
 def check_inputs(config: Config) -> None:
@@ -81,13 +80,15 @@ def make_setup(config: Config, attempt_id: str, workers: Workers, prompt: Prompt
     return Setup(config, attempt_id, workers.device, dtype, config.data.format, max_tokens)
 
 
-def _score(config: Config, run: Run, workers: Workers) -> dict[str, Any]:
+def _score(config: Config, given: Config, run: Run, workers: Workers) -> dict[str, Any]:
+    """`given` is the user's configuration, `config` the same with the model's path resolved."""
     tokenizer = load_tokenizer(config.model)
     prompt = make_prompt(tokenizer, config.prompt)
     setup = make_setup(config, run.attempt_id, workers, prompt)
     logger.info("prompt=%s (prompt.template=%s)", prompt.name, config.prompt.template)
     logger.info("%d workers on %s in %s", workers.num_workers, workers.device, setup.dtype)
-    run.set_fingerprint(fingerprint.of_settings(config, prompt, tokenizer, setup.dtype))
+    claim(run, fingerprint.of_settings(config, prompt, tokenizer, setup.dtype))
+    write_config(config.out_dir, "score", given)
     check_shared_folder(config.out_dir)
     prepared = prepare(config, run.attempt_id)
     setup = replace(setup, data_format=prepared.format)
@@ -102,8 +103,8 @@ def _score(config: Config, run: Run, workers: Workers) -> dict[str, Any]:
     if config.anchors.exclude_from_candidates:
         unscored |= {anchor.content_id: "is_anchor" for anchor in base.anchors}
     is_first_N = ~candidates.is_duplicate_N
-    is_done_N = np.isin(candidates.content_id_N, score_table.scored_ids(config.out_dir))
-    is_todo_N = is_first_N & ~is_done_N & ~np.isin(candidates.content_id_N, list(unscored))
+    is_done_N = is_among(candidates.content_id_N, score_table.scored_ids(config.out_dir))
+    is_todo_N = is_first_N & ~is_done_N & ~is_among(candidates.content_id_N, unscored)
     num_reused = int((is_first_N & is_done_N).sum())
     run.update(num_workers=workers.num_workers, num_reused=num_reused, num_computed=0)
     if is_todo_N.any():
@@ -146,6 +147,11 @@ def _score_rows(
         # a block that killed its worker three times is given up: its rows again, one a block, to
         # find the one
         left = _unanswered(setup, candidates, rows, unscored)
+        if len(left) == len(rows) and len(blocks) > 1:
+            raise RuntimeError(
+                f"every worker died on each of {len(blocks)} blocks, before it finished one: see "
+                "Ray's logs; mostly the host's memory is too small for cluster.num_workers replicas"
+            )
         if len(left):
             logger.warning(
                 "%d candidates were in blocks that killed their worker: again one by one", len(left)
@@ -174,8 +180,9 @@ def _unanswered(
     setup: Setup, candidates: CandidateIds, rows: np.ndarray, unscored: dict[str, str]
 ) -> np.ndarray:
     """Those of `rows` that came back neither with a score nor with a reason."""
-    answered = np.union1d(score_table.scored_ids(setup.config.out_dir), list(unscored))
-    return rows[~np.isin(candidates.content_id_N[rows], answered)]
+    ids_N = candidates.content_id_N[rows]
+    is_scored_N = is_among(ids_N, score_table.scored_ids(setup.config.out_dir))
+    return rows[~is_scored_N & ~is_among(ids_N, unscored)]
 
 
 def demonstration_limit(config: Config, max_anchor_tokens: int) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import ray
 
-from nuggets_ray import io, score_table
+from nuggets_ray import candidate_table, io, score_table
 from nuggets_ray.config import Config, UserError
 from nuggets_ray.data import parse
 from nuggets_ray.demo.separation import (
@@ -27,7 +27,7 @@ from nuggets_ray.model import load_tokenizer, resolve_path
 from nuggets_ray.prompts import make_prompt
 from nuggets_ray.records import Encoding
 from nuggets_ray.scored_candidates import read_rows
-from nuggets_ray.stages.cluster import Workers, connected
+from nuggets_ray.stages.cluster import Workers, connected, result_of
 from nuggets_ray.stages.scorer import Setup, load_engine
 
 SCORES = [
@@ -44,9 +44,10 @@ def report_separation(config: Config) -> dict[str, Any]:
     """Print the demo's tables and write separation.json; run after scoring. Returns {wrote,
     status}.
     """
-    scores = [
-        row for table in score_table.read_rows(config.out_dir, SCORES) for row in table.to_pylist()
-    ]
+    candidates = set(candidate_table.read_ids(config.out_dir).example_id_N.tolist())
+    tables = score_table.read_rows(config.out_dir, SCORES)
+    # scores of an earlier, larger data.limit stay
+    scores = [row for t in tables for row in t.to_pylist() if row["example_id"] in candidates]
     example_ids = [score["example_id"] for score in scores]
     rows = [json.loads(text) for text in read_rows(config.out_dir, np.array(example_ids))]
     uri = io.join(config.out_dir, "separation.json")
@@ -119,7 +120,7 @@ def _perplexity(setup: Setup, rows: list[dict[str, Any]], workers: Workers) -> n
     encodings = [prompt.anchor(example) for example in examples]
     task = ray.remote(_zero_shot).options(max_retries=2, **workers.ray_options)
     perplexity_N: np.ndarray = np.exp(
-        -ray.get(task.remote(setup, encodings, prompt.zero_shot_prefix))
+        -result_of(task.remote(setup, encodings, prompt.zero_shot_prefix))
     )
     return perplexity_N
 

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,11 @@ from score_runs import manifest_of, read_scores, result_of, run_job, write_rows
 from nuggets_ray import io
 from nuggets_ray.anchors.table import read_anchors
 from nuggets_ray.candidate_table import CandidateIds
-from nuggets_ray.config import AnchorsConfig, Config, DataConfig
+from nuggets_ray.config import AnchorsConfig, Config, DataConfig, UserError, load
 from nuggets_ray.records import Anchor, Encoding
 from nuggets_ray.stages import plan as stage
+from nuggets_ray.stages.baseline import Measured
+from nuggets_ray.stages.cluster import Workers
 from nuggets_ray.stages.scorer import Setup
 
 NUM_GOOD = 24
@@ -36,7 +39,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         '{"instruction": "cut',
         json.dumps({"instruction": "nothing follows", "output": ""}),
         *(json.dumps({"instruction": f"long {i}", "output": "x" * 500}) for i in range(2)),
-        json.dumps({"instruction": "nearly too long", "output": "x" * 200}),
+        json.dumps({"instruction": "nearly too long", "output": "x" * 220}),
     ]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
@@ -174,8 +177,39 @@ def test_the_manifest_holds_predicted_and_actual_seconds(scored: Path) -> None:
     [attempt] = manifest["stages"]["score"]["attempts"]
     assert attempt["predicted_s"] >= 0 and attempt["actual_s"] >= 0
     assert manifest["calibration"]["tokens_per_s"] > 0
-    assert len(manifest["stages"]["plan"]["attempts"]) == 1
     assert manifest["fingerprint"]["dtype"] == "float32"
+
+
+@pytest.fixture
+def again(scored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the scored folder, where a plan needs no Ray: nothing is to be read or chosen."""
+    shutil.copytree(scored, tmp_path / "out")
+    measured = Measured(np.zeros(10), 1e3, {"engine": "tree", "why": "-"}, 1000, 100, 0.1)
+    monkeypatch.setattr(stage, "connected", lambda config: nullcontext(Workers(1, 0.0, 1)))
+    monkeypatch.setattr(stage, "check_shared_folder", lambda out_dir: None)
+    monkeypatch.setattr(stage, "measure", lambda *arguments: measured)
+    return tmp_path / "out"
+
+
+def test_a_plan_for_a_scored_folder_keeps_its_anchors_and_has_nothing_to_score(
+    again: Path, planned: dict[str, Any], overrides: list[str]
+) -> None:
+    stage.plan(load([*overrides, f"out_dir={again}"]))
+    facts = json.loads((again / "plan.json").read_text(encoding="utf-8"))
+    assert facts["anchors"] == planned["anchors"]
+    assert facts["out_dir"]["num_scored_already"] == 25
+    assert facts["out_dir"]["scored_as"].startswith("float32, alpaca ")
+    cost = facts["cost"]
+    assert (cost["num_candidates_to_score"], cost["num_tokens"], cost["flop"]) == (0, 0, 0.0)
+
+
+def test_a_plan_with_other_settings_leaves_a_scored_folder_as_it_is(
+    again: Path, overrides: list[str]
+) -> None:
+    before = {path: path.stat().st_mtime_ns for path in again.glob("*/*.parquet")}
+    with pytest.raises(UserError, match=r"template .*give another out_dir"):
+        stage.plan(load([*overrides, f"out_dir={again}", "prompt=official"]))
+    assert {path: path.stat().st_mtime_ns for path in again.glob("*/*.parquet")} == before
 
 
 # What a run would do, on candidates that are made up: no Ray and no model.
@@ -230,13 +264,14 @@ def test_what_is_too_long_is_cut_under_truncate(setup: Setup) -> None:
 
 def test_excluded_anchors_are_not_computed_and_no_self_pairs(setup: Setup) -> None:
     config = replace(setup.config, anchors=AnchorsConfig(exclude_from_candidates=True))
-    anchors = [anchor("a"), anchor("elsewhere")]
-    todo = stage._todo(replace(setup, config=config), CANDIDATES, anchors)
+    anchors = [anchor("a"), anchor("c"), anchor("elsewhere")]
+    told = stage._anchors(setup, anchors, CANDIDATES)
+    assert (told["num_self_pairs"], told["num_excluded"]) == (2, 0)  # c is too long to be scored
+    setup = replace(setup, config=config)
+    todo = stage._todo(setup, CANDIDATES, anchors)
     assert todo.tolist() == [False, True, False, False, True]
-    told = stage._anchors(config, anchors, CANDIDATES)
-    assert (told["num_self_pairs"], told["num_excluded"]) == (0, 2)
-    told = stage._anchors(setup.config, anchors, CANDIDATES)
-    assert (told["num_self_pairs"], told["num_excluded"]) == (2, 0)
+    told = stage._anchors(setup, anchors, CANDIDATES)
+    assert (told["num_self_pairs"], told["num_excluded"]) == (0, 3)
 
 
 def test_what_is_scored_already_is_not_computed(setup: Setup) -> None:

@@ -1,4 +1,4 @@
-"""Object stores, against a local S3 server: listing, reading, writing, a whole prepare.
+"""Object stores, against a local S3 server: listing, reading, writing, prepare, a whole run.
 
 GCS goes through the same code (pyarrow.fs) and is not tested.
 """
@@ -12,8 +12,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from score_runs import result_of, run_job
 
-from nuggets_ray import io
+from nuggets_ray import io, score_table
 from nuggets_ray.candidates.commit import SCHEMA
 from nuggets_ray.config import Config, DataConfig, ModelConfig, UserError
 
@@ -127,3 +128,43 @@ def test_prepare_from_a_bucket_into_a_bucket(bucket: str, data: str, tiny_model:
     ]
     assert io.read_table(io.join(config.out_dir, "skipped.parquet")).num_rows == 4
     assert prepare(config, "try2") == prepared
+
+
+def test_a_whole_run_in_a_bucket_and_a_selection_of_it(
+    bucket: str, data: str, tiny_model: Path
+) -> None:
+    out_dir = io.join(bucket, "runs", "first")
+    result = result_of(
+        run_job(
+            "score",
+            f"data.path={data}",
+            f"out_dir={out_dir}",
+            f"model.path={tiny_model}",
+            "anchors.num=4",
+            "score.dtype=float32",
+            "score.block_rows=10",
+            "progress_s=1",
+            "cluster.address=local",
+            "cluster.num_workers=1",
+            "cluster.object_store_gib=0.15",
+        )  # fmt: skip
+    )
+    assert (result["num_scored"], result["num_skipped"], result["num_excluded"]) == (40, 0, 0)
+    assert all(io.exists(uri) for uri in result["wrote"])
+    assert not io.exists(io.join(out_dir, "lease.json"))
+    manifest = json.loads(io.read_bytes(io.join(out_dir, "manifest.json")))
+    assert manifest["stages"]["score"]["status"] == "done"
+    assert len(io.list_files(io.join(out_dir, "metrics"), ".jsonl")) == 1
+    (part,) = score_table.parts(out_dir)  # four blocks were written, then compacted
+    scores = {row["example_id"]: row for row in io.read_table(part).to_pylist()}
+    assert len(scores) == 40
+
+    result = result_of(run_job("select_topk", f"out_dir={out_dir}", "select.fraction=0.1"))
+    assert (result["num_rows"], result["partial"]) == (4, False)
+    jsonl = io.read_bytes(io.join(out_dir, "selections", "golden", "selected.jsonl"))
+    selected = [json.loads(line) for line in jsonl.decode().splitlines()]
+    best = sorted((row["golden_score"] for row in scores.values()), reverse=True)[:4]
+    assert [row["golden_score"] for row in selected] == best
+    for row in selected:
+        assert row["golden_score"] == scores[row["example_id"]]["golden_score"]
+        assert {key: row[key] for key in ROWS[0]} in ROWS

@@ -3,14 +3,19 @@ others.
 """
 
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nuggets_ray import io
-from nuggets_ray.candidate_table import fields_like, parts, read_ids, read_rows
+from nuggets_ray.candidate_table import fields_like, is_among, parts, read_ids, read_rows
 from nuggets_ray.candidates.commit import SCHEMA
 
 
@@ -72,6 +77,28 @@ def test_every_row_is_found_at_its_place(out_dir: str) -> None:
     for content_id, part, row in zip(ids.content_id_N, ids.part_N, ids.row_N, strict=True):
         [(found, _)] = read_rows(ids.parts[part], [int(row)])
         assert found == content_id
+
+
+@given(st.lists(st.integers(0, 22), max_size=30), st.integers(1, 8))
+def test_rows_are_found_whatever_row_groups_they_lie_in(rows: list[int], group_rows: int) -> None:
+    table = pa.table(
+        {
+            "content_id": [f"c{row}" for row in range(23)],
+            "row_json": [json.dumps({"n": row}) for row in range(23)],
+        }
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        uri = io.join(folder, "part.parquet")
+        pq.write_table(table, uri, row_group_size=group_rows)
+        assert read_rows(uri, rows) == [(f"c{row}", {"n": row}) for row in rows]
+
+
+@pytest.mark.parametrize("ids", [["b", "x"], np.array(["x", "b"]), {"b": "reason"}, [], {}])
+def test_ids_are_found_among_others(ids: Any) -> None:
+    found = is_among(np.array(["a", "b", "b", "bb"]), ids)
+    assert found.dtype == bool and found.shape == (4,)
+    assert found.tolist() == [False, "b" in ids, "b" in ids, False]
+    assert is_among(np.array([], dtype=str), ids).shape == (0,)
 
 
 @pytest.mark.parametrize(

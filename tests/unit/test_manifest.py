@@ -107,6 +107,19 @@ def test_a_vanished_folder_is_noticed_and_not_made_again(
     assert not folder.exists()
 
 
+def test_whatever_fails_in_a_vanished_folder_is_told_as_that(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    with (
+        pytest.raises(UserError, match="has vanished"),
+        Run(str(folder), "score"),
+    ):
+        for path in folder.iterdir():
+            path.unlink()
+        folder.rmdir()
+        raise FileNotFoundError("a part that a worker wanted")
+    assert not folder.exists()
+
+
 def test_a_later_job_may_not_contradict_the_scoring(tmp_path: Path) -> None:
     scored = load([f"out_dir={tmp_path}", "model=demo", "data.path=/d/rows.jsonl", "data.limit=9"])
     manifest.write_config(str(tmp_path), "score", scored)

@@ -1,4 +1,4 @@
-"""The core loop on a made-up engine: every candidate comes back, with a score or with its reason."""
+"""The core loop on a made-up engine: every candidate comes back, with a score or its reason."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
