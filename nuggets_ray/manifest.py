@@ -18,12 +18,12 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import yaml
 
-from nuggets_ray import __version__, io
+from nuggets_ray import io
 from nuggets_ray.config import Config, UserError
 
 logger = logging.getLogger(__name__)
@@ -227,9 +227,12 @@ def write_json(uri: str, value: Any) -> None:
 def versions() -> dict[str, str]:
     """Versions of the interpreter and of the libraries that a score depends on."""
     names = ("torch", "transformers", "ray", "pyarrow")
-    # the package itself may be a source tree that was never installed, as in a submitted job
-    own = {"python": platform.python_version(), "nuggets_ray": __version__}
-    return {**own, **{name: version(name) for name in names}}
+    try:
+        own = version("nuggets_ray")
+    except PackageNotFoundError:
+        own = "source tree"  # as in a submitted job, where it was never installed
+    python = platform.python_version()
+    return {"nuggets_ray": own, "python": python, **{name: version(name) for name in names}}
 
 
 def _now() -> str:
