@@ -16,7 +16,8 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any
 
-from nuggets_ray.config import CONF_DIR, Config, UserError, load, register_schema, require, resolve
+from nuggets_ray.compose import CONF_DIR, load, register_schema, resolve
+from nuggets_ray.config import Config, UserError, require
 
 logger = logging.getLogger(__name__)
 

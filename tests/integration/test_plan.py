@@ -16,7 +16,8 @@ from score_runs import manifest_of, read_scores, result_of, run_job, write_rows
 from nuggets_ray import io
 from nuggets_ray.anchors.table import read_anchors
 from nuggets_ray.candidate_table import CandidateIds
-from nuggets_ray.config import AnchorsConfig, Config, DataConfig, UserError, load
+from nuggets_ray.compose import load
+from nuggets_ray.config import AnchorsConfig, Config, DataConfig, UserError
 from nuggets_ray.records import Anchor, Encoding
 from nuggets_ray.stages import plan as stage
 from nuggets_ray.stages.baseline import Measured

@@ -26,14 +26,14 @@ LAYERS = (
     },
     {"model", "prompts", "templates", "chat_template", "token_mask", "data"},
     {"io", "listing", "rows"},
-    {"demo", "records", "config"},
+    {"demo", "records", "compose", "config"},
 )
 LEVELS = {name: level for level, names in enumerate(reversed(LAYERS)) for name in names}
 # Outside packages that only some of them may import, wherever the import stands.
 RESERVED = {
     "ray": {"stages"},
-    "hydra": {"config", "cli"},
-    "omegaconf": {"config", "cli"},
+    "hydra": {"compose", "cli"},
+    "omegaconf": {"compose", "cli"},
 }
 
 

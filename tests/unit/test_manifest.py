@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from nuggets_ray import manifest
-from nuggets_ray.config import UserError, load
+from nuggets_ray.compose import load
+from nuggets_ray.config import UserError
 from nuggets_ray.manifest import Run, read_manifest
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nuggets_ray.config import all_keys, load
+from nuggets_ray.compose import all_keys, load
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from nuggets_ray.config import CONF_DIR, UserError, all_keys, load, require
+from nuggets_ray.compose import CONF_DIR, all_keys, load
+from nuggets_ray.config import UserError, require
 
 
 def test_overrides_and_groups_reach_the_dataclasses() -> None:
