@@ -1,4 +1,4 @@
-"""Every configuration dataclass (the schema), the range of each key, and the error of a user's mistake.
+"""Every configuration dataclass (the schema), the range of each key, and the user's-mistake error.
 
 conf/*.yaml holds the values; compose.py puts them and the command line into these dataclasses.
 Imports nothing of the package.

@@ -188,6 +188,16 @@ def test_modelling_code_counts_where_it_runs(copied: Config) -> None:
     assert fingerprint.of_weights(trusting) != before[1]
 
 
+def test_a_hub_model_is_its_commit_online_and_in_the_hub_s_cache(
+    config: Config, tmp_path: Path
+) -> None:
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    folder = tmp_path / "models--some--model" / "snapshots" / commit
+    shutil.copytree(config.model.path, folder)
+    cached = replace(config, model=ModelConfig(path=str(folder)))
+    assert fingerprint.of_weights(cached) == f"some/model@{commit}"
+
+
 def test_another_tokenizer(copied: Config) -> None:
     before = of_settings(copied)
     tokenizer = load_tokenizer(copied.model)

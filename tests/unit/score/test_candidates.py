@@ -198,3 +198,22 @@ def test_every_candidate_comes_back_in_order_with_what_it_gets_alone(names: str)
 
 def as_tuple(result: ScoreRow | Unscored) -> tuple[object, ...]:
     return tuple(getattr(result, name) for name in type(result).__slots__)
+
+
+def test_a_candidate_that_is_the_only_anchor_has_nothing_to_be_scored_on() -> None:
+    example = Example((Message("user", "a"), Message("assistant", "b")))
+    encoding = Encoding(np.arange(3), np.arange(3) > 0)
+    anchor = Anchor("x-0", example.content_id, "x", "", encoding)
+    alone = Baseline((anchor,), np.array([-2.0], np.float32))
+
+    class OneAnchor(LetterEngine):
+        def log_probs(self, prefixes: Sequence[np.ndarray]) -> np.ndarray:
+            return super().log_probs(prefixes)[:, :1]
+
+    candidates = [(example.content_id, example)]
+    for name, expected in (("alpaca", Unscored), ("official", ScoreRow)):
+        prompt: Any = LetterPrompt(name)
+        engine: Any = OneAnchor()
+        [found] = score_candidates(engine, prompt, alone, candidates, MAX_TOKENS, "skip")
+        assert isinstance(found, expected)
+        assert not isinstance(found, Unscored) or found.reason == "no_other_anchor"
