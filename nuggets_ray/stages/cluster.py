@@ -7,6 +7,7 @@ node sees out_dir.
 import logging
 import math
 import os
+import socket
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -29,6 +30,9 @@ KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 32), "MALLOC_TRIM_THRESHOLD_":
 """glibc keeps the memory of freed tensors for the next ones. Handing it back after every layer cost
 4 to 6% of a replica's CPU seconds in page faults (demo model, bfloat16).
 """
+
+
+KNOCK_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +75,9 @@ def connected(config: ClusterConfig) -> Iterator[Workers]:
         _init(config, address="local", include_dashboard=False, object_store_memory=store_bytes)
     else:
         try:
+            _knock(address)
             _init(config, address=address)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
             raise UserError(
                 f"cluster.address={config.address}: no cluster answers at {address} ({reason}); "
@@ -82,6 +87,12 @@ def connected(config: ClusterConfig) -> Iterator[Workers]:
         yield _fit(config, is_local=address == "local")
     finally:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Raise OSError or ValueError where nothing listens at host:port; Ray would try for minutes."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_S).close()
 
 
 def result_of(ref: ray.ObjectRef) -> Any:
