@@ -67,8 +67,7 @@ def _guard(call: Callable[[], None]) -> int:
         return 2
     except KeyboardInterrupt:
         print(
-            "interrupted: the finished blocks are written; run the same command again to go on "
-            "from them",
+            "interrupted: what is finished is kept; run the same command again to go on from it",
             file=sys.stderr,
             flush=True,
         )

@@ -150,7 +150,7 @@ def all_keys(schema: type = Config, prefix: str = "") -> list[str]:
 
 
 def _suggest(key: str) -> str:
-    keys = all_keys()
+    keys = [*all_keys(), *sorted({known.partition(".")[0] for known in all_keys()})]
     close = get_close_matches(key, keys, n=1, cutoff=0.6)
     same_name = [known for known in keys if known.rpartition(".")[2] == key.rpartition(".")[2]]
     found = close or same_name

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import platform
+import signal
 import socket
 import threading
 import time
@@ -19,6 +20,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from types import FrameType
 from typing import Any
 
 import yaml
@@ -52,11 +54,14 @@ class Run:
         }
         self.manifest: dict[str, Any] = {}
         self.vanished = threading.Event()
+        self.interrupted = threading.Event()
+        self._handlers: dict[int, Any] = {}
         self._lock = threading.RLock()
         self._stop = threading.Event()
 
     def __enter__(self) -> "Run":
         self._take_lease()
+        self._catch_signals()
         self.manifest = read_manifest(self.out_dir) or {
             "schema_version": SCHEMA_VERSION,
             "stages": {},
@@ -79,6 +84,8 @@ class Run:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: object
     ) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
         self._stop.set()
         self._heart.join()
         ends = {type(None): "done", KeyboardInterrupt: "interrupted"}
@@ -123,6 +130,20 @@ class Run:
             )
         recorded.update(fingerprint)
         self.save()
+
+    def _catch_signals(self) -> None:
+        """Ctrl-C and a scheduler's SIGTERM raise KeyboardInterrupt, and set `interrupted` too.
+
+        The exception alone can get lost: Python drops one that is raised within a destructor.
+        """
+
+        def interrupt(signum: int, frame: FrameType | None) -> None:
+            self.interrupted.set()
+            raise KeyboardInterrupt
+
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._handlers[number] = signal.signal(number, interrupt)
 
     def _take_lease(self) -> None:
         path = io.join(self.out_dir, "lease.json")

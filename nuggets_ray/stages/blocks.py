@@ -54,6 +54,8 @@ def run_blocks(
             result = {}
         if run.vanished.is_set():
             raise FileNotFoundError(run.out_dir)
+        if run.interrupted.is_set():
+            raise KeyboardInterrupt
         if result is None:
             return unscored
         if isinstance(result, BaseException):

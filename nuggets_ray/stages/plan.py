@@ -6,7 +6,7 @@ calibration on one replica turns tokens into hours. Nothing is scored.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -230,11 +230,13 @@ def _cost(
         "tokens_per_s_a_worker": measured.tokens_per_s,
         "hours": seconds / 3600,
         "worker_hours": seconds * workers.num_workers / 3600,
-        "workers": asdict(workers),
+        "workers": f"{workers.num_workers} on {workers.device}",
     }
 
 
 def _shown(value: Any) -> str:
+    if value is None:
+        return "-"
     if isinstance(value, float):
         return f"{value:.3g}" if abs(value) < 1e6 else f"{value:.2e}"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

@@ -17,6 +17,7 @@ from nuggets_ray import candidate_table, fingerprint, io, score_table, skipped_t
 from nuggets_ray.anchors.file import load_examples
 from nuggets_ray.candidate_table import CandidateIds, is_among
 from nuggets_ray.config import Config, UserError
+from nuggets_ray.data import resolve_format
 from nuggets_ray.demo import candidates_path
 from nuggets_ray.manifest import Run, write_config
 from nuggets_ray.model import (
@@ -56,7 +57,10 @@ def score(config: Config) -> dict[str, Any]:
 
 def check_inputs(config: Config) -> None:
     """Raise UserError for data, anchors or a tokenizer that are not there, before Ray starts."""
+    logger.info("checking data, anchors and tokenizer")
     io.list_inputs(candidates_path() if config.data.path == "demo" else config.data.path)
+    if config.data.columns:
+        resolve_format(config.data.format, config.data.columns, [])
     if config.anchors.method == "file":
         load_examples(config.anchors)
     make_prompt(load_tokenizer(config.model), config.prompt)
@@ -107,7 +111,9 @@ def _score(config: Config, given: Config, run: Run, workers: Workers) -> dict[st
     is_todo_N = is_first_N & ~is_done_N & ~is_among(candidates.content_id_N, unscored)
     num_reused = int((is_first_N & is_done_N).sum())
     run.update(num_workers=workers.num_workers, num_reused=num_reused, num_computed=0)
-    if is_todo_N.any():
+    if not is_todo_N.any():
+        logger.info("nothing is left to score")
+    else:
         unscored |= _score_rows(run, setup, candidates, np.flatnonzero(is_todo_N), base, workers)
     return finish(run, setup, prompt, prepared, candidates, base, unscored)
 
@@ -161,6 +167,10 @@ def _score_rows(
             for row in _unanswered(setup, candidates, left, unscored):
                 unscored[str(candidates.content_id_N[row])] = "killed_worker"
                 progress.num_skipped += 1
+    except KeyboardInterrupt:
+        written = score_table.num_rows_of_attempt(config.out_dir, run.attempt_id)
+        logger.warning("%d of %d candidates are written", num_reused + written, progress.num_rows)
+        raise
     finally:
         progress.close()
         run.update(actual_s=round(time.monotonic() - started, 1))

@@ -73,7 +73,7 @@ def test_an_out_dir_that_vanishes_ends_the_run(tiny_model: Path, tmp_path: Path)
             time.sleep(0.05)
         shutil.rmtree(tmp_path / "out", ignore_errors=True)
         shutil.rmtree(tmp_path / "out", ignore_errors=True)  # a worker may have been writing
-        assert process.wait(timeout=120) == 2
+        assert process.wait(timeout=300) == 2
     said = (tmp_path / "stderr.txt").read_text()
     assert "has vanished" in said.splitlines()[-1]
     assert "Traceback" not in said
