@@ -48,10 +48,15 @@ def overrides(data: Path, model: Path, out_dir: Path, num_workers: int) -> list[
     return score_overrides(data, model, out_dir, "anchors.num=20", *more)
 
 
-def start(data: Path, model: Path, out_dir: Path, num_workers: int) -> subprocess.Popen[bytes]:
-    """The score job in a process group of its own, so that all of it can be killed."""
+def start(
+    data: Path, model: Path, out_dir: Path, num_workers: int, script: Path | None = None
+) -> subprocess.Popen[bytes]:
+    """The score job, or `script` in its place, in a session of its own, so that all of it can be
+    killed.
+    """
+    python, job, *arguments = command("score", *overrides(data, model, out_dir, num_workers))
     return subprocess.Popen(
-        command("score", *overrides(data, model, out_dir, num_workers)),
+        [python, str(script or job), *arguments],
         stdout=subprocess.DEVNULL,
         stderr=open(out_dir.parent / "stderr.txt", "ab"),
         start_new_session=True,
@@ -136,17 +141,14 @@ def test_a_killed_driver_goes_on_where_it_was(
         else:
             assert wait_for(lambda moment=moment: num_parts(out_dir) >= moment, process)
         kill_tree(process)
-    # and in the middle of compaction: all blocks are there and the first new part is
-    process = start(data, tiny_model, out_dir, 2)
-    last = {"most": 0}
-
-    def compacting() -> bool:
-        last["most"] = max(last["most"], num_parts(out_dir))
-        return num_parts(out_dir) > total or num_parts(out_dir) < last["most"]
-
-    assert wait_for(compacting, process)
+    # and in the middle of compaction: the new part is there, the old ones are half deleted
+    script = tmp_path / "stops_in_compaction.py"
+    script.write_text(STOPS_IN_COMPACTION, encoding="utf-8")
+    process = start(data, tiny_model, out_dir, 2, script)
+    driver = psutil.Process(process.pid)
+    assert wait_for(lambda: driver.status() == psutil.STATUS_STOPPED, process)
+    assert 1 < num_parts(out_dir) < total + 1
     kill_tree(process)
-    assert num_parts(out_dir) > 1
     result = result_of(run_job("score", *overrides(data, tiny_model, out_dir, 1)))
     assert result["num_scored"] == NUM_ROWS
     assert_same_scores(out_dir, undisturbed)
@@ -206,6 +208,32 @@ def test_a_row_that_kills_its_worker_is_given_up_and_the_rest_is_scored(
     assert (again["num_scored"], again["num_skipped"]) == (NUM_ROWS - 1, 1)
     assert json.dumps(again["wrote"])
 
+
+STOPS_IN_COMPACTION = '''
+"""The score job, which stops itself before it deletes the fifth part that compaction replaced."""
+
+import os
+import signal
+
+from nuggets_ray import io
+from nuggets_ray.cli import run
+from nuggets_ray.stages.score import score
+
+delete = io.delete
+num_deleted = 0
+
+
+def delete_or_stop(uri):
+    global num_deleted
+    num_deleted += "/scores/part-" in uri
+    if num_deleted == 5:
+        os.kill(os.getpid(), signal.SIGSTOP)
+    delete(uri)
+
+
+io.delete = delete_or_stop
+run(score)
+'''
 
 POISONED = '''
 """The score job with a model that takes its process down on one row, as a bad kernel would."""
