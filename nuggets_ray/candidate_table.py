@@ -20,8 +20,6 @@ from nuggets_ray import io
 ID_COLUMNS = [
     "example_id",
     "content_id",
-    "source_path",
-    "row_number",
     "is_duplicate",
     "num_prompt_tokens",
     "num_answer_tokens",
@@ -46,10 +44,6 @@ class CandidateIds:
     num_tokens_N: np.ndarray
     num_dropped_tokens_N: np.ndarray
 
-    @property
-    def num_rows(self) -> int:
-        return len(self.part_N)
-
     def copies(self) -> dict[str, list[str]]:
         """content_id -> the example_ids of its exact duplicates beyond the first row."""
         found: dict[str, list[str]] = {}
@@ -66,7 +60,7 @@ def parts(out_dir: str) -> list[str]:
 def read_ids(out_dir: str) -> CandidateIds:
     """Ids, token counts and places of all candidates, in order of source and row."""
     uris = parts(out_dir)
-    tables = [io.read_table(uri, columns=ID_COLUMNS[:2] + ID_COLUMNS[4:]) for uri in uris]
+    tables = [io.read_table(uri, columns=ID_COLUMNS) for uri in uris]
     part_N = [np.full(table.num_rows, index, np.int32) for index, table in enumerate(tables)]
     row_N = [np.arange(table.num_rows, dtype=np.int32) for table in tables]
     whole = pa.concat_tables(tables).combine_chunks()

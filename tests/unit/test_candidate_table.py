@@ -51,7 +51,7 @@ def out_dir(tmp_path: Path) -> str:
 def test_ids_are_in_order_of_source_and_row_with_their_places(out_dir: str) -> None:
     ids = read_ids(out_dir)
     assert ids.parts == tuple(parts(out_dir)) and len(ids.parts) == 2
-    assert ids.num_rows == 6
+    assert len(ids.part_N) == 6
     assert ids.example_id_N.tolist() == ["2", "1", "1-3", "9", "2-2", "1-2"]
     assert ids.content_id_N.tolist() == ["2", "1", "1", "9", "2", "1"]
     assert ids.part_N.tolist() == [0, 0, 0, 1, 1, 1]
