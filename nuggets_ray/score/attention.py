@@ -16,14 +16,12 @@ import torch
 from torch.nn.attention.flex_attention import BlockMask
 from transformers import AttentionInterface, PreTrainedModel
 
-from nuggets_ray.score.kernels import (
-    FLEX_BLOCK,
-    Rule,
-    flex_tree_attention,
-    fused_attention,
-    make_block_mask,
-    masked_attention,
-)
+from nuggets_ray.score.kernels.flex import FLEX_BLOCK, flex_tree_attention, make_block_mask
+from nuggets_ray.score.kernels.fused import fused_attention
+from nuggets_ray.score.kernels.joint import joint_attention
+from nuggets_ray.score.kernels.masked import masked_attention
+from nuggets_ray.score.kernels.rule import Rule
+from nuggets_ray.score.kernels.varlen import Spans, can_varlen, make_spans, varlen_attention
 from nuggets_ray.score.pack import Layout, Pack, make_layout
 
 NAME = "nuggets_tree"
@@ -55,6 +53,7 @@ class TreeState:
         self.num_calls = 0
         self._kept: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
         self._block_masks: dict[int | None, BlockMask] = {}
+        self._spans: Spans | None = None
         self._layout: Layout | None = None
 
     @property
@@ -67,6 +66,7 @@ class TreeState:
         """Make `pack` the one in flight; its tokens are padded to a multiple of what the kernel
         needs."""
         self._block_masks.clear()
+        self._spans = None
         self._layout = make_layout(
             pack, self._padded(pack.num_tokens), self._padded(pack.kept_tokens), self.device
         )
@@ -91,6 +91,12 @@ class TreeState:
         if window not in self._block_masks:
             self._block_masks[window] = make_block_mask(self.layout, window)
         return self._block_masks[window]
+
+    def spans(self) -> Spans:
+        """The pack's sequences for variable-length attention, built once."""
+        if self._spans is None:
+            self._spans = make_spans(self.layout)
+        return self._spans
 
     def _padded(self, num_tokens: int) -> int:
         return -(-num_tokens // self.multiple) * self.multiple
@@ -158,9 +164,14 @@ def _attention(
     rule = Rule(query.shape[-1] ** -0.5 if scaling is None else scaling, window, softcap, s_aux)
     key, value = state.with_kept(module, key, value)
     if query.is_cuda:
-        out = flex_tree_attention(state.block_mask(window), query, key, value, rule)
-    elif window is None and softcap is None and query.shape[-1] == value.shape[-1]:
+        if can_varlen(query, value, rule):
+            out = varlen_attention(state.spans(), query, key, value, rule)
+        else:
+            out = flex_tree_attention(state.block_mask(window), query, key, value, rule)
+    elif window is not None or softcap is not None or query.shape[-1] != value.shape[-1]:
+        out = masked_attention(layout, query, key, value, rule)
+    elif query.dtype == torch.float32 or s_aux is not None:
         out = fused_attention(layout, query, key, value, rule)
     else:
-        out = masked_attention(layout, query, key, value, rule)
+        out = joint_attention(layout, query, key, value, rule)
     return out.to(query.dtype).contiguous(), None

@@ -8,6 +8,7 @@ Legend: C candidates, A anchors.
 """
 
 import logging
+import resource
 from collections.abc import Sequence
 
 import numpy as np
@@ -28,8 +29,8 @@ DEFAULT_PACK_TOKENS = {"cpu": 4096, "cuda": 16384}
 
 
 class Engine:
-    """A model replica with its anchors. `max_pack_tokens` is the current size, halved whenever
-    memory ran out."""
+    """A model replica with its anchors (contract.ScoringEngine). `max_pack_tokens` is the current
+    size, halved whenever memory ran out."""
 
     def __init__(
         self,
@@ -44,6 +45,7 @@ class Engine:
         self.name = name
         self.why = why
         self.max_pack_tokens = max_pack_tokens
+        self.counts: dict[str, int] = {}
         self._anchor_tokens = [anchor.num_tokens for anchor in anchors]
         self._max_shared_tokens = max_shared_tokens(model.config)
 
@@ -56,13 +58,20 @@ class Engine:
         an anchor's very first token has no prediction and does not count. 0.0 for an anchor without
         answer tokens; NaN and infinities are passed on.
         """
-        log_probs_CA = np.zeros((len(prefixes), len(self.anchors)), dtype=np.float32)
+        parts = [torch.zeros(0, len(self.anchors))]
         start = 0
         while start < len(prefixes):
             stop = self._group_stop(prefixes, start)
-            log_probs_CA[start:stop] = self._group_log_probs(prefixes[start:stop])
+            parts.append(self._group_log_probs(prefixes[start:stop]))
             start = stop
-        return log_probs_CA
+        # The first wait for the device: until here the next group is laid out while it computes.
+        return torch.cat([part.cpu() for part in parts]).numpy()
+
+    def peak_memory_bytes(self) -> int:
+        """Of the GPU's allocator; on a CPU of this process."""
+        if self.model.device.type == "cuda":
+            return torch.cuda.max_memory_allocated()
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
     def _group_stop(self, prefixes: Sequence[np.ndarray], start: int) -> int:
         """Where the candidates that share packs end; on a CPU each is alone, and never varies."""
@@ -74,7 +83,7 @@ class Engine:
             stop += 1
         return stop
 
-    def _group_log_probs(self, prefixes: Sequence[np.ndarray]) -> np.ndarray:
+    def _group_log_probs(self, prefixes: Sequence[np.ndarray]) -> torch.Tensor:
         longest = max(map(len, prefixes)) + max(self._anchor_tokens, default=0)
         shares = self._max_shared_tokens is None or longest <= self._max_shared_tokens
         log_probs = ENGINES[self.name] if shares else plain_log_probs

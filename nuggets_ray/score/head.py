@@ -69,31 +69,46 @@ def scored_positions(anchor: Encoding, has_prefix: bool) -> np.ndarray:
     return positions if has_prefix else positions[positions > 0]
 
 
+def zero_sums(model: PreTrainedModel, num_candidates: int, num_anchors: int) -> torch.Tensor:
+    """Sums of log-probs to add to, (C, A) float64, on the model's device: nothing is fetched before
+    the last pack has been started."""
+    return torch.zeros(num_candidates, num_anchors, dtype=torch.float64, device=model.device)
+
+
 def mean_log_probs(
-    sums_CA: np.ndarray, anchors: Sequence[Encoding], prefixes: Sequence[np.ndarray]
-) -> np.ndarray:
+    sums_CA: torch.Tensor, anchors: Sequence[Encoding], prefixes: Sequence[np.ndarray]
+) -> torch.Tensor:
     """Sums of log-probs as means in nats per answer token, float32 of shape (C, A); 0.0 where
     nothing is scored."""
     counts = [
         [len(scored_positions(anchor, len(prefix) > 0)) for anchor in anchors]
         for prefix in prefixes
     ]
-    counts_CA = np.array(counts, dtype=np.int64).reshape(sums_CA.shape)
-    means_CA: np.ndarray = np.where(counts_CA > 0, sums_CA / np.maximum(counts_CA, 1), 0.0)
-    return means_CA.astype(np.float32)
+    # Nothing was added where nothing is scored: 0 / 1 is 0.
+    counts_CA = np.maximum(np.array(counts, dtype=np.float64).reshape(sums_CA.shape), 1)
+    return (sums_CA / to_device(counts_CA, sums_CA.device)).float()
+
+
+def to_device(array: np.ndarray, device: torch.device) -> torch.Tensor:
+    """The array on `device`, without waiting for what the device still computes."""
+    return torch.from_numpy(array).to(device, non_blocking=True)
 
 
 def run_body(model: PreTrainedModel, input_ids: torch.Tensor, **keywords: Any) -> Any:
-    """The model without its vocabulary projection; `last_hidden_state` of the result is (batch,
-    tokens, E)."""
+    """The model without its vocabulary projection, its inputs brought to its device;
+    `last_hidden_state` of the result is (batch, tokens, E)."""
     if model.base_model is model:
         raise NotImplementedError("the model has no body apart from its vocabulary projection")
     forget_longer_sequences(model)
-    return model.base_model(input_ids=input_ids.to(model.device), **keywords)
+    inputs = {
+        name: value.to(model.device, non_blocking=True) if torch.is_tensor(value) else value
+        for name, value in {"input_ids": input_ids, **keywords}.items()
+    }
+    return model.base_model(**inputs)
 
 
 def add_answer_log_probs(
-    sums_CA: np.ndarray,
+    sums_CA: torch.Tensor,
     model: PreTrainedModel,
     output: Any,
     hidden_TE: torch.Tensor,
@@ -105,18 +120,19 @@ def add_answer_log_probs(
     `output` is what `run_body` returned: the projection gets its rows in an object of the same
     class.
     """
-    log_probs = []
-    for start in range(0, len(rows.hidden_R), CHUNK_ROWS[hidden_TE.device.type]):
-        chunk = slice(start, start + CHUNK_ROWS[hidden_TE.device.type])
-        hidden_RE = hidden_TE[torch.from_numpy(rows.hidden_R[chunk]).to(hidden_TE.device)]
+    if not len(rows.hidden_R):
+        return
+    device = hidden_TE.device
+    hidden_R, target_R = to_device(rows.hidden_R, device), to_device(rows.target_R, device)
+    pair_R = to_device(rows.candidate_R * sums_CA.shape[1] + rows.anchor_R, device)
+    for start in range(0, len(rows.hidden_R), CHUNK_ROWS[device.type]):
+        part = slice(start, start + CHUNK_ROWS[device.type])
+        hidden_RE = hidden_TE[hidden_R[part]]
         logits_RV = _project(model, type(output)(last_hidden_state=hidden_RE[None]))
-        target_R = torch.from_numpy(rows.target_R[chunk]).to(logits_RV.device)
-        log_probs.append(
-            -torch.nn.functional.cross_entropy(logits_RV.float(), target_R, reduction="none")
+        losses_R = torch.nn.functional.cross_entropy(
+            logits_RV.float(), target_R[part].to(logits_RV.device), reduction="none"
         )
-    if log_probs:
-        log_probs_R = torch.cat(log_probs).double().cpu().numpy()
-        np.add.at(sums_CA, (rows.candidate_R, rows.anchor_R), log_probs_R)
+        sums_CA.view(-1).index_add_(0, pair_R[part], -losses_R.to(device).double())
 
 
 def _project(model: PreTrainedModel, output: Any) -> torch.Tensor:

@@ -25,6 +25,7 @@ from nuggets_ray.score.head import (
     answer_rows,
     mean_log_probs,
     run_body,
+    zero_sums,
 )
 
 
@@ -33,10 +34,10 @@ def kv_cache_log_probs(
     anchors: Sequence[Encoding],
     prefixes: Sequence[np.ndarray],
     max_pack_tokens: int,
-) -> np.ndarray:
+) -> torch.Tensor:
     """Mean log-prob of every anchor's answer after every prefix, in nats per answer token, (C, A)
     float32."""
-    sums_CA = np.zeros((len(prefixes), len(anchors)))
+    sums_CA = zero_sums(model, len(prefixes), len(anchors))
     lengths = [anchor.num_tokens for anchor in anchors]
     for candidate, prefix in enumerate(prefixes):
         cache, last_hidden_1E = _prefill(model, prefix) if len(prefix) else (None, None)
@@ -79,6 +80,6 @@ def _run_batch(
     mask = torch.cat([torch.ones(len(token_ids), prefix_tokens, dtype=torch.long), mask_NL], dim=1)
     if takes_positions(model):
         positions = torch.arange(prefix_tokens, prefix_tokens + token_ids_NL.shape[1])
-        keywords["position_ids"] = positions.expand_as(token_ids_NL).to(model.device)
-    output = run_body(model, token_ids_NL, attention_mask=mask.to(model.device), **keywords)
+        keywords["position_ids"] = positions.expand_as(token_ids_NL)
+    output = run_body(model, token_ids_NL, attention_mask=mask, **keywords)
     return output, token_ids_NL.shape[1]

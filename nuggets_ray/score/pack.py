@@ -127,12 +127,12 @@ def make_layout(pack: Pack, num_tokens: int, num_kept_keys: int, device: torch.d
     kept_branch[: pack.kept_tokens] = segments[0].candidate
     return Layout(
         pack=pack,
-        branch_T=branch_T.to(device),
-        root_T=root_T.to(device),
-        position_T=position_T.to(device),
-        key_branch_K=torch.cat([kept_branch, branch_T]).to(device),
+        branch_T=branch_T.to(device, non_blocking=True),
+        root_T=root_T.to(device, non_blocking=True),
+        position_T=position_T.to(device, non_blocking=True),
+        key_branch_K=torch.cat([kept_branch, branch_T]).to(device, non_blocking=True),
         key_position_K=torch.cat([torch.arange(num_kept_keys, dtype=torch.int32), position_T]).to(
-            device
+            device, non_blocking=True
         ),
         max_tokens=max(segment.first_position + segment.num_tokens for segment in segments),
     )

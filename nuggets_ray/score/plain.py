@@ -7,6 +7,7 @@ Legend: N rows of a batch, L tokens of its longest, E hidden size, C candidates,
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from transformers import PreTrainedModel
 
 from nuggets_ray.records import Encoding
@@ -17,6 +18,7 @@ from nuggets_ray.score.head import (
     answer_rows,
     mean_log_probs,
     run_body,
+    zero_sums,
 )
 from nuggets_ray.score.rope import max_shared_tokens
 
@@ -26,10 +28,10 @@ def plain_log_probs(
     anchors: Sequence[Encoding],
     prefixes: Sequence[np.ndarray],
     max_pack_tokens: int,
-) -> np.ndarray:
+) -> torch.Tensor:
     """Mean log-prob of every anchor's answer after every prefix, in nats per answer token, (C, A)
     float32."""
-    sums_CA = np.zeros((len(prefixes), len(anchors)))
+    sums_CA = zero_sums(model, len(prefixes), len(anchors))
     lengths = [anchor.num_tokens for anchor in anchors]
     same_length = max_shared_tokens(model.config) is not None
     for candidate, prefix in enumerate(prefixes):
@@ -40,7 +42,10 @@ def plain_log_probs(
             ]
             token_ids_NL, mask_NL = pad_rows(rows)
             output = run_body(
-                model, token_ids_NL, attention_mask=mask_NL.to(model.device), use_cache=False
+                model,
+                token_ids_NL,
+                attention_mask=mask_NL,
+                use_cache=False,
             )
             row_tokens = token_ids_NL.shape[1]
             starts = [n * row_tokens + len(prefix) for n in range(len(batch))]

@@ -21,7 +21,7 @@ from nuggets_ray.score.kv_cache import takes_positions
 from nuggets_ray.score.reference import reference_log_probs
 from nuggets_ray.score.rope import max_shared_tokens
 
-LogProbs = Callable[[PreTrainedModel, Sequence[Encoding], Sequence[np.ndarray], int], np.ndarray]
+LogProbs = Callable[[PreTrainedModel, Sequence[Encoding], Sequence[np.ndarray], int], torch.Tensor]
 
 TOLERANCE_NATS = {torch.float32: 1e-4, torch.bfloat16: 0.75}
 """Largest difference that is taken for rounding: in float32 of a mean log-prob; in bfloat16 of one
@@ -50,7 +50,8 @@ def reason_against(name: str, log_probs: LogProbs, model: PreTrainedModel) -> st
     anchors, prefixes = check_anchors(config), check_prefixes(config)
     try:
         with torch.inference_mode():
-            got_CA = log_probs(model, anchors, prefixes, CHECK_PACK_TOKENS)
+            got = log_probs(model, anchors, prefixes, CHECK_PACK_TOKENS)
+            got_CA = torch.as_tensor(got).cpu().numpy()
     # Modelling code of any origin runs here and may raise anything: what it says is the reason.
     except Exception as error:
         return f"{name} failed with {type(error).__name__}: {' '.join(str(error).split())[:200]}"

@@ -21,6 +21,7 @@ from nuggets_ray.score.head import (
     answer_rows,
     mean_log_probs,
     run_body,
+    zero_sums,
 )
 from nuggets_ray.score.pack import Pack, make_packs
 
@@ -30,13 +31,13 @@ def tree_log_probs(
     anchors: Sequence[Encoding],
     prefixes: Sequence[np.ndarray],
     max_pack_tokens: int,
-) -> np.ndarray:
+) -> torch.Tensor:
     """Mean log-prob of every anchor's answer after every prefix, in nats per answer token, (C, A)
     float32.
 
     Raises TreeUnsupported where the model's attention cannot be a tree's.
     """
-    sums_CA = np.zeros((len(prefixes), len(anchors)))
+    sums_CA = zero_sums(model, len(prefixes), len(anchors))
     packs = make_packs(
         [len(prefix) for prefix in prefixes], [a.num_tokens for a in anchors], max_pack_tokens
     )

@@ -1,16 +1,17 @@
-"""The fused and the FlexAttention way against the masked one, and that against plain softmax."""
+"""Every way to compute a tree's attention against the masked one, and that against plain softmax.
+
+The variable-length kernel itself needs a GPU: what is handed to it is checked through a stand-in.
+"""
 
 import pytest
 import torch
 
-from nuggets_ray.score.kernels import (
-    FLEX_BLOCK,
-    Rule,
-    flex_tree_attention,
-    fused_attention,
-    make_block_mask,
-    masked_attention,
-)
+from nuggets_ray.score.kernels import varlen
+from nuggets_ray.score.kernels.flex import FLEX_BLOCK, flex_tree_attention, make_block_mask
+from nuggets_ray.score.kernels.fused import fused_attention
+from nuggets_ray.score.kernels.joint import _wide_mask, joint_attention
+from nuggets_ray.score.kernels.masked import masked_attention
+from nuggets_ray.score.kernels.rule import Rule
 from nuggets_ray.score.pack import Layout, make_layout, make_packs, visible
 
 ANCHORS = [7, 20, 7, 1, 7, 33, 20]
@@ -37,7 +38,7 @@ def states(layout: Layout, dtype=torch.float32) -> tuple[torch.Tensor, torch.Ten
 
 @pytest.mark.parametrize("window, softcap, sinks", [(None, None, None), (9, 3.0, SINKS)])
 def test_masked_attention_is_softmax_over_what_is_visible(monkeypatch, window, softcap, sinks):
-    monkeypatch.setattr("nuggets_ray.score.kernels.MAX_MASKED_SCORES", 700)
+    monkeypatch.setattr("nuggets_ray.score.kernels.masked.MAX_SCORES", 700)
     for layout in layouts([13, 4], 60, 1):
         query, key, value = states(layout)
         rule = Rule(0.4, window, softcap, sinks)
@@ -74,6 +75,89 @@ def test_fused_attention_of_bfloat16_is_computed_in_float32():
     parts = states(layout, torch.bfloat16)
     expected = fused_attention(layout, *(part.float() for part in parts), Rule(0.3))
     torch.testing.assert_close(fused_attention(layout, *parts, Rule(0.3)), expected)
+
+
+@pytest.mark.parametrize("max_queries", [5, 192])
+@pytest.mark.parametrize(
+    "prefixes, limit", [([30], 1000), ([30], 40), ([0], 50), ([13, 0, 4], 400)]
+)
+def test_joint_attention_is_the_masked_one(monkeypatch, max_queries, prefixes, limit):
+    monkeypatch.setattr("nuggets_ray.score.kernels.joint.MAX_QUERIES", max_queries)
+    _wide_mask.cache_clear()
+    for layout in layouts(prefixes, limit, 1):
+        parts = states(layout)
+        joint = joint_attention(layout, *parts, Rule(0.3))
+        masked = masked_attention(layout, *parts, Rule(0.3))
+        torch.testing.assert_close(joint, masked, atol=1e-5, rtol=1e-5)
+    _wide_mask.cache_clear()
+
+
+def test_joint_attention_of_bfloat16_rounds_and_no_more():
+    (layout,) = layouts([30], 1000, 1)
+    parts = states(layout, torch.bfloat16)
+    joint = joint_attention(layout, *parts, Rule(0.05))
+    assert joint.dtype == torch.bfloat16
+    expected = masked_attention(layout, *(part.float() for part in parts), Rule(0.05))
+    torch.testing.assert_close(joint.float(), expected, atol=0.03, rtol=0.01)
+
+
+def stand_in_varlen_attn(  # the keywords are PyTorch's
+    query, key, value, starts_q, starts_k, longest_q, longest_k, *, return_aux, scale, window_size,
+    enable_gqa,
+):  # fmt: skip
+    """What torch.nn.attention.varlen.varlen_attn documents, a sequence at a time in float32."""
+    assert return_aux.lse and starts_q.dtype == starts_k.dtype == torch.int32
+    assert enable_gqa == (query.shape[1] != key.shape[1])
+    assert longest_q == starts_q.diff().max() and longest_k == starts_k.diff().max()
+    assert starts_q[-1] == len(query) and starts_k[-1] == len(key)
+    key, value = (s.repeat_interleave(query.shape[1] // s.shape[1], dim=1) for s in (key, value))
+    outs, lses = [], []
+    for n in range(len(starts_q) - 1):
+        q, k, v = (
+            states[starts[n] : starts[n + 1]].transpose(0, 1).float()
+            for states, starts in ((query, starts_q), (key, starts_k), (value, starts_k))
+        )
+        scores = q @ k.transpose(1, 2) * scale
+        if window_size == (-1, 0):
+            hidden = torch.ones(scores.shape[1:], dtype=torch.bool).triu(1)
+            scores = scores.masked_fill(hidden, -torch.inf)
+        outs.append((scores.softmax(-1) @ v).transpose(0, 1))
+        lses.append(scores.logsumexp(-1))
+    return torch.cat(outs).to(query.dtype), torch.cat(lses, dim=1)
+
+
+@pytest.mark.parametrize("sinks", [None, SINKS])
+@pytest.mark.parametrize(
+    "prefixes, limit, multiple",
+    [([30], 1000, 1), ([30], 40, 1), ([0], 50, 1), ([13, 0, 4], 400, 1), ([13, 4], 400, 32)],
+)
+def test_varlen_attention_is_the_masked_one(monkeypatch, prefixes, limit, multiple, sinks):
+    monkeypatch.setattr(varlen, "varlen_attn", stand_in_varlen_attn)
+    for layout in layouts(prefixes, limit, multiple):
+        parts = states(layout)
+        rule = Rule(0.3, sinks_H=sinks)
+        real = slice(0, layout.pack.num_tokens)
+        found = varlen.varlen_attention(varlen.make_spans(layout), *parts, rule)
+        masked = masked_attention(layout, *parts, rule)
+        torch.testing.assert_close(found[:, real], masked[:, real], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "dtype, size, value_size, rule, expected",
+    [
+        (torch.bfloat16, 64, 64, Rule(1.0), True),
+        (torch.float16, 256, 256, Rule(1.0, sinks_H=SINKS), True),
+        (torch.float32, 64, 64, Rule(1.0), False),
+        (torch.bfloat16, 320, 320, Rule(1.0), False),
+        (torch.bfloat16, 20, 20, Rule(1.0), False),
+        (torch.bfloat16, 192, 128, Rule(1.0), False),
+        (torch.bfloat16, 64, 64, Rule(1.0, window=9), False),
+        (torch.bfloat16, 64, 64, Rule(1.0, softcap=9.0), False),
+    ],
+)
+def test_varlen_attention_is_for_what_its_kernel_takes(dtype, size, value_size, rule, expected):
+    query, value = (torch.zeros(1, 2, 3, s, dtype=dtype) for s in (size, value_size))
+    assert varlen.can_varlen(query, value, rule) is expected
 
 
 @pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
