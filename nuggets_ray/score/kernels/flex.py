@@ -27,20 +27,16 @@ def flex_tree_attention(
     attend: Callable[..., Any] = flex_attention
     if query.is_cuda:
         attend = _compiled_flex_attention()
-    out, aux = attend(
-        query,
-        key,
-        value,
-        score_mod=None if rule.softcap is None else _cap(query, rule.softcap),
-        block_mask=block_mask,
-        scale=rule.scaling,
-        enable_gqa=query.shape[1] != key.shape[1],
-        return_aux=AuxRequest(lse=True),
-    )
-    out = out.transpose(1, 2)
-    if rule.sinks_H is not None:
-        out = with_sinks(out, aux.lse.transpose(1, 2), rule.sinks_H)
-    return cast(torch.Tensor, out)
+    keywords = {
+        "score_mod": None if rule.softcap is None else _cap(query, rule.softcap),
+        "block_mask": block_mask,
+        "scale": rule.scaling,
+        "enable_gqa": query.shape[1] != key.shape[1],
+    }
+    if rule.sinks_H is None:
+        return cast(torch.Tensor, attend(query, key, value, **keywords).transpose(1, 2))
+    out, aux = attend(query, key, value, **keywords, return_aux=AuxRequest(lse=True))
+    return with_sinks(out.transpose(1, 2), aux.lse.transpose(1, 2), rule.sinks_H)
 
 
 def make_block_mask(layout: Layout, window: int | None) -> BlockMask:
@@ -71,6 +67,7 @@ def make_block_mask(layout: Layout, window: int | None) -> BlockMask:
         BLOCK_SIZE=FLEX_BLOCK,
         mask_mod=mask_mod,
         seq_lengths=(num_queries, num_keys),
+        compute_q_blocks=False,  # for the backward pass
     )
 
 

@@ -3,8 +3,11 @@
 The variable-length kernel itself needs a GPU: what is handed to it is checked through a stand-in.
 """
 
+import shutil
+
 import pytest
 import torch
+import torch._dynamo
 
 from nuggets_ray.score.kernels import varlen
 from nuggets_ray.score.kernels.flex import FLEX_BLOCK, flex_tree_attention, make_block_mask
@@ -19,11 +22,11 @@ HEADS, KEY_HEADS, HEAD_SIZE = 4, 2, 16
 SINKS = torch.tensor([-2.0, 0.0, 1.0, 4.0])
 
 
-def layouts(prefixes: list[int], limit: int, multiple: int) -> list[Layout]:
+def layouts(prefixes: list[int], limit: int, multiple: int, anchors=ANCHORS) -> list[Layout]:
     def padded(num_tokens):
         return -(-num_tokens // multiple) * multiple
 
-    packs = make_packs(prefixes, ANCHORS, limit)
+    packs = make_packs(prefixes, anchors, limit)
     cpu = torch.device("cpu")
     return [make_layout(p, padded(p.num_tokens), padded(p.kept_tokens), cpu) for p in packs]
 
@@ -174,6 +177,29 @@ def test_flex_attention_is_the_masked_one(prefixes, limit, window, softcap, sink
         masked = masked_attention(layout, *parts, rule)
         real = slice(0, layout.pack.num_tokens)
         torch.testing.assert_close(flex[:, real], masked[:, real], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="compiling for a CPU needs g++")
+def test_a_new_pack_compiles_nothing_anew(monkeypatch):
+    compiled = torch.compile(torch.nn.attention.flex_attention.flex_attention, dynamic=True)
+    monkeypatch.setattr("nuggets_ray.score.kernels.flex.flex_attention", compiled)
+
+    def attend(prefixes, limit, num_packs):
+        found = layouts(prefixes, limit, FLEX_BLOCK, anchors=[60, 70, 80, 90])
+        assert len(found) == num_packs
+        for layout in found:
+            parts = states(layout)
+            flex = flex_tree_attention(make_block_mask(layout, None), *parts, Rule(0.3))
+            masked = masked_attention(layout, *parts, Rule(0.3))
+            real = slice(0, layout.pack.num_tokens)
+            torch.testing.assert_close(flex[:, real], masked[:, real], atol=1e-4, rtol=1e-4)
+
+    # Packs with keys of their own only, and packs with those of a kept demonstration too.
+    attend([140], 300, 2)
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        attend([13, 0, 4], 2000, 1)
+        attend([300, 50], 2000, 1)
+        attend([500], 660, 2)
 
 
 def test_the_block_mask_leaves_out_blocks_that_nobody_sees():
