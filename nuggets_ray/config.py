@@ -87,11 +87,19 @@ class ScoreConfig:
     """bfloat16, float32, or auto: bfloat16 where the hardware has it (float32 under
     prompt=official).
     """
+    backend: str = "transformers"
+    """transformers, or vllm: for tensor parallelism, quantised weights, or an architecture that
+    transformers cannot hold.
+    """
+    vllm: dict[str, Any] = field(default_factory=dict)
+    """backend=vllm: arguments of vLLM's `LLM`, under its names, e.g. {quantization: fp8,
+    max_model_len: 4096}.
+    """
     engine: str = "auto"
     """tree, kv_cache, plain, or auto: the first of them that agrees with the reference at start."""
     max_pack_tokens: int | None = None
     """Most tokens in one forward; null: 4,096 on a CPU, 16,384 on a GPU. Halved when memory runs
-    out.
+    out (backend=transformers).
     """
     block_rows: int | None = None
     """Most candidates in a block, the unit that is written and resumed; null: about block_s of
@@ -140,7 +148,9 @@ class ClusterConfig:
     num_workers: int | None = None
     """Model replicas; null: one a GPU, or one a CPU core where there is no GPU."""
     gpus_per_worker: float | None = None
-    """GPUs of a replica; null: 1 where the cluster has GPUs, else 0."""
+    """GPUs of a replica; null: 1 where the cluster has GPUs, else 0. Over more than 1 the model is
+    spread by score.backend=vllm.
+    """
     cpus_per_worker: int = 1
     """CPU cores of a replica, and its threads."""
     wait_s: float = 600.0
@@ -149,6 +159,30 @@ class ClusterConfig:
     """
     object_store_gib: float = 0.5
     """Object store of a local Ray, in GiB."""
+
+
+@dataclass(frozen=True)
+class BenchConfig:
+    name: str = "engine"
+    """engine: ours against the machine; peers: beside what else a user could run."""
+    repeats: int = 5
+    """Runs of each contender in each case, of which medians are shown."""
+    threads: int = 1
+    """CPU threads of each contender."""
+    num_anchors: int | None = None
+    """The first N anchors; null: all."""
+    cases: list[str] = field(default_factory=list)
+    """Only these cases, such as [cut-200]; empty: all."""
+    contenders: list[str] = field(default_factory=list)
+    """Only these contenders, such as [official]; empty: all."""
+    make_peer_env: bool = False
+    """peers: install Data-Juicer into an environment of its own under NUGGETS_CACHE (200 MB)."""
+    out: str = ""
+    """JSON file for the rows {case, contender, metric, value, unit}; empty: none."""
+    log: str | None = None
+    """Markdown file that a dated section is appended to; null: LOG.md of the package's bench
+    folder; empty: none.
+    """
 
 
 @dataclass(frozen=True)
@@ -167,6 +201,7 @@ class Config:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     select: SelectConfig = field(default_factory=SelectConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
+    bench: BenchConfig = field(default_factory=BenchConfig)
 
 
 def check(config: Config) -> None:
@@ -176,11 +211,13 @@ def check(config: Config) -> None:
         "prompt.template": (config.prompt.template, ("auto", "chat", "alpaca", "official")),
         "anchors.method": (config.anchors.method, ("random", "kmeans", "file")),
         "score.dtype": (config.score.dtype, ("auto", "bfloat16", "float32")),
+        "score.backend": (config.score.backend, ("transformers", "vllm")),
         "score.engine": (config.score.engine, ("auto", "tree", "kv_cache", "plain")),
         "schedule.name": (config.schedule.name, ("full",)),
         "select.rule": (config.select.rule, ("top_fraction", "top_k", "threshold")),
         "select.by": (config.select.by, ("golden_score", "random", "longest")),
         "select.order": (config.select.order, ("top", "bottom")),
+        "bench.name": (config.bench.name, ("engine", "peers")),
     }
     for key, (value, allowed) in choices.items():
         if value not in allowed:
@@ -201,6 +238,9 @@ def check(config: Config) -> None:
         "cluster.wait_s": (config.cluster.wait_s, 0),
         "cluster.object_store_gib": (config.cluster.object_store_gib, 0.08),
         "progress_s": (config.progress_s, 0.1),
+        "bench.repeats": (config.bench.repeats, 1),
+        "bench.threads": (config.bench.threads, 1),
+        "bench.num_anchors": (config.bench.num_anchors, 1),
     }
     for key, (number, lowest) in at_least.items():
         if number is not None and number < lowest:
@@ -209,6 +249,27 @@ def check(config: Config) -> None:
         raise UserError(
             f"data.max_skipped_fraction={config.data.max_skipped_fraction}: must be between 0 and 1"
         )
+    _check_backend(config)
+
+
+def _check_backend(config: Config) -> None:
+    score, gpus = config.score, config.cluster.gpus_per_worker
+    if score.backend == "vllm" and score.engine != "auto":
+        raise UserError(
+            f"score.engine={score.engine} is one of score.backend=transformers: leave it out, or "
+            "take that backend"
+        )
+    if score.vllm and score.backend != "vllm":
+        raise UserError(f"score.vllm={score.vllm}: set score.backend=vllm too, or leave it out")
+    for key in score.vllm:
+        if key in VLLM_KEYS_TAKEN:
+            raise UserError(f"score.vllm.{key}: {VLLM_KEYS_TAKEN[key]}")
+    for key in ("max_model_len", "tensor_parallel_size", "pipeline_parallel_size"):
+        value = score.vllm.get(key, 1)
+        if not isinstance(value, int) or value < 1:
+            raise UserError(f"score.vllm.{key}={value}: must be a whole number, at least 1")
+    if gpus is not None and gpus > 1 and gpus != int(gpus):
+        raise UserError(f"cluster.gpus_per_worker={gpus}: above 1 it must be a whole number")
 
 
 def require(config: Config, *keys: str) -> None:
@@ -220,6 +281,19 @@ def require(config: Config, *keys: str) -> None:
         if not value:
             raise UserError(f"{key} is missing: give {key}=..., as in {EXAMPLES[key]}")
 
+
+VLLM_KEYS_TAKEN = {
+    "model": "give model.path",
+    "tokenizer": "the model's own is used; leave it out",
+    "revision": "give model.revision",
+    "trust_remote_code": "give model.trust_remote_code",
+    "dtype": "give score.dtype",
+    "logprobs_mode": "a score is made of log-probs; leave it out",
+    "kv_sharing_fast_prefill": "prompt log-probs are wrong with it; leave it out",
+}
+"""Arguments of vLLM's `LLM` that other keys decide, or that scores do not bear; each with the way
+out.
+"""
 
 EXAMPLES = {
     "out_dir": "out_dir=/data/runs/first",

@@ -18,8 +18,9 @@ from nuggets_ray.config import Config
 from nuggets_ray.model import load_config, resolve_path
 from nuggets_ray.prompts import Prompt
 from nuggets_ray.records import Anchor
+from nuggets_ray.score.vllm_arguments import as_fingerprint
 
-SCORE_VERSION = 1
+SCORE_VERSION = 2
 """Raise when a change of the code can change a candidate's numbers."""
 
 EDGE_BYTES = 1 << 20
@@ -40,7 +41,8 @@ def of_settings(
         "weights": of_weights(config),
         "tokenizer": of_tokenizer(tokenizer),
         "dtype": dtype,
-        "backend": "transformers",
+        "backend": config.score.backend,
+        "backend_arguments": as_fingerprint(config.score.vllm),
         "template": f"{prompt.name} {prompt.fingerprint}",
         "on_too_long": config.data.on_too_long,
         "anchors_rule": rule,
@@ -67,7 +69,8 @@ def of_weights(config: Config) -> str:
     if cached := HUB_SNAPSHOT.search(path):
         return f"{cached['name'].replace('--', '/', 1)}@{cached['commit']}"
     if not os.path.isdir(path):
-        return f"{path}@{load_config(config.model)._commit_hash or config.model.revision}"
+        commit = load_config(config.model, any_architecture=True)._commit_hash
+        return f"{path}@{commit or config.model.revision}"
     code = (".py",) if config.model.trust_remote_code else ()
     digest = hashlib.sha256()
     for name in sorted(os.listdir(path)):

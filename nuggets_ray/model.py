@@ -86,16 +86,19 @@ def load_tokenizer(config: ModelConfig) -> "PreTrainedTokenizerBase":
     return tokenizer
 
 
-def load_config(config: ModelConfig) -> Any:
-    """The model's `PretrainedConfig`, read without its weights."""
-    from transformers import AutoConfig
+def load_config(config: ModelConfig, any_architecture: bool = False) -> Any:
+    """The model's `PretrainedConfig`, read without its weights; with `any_architecture`, a plain
+    one where transformers does not know its kind."""
+    from transformers import AutoConfig, PretrainedConfig
 
-    path = resolve_path(config)
+    path, revision = resolve_path(config), config.revision or "main"
     try:
         return AutoConfig.from_pretrained(
-            path, revision=config.revision or "main", trust_remote_code=config.trust_remote_code
+            path, revision=revision, trust_remote_code=config.trust_remote_code
         )
     except LOAD_ERRORS as error:
+        if any_architecture and isinstance(error, ValueError):
+            return PretrainedConfig.from_pretrained(path, revision=revision)
         raise _cannot_load(config, error) from error
 
 

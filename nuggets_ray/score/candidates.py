@@ -14,7 +14,7 @@ import torch
 
 from nuggets_ray.prompts import Prompt
 from nuggets_ray.records import Anchor, Encoding, Example, ScoreRow
-from nuggets_ray.score.engine import Engine
+from nuggets_ray.score.contract import ScoringEngine
 from nuggets_ray.score.golden import golden_score
 
 logger = logging.getLogger(__name__)
@@ -47,23 +47,26 @@ class Unscored:
     reason: str
 
 
+def render(
+    prompt: Prompt, candidates: Sequence[tuple[str, Example]], max_demonstration_tokens: int
+) -> list[Encoding]:
+    """Each (content_id, example) pair as a demonstration of at most so many tokens."""
+    return [prompt.demonstration(example, max_demonstration_tokens) for _, example in candidates]
+
+
 def score_candidates(
-    engine: Engine,
+    engine: ScoringEngine,
     prompt: Prompt,
     baseline: Baseline,
     candidates: Sequence[tuple[str, Example]],
-    max_demonstration_tokens: int,
+    demonstrations: Sequence[Encoding],
     on_too_long: str,
 ) -> list[ScoreRow | Unscored]:
-    """Score (content_id, example) pairs against every anchor; one result each, in order (PAPER.md,
-    golden score).
+    """Score (content_id, example) pairs with their `render`ed demonstrations against every anchor;
+    one result each, in order (PAPER.md, golden score).
 
-    A demonstration over `max_demonstration_tokens` is Unscored under on_too_long="skip", else cut
-    and counted.
+    A demonstration that was cut is Unscored under on_too_long="skip".
     """
-    demonstrations = [
-        prompt.demonstration(example, max_demonstration_tokens) for _, example in candidates
-    ]
     fits = [on_too_long == "truncate" or not demo.num_dropped_tokens for demo in demonstrations]
     prefixes = [demo.token_ids for demo, fit in zip(demonstrations, fits, strict=True) if fit]
     log_probs = iter(_log_probs(engine, prefixes))
@@ -85,7 +88,7 @@ def score_candidates(
     return results
 
 
-def _log_probs(engine: Engine, prefixes: Sequence[np.ndarray]) -> list[np.ndarray | str]:
+def _log_probs(engine: ScoringEngine, prefixes: Sequence[np.ndarray]) -> list[np.ndarray | str]:
     """One-shot log-probs (A,) of each prefix, or the reason why there are none."""
     if not prefixes:
         return []

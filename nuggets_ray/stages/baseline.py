@@ -7,14 +7,12 @@ added later.
 import itertools
 import json
 import logging
-import resource
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import ray
 import torch
 
 from nuggets_ray import fingerprint, io, score_table, skipped_table
@@ -32,7 +30,7 @@ from nuggets_ray.records import Anchor, Encoding, Example
 from nuggets_ray.score.candidates import Baseline
 from nuggets_ray.scored_candidates import read_rows
 from nuggets_ray.stages.cluster import Workers, result_of
-from nuggets_ray.stages.scorer import Setup, engine_facts, load_engine
+from nuggets_ray.stages.scorer import Setup, engine_facts, load_engine, model_task
 
 logger = logging.getLogger(__name__)
 
@@ -46,15 +44,13 @@ memory.
 class Measured:
     """What one replica computed and showed of itself.
 
-    Zero-shot log-probs (A,), its speed in tokens/s, its engine, its parameters, and its peak memory
-    (of the GPU, or of the process on a CPU) in GiB.
+    Zero-shot log-probs (A,), its speed in tokens/s, its engine, and its peak memory (of the GPU, or
+    of the process on a CPU) in GiB.
     """
 
     zero_shot_A: np.ndarray
     tokens_per_s: float
     engine: dict[str, Any]
-    num_parameters: int
-    num_embedding_parameters: int
     peak_memory_gib: float
 
 
@@ -120,7 +116,7 @@ def measure(
     turn), or behind the zero-shot prefix where there are none.
     """
     encodings = [anchor.encoding for anchor in anchors]
-    task = ray.remote(_measure).options(max_retries=2, **workers.ray_options)
+    task = model_task(_measure, setup, workers)
     arguments = (setup, encodings, prompt.zero_shot_prefix, list(demonstrations), duration_s)
     measured: Measured = result_of(task.remote(*arguments))
     logger.info("engine %s: %s", measured.engine["engine"], measured.engine["why"])
@@ -145,21 +141,8 @@ def _measure(
         engine.log_probs([prefix])
         num_tokens += len(prefix) + num_anchor_tokens
     tokens_per_s = num_tokens / (time.perf_counter() - started)
-    if setup.device == "cuda":
-        peak_bytes = torch.cuda.max_memory_allocated()
-    else:
-        peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    model = engine.model
-    embeddings = {id(p): p.numel() for p in model.get_input_embeddings().parameters()}
-    embeddings |= {id(p): p.numel() for p in model.get_output_embeddings().parameters()}
-    return Measured(
-        zero_shot_A,
-        tokens_per_s,
-        engine_facts(engine),
-        sum(p.numel() for p in model.parameters()),
-        sum(embeddings.values()),
-        peak_bytes / 2**30,
-    )
+    peak_memory_gib = engine.peak_memory_bytes() / 2**30
+    return Measured(zero_shot_A, tokens_per_s, engine_facts(engine), peak_memory_gib)
 
 
 def choose_anchors(
@@ -178,7 +161,7 @@ def choose_anchors(
     if config.method == "kmeans":
         check_num(config.num, len(ids))
         sample = random_ids(ids, min(len(ids), MAX_KMEANS_ROWS), seed)
-        task = ray.remote(_kmeans).options(max_retries=2, **workers.ray_options)
+        task = model_task(_kmeans, setup, workers)
         chosen = result_of(task.remote(setup, sample, prompt))
     else:
         chosen = random_ids(ids, config.num, seed)
@@ -189,7 +172,14 @@ def _kmeans(setup: Setup, ids: list[str], prompt: Prompt) -> list[str]:
     # on a worker, so that the driver holds neither rows nor hidden states
     token_ids = [prompt.anchor(example).token_ids for example in _examples(setup, ids)]
     config = setup.config
-    hidden_NH = embed(load_model(config.model, setup.dtype, setup.device), token_ids)
+    try:
+        model = load_model(config.model, setup.dtype, setup.device)
+    except (UserError, torch.OutOfMemoryError) as error:
+        raise UserError(
+            f"anchors=kmeans takes hidden states from transformers, which cannot load "
+            f"model.path={config.model.path} here ({error}): take anchors=random or anchors=file"
+        ) from error
+    hidden_NH = embed(model, token_ids)
     return kmeans_ids(ids, hidden_NH, config.anchors.num, config.seed)
 
 

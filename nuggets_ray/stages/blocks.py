@@ -64,6 +64,7 @@ def run_blocks(
             raise RuntimeError(f"a worker failed:\n{result['failed']}")
         unscored |= dict(result.get("unscored", ()))
         progress.num_skipped += len(result.get("unscored", ()))
+        progress.counts.update(result.get("counts", {}))
         progress.poll()
 
 

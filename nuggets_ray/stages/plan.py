@@ -20,15 +20,17 @@ from nuggets_ray.candidates.prepared import Prepared
 from nuggets_ray.config import Config
 from nuggets_ray.data import parse
 from nuggets_ray.manifest import Run, read_manifest, write_config, write_json
-from nuggets_ray.model import load_config, load_tokenizer, max_context_tokens, resolve_path
+from nuggets_ray.model import load_tokenizer, resolve_path
 from nuggets_ray.prompts import Prompt, make_prompt
 from nuggets_ray.records import Anchor
+from nuggets_ray.score.model_size import ModelSize, model_size
 from nuggets_ray.stages.baseline import Measured, choose_anchors, measure
 from nuggets_ray.stages.cluster import Workers, check_shared_folder, connected
 from nuggets_ray.stages.prepare import prepare
 from nuggets_ray.stages.score import (
     check_fields,
     check_inputs,
+    context_tokens,
     demonstration_limit,
     make_setup,
 )
@@ -70,14 +72,15 @@ def plan(config: Config) -> dict[str, Any]:
         setup = replace(setup, max_demonstration_tokens=max_tokens)
         sample = _sample(setup, prompt, candidates)
         measured = measure(setup, anchors, prompt, workers, sample, CALIBRATION_S)
+        size = model_size(config.model)
         facts = {
             "data": _data(config, prepared),
             "prompt": _prompt(config, prompt),
             "demonstrations": _demonstrations(setup, candidates),
             "anchors": _anchors(setup, anchors, candidates),
             "out_dir": _out_dir(config, candidates),
-            "memory": _memory(measured, workers),
-            "cost": _cost(setup, candidates, anchors, measured, workers),
+            "memory": _memory(size, measured, workers),
+            "cost": _cost(setup, candidates, anchors, size, measured, workers),
         }
     for title, section in facts.items():
         print(f"\n{title}")
@@ -129,7 +132,7 @@ def _prompt(config: Config, prompt: Prompt) -> dict[str, Any]:
         "template": f"{prompt.name} (prompt.template={config.prompt.template})",
         "max_demonstration_tokens": config.prompt.max_demonstration_tokens,
         "max_anchor_tokens": config.prompt.max_anchor_tokens,
-        "model_context_tokens": max_context_tokens(load_config(config.model)),
+        "model_context_tokens": context_tokens(config),
     }
 
 
@@ -181,9 +184,9 @@ def _out_dir(config: Config, candidates: CandidateIds) -> dict[str, Any]:
     }
 
 
-def _memory(measured: Measured, workers: Workers) -> dict[str, Any]:
+def _memory(size: ModelSize | None, measured: Measured, workers: Workers) -> dict[str, Any]:
     facts = {
-        "parameters": measured.num_parameters,
+        "parameters": size and size.num_parameters,
         "peak_gib_a_worker": measured.peak_memory_gib,
         "num_workers": workers.num_workers,
     }
@@ -207,6 +210,7 @@ def _cost(
     setup: Setup,
     candidates: CandidateIds,
     anchors: Sequence[Anchor],
+    size: ModelSize | None,
     measured: Measured,
     workers: Workers,
 ) -> dict[str, Any]:
@@ -217,15 +221,16 @@ def _cost(
     num_answer_tokens = sum(anchor.encoding.num_answer_tokens for anchor in anchors)
     tokens_N = np.minimum(candidates.num_tokens_N[is_todo_N], setup.max_demonstration_tokens)
     num_tokens = int(tokens_N.sum()) + num_todo * num_anchor_tokens
-    body = 2 * (measured.num_parameters - measured.num_embedding_parameters)
-    model_config = load_config(setup.config.model).get_text_config()
-    head = 2 * model_config.hidden_size * model_config.vocab_size
+    flop = None
+    if size is not None:
+        body = 2 * (size.num_parameters - size.num_embedding_parameters) * num_tokens
+        flop = float(body + 2 * size.num_head_weights * num_todo * num_answer_tokens)
     seconds = num_tokens / measured.tokens_per_s / workers.num_workers
     return {
         "num_candidates_to_score": num_todo,
         "num_passes": num_todo * len(anchors),
         "num_tokens": num_tokens,
-        "flop": float(body * num_tokens + head * num_todo * num_answer_tokens),
+        "flop": flop,
         "engine": f"{measured.engine['engine']}: {measured.engine['why']}",
         "tokens_per_s_a_worker": measured.tokens_per_s,
         "hours": seconds / 3600,

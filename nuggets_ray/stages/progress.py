@@ -5,6 +5,7 @@ A bar on a terminal, a line an interval elsewhere, and the same numbers as lines
 metrics/<attempt>.jsonl.
 """
 
+import collections
 import json
 import logging
 import sys
@@ -58,6 +59,7 @@ class Progress:
         self._run, self.counter, self._interval_s = run, counter, interval_s
         self.num_rows, self.num_reused = num_rows, num_reused
         self.num_computed = self.num_anchor_tokens = self.num_skipped = 0
+        self.counts: collections.Counter[str] = collections.Counter()
         self._started = self._said = time.monotonic()
         self._lines: list[str] = []
         self._workers: dict[int, dict[str, Any]] = {}
@@ -89,7 +91,10 @@ class Progress:
         else:
             self._bar.set_postfix_str(f"{numbers['anchor_tokens_per_s']:,.0f} anchor tokens/s")
         self._run.update(
-            num_computed=self.num_computed, worker_pids=sorted(workers), engines=_engines(workers)
+            num_computed=self.num_computed,
+            worker_pids=sorted(workers),
+            engines=_engines(workers),
+            **self.counts,
         )
         if not self._run.vanished.is_set():
             self._record(numbers)

@@ -7,6 +7,7 @@ skipped.parquet.
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -30,10 +31,11 @@ from nuggets_ray.model import (
 from nuggets_ray.prompts import Prompt, make_prompt
 from nuggets_ray.schedule.full import plan_blocks
 from nuggets_ray.score.candidates import Baseline
+from nuggets_ray.score.vllm_arguments import check_installed
 from nuggets_ray.select import OUR_COLUMNS, check_clash
 from nuggets_ray.stages.baseline import baseline, claim
 from nuggets_ray.stages.blocks import Block, run_blocks
-from nuggets_ray.stages.cluster import Workers, check_shared_folder, connected
+from nuggets_ray.stages.cluster import Workers, check_shared_folder, connected, result_of
 from nuggets_ray.stages.finish import finish
 from nuggets_ray.stages.prepare import prepare
 from nuggets_ray.stages.progress import Counter, Progress
@@ -74,14 +76,26 @@ def check_fields(config: Config) -> None:
 
 def make_setup(config: Config, attempt_id: str, workers: Workers, prompt: Prompt) -> Setup:
     """What the workers need, but for the data's format, which reading the data tells."""
-    task = ray.remote(resolve_dtype).options(**workers.ray_options)
-    arguments = (config.score.dtype, prompt.name, workers.device)
-    # the driver may be on a node without the workers' hardware
-    dtype = (
-        ray.get(task.remote(*arguments)) if workers.device == "cuda" else resolve_dtype(*arguments)
+    template, device = prompt.name, workers.device
+    dtype = _on_worker(workers, resolve_dtype, config.score.dtype, template, device)
+    if config.score.backend == "vllm":
+        _on_worker(workers, check_installed, device)
+    return Setup(
+        config,
+        attempt_id,
+        workers.device,
+        dtype,
+        config.data.format,
+        config.prompt.max_demonstration_tokens,
+        workers.gpus_per_worker,
     )
-    max_tokens = config.prompt.max_demonstration_tokens
-    return Setup(config, attempt_id, workers.device, dtype, config.data.format, max_tokens)
+
+
+def _on_worker(workers: Workers, function: Callable[..., Any], *arguments: Any) -> Any:
+    """`function` where the workers' GPUs are; the driver's node may have none."""
+    if workers.device == "cpu":
+        return function(*arguments)
+    return result_of(ray.remote(function).options(**workers.ray_options).remote(*arguments))
 
 
 def _score(config: Config, given: Config, run: Run, workers: Workers) -> dict[str, Any]:
@@ -195,11 +209,23 @@ def _unanswered(
     return rows[~is_scored_N & ~is_among(ids_N, unscored)]
 
 
+def context_tokens(config: Config) -> int | None:
+    """The most tokens of demonstration and anchor together; None: there is no limit."""
+    is_vllm = config.score.backend == "vllm"
+    context = max_context_tokens(load_config(config.model, any_architecture=is_vllm))
+    if not is_vllm:
+        return context
+    given: int | None = config.score.vllm.get("max_model_len")
+    limits = [tokens for tokens in (context, given) if tokens is not None]
+    # vLLM generates one token after them
+    return min(limits) - 1 if limits else None
+
+
 def demonstration_limit(config: Config, max_anchor_tokens: int) -> int:
     """The longest demonstration in tokens that leaves room for the longest anchor in the model's
     context.
     """
-    context = max_context_tokens(load_config(config.model))
+    context = context_tokens(config)
     limit = config.prompt.max_demonstration_tokens
     if context is None or limit + max_anchor_tokens <= context:
         return limit

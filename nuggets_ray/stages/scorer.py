@@ -9,6 +9,8 @@ import json
 import logging
 import os
 import traceback
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,13 +24,17 @@ from nuggets_ray.data import parse
 from nuggets_ray.model import load_model, load_tokenizer
 from nuggets_ray.prompts import make_prompt
 from nuggets_ray.records import Encoding, ScoreRow
-from nuggets_ray.score.candidates import Unscored, score_candidates
-from nuggets_ray.score.engine import Engine, make_engine
+from nuggets_ray.score.candidates import Unscored, render, score_candidates
+from nuggets_ray.score.contract import DeviceLost, ScoringEngine
+from nuggets_ray.score.engine import make_engine
+from nuggets_ray.score.vllm_engine import make_vllm_engine
+from nuggets_ray.stages.cluster import Workers
 
 logger = logging.getLogger(__name__)
 
-CANDIDATES_A_CALL = {"cpu": 1, "cuda": 16}
-"""How many candidates the engine gets at once: on a CPU one fills a pack, and progress is finer."""
+CANDIDATES_A_CALL = {"cpu": 1, "cuda": 64}
+"""How many candidates the engine gets at once: on a CPU one fills a pack, and progress is finer; a
+GPU is waited for at the end of a call only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +47,33 @@ class Setup:
     dtype: str
     data_format: str
     max_demonstration_tokens: int
+    gpus_per_worker: float
 
 
-def load_engine(setup: Setup, encodings: list[Encoding]) -> Engine:
-    """A replica on this worker's cores or GPU, with its engine chosen and checked."""
-    torch.set_num_threads(setup.config.cluster.cpus_per_worker)
-    model = load_model(setup.config.model, setup.dtype, setup.device)
-    score = setup.config.score
+def model_task(function: Callable[..., Any], setup: Setup, workers: Workers) -> Any:
+    """`function`, which loads a model, as a Ray task with the resources of one worker."""
+    # vLLM leaves its memory and process groups behind, so the process ends with the task
+    is_vllm = setup.config.score.backend == "vllm"
+    task = ray.remote(max_calls=1)(function) if is_vllm else ray.remote(function)
+    return task.options(max_retries=2, **workers.ray_options)
+
+
+def load_engine(setup: Setup, encodings: list[Encoding]) -> ScoringEngine:
+    """A replica on this worker's cores or GPUs, with its engine chosen and checked."""
+    config, score = setup.config, setup.config.score
+    torch.set_num_threads(config.cluster.cpus_per_worker)
+    if score.backend == "vllm":
+        return make_vllm_engine(
+            config.model,
+            setup.dtype,
+            encodings,
+            # not setup's own limit: the baseline and the scores must come from the same settings
+            max_prefix_tokens=config.prompt.max_demonstration_tokens,
+            num_gpus=setup.gpus_per_worker,
+            arguments=score.vllm,
+            max_pack_tokens=score.max_pack_tokens,
+        )
+    model = load_model(config.model, setup.dtype, setup.device)
     return make_engine(model, encodings, engine=score.engine, max_pack_tokens=score.max_pack_tokens)
 
 
@@ -77,22 +103,32 @@ class Scorer:
 
     def score_block(self, block: list[tuple[str, list[int]]]) -> dict[str, Any]:
         """Score the rows at [(candidate part, row numbers)]; {num_rows, unscored: [[content_id,
-        reason]]}.
+        reason]], counts: what the engine counted}.
         """
+        before = dict(self.engine.counts)
         rows = [row for part, numbers in block for row in candidate_table.read_rows(part, numbers)]
         columns = self.setup.config.data.columns
         candidates = [(cid, parse(row, self.setup.data_format, columns)) for cid, row in rows]
         size = CANDIDATES_A_CALL[self.setup.device]
+        groups = [candidates[start : start + size] for start in range(0, len(candidates), size)]
         results: list[ScoreRow | Unscored] = []
-        for start in range(0, len(candidates), size):
-            results += self.score_some(candidates[start : start + size])
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            # renders ahead of the engine, so that a GPU never waits for the tokenizer
+            for group, demonstrations in zip(groups, pool.map(self._render, groups), strict=True):
+                results += self.score_some(group, demonstrations)
         scored = [result for result in results if isinstance(result, ScoreRow)]
         if scored:
             score_table.write_part(self.setup.config.out_dir, self.setup.attempt_id, scored)
         unscored = [(r.content_id, r.reason) for r in results if isinstance(r, Unscored)]
-        return {"num_rows": len(rows), "unscored": unscored}
+        counts = {key: count - before[key] for key, count in self.engine.counts.items()}
+        return {"num_rows": len(rows), "unscored": unscored, "counts": counts}
 
-    def score_some(self, candidates: list[tuple[str, Any]]) -> list[ScoreRow | Unscored]:
+    def _render(self, candidates: list[tuple[str, Any]]) -> list[Encoding]:
+        return render(self.prompt, candidates, self.setup.max_demonstration_tokens)
+
+    def score_some(
+        self, candidates: list[tuple[str, Any]], demonstrations: list[Encoding]
+    ) -> list[ScoreRow | Unscored]:
         """Score a few candidates and tell the counter."""
         setup = self.setup
         try:
@@ -101,10 +137,10 @@ class Scorer:
                 self.prompt,
                 self.baseline,
                 candidates,
-                setup.max_demonstration_tokens,
+                demonstrations,
                 setup.config.data.on_too_long,
             )
-        except torch.AcceleratorError:
+        except (torch.AcceleratorError, DeviceLost):
             logger.exception("the device is lost; this worker ends and is replaced")
             os._exit(1)
         self.counter.add.remote(len(results), len(results) * self.baseline.num_tokens)
@@ -115,6 +151,6 @@ class Scorer:
         return results
 
 
-def engine_facts(engine: Engine) -> dict[str, Any]:
+def engine_facts(engine: ScoringEngine) -> dict[str, Any]:
     """What log and manifest say of an engine."""
     return {"engine": engine.name, "why": engine.why, "max_pack_tokens": engine.max_pack_tokens}

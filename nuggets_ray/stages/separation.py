@@ -11,7 +11,6 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
-import ray
 
 from nuggets_ray import candidate_table, io, score_table
 from nuggets_ray.config import Config, UserError
@@ -28,7 +27,7 @@ from nuggets_ray.prompts import make_prompt
 from nuggets_ray.records import Encoding
 from nuggets_ray.scored_candidates import read_rows
 from nuggets_ray.stages.cluster import Workers, connected, result_of
-from nuggets_ray.stages.scorer import Setup, load_engine
+from nuggets_ray.stages.scorer import Setup, load_engine, model_task
 
 SCORES = [
     "example_id",
@@ -94,7 +93,8 @@ def _setup(config: Config, workers: Workers) -> Setup:
     config = replace(config, model=replace(config.model, path=resolve_path(config.model)))
     max_tokens = config.prompt.max_demonstration_tokens
     dtype, data_format = manifest["fingerprint"]["dtype"], manifest["data_format"]
-    return Setup(config, "separation", workers.device, dtype, data_format, max_tokens)
+    gpus = workers.gpus_per_worker
+    return Setup(config, "separation", workers.device, dtype, data_format, max_tokens, gpus)
 
 
 def _describe(score: dict[str, Any], row: dict[str, Any]) -> ScoredCandidate:
@@ -118,7 +118,7 @@ def _perplexity(setup: Setup, rows: list[dict[str, Any]], workers: Workers) -> n
     prompt = make_prompt(load_tokenizer(setup.config.model), setup.config.prompt)
     examples = [parse(row, setup.data_format, setup.config.data.columns) for row in rows]
     encodings = [prompt.anchor(example) for example in examples]
-    task = ray.remote(_zero_shot).options(max_retries=2, **workers.ray_options)
+    task = model_task(_zero_shot, setup, workers)
     perplexity_N: np.ndarray = np.exp(
         -result_of(task.remote(setup, encodings, prompt.zero_shot_prefix))
     )

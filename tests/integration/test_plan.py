@@ -185,7 +185,7 @@ def test_the_manifest_holds_predicted_and_actual_seconds(scored: Path) -> None:
 def again(scored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the scored folder, where a plan needs no Ray: nothing is to be read or chosen."""
     shutil.copytree(scored, tmp_path / "out")
-    measured = Measured(np.zeros(10), 1e3, {"engine": "tree", "why": "-"}, 1000, 100, 0.1)
+    measured = Measured(np.zeros(10), 1e3, {"engine": "tree", "why": "-"}, 0.1)
     monkeypatch.setattr(stage, "connected", lambda config: nullcontext(Workers(1, 0.0, 1)))
     monkeypatch.setattr(stage, "check_shared_folder", lambda out_dir: None)
     monkeypatch.setattr(stage, "measure", lambda *arguments: measured)
@@ -242,7 +242,7 @@ def anchor(content_id: str) -> Anchor:
 
 @pytest.fixture
 def setup(tmp_path: Path) -> Setup:
-    return Setup(Config(out_dir=str(tmp_path)), "plan", "cpu", "float32", "alpaca", 100)
+    return Setup(Config(out_dir=str(tmp_path)), "plan", "cpu", "float32", "alpaca", 100, 0.0)
 
 
 CANDIDATES = ids(["a", "b", "a", "c", "d"], [10, 20, 10, 101, 100])

@@ -73,6 +73,8 @@ def test_lines_metrics_and_manifest_tell_the_same(
         progress.poll()
         assert metrics(run) == []  # an interval has not passed
         progress.num_skipped = 1
+        progress.counts.update({"num_pairs": 6, "num_rescored": 2})
+        progress.counts.update({"num_pairs": 4, "num_rescored": 1})
         ray.get([counter.started.remote(8, SMALLER), counter.add.remote(2, 200)])
         progress.close()
         [numbers] = metrics(run)
@@ -86,6 +88,7 @@ def test_lines_metrics_and_manifest_tell_the_same(
     assert manifest is not None
     [attempt] = manifest["stages"]["score"]["attempts"]
     assert (attempt["num_computed"], attempt["worker_pids"]) == (5, [7, 8])
+    assert (attempt["num_pairs"], attempt["num_rescored"]) == (10, 3)
     assert attempt["engines"] == [TREE, SMALLER]
 
 

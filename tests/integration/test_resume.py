@@ -249,10 +249,10 @@ def poison_workers():
 
     score_some = scorer.Scorer.score_some
 
-    def poisoned(self, candidates):
+    def poisoned(self, candidates, demonstrations):
         if any(example.messages[0].text.startswith("Say number 77 ") for _, example in candidates):
             os.kill(os.getpid(), signal.SIGKILL)
-        return score_some(self, candidates)
+        return score_some(self, candidates, demonstrations)
 
     scorer.Scorer.score_some = poisoned
 

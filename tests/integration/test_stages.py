@@ -1,4 +1,6 @@
-"""Decisions of the stages that no small cluster shows: capacity, when a fingerprint binds."""
+"""Decisions of the stages that no small cluster shows: capacity, when a fingerprint binds, what
+fits a backend.
+"""
 
 from pathlib import Path
 
@@ -6,10 +8,13 @@ import pyarrow as pa
 import pytest
 
 from nuggets_ray import io, score_table
-from nuggets_ray.config import UserError
+from nuggets_ray.config import Config, ModelConfig, PromptConfig, ScoreConfig, UserError
 from nuggets_ray.manifest import Run
+from nuggets_ray.stages import baseline
 from nuggets_ray.stages.baseline import claim
 from nuggets_ray.stages.cluster import _capacity
+from nuggets_ray.stages.score import demonstration_limit
+from nuggets_ray.stages.scorer import Setup
 
 
 @pytest.mark.parametrize(
@@ -42,3 +47,33 @@ def test_a_fingerprint_binds_with_the_first_score(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=r"dtype \(was float32, now bfloat16\)"):
             claim(run, {"dtype": "bfloat16", "weights": "a"})
         claim(run, {"dtype": "float32", "weights": "a"})
+
+
+@pytest.mark.parametrize(
+    ("score", "limit"),
+    [
+        (ScoreConfig(), 4096 - 100),
+        (ScoreConfig(backend="vllm"), 4096 - 101),  # it generates one token more
+        (ScoreConfig(backend="vllm", vllm={"max_model_len": 1000}), 1000 - 101),
+        (ScoreConfig(backend="vllm", vllm={"max_model_len": 9000}), 4096 - 101),
+    ],
+)
+def test_the_demonstrations_that_fit_a_backend(
+    score: ScoreConfig, limit: int, tiny_model: Path
+) -> None:
+    prompt = PromptConfig(max_demonstration_tokens=8000)
+    config = Config(model=ModelConfig(path=str(tiny_model)), prompt=prompt, score=score)
+    assert demonstration_limit(config, 100) == limit
+    with pytest.raises(UserError, match="prompt.max_anchor_tokens"):
+        demonstration_limit(config, limit + 100)
+
+
+def test_kmeans_without_a_model_that_transformers_can_load(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "no_such_type"}')
+    config = Config(model=ModelConfig(path=str(tmp_path)), score=ScoreConfig(backend="vllm"))
+    setup = Setup(config, "try", "cpu", "float32", "alpaca", 100, 0.0)
+    monkeypatch.setattr(baseline, "_examples", lambda setup, ids: [])
+    with pytest.raises(UserError, match="anchors=kmeans .*no_such_type.*take anchors=random"):
+        baseline._kmeans(setup, [], None)

@@ -70,6 +70,11 @@ def test_values_can_be_written_to_the_manifest_and_read_again(config: Config) ->
         ({"anchors": AnchorsConfig(num=10, method="kmeans")}, {"anchors_rule"}),
         ({"anchors": AnchorsConfig(num=10, method="file", path="/a.json")}, {"anchors_rule"}),
         ({"seed": 1}, {"anchors_rule"}),
+        ({"score": ScoreConfig(backend="vllm")}, {"backend"}),
+        (
+            {"score": ScoreConfig(backend="vllm", vllm={"quantization": "fp8"})},
+            {"backend", "backend_arguments"},
+        ),
     ],
 )
 def test_settings_that_change_a_candidate_s_numbers(
@@ -106,6 +111,13 @@ def test_auto_is_the_template_it_stands_for(config: Config) -> None:
 )
 def test_settings_that_do_not(change: dict[str, Any], config: Config) -> None:
     assert changed(of_settings(config), of_settings(replace(config, **change))) == set()
+
+
+def test_arguments_of_vllm_that_change_speed_only(config: Config) -> None:
+    before = replace(config, score=ScoreConfig(backend="vllm"))
+    arguments = {"tensor_parallel_size": 4, "gpu_memory_utilization": 0.5, "max_num_seqs": 9}
+    after = replace(config, score=ScoreConfig(backend="vllm", vllm=arguments))
+    assert changed(of_settings(before), of_settings(after)) == set()
 
 
 def test_the_seed_draws_no_anchors_from_a_file(config: Config) -> None:

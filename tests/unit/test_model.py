@@ -66,6 +66,12 @@ def test_a_folder_that_is_no_model_is_named(tmp_path, content, load):
         load(ModelConfig(path=str(tmp_path)))
 
 
+def test_the_config_of_an_unknown_architecture_can_be_read(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "no_such_type", "n_positions": 99}')
+    config = load_config(ModelConfig(path=str(tmp_path)), any_architecture=True)
+    assert max_context_tokens(config) == 99
+
+
 def test_a_model_without_tokenizer_is_named(tmp_path):
     LlamaConfig().save_pretrained(tmp_path)
     with pytest.raises(UserError, match="no tokenizer"):

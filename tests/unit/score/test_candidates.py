@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nuggets_ray.records import Anchor, Encoding, Example, Message, ScoreRow
-from nuggets_ray.score.candidates import Baseline, Unscored, score_candidates
+from nuggets_ray.score.candidates import Baseline, Unscored, render, score_candidates
+from nuggets_ray.score.contract import DeviceLost
 
 ZERO_SHOT_A = np.array([-2.0, -2.0, -2.0], np.float32)
 MAX_TOKENS = 6
@@ -76,8 +77,10 @@ def score(
     prompt: str = "alpaca",
     on_too_long: str = "skip",
 ) -> list[ScoreRow | Unscored]:
-    arguments: Any = (engine, LetterPrompt(prompt), baseline(), candidates)
-    results = score_candidates(*arguments, MAX_TOKENS, on_too_long)
+    letters: Any = LetterPrompt(prompt)
+    demonstrations = render(letters, candidates, MAX_TOKENS)
+    arguments: Any = (engine, letters, baseline(), candidates, demonstrations)
+    results = score_candidates(*arguments, on_too_long)
     assert [result.content_id for result in results] == [name for name, _ in candidates]
     return results
 
@@ -143,7 +146,11 @@ def test_a_candidate_alone_is_tried_once() -> None:
 
 @pytest.mark.parametrize("names", ["c", "acb"])
 @pytest.mark.parametrize(
-    "fault", [torch.AcceleratorError("CUDA error"), KeyboardInterrupt(), TypeError("a bug")]
+    "fault",
+    [
+        *(torch.AcceleratorError("CUDA error"), DeviceLost("gone")),
+        *(KeyboardInterrupt(), TypeError("a bug")),
+    ],
 )
 def test_a_lost_device_and_a_bug_are_no_reason_of_a_candidate(
     fault: BaseException, names: str
@@ -214,6 +221,7 @@ def test_a_candidate_that_is_the_only_anchor_has_nothing_to_be_scored_on() -> No
     for name, expected in (("alpaca", Unscored), ("official", ScoreRow)):
         prompt: Any = LetterPrompt(name)
         engine: Any = OneAnchor()
-        [found] = score_candidates(engine, prompt, alone, candidates, MAX_TOKENS, "skip")
+        demonstrations = render(prompt, candidates, MAX_TOKENS)
+        [found] = score_candidates(engine, prompt, alone, candidates, demonstrations, "skip")
         assert isinstance(found, expected)
         assert not isinstance(found, Unscored) or found.reason == "no_other_anchor"

@@ -1,0 +1,43 @@
+"""What the stages need of a scoring backend, and nothing more: score.backend=transformers
+(engine.py) and score.backend=vllm (vllm_engine.py) both offer it.
+
+Must not import torch, ray, hydra or omegaconf.
+
+Legend: C candidates, A anchors.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+
+class DeviceLost(Exception):
+    """The device, or the process that drives it, is gone: only a new worker can go on."""
+
+
+class ScoringEngine(Protocol):
+    """A model replica with its anchors.
+
+    `name` and `why` say how log-probs are computed and what was checked at start; `max_pack_tokens`
+    is the most tokens of one forward now; `counts` are totals since the start, which the manifest
+    adds up over the workers.
+    """
+
+    name: str
+    why: str
+    max_pack_tokens: int
+    counts: dict[str, int]
+
+    def log_probs(self, prefixes: Sequence[np.ndarray]) -> np.ndarray:
+        """Mean log-prob of every anchor's answer after every prefix: (C, A) float32, nats per
+        answer token; 0.0 where nothing is scored.
+
+        Raises ValueError for a prefix that cannot be scored, DeviceLost when nothing can be any
+        more.
+        """
+        ...
+
+    def peak_memory_bytes(self) -> int:
+        """Of the device; on a CPU of this process."""
+        ...
