@@ -87,7 +87,8 @@ class ScoreRow:
     """One scored candidate, as written to scores/ (A anchors).
 
     `one_shot_logprob` has shape (A,) float32, in nats per answer token, NaN only where not
-    evaluated. `golden_score` is None unless `status` is "complete". `score_low` and `score_high`
+    evaluated. `num_near_ties` counts the anchors whose |delta| is within the dtype's noise band.
+    `golden_score` is None unless `status` is "complete". `score_low` and `score_high`
     bound it with 95% confidence.
     """
 
@@ -97,6 +98,7 @@ class ScoreRow:
     num_wins: int
     num_anchors: int
     mean_delta: float
+    num_near_ties: int
     score_low: float
     score_high: float
     status: str

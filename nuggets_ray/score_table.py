@@ -27,6 +27,7 @@ SCHEMA = pa.schema(
         ("num_wins", pa.int32()),
         ("num_anchors", pa.int32()),
         ("mean_delta", pa.float64()),
+        ("num_near_ties", pa.int32()),
         ("score_low", pa.float64()),
         ("score_high", pa.float64()),
         ("status", pa.string()),

@@ -22,12 +22,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """The anchors (A of them) and their zero-shot log-probs, shape (A,), in nats per answer
-    token.
+    """The anchors (A of them) and their zero-shot log-probs, shape (A,), in nats per answer token;
+    and the |delta| up to which a decision is a near tie, in the same unit.
     """
 
     anchors: tuple[Anchor, ...]
     zero_shot_A: np.ndarray
+    noise_band_nats: float = 0.0
 
     @property
     def num_tokens(self) -> int:
@@ -117,7 +118,7 @@ def _score_row(
     baseline: Baseline,
     self_index: int | None,
 ) -> ScoreRow:
-    score = golden_score(one_shot_A, baseline.zero_shot_A, self_index)
+    score = golden_score(one_shot_A, baseline.zero_shot_A, self_index, baseline.noise_band_nats)
     return ScoreRow(
         example_id=content_id,
         content_id=content_id,
@@ -125,6 +126,7 @@ def _score_row(
         num_wins=score.num_wins,
         num_anchors=score.num_anchors,
         mean_delta=score.mean_delta,
+        num_near_ties=score.num_near_ties,
         score_low=score.score_low,
         score_high=score.score_high,
         status="complete",

@@ -28,6 +28,7 @@ from nuggets_ray.model import load_model
 from nuggets_ray.prompts import Prompt
 from nuggets_ray.records import Anchor, Encoding, Example
 from nuggets_ray.score.candidates import Baseline
+from nuggets_ray.score.golden import NOISE_BAND_NATS
 from nuggets_ray.scored_candidates import read_rows
 from nuggets_ray.stages.cluster import Workers, result_of
 from nuggets_ray.stages.scorer import Setup, engine_facts, load_engine, model_task
@@ -64,13 +65,15 @@ def baseline(
     finite log-prob.
     """
     uri = io.join(setup.config.out_dir, "anchors.parquet")
+    noise_band_nats = NOISE_BAND_NATS[setup.dtype]
+    run.manifest["noise_band_nats"] = noise_band_nats
     if io.exists(uri) and setup.config.anchors.method != "file":
         anchors, zero_shot_A = read_anchors(uri)
-        return Baseline(tuple(anchors), zero_shot_A)
+        return Baseline(tuple(anchors), zero_shot_A, noise_band_nats)
     anchors = choose_anchors(setup, prompt, candidates, workers)
     claim(run, fingerprint.of_anchors(anchors))
     if io.exists(uri):
-        return Baseline(tuple(anchors), read_anchors(uri)[1])
+        return Baseline(tuple(anchors), read_anchors(uri)[1], noise_band_nats)
     _warn_of_cuts(anchors)
     measured = measure(setup, anchors, prompt, workers)
     for anchor, log_prob in zip(anchors, measured.zero_shot_A, strict=True):
@@ -84,7 +87,7 @@ def baseline(
     run.manifest["engine"] = measured.engine
     run.save()
     write_anchors(uri, anchors, measured.zero_shot_A)
-    return Baseline(tuple(anchors), measured.zero_shot_A)
+    return Baseline(tuple(anchors), measured.zero_shot_A, noise_band_nats)
 
 
 def claim(run: Run, settings: Mapping[str, Any]) -> None:

@@ -72,9 +72,22 @@ def finish(
         "num_excluded": num_excluded,
     }
     run.manifest["counts"] = counts
+    _tell_near_ties(config.out_dir, base.noise_band_nats, setup.dtype)
     logger.info("scored %d of %d rows in %s", num_scored, prepared.num_rows, config.out_dir)
     names = ("scores", "anchors.parquet", "skipped.parquet", "preview.jsonl", "manifest.json")
     return {"wrote": [io.join(config.out_dir, name) for name in names], "status": "done", **counts}
+
+
+def _tell_near_ties(out_dir: str, noise_band_nats: float, dtype: str) -> None:
+    near_ties = anchors = 0
+    for table in score_table.read_rows(out_dir, ["num_near_ties", "num_anchors"]):
+        near_ties += pc.sum(table["num_near_ties"]).as_py() or 0
+        anchors += pc.sum(table["num_anchors"]).as_py() or 0
+    if anchors:
+        logger.info(
+            "%.1f%% of the decisions are near ties: |delta| within the %g nats that %s can move it",
+            100 * near_ties / anchors, noise_band_nats, dtype,
+        )  # fmt: skip
 
 
 def _check_skipped(

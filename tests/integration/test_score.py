@@ -78,6 +78,7 @@ def test_scores_equal_the_reference(finished: Path, tiny_model: Path) -> None:
     from nuggets_ray.data import parse
     from nuggets_ray.model import load_tokenizer
     from nuggets_ray.prompts import make_prompt
+    from nuggets_ray.score.golden import NOISE_BAND_NATS
     from nuggets_ray.score.reference import reference_log_probs
 
     model = AutoModelForCausalLM.from_pretrained(tiny_model).eval()
@@ -87,6 +88,8 @@ def test_scores_equal_the_reference(finished: Path, tiny_model: Path) -> None:
     expected_A = reference_log_probs(model, encodings, [prompt.zero_shot_prefix])[0]
     np.testing.assert_allclose(zero_shot_A, expected_A, atol=1e-4)
     scores = read_scores(finished)
+    band = manifest_of(finished)["noise_band_nats"]
+    assert band == NOISE_BAND_NATS["float32"]
     num_self_pairs = 0
     for row in pq.read_table(finished / "candidates").to_pylist():
         score = scores[row["example_id"]]
@@ -99,6 +102,7 @@ def test_scores_equal_the_reference(finished: Path, tiny_model: Path) -> None:
         delta_A = np.array(score["one_shot_logprob"], np.float32) - zero_shot_A
         assert score["num_anchors"] == counts_A.sum()
         assert score["num_wins"] == (delta_A[counts_A] > 0).sum()
+        assert score["num_near_ties"] == (np.abs(delta_A[counts_A]) <= band).sum()
         assert score["golden_score"] == score["num_wins"] / score["num_anchors"]
         assert score["score_low"] <= score["golden_score"] <= score["score_high"]
     assert num_self_pairs >= len(anchors)  # random anchors are drawn from the candidates

@@ -19,6 +19,7 @@ def row(number: int, **changes: object) -> ScoreRow:
         "num_wins": number,
         "num_anchors": 8,
         "mean_delta": number / 100,
+        "num_near_ties": 2,
         "score_low": 0.0,
         "score_high": 1.0,
         "status": "complete",

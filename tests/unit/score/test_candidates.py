@@ -64,7 +64,7 @@ def baseline() -> Baseline:
         Anchor(f"random-{i}", content_id, "random", "", encoding)
         for i, (content_id, encoding) in enumerate(zip(names, encodings, strict=True))
     ]
-    return Baseline(tuple(anchors), ZERO_SHOT_A)
+    return Baseline(tuple(anchors), ZERO_SHOT_A, noise_band_nats=0.5)
 
 
 def candidate(letter: str, answer: str = "ok") -> tuple[str, Example]:
@@ -103,6 +103,7 @@ def test_wins_are_counted_over_zero_shot_and_ties_are_none() -> None:
     row = only(score(LetterEngine(), [candidate("b", "oké")]))
     assert (row.num_wins, row.num_anchors, row.golden_score) == (1, 3, 1 / 3)
     assert row.mean_delta == pytest.approx(1 / 3)
+    assert row.num_near_ties == 2
     assert row.score_low < row.golden_score < row.score_high
     assert (row.num_prompt_tokens, row.num_answer_tokens, row.num_dropped_tokens) == (1, 3, 0)
     assert (row.example_id, row.status, row.self_anchor_index) == ("b", "complete", None)
@@ -181,6 +182,7 @@ def test_a_candidate_is_not_scored_against_itself_but_in_the_official_prompt() -
     row = only(score(LetterEngine(), [candidate("a")]))
     assert (row.self_anchor_index, row.num_wins, row.num_anchors) == (1, 1, 2)
     assert row.mean_delta == pytest.approx((1.0 - 0.5) / 2)
+    assert row.num_near_ties == 1
     np.testing.assert_array_equal(row.one_shot_logprob, LOG_PROBS["a"])  # all of them are written
     row = only(score(LetterEngine(), [candidate("a")], prompt="official"))
     assert (row.self_anchor_index, row.num_wins, row.num_anchors) == (None, 2, 3)

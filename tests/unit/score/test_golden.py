@@ -29,6 +29,13 @@ def test_a_self_pair_that_is_not_finite_does_not_matter():
     assert score.golden_score == 1.0
 
 
+def test_near_ties_are_the_deltas_within_the_band_the_self_pair_left_out():
+    one_shot, zero_shot = np.array([-1.0, -1.25, -2.0, -3.0, -1.0]), np.full(5, -1.5)
+    score = golden_score(one_shot, zero_shot, 4, noise_band_nats=0.5)
+    assert (score.num_near_ties, score.num_wins, score.num_anchors) == (3, 2, 4)
+    assert golden_score(zero_shot, zero_shot, 4).num_near_ties == 4
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_a_log_prob_that_is_not_finite_raises(bad):
     with pytest.raises(ValueError, match="finite"):
