@@ -21,6 +21,8 @@ from nuggets_ray.config import Config, UserError, require
 
 logger = logging.getLogger(__name__)
 
+INTERRUPTED = "interrupted: what is finished is kept; run the same command again to go on from it"
+
 Job = Callable[[Config], dict[str, Any]]
 
 
@@ -36,7 +38,7 @@ def run(job: Job, requires: Sequence[str] = ("out_dir",)) -> None:
     if any(argument.startswith("-") for argument in argv):
         _run_with_hydra(job, requires)
     else:
-        sys.exit(_guard(lambda: _call(job, load(argv), requires)))
+        sys.exit(guard(lambda: _call(job, load(argv), requires)))
 
 
 def configure_logging() -> None:
@@ -53,24 +55,24 @@ def configure_logging() -> None:
 
 def _call(job: Job, config: Config, requires: Sequence[str]) -> None:
     require(config, *requires)
-    result = job(config)
+    print_result(job(config))
+
+
+def print_result(result: dict[str, Any]) -> None:
+    """The last line of stdout, after whatever is on its way to stderr."""
     sys.stderr.flush()
     print(json.dumps(result), flush=True)
 
 
-def _guard(call: Callable[[], None]) -> int:
+def guard(call: Callable[[], None]) -> int:
     """Exit code of `call`, with its error told in the way the user can use."""
     try:
         call()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return 2
-    except KeyboardInterrupt:
-        print(
-            "interrupted: what is finished is kept; run the same command again to go on from it",
-            file=sys.stderr,
-            flush=True,
-        )
+    except KeyboardInterrupt as interrupted:
+        print(str(interrupted) or INTERRUPTED, file=sys.stderr, flush=True)
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -87,7 +89,7 @@ def _run_with_hydra(job: Job, requires: Sequence[str]) -> None:
     register_schema()
 
     def main(composed: Any) -> None:
-        code = _guard(lambda: _call(job, resolve(composed), requires))
+        code = guard(lambda: _call(job, resolve(composed), requires))
         if code:
             sys.exit(code)
 

@@ -136,6 +136,11 @@ def absolute(config: Config) -> Config:
         anchors=replace(
             config.anchors, path=path("anchors.path", config.anchors.path or "") or None
         ),
+        bench=replace(
+            config.bench,
+            out=path("bench.out", config.bench.out),
+            log=config.bench.log and path("bench.log", config.bench.log),
+        ),
     )
 
 

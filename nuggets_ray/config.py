@@ -164,7 +164,9 @@ class ClusterConfig:
 @dataclass(frozen=True)
 class BenchConfig:
     name: str = "engine"
-    """engine: ours against the machine; peers: beside what else a user could run."""
+    """engine: ours against the machine; peers: beside what else a user could run; dtypes: what
+    bfloat16 does to the answer.
+    """
     repeats: int = 5
     """Runs of each contender in each case, of which medians are shown."""
     threads: int = 1
@@ -217,7 +219,7 @@ def check(config: Config) -> None:
         "select.rule": (config.select.rule, ("top_fraction", "top_k", "threshold")),
         "select.by": (config.select.by, ("golden_score", "random", "longest")),
         "select.order": (config.select.order, ("top", "bottom")),
-        "bench.name": (config.bench.name, ("engine", "peers")),
+        "bench.name": (config.bench.name, ("engine", "peers", "dtypes")),
     }
     for key, (value, allowed) in choices.items():
         if value not in allowed:

@@ -19,6 +19,14 @@ def test_overrides_and_groups_reach_the_dataclasses() -> None:
     assert (config.data.limit, config.seed) == (7, 3)
 
 
+def test_the_bench_s_files_are_the_caller_s_and_may_be_none() -> None:
+    config = load(["bench=peers", "bench.cases=[cut-200]", "bench.out=rows.json", "bench.log="])
+    assert (config.bench.name, config.bench.cases) == ("peers", ["cut-200"])
+    assert config.bench.out == os.path.abspath("rows.json")
+    assert config.bench.log == ""
+    assert load([]).bench.log is None
+
+
 @pytest.mark.parametrize(
     "file", sorted((CONF_DIR / "experiment").glob("*.yaml")), ids=lambda file: file.stem
 )
@@ -67,6 +75,34 @@ def test_the_quoting_that_the_message_advises_works() -> None:
 def test_columns_are_free_keys() -> None:
     config = load(["data.columns.instruction=question", "data.columns={output: reply}"])
     assert config.data.columns == {"instruction": "question", "output": "reply"}
+
+
+def test_arguments_of_vllm_are_free_keys() -> None:
+    overrides = ["score.backend=vllm", "score.vllm.tensor_parallel_size=2"]
+    config = load([*overrides, "score.vllm.hf_overrides={rope_theta: 1e6}"])
+    assert config.score.vllm == {"tensor_parallel_size": 2, "hf_overrides": {"rope_theta": 1e6}}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["score.backend=tensorrt"], ["score.backend=tensorrt", "transformers, vllm"]),
+        (["score.backend=vllm", "score.engine=tree"], ["score.engine=tree", "leave it out"]),
+        (["score.vllm.quantization=fp8"], ["score.vllm=", "score.backend=vllm"]),
+        (["score.backend=vllm", "score.vllm.dtype=half"], ["score.vllm.dtype", "score.dtype"]),
+        (["score.backend=vllm", "score.vllm.model=a"], ["score.vllm.model", "model.path"]),
+        (["score.backend=vllm", "score.vllm.logprobs_mode=raw_logits"], ["logprobs_mode"]),
+        (["score.backend=vllm", "score.vllm.max_model_len=auto"], ["max_model_len=auto"]),
+        (["score.backend=vllm", "score.vllm.tensor_parallel_size=0"], ["at least 1"]),
+        (["cluster.gpus_per_worker=1.5"], ["cluster.gpus_per_worker=1.5", "whole number"]),
+    ],
+)
+def test_backends_that_do_not_go_together(overrides: list[str], words: list[str]) -> None:
+    with pytest.raises(UserError) as caught:
+        load(overrides)
+    message = str(caught.value)
+    assert all(word in message for word in words), message
+    assert "\n" not in message
 
 
 def test_a_missing_key_is_named() -> None:

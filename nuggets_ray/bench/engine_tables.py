@@ -1,0 +1,174 @@
+"""The tables of bench=engine: shares of the matrix rate, the GPU's figures, where the time goes.
+
+    share = useful FLOP a second / FLOP a second of the model's own matrix products
+A second is a CPU second on a CPU, a wall second on a GPU. Must not import ray, hydra or omegaconf.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from nuggets_ray.bench.flop import data_sheet_flops
+from nuggets_ray.bench.plan import Contender, Plan, Reading, Results
+from nuggets_ray.bench.tables import (
+    Row,
+    hardware,
+    make_row,
+    markdown,
+    middle,
+    readings_of,
+    reasons_text,
+    short_reason,
+    shown,
+)
+
+BAR = 0.75
+"""On a CPU whose core is under 300 GFLOP per CPU second."""
+BAR_FLOPS = 3e11
+GPU_BARS = {"llama-7b-random": 0.6, "llama-1b-random": 0.5}
+NOTES = """\
+Useful FLOP: 2 x non-embedding parameters x every demonstration and anchor token once, the visible
+pairs of attention, the vocabulary projection at answer tokens. Matrices alone: the model's own
+shapes at the rows that the engine gives them, weighted by their FLOP, timed before and after each
+run in the same process. In turn: against the time that all of them take one after another."""
+
+
+def flops(reading: Reading, device: str) -> float:
+    """Useful FLOP a second."""
+    assert reading.run.useful_flop is not None
+    seconds = reading.cost.wall_s if device == "cuda" else reading.cost.cpu_s
+    return reading.run.useful_flop / seconds
+
+
+def share(reading: Reading, rate: str, device: str) -> float:
+    """Useful FLOP a second over a rate of the model's matrices (`mean` or `in_turn`)."""
+    return flops(reading, device) / reading.rates[rate]
+
+
+def figures(readings: Sequence[Reading], device: str) -> dict[str, tuple[float, str]]:
+    """Metric -> (median, unit)."""
+    second = "s" if device == "cuda" else "CPU s"
+    return {
+        "useful_flop": (middle(readings, lambda r: r.run.useful_flop or 0.0), "FLOP"),
+        "useful_rate": (middle(readings, lambda r: flops(r, device)), f"FLOP/{second}"),
+        "matrix_rate": (middle(readings, lambda r: r.rates["mean"]), f"FLOP/{second}"),
+        "share": (middle(readings, lambda r: share(r, "mean", device)), ""),
+        "share_in_turn": (middle(readings, lambda r: share(r, "in_turn", device)), ""),
+    }
+
+
+def share_rows(plan: Plan, results: Results) -> list[Row]:
+    """Rows of the figures, and of the share of the data sheet's rate where that is known."""
+    rows = []
+    for case, contender, readings in _measured(plan, results):
+        found = figures(readings, plan.task.device)
+        rows += [
+            make_row(case, contender.name, metric, *figure) for metric, figure in found.items()
+        ]
+        if sheet := _data_sheet(plan):
+            rows.append(make_row(case, contender.name, "mfu", found["useful_rate"][0] / sheet, ""))
+    return rows
+
+
+def gpu_rows(plan: Plan) -> list[Row]:
+    """A row for each GPU figure that this run does not have, saying why."""
+    return [
+        make_row(model, "tree", "status", _why_not(plan), "")
+        for model in GPU_BARS
+        if plan.task.model_path != model
+    ]
+
+
+def _why_not(plan: Plan) -> str:
+    if plan.task.device == "cuda":
+        return f"not measured: this run is of {plan.task.model_path}; set model.path"
+    return "not measured: no GPU here"
+
+
+def text(plan: Plan, results: Results, profile: Mapping[str, float], model_name: str) -> str:
+    """The whole report as Markdown."""
+    dtype = plan.contenders[0].dtype
+    parts = [
+        f"{hardware(plan.task.device, plan.task.threads)}.",
+        f"Model {model_name} in {dtype}; {plan.note}; medians of {plan.repeats} runs, of "
+        f"{plan.candidates_a_run} candidate{'s' * (plan.candidates_a_run > 1)} each.",
+        _share_table(plan, results, model_name),
+        reasons_text(results),
+        _gpu_table(plan),
+        NOTES,
+    ]
+    if profile:
+        parts.append(_profile_table(profile))
+    made = [f"* {contender.name}: {contender.made_fast}" for contender in plan.contenders]
+    return "\n\n".join([part for part in parts if part] + ["\n".join(made)])
+
+
+def _share_table(plan: Plan, results: Results, model_name: str) -> str:
+    on_gpu = plan.task.device == "cuda"
+    unit, scale = ("TFLOP/s", 1e12) if on_gpu else ("GFLOP / CPU s", 1e9)
+    header = ["case", "engine", "CPU s", "wall s", "GiB", f"useful {unit}", "matrices alone"]
+    header += ["share", "in turn", "bar", "met", *(["data sheet"] * on_gpu)]
+    rows = []
+    for case, contender, readings in _measured(plan, results):
+        found = {name: value for name, (value, _) in figures(readings, plan.task.device).items()}
+        peak = max(r.cost.gpu_peak_gib if on_gpu else r.cost.peak_gib for r in readings)
+        bar = _bar(contender, found["matrix_rate"], on_gpu, model_name)
+        sheet = _data_sheet(plan)
+        rows.append(
+            [
+                case,
+                contender.name,
+                shown(middle(readings, lambda r: r.cost.cpu_s)),
+                shown(middle(readings, lambda r: r.cost.wall_s)),
+                shown(peak),
+                shown(found["useful_rate"] / scale),
+                shown(found["matrix_rate"] / scale),
+                f"{found['share']:.1%}",
+                f"{found['share_in_turn']:.1%}",
+                "-" if bar is None else f"{bar:.0%}",
+                "-" if bar is None else ("yes" if found["share"] >= bar else "NO"),
+                *([f"{found['useful_rate'] / sheet:.1%}" if sheet else "-"] * on_gpu),
+            ]
+        )
+    for case, contenders in plan.cases.items():
+        for contender in contenders:
+            if not readings_of(results, case, contender):
+                why = short_reason(results, contender.name)
+                rows.append([case, contender.name, why, *["-"] * (len(header) - 3)])
+    return markdown(header, rows)
+
+
+def _bar(contender: Contender, matrix_rate: float, on_gpu: bool, model_name: str) -> float | None:
+    if contender.kind != "tree":
+        return None
+    if on_gpu:
+        return GPU_BARS.get(model_name)
+    return BAR if matrix_rate < BAR_FLOPS else None
+
+
+def _gpu_table(plan: Plan) -> str:
+    rows = [[row["case"], row["contender"], row["value"]] for row in gpu_rows(plan)]
+    return markdown(["on a GPU", "engine", "share of the dense bf16 rate"], rows) if rows else ""
+
+
+def _profile_table(profile: Mapping[str, float]) -> str:
+    total = sum(profile.values())
+    rows = [[group, shown(s), f"{s / total:.1%}"] for group, s in profile.items()]
+    return "Where the time goes (one run of tree, under the profiler):\n\n" + markdown(
+        ["group", "s", "share"], rows
+    )
+
+
+def _measured(plan: Plan, results: Results) -> list[tuple[str, Contender, list[Reading]]]:
+    found = [
+        (case, contender, readings_of(results, case, contender))
+        for case, contenders in plan.cases.items()
+        for contender in contenders
+    ]
+    return [(case, contender, readings) for case, contender, readings in found if readings]
+
+
+def _data_sheet(plan: Plan) -> float | None:
+    if plan.task.device != "cuda":
+        return None
+    return data_sheet_flops(torch.cuda.get_device_name())

@@ -1,0 +1,240 @@
+"""Results as Markdown tables and as rows {case, contender, metric, value, unit}; the hardware line;
+the log.
+
+Figures are medians over the repeats, peaks the largest. Must not import ray, hydra or omegaconf.
+"""
+
+import json
+import os
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import psutil
+
+from nuggets_ray.bench.plan import Contender, Plan, Reading, Results
+from nuggets_ray.config import UserError
+
+Row = dict[str, Any]
+LOG_PATH = Path(__file__).resolve().parent / "LOG.md"
+INTERRUPTED = "not measured: interrupted before"
+LOG_HEAD = "# Bench log\n\nDated tables, appended by `python jobs/bench.py`.\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """In `case`, the cost of `contender` over that of `base`: at least `bar`, better `goal`."""
+
+    case: str
+    contender: str
+    base: str
+    bar: float | None = None
+    goal: float | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A comparison and its ratio, the median over the repeats; None where either has no figures."""
+
+    comparison: Comparison
+    ratio: float | None
+
+    @property
+    def is_met(self) -> bool | None:
+        """Whether the ratio reaches the bar; None where there is no ratio or no bar."""
+        if self.ratio is None or self.comparison.bar is None:
+            return None
+        return self.ratio >= self.comparison.bar
+
+
+def middle(readings: Sequence[Reading], value: Callable[[Reading], float]) -> float:
+    """The median of `value` over the readings."""
+    return float(median(value(reading) for reading in readings))
+
+
+def compare(comparison: Comparison, results: Results, device: str) -> Compared:
+    """CPU seconds over CPU seconds of the same repeat (wall seconds on a GPU)."""
+
+    def costs(contender: str) -> dict[int, float]:
+        return {
+            r.repeat: r.cost.wall_s if device == "cuda" else r.cost.cpu_s
+            for r in results.readings
+            if (r.case, r.contender) == (comparison.case, contender)
+        }
+
+    theirs, ours = costs(comparison.contender), costs(comparison.base)
+    ratios = [theirs[repeat] / ours[repeat] for repeat in theirs.keys() & ours.keys()]
+    return Compared(comparison, float(median(ratios)) if ratios else None)
+
+
+def cost_rows(plan: Plan, results: Results) -> list[Row]:
+    """Rows of every contender in every case of the plan: its costs, or why there are none."""
+    rows: list[Row] = []
+    for case, contenders in plan.cases.items():
+        work = plan.works[case]
+        rows.append(make_row(case, "", "anchor_tokens", work.num_anchor_tokens, "tokens"))
+        rows.append(make_row(case, "", "answer_tokens", work.num_answer_tokens, "tokens"))
+        for contender in contenders:
+            readings = readings_of(results, case, contender)
+            if contender.kind in results.differences:
+                off = results.differences[contender.kind]
+                rows.append(make_row(case, contender.name, "float32_difference", off, "nats"))
+            if len(readings) < plan.repeats:
+                reason = results.reasons.get(contender.name, INTERRUPTED)
+                rows.append(make_row(case, contender.name, "status", reason, ""))
+            if readings:
+                rows += [
+                    make_row(case, contender.name, metric, value, unit)
+                    for metric, value, unit in _costs(readings)
+                ]
+    return rows
+
+
+def _costs(readings: Sequence[Reading]) -> list[tuple[str, float, str]]:
+    costs = [
+        ("cpu_s", middle(readings, lambda r: r.cost.cpu_s), "s"),
+        ("wall_s", middle(readings, lambda r: r.cost.wall_s), "s"),
+        ("peak_memory", max(r.cost.peak_gib for r in readings), "GiB"),
+        ("repeats", len(readings), ""),
+    ]
+    costs += [
+        (name, median(r.run.counts[name] for r in readings), "") for name in readings[0].run.counts
+    ]
+    gpu_peak = max(r.cost.gpu_peak_gib for r in readings)
+    return [*costs, ("peak_gpu_memory", gpu_peak, "GiB")] if gpu_peak else costs
+
+
+def readings_of(results: Results, case: str, contender: Contender) -> list[Reading]:
+    """The readings of a contender in a case."""
+    return [r for r in results.readings if (r.case, r.contender) == (case, contender.name)]
+
+
+def short_reason(results: Results, *contenders: str) -> str:
+    """Why a figure is missing, in a word or two, for a cell; `reasons_text` tells it in full."""
+    found = [results.reasons[name] for name in contenders if name in results.reasons]
+    return (found or [INTERRUPTED])[0].partition(":")[0]
+
+
+def reasons_text(results: Results) -> str:
+    """A line for each contender that has no figures, or not all, and why."""
+    lines = [f"* {name}: {reason}" for name, reason in results.reasons.items()]
+    if results.interrupted:
+        lines.append("* interrupted: what is missing was not measured, and medians may be of fewer")
+    return "\n".join(lines)
+
+
+def compared_rows(compared: Sequence[Compared]) -> list[Row]:
+    """Ratio, bar, goal and whether the bar is met, of each comparison."""
+    rows = []
+    for one in compared:
+        of = one.comparison
+        name = f"ratio to {of.base}"
+        if one.ratio is not None:
+            rows.append(make_row(of.case, of.contender, name, one.ratio, "x"))
+        if of.bar is not None:
+            rows.append(make_row(of.case, of.contender, f"{name}: bar", of.bar, "x"))
+        if of.goal is not None:
+            rows.append(make_row(of.case, of.contender, f"{name}: goal", of.goal, "x"))
+        if one.is_met is not None:
+            rows.append(make_row(of.case, of.contender, f"{name}: met", one.is_met, ""))
+    return rows
+
+
+def make_row(case: str, contender: str, metric: str, value: Any, unit: str) -> Row:
+    """A row of bench.out."""
+    return {"case": case, "contender": contender, "metric": metric, "value": value, "unit": unit}
+
+
+def difference_from(base: str, readings: Sequence[Reading], results: Results) -> float | None:
+    """Mean |difference| of the readings' log-probs from those of `base` in the same runs, in
+    nats."""
+    others = {
+        (r.case, r.repeat): r.run.log_probs_CA for r in results.readings if r.contender == base
+    }
+    found = [
+        np.abs(r.run.log_probs_CA - others[r.case, r.repeat]).mean()
+        for r in readings
+        if (r.case, r.repeat) in others
+    ]
+    return float(np.mean(found)) if found else None
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table, its columns padded to read well as plain text."""
+    table = [list(header), *map(list, rows)]
+    widths = [max(len(row[column]) for row in table) for column in range(len(header))]
+    lines = [
+        "| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) + " |"
+        for row in table
+    ]
+    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    return "\n".join(lines)
+
+
+def shown(value: float | None, digits: int = 3) -> str:
+    """A number with so many significant digits; `-` where there is none."""
+    if value is None:
+        return "-"
+    return np.format_float_positional(
+        value, precision=digits, unique=False, fractional=False, trim="-"
+    )
+
+
+def hardware(device: str, threads: int) -> str:
+    """One line: processor, cores, instructions, memory, GPU, versions."""
+    import torch
+
+    capabilities = torch.cpu.get_capabilities()
+    bf16 = [name for name in ("amx_bf16", "avx512_bf16", "bf16") if capabilities.get(name)]
+    gpu = torch.cuda.get_device_name() if device == "cuda" else "no GPU used"
+    memory = psutil.virtual_memory().total / 2**30
+    return (
+        f"{_processor()}, {os.cpu_count()} cores ({bf16[0] if bf16 else 'no bf16 instructions'}), "
+        f"{memory:.0f} GiB, {gpu}; {threads} thread{'s' * (threads > 1)} a contender; "
+        f"Python {platform.python_version()}, "
+        + ", ".join(f"{name} {_version(name)}" for name in ("torch", "transformers"))
+    )
+
+
+def _processor() -> str:
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return platform.machine()
+    names = [line.partition(":")[2] for line in text.splitlines() if line.startswith("model name")]
+    return names[0].strip() if names else platform.machine()
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "(not installed)"
+
+
+def write_rows(path: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """All rows as a JSON array. Raises UserError where the file cannot be written."""
+    _write("bench.out", path, json.dumps(rows, indent=1) + "\n", "w")
+
+
+def append_log(path: str, title: str, text: str) -> None:
+    """Append a section of today to the Markdown file, which is made if need be."""
+    section = f"\n## {datetime.now(UTC):%Y-%m-%d} {title}\n\n{text.strip()}\n"
+    _write("bench.log", path, section if os.path.exists(path) else LOG_HEAD + section, "a")
+
+
+def _write(key: str, path: str, text: str, mode: str) -> None:
+    try:
+        with open(path, mode, encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise UserError(
+            f"{key}={path} cannot be written ({error.strerror}): give a file in another folder"
+        ) from error

@@ -1,0 +1,95 @@
+"""bench=engine without Ray and Hydra, its command line, its tables."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from made_up_bench import Machine, make_plan
+
+from nuggets_ray.bench import engine, engine_tables
+from nuggets_ray.bench.common import check_request, finish, make_task
+from nuggets_ray.bench.measure import measure
+from nuggets_ray.bench.plan import Contender, Results
+from nuggets_ray.config import BenchConfig, Config, ModelConfig, UserError
+
+TREE = Contender("tree", "tree", "bfloat16", "made fast")
+PLAIN = Contender("plain", "plain", "bfloat16", "")
+BLOCKED = """
+import sys
+for name in ("ray", "hydra", "omegaconf"):
+    sys.modules[name] = None  # import raises ModuleNotFoundError
+from nuggets_ray.bench import engine
+for arguments in (["--cases", "cut-9"], ["--model", sys.argv[1]], ["--help"]):
+    sys.argv = ["engine", *arguments, "--log="]
+    print("exit code", engine.main(), file=sys.stderr)
+"""
+
+
+def test_its_command_line_works_with_ray_and_hydra_blocked(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", BLOCKED, str(tmp_path / "nowhere")]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0 and "--num-anchors" in ended.stdout, ended.stderr
+    assert ended.stderr.count("exit code 2") == 2 and "Traceback" not in ended.stderr
+    assert "error: bench.cases: cut-9 is not known" in ended.stderr
+    assert "error: model.path=" in ended.stderr
+
+
+def test_the_command_line_is_the_configuration() -> None:
+    arguments = ["--model", "m", "--cases", "cut-50", "cut-200", "--repeats", "2", "--log", "x.md"]
+    config = engine.parse_arguments([*arguments, "--max-pack-tokens", "300"])
+    wanted = BenchConfig(repeats=2, cases=["cut-50", "cut-200"], log="x.md")
+    assert config.bench == wanted and config.model.path == "m"
+    assert config.score.max_pack_tokens == 300
+    with pytest.raises(UserError, match="bench.repeats=0"):
+        engine.parse_arguments(["--repeats", "0"])
+
+
+def test_shares_are_useful_flop_over_the_matrix_rate() -> None:
+    plan = replace(make_plan({"cut-200": [TREE, PLAIN]}, repeats=1), with_rates=True)
+    # 8 GFLOP in 2 CPU seconds; the made-up rate is 10 and 20 GFLOP/s around the run
+    results = measure(plan, Machine(plan, seconds=lambda *_: 2.0).start, checked=False)
+    (reading,) = [r for r in results.readings if r.contender == "tree"]
+    assert engine_tables.share(reading, "mean", "cpu") == pytest.approx(4 / 15)
+    assert engine_tables.share(reading, "in_turn", "cpu") == pytest.approx(4 / 5)
+    assert engine_tables.flops(reading, "cuda") == pytest.approx(2e9)  # 4 wall seconds
+    rows = engine_tables.share_rows(plan, results)
+    found = {row["metric"]: row["value"] for row in rows if row["contender"] == "tree"}
+    assert found["share"] == pytest.approx(4 / 15) and found["useful_flop"] == 8e9
+    text = engine_tables.text(plan, results, {"attention": 1.0, "matrix products": 3.0}, "demo")
+    (line,) = [line for line in text.splitlines() if line.startswith("| cut-200 | tree")]
+    assert "26.7%" in line and "75%" in line and "NO" in line
+    assert "| attention       | 1 | 25.0% |" in text
+    assert text.count("not measured: no GPU here") == 2  # 7B and 1B
+
+
+def test_one_that_failed_is_in_the_table_with_its_reason() -> None:
+    plan = make_plan({"cut-200": [TREE]}, repeats=1)
+    text = engine_tables.text(plan, Results(reasons={"tree": "failed: no luck"}), {}, "demo")
+    assert "| cut-200 | tree   | failed" in text and "* tree: failed: no luck" in text
+
+
+def test_requests_are_checked_before_anything_is_measured(tmp_path: Path) -> None:
+    def config(**bench: object) -> Config:
+        return Config(bench=BenchConfig(log="", **bench))  # type: ignore[arg-type]
+
+    check_request(config(cases=["a"], contenders=["x"], out="rows.json"), ["a"], ["x"])
+    with pytest.raises(UserError, match="bench.contenders: y is not known: take some of x"):
+        check_request(config(contenders=["y"]), ["a"], ["x"])
+    with pytest.raises(UserError, match="bench.out=.*folder"):
+        check_request(config(out=str(tmp_path / "nowhere" / "rows.json")), ["a"], ["x"])
+    with pytest.raises(UserError, match="llama-7b-random is for a GPU"):
+        make_task(Config(model=ModelConfig(path="llama-7b-random")), "cpu")
+
+
+def test_an_interrupted_bench_is_printed_and_written_but_not_logged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, log = tmp_path / "rows.json", tmp_path / "log.md"
+    config = Config(bench=BenchConfig(out=str(out), log=str(log)))
+    with pytest.raises(KeyboardInterrupt, match="what was measured"):
+        finish(config, "| table |", [], Results(interrupted=True))
+    assert "| table |" in capsys.readouterr().out and out.exists() and not log.exists()
+    assert finish(config, "| table |", [], Results())["wrote"] == [str(out), str(log)]
+    assert "| table |" in log.read_text()
