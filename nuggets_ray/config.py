@@ -1,11 +1,13 @@
 """Every configuration dataclass (the schema), the range of each key, and the user's-mistake error.
 
 conf/*.yaml holds the values; compose.py puts them and the command line into these dataclasses.
-Imports nothing of the package.
+Imports nothing of the package but the keys of finetune.*.
 """
 
 from dataclasses import dataclass, field
 from typing import Any
+
+from nuggets_ray.finetune_config import FinetuneConfig, finetune_choices, finetune_lowest
 
 
 class UserError(Exception):
@@ -156,7 +158,9 @@ class Config:
     out_dir: str = ""
     """The run folder: everything a run writes is under it."""
     seed: int = 0
-    """Seed of every draw: hold-out, random anchors, k-means, random selections."""
+    """Seed of every draw: hold-out, random anchors, k-means, random selections, order of training
+    rows, dropout.
+    """
     progress_s: float = 10.0
     """Seconds between progress lines where there is no terminal, and between lines of metrics."""
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -166,6 +170,7 @@ class Config:
     score: ScoreConfig = field(default_factory=ScoreConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     select: SelectConfig = field(default_factory=SelectConfig)
+    finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
 
 
@@ -181,6 +186,7 @@ def check(config: Config) -> None:
         "select.rule": (config.select.rule, ("top_fraction", "top_k", "threshold")),
         "select.by": (config.select.by, ("golden_score", "random", "longest")),
         "select.order": (config.select.order, ("top", "bottom")),
+        **finetune_choices(config.finetune),
     }
     for key, (value, allowed) in choices.items():
         if value not in allowed:
@@ -201,14 +207,19 @@ def check(config: Config) -> None:
         "cluster.wait_s": (config.cluster.wait_s, 0),
         "cluster.object_store_gib": (config.cluster.object_store_gib, 0.08),
         "progress_s": (config.progress_s, 0.1),
+        **finetune_lowest(config.finetune),
     }
     for key, (number, lowest) in at_least.items():
         if number is not None and number < lowest:
             raise UserError(f"{key}={number}: must be at least {lowest}")
-    if not 0 <= config.data.max_skipped_fraction <= 1:
-        raise UserError(
-            f"data.max_skipped_fraction={config.data.max_skipped_fraction}: must be between 0 and 1"
-        )
+    shares = {
+        "data.max_skipped_fraction": config.data.max_skipped_fraction,
+        "finetune.warmup_fraction": config.finetune.warmup_fraction,
+        "finetune.lora_dropout": config.finetune.lora_dropout,
+    }
+    for key, share in shares.items():
+        if not 0 <= share <= 1:
+            raise UserError(f"{key}={share}: must be between 0 and 1")
 
 
 def require(config: Config, *keys: str) -> None:
