@@ -11,7 +11,7 @@ Legend: N rows, T tokens of all rows.
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -20,8 +20,6 @@ from nuggets_ray.data import SkipRow, parse
 from nuggets_ray.prompts import Prompt
 from nuggets_ray.records import Encoding, Example
 from nuggets_ray.rows import BadRow, decode_row
-
-SHOWN_ROWS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +128,8 @@ def encode_texts(
             too_long.append((text[:80], encoding.num_tokens))
             if on_too_long != "truncate":
                 continue
-            encoding = encode_example(limited, example, eos_id)
+            cut = encode_example(limited, example, eos_id)  # ends of inner turns may be too many
+            encoding = Encoding(cut.token_ids[:max_tokens], cut.answer_mask[:max_tokens])
         if encoding.num_answer_tokens == 0:
             skipped["no_answer_left"] += 1
             continue
@@ -175,11 +174,6 @@ def split_held_out(rows: TrainRows, held_out: np.ndarray) -> tuple[TrainRows, Tr
     """(training rows, held-out rows) by content_id: copies of a held-out row do not train."""
     is_held_N = np.isin(rows.content_id_N, held_out)
     return rows.take(np.flatnonzero(~is_held_N)), rows.take(np.flatnonzero(is_held_N))
-
-
-def without_counts(encoded: Encoded) -> Encoded:
-    """The rows alone, for a second set whose skipped rows are not to be told again."""
-    return replace(encoded, too_long=(), skipped={})
 
 
 def _flat(

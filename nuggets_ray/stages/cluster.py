@@ -105,6 +105,19 @@ def result_of(ref: ray.ObjectRef) -> Any:
         raise
 
 
+def refuse_missing(workers: Workers) -> None:
+    """Raise UserError where the cluster has no room for all workers, of a job that needs them all
+    at once.
+    """
+    room = _capacity(_nodes(), workers.cpus_per_worker, workers.gpus_per_worker)
+    if room < workers.num_workers:
+        raise UserError(
+            f"cluster.num_workers={workers.num_workers}: the cluster has room for {room} workers "
+            f"of {workers.cpus_per_worker} CPUs and {workers.gpus_per_worker:g} GPUs, and training "
+            "needs them all at once: lower it, or wait longer with cluster.wait_s"
+        )
+
+
 def check_shared_folder(out_dir: str) -> None:
     """Raise UserError naming the nodes that do not see a file the driver has just written under
     out_dir.
