@@ -4,20 +4,11 @@ import numpy as np
 import pytest
 import torch
 from tiny_models import make_model
+from train_runs import make_rows
 
 from nuggets_ray.finetune import loss as loss_module
 from nuggets_ray.finetune.loss import collate, give_loss
 from nuggets_ray.finetune.rows import TrainRows
-
-
-def make_rows(lengths: list[int], seed: int = 0) -> TrainRows:
-    """Rows of random tokens; answers are two stretches of each, so that turns lie between."""
-    draw = np.random.default_rng(seed)
-    ids = [draw.integers(0, 61, length).astype(np.int32) for length in lengths]
-    masks = [(np.arange(n) % 7 > 2) & (np.arange(n) > 0) for n in lengths]
-    starts = np.concatenate([[0], np.cumsum(lengths)])
-    names = np.array([f"{i:032d}" for i in range(len(lengths))], "S32")
-    return TrainRows(np.concatenate(ids), np.concatenate(masks), starts, names)
 
 
 def plain_loss(model: torch.nn.Module, rows: TrainRows) -> torch.Tensor:
