@@ -14,6 +14,8 @@ class FinetuneConfig:
     """full (all weights) or lora."""
     selection: str | None = None
     """Train on selections/<selection>/ of the run; null: on the rows of data.path."""
+    selections: list[str] = field(default_factory=list)
+    """jobs/pipeline.py goes on to train on each of these selections, e.g. [golden, random-0]."""
     name: str | None = None
     """Folder under models/; null: the selection's name, or the name of the data file."""
     epochs: float = 3.0
@@ -34,7 +36,7 @@ class FinetuneConfig:
     """A row over the limit: error, skip, or truncate (both counted)."""
     learning_rate: float = 2e-5
     """The highest learning rate."""
-    schedule: str = "cosine"
+    lr_schedule: str = "cosine"
     """cosine, linear (both down to 0) or constant, after the warm-up."""
     warmup_fraction: float = 0.03
     """Share of the steps in which the learning rate rises from 0."""
@@ -54,7 +56,7 @@ class FinetuneConfig:
     """
     lora_rank: int = 16
     """method=lora: rank of the update."""
-    lora_alpha: float = 32.0
+    lora_alpha: int = 32
     """method=lora: the update is scaled by lora_alpha / lora_rank."""
     lora_dropout: float = 0.0
     """method=lora: dropout in front of the update, in [0, 1)."""
@@ -79,7 +81,7 @@ def finetune_choices(config: FinetuneConfig) -> dict[str, tuple[str, tuple[str, 
     return {
         "finetune.method": (config.method, ("full", "lora")),
         "finetune.on_too_long": (config.on_too_long, ("error", "skip", "truncate")),
-        "finetune.schedule": (config.schedule, ("cosine", "linear", "constant")),
+        "finetune.lr_schedule": (config.lr_schedule, ("cosine", "linear", "constant")),
         "finetune.dtype": (config.dtype, ("auto", "bfloat16", "float32")),
         "finetune.export": (config.export, ("last", "best")),
     }
@@ -99,7 +101,7 @@ def finetune_lowest(config: FinetuneConfig) -> dict[str, tuple[float | None, flo
         "finetune.weight_decay": (config.weight_decay, 0),
         "finetune.clip_norm": (config.clip_norm, 0),
         "finetune.lora_rank": (config.lora_rank, 1),
-        "finetune.lora_alpha": (config.lora_alpha, 0.001),
+        "finetune.lora_alpha": (config.lora_alpha, 1),
         "finetune.lora_dropout": (config.lora_dropout, 0),
         "finetune.checkpoint_steps": (config.checkpoint_steps, 1),
         "finetune.checkpoint_minutes": (config.checkpoint_minutes, 0.001),

@@ -32,7 +32,8 @@ def alpaca_chat_template(header: str, end_of_answer: str) -> str:
         "{{ '### ' + ('Instruction' if turn['role'] == 'user' else turn['role'] | capitalize)"
         f" + {_quoted(':' + chr(10))} }}}}{{{{ turn['content'] | trim }}}}"
         "{% endif %}{% endfor %}"
-        f"{{% if add_generation_prompt %}}{{{{ {_quoted(SEPARATOR + '### Response:' + chr(10))} }}}}"
+        "{% if add_generation_prompt %}"
+        f"{{{{ {_quoted(SEPARATOR + '### Response:' + chr(10))} }}}}"
         "{% endif %}"
     )
 

@@ -64,7 +64,7 @@ class StepResult:
 
 
 def make_engine(setup: TrainSetup) -> Any:
-    """The model under DeepSpeed, ready for `train_step`. On a CPU, set DS_ACCELERATOR=cpu before."""
+    """The model under DeepSpeed, ready for `train_step`."""
     os.environ.setdefault("DS_ACCELERATOR", setup.device)
     import deepspeed
 
@@ -83,7 +83,7 @@ def trainable_model(setup: TrainSetup, settings: dict[str, Any]) -> Any:
 
     Under ZeRO 3 the weights are spread over the workers as they are loaded.
     """
-    from transformers.integrations import HfDeepSpeedConfig
+    from transformers.integrations.deepspeed import HfDeepSpeedConfig
 
     config = setup.finetune
     is_spread = zero_stage(config) == 3
@@ -122,7 +122,8 @@ def lora_config(config: FinetuneConfig) -> Any:
 
 
 def _optimizer(model: Any, setup: TrainSetup) -> torch.optim.Optimizer:
-    decayed, others = [], []
+    decayed: list[torch.nn.Parameter] = []
+    others: list[torch.nn.Parameter] = []
     for weight in model.parameters():
         if weight.requires_grad:
             shape = getattr(weight, "ds_shape", weight.shape)  # ZeRO 3 leaves an empty tensor

@@ -1,4 +1,4 @@
-"""The loss: summed negative log-prob of the answer tokens, projected onto the vocabulary only there.
+"""The loss: summed negative log-prob of the answer tokens, projected on the vocabulary only there.
 
 A micro-batch is padded on the right and needs no attention mask: a causal model's tokens never see
 what follows them, and nothing is predicted from a pad. Labels go by position, never by token id
@@ -82,11 +82,12 @@ def give_loss(model: Any) -> None:
             return torch.nn.functional.cross_entropy(logits.float(), targets, reduction="sum")
 
         chunk_rows = max(1, MAX_LOGITS_BYTES // (4 * self.config.get_text_config().vocab_size))
-        chunks = list(zip(hidden_RE.split(chunk_rows), batch.target_R.split(chunk_rows)))
+        parts_R = (hidden_RE.split(chunk_rows), batch.target_R.split(chunk_rows))
+        chunks = list(zip(*parts_R, strict=True))
         if len(chunks) == 1:
             return summed(*chunks[0]) * batch.weight
-        parts = [checkpoint(summed, *chunk, use_reentrant=False) for chunk in chunks]
-        return torch.stack(parts).sum() * batch.weight
+        sums = [checkpoint(summed, *chunk, use_reentrant=False) for chunk in chunks]
+        return torch.stack(sums).sum() * batch.weight
 
     model.forward = MethodType(forward, model)
 

@@ -17,7 +17,7 @@ TAKEN = {
     "bf16": "give finetune.dtype=bfloat16",
     "fp16": "give finetune.dtype=bfloat16 or float32",
     "optimizer": "give finetune.learning_rate and finetune.weight_decay",
-    "scheduler": "give finetune.schedule",
+    "scheduler": "give finetune.lr_schedule",
 }
 """DeepSpeed's keys that ours decide, each with the way out."""
 STAGES = (0, 1, 2, 3)

@@ -89,7 +89,7 @@ def learning_rate(config: FinetuneConfig, step: int, num_steps: int) -> float:
     if step < warmup_steps:
         return config.learning_rate * (step + 1) / (warmup_steps + 1)
     progress = (step - warmup_steps) / max(1, num_steps - warmup_steps)
-    return config.learning_rate * SHAPES[config.schedule](progress)
+    return config.learning_rate * SHAPES[config.lr_schedule](progress)
 
 
 SHAPES: dict[str, Callable[[float], float]] = {

@@ -22,11 +22,12 @@ from nuggets_ray.finetune.card import CardFacts, model_card
 from nuggets_ray.finetune.checkpoints import Record, Saved, read_committed
 from nuggets_ray.finetune.engine import TrainSetup
 from nuggets_ray.finetune.export import export_weights, write_tokenizer
+from nuggets_ray.finetune.source import Source, prompts
 from nuggets_ray.finetune.steps import Work
 from nuggets_ray.manifest import Run, versions
 from nuggets_ray.model import load_tokenizer
 from nuggets_ray.stages.cluster import result_of
-from nuggets_ray.stages.train_rows import Rows, Source, prompts
+from nuggets_ray.stages.train_rows import Rows
 
 logger = logging.getLogger(__name__)
 
@@ -93,6 +94,7 @@ def export(config: Config, source: Source, finished: Finished, run: Run) -> dict
         "name": source.name,
         "num_rows": facts.num_rows,
         "num_steps": facts.num_steps,
+        "first_loss": facts.first_loss,
         "loss": facts.last_loss,
         "eval_loss": facts.eval_loss,
     }

@@ -29,9 +29,9 @@ from nuggets_ray.finetune.checkpoints import (
     read_history,
     write_history,
 )
+from nuggets_ray.finetune.compiler import add_environment_to_path
 from nuggets_ray.finetune.engine import TrainSetup
 from nuggets_ray.finetune.rows import TrainRows
-from nuggets_ray.finetune.compiler import add_environment_to_path
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,7 +85,7 @@ def model_size(setup: TrainSetup) -> ModelSize:
 def predict(
     setup: TrainSetup, rows: Rows, work: Work, facts: WorkerFacts, workers: Workers
 ) -> float:
-    """Tell the plan and what it takes; the predicted seconds. Raises UserError where it cannot fit."""
+    """Tell the plan and what it takes; the predicted seconds. UserError where it cannot fit."""
     schedule, size = setup.schedule, model_size(setup)
     logger.info(
         "%d rows (%d held out), %d steps of %d rows: %.2f epochs",

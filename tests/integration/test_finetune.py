@@ -1,4 +1,4 @@
-"""Fine-tuning as a user runs it: trained, exported, killed at any moment, refused with a sentence."""
+"""Fine-tuning as a user runs it: trained, exported, killed at any moment, refused in a sentence."""
 
 import json
 import os
@@ -123,9 +123,7 @@ def test_a_run_trains_evaluates_and_exports(undisturbed: Path, tiny_model: Path)
     assert "44 rows" in card and '"learning_rate": 0.001' in card
     there = {path.name for path in (undisturbed / "finetune" / "rows").iterdir()}
     assert there == {"checkpoints", "checkpoints.json", "loss.png", "tensorboard"}
-    assert committed(undisturbed)["best"]["eval_loss"] == min(
-        loss for step, loss in found[10::11]
-    )
+    assert committed(undisturbed)["best"]["eval_loss"] == min(loss for step, loss in found[10::11])
     [metrics] = (undisturbed / "metrics").glob("*.jsonl")
     told = [json.loads(line) for line in metrics.read_text().splitlines()]
     assert [r["step"] for r in told if "loss" in r] == list(range(1, NUM_STEPS + 1))

@@ -1,4 +1,4 @@
-"""Training runs of a tiny model on several processes, as Ray Train would start them but without Ray."""
+"""Trainings of a tiny model on several processes, as Ray Train would start them, without Ray."""
 
 import os
 import socket

@@ -145,9 +145,7 @@ def test_the_adapter_and_the_merged_weights_lose_the_same(
     base, losses = ModelConfig(path=model), []
     for merge in (False, True):
         folder = tmp_path / str(merge)
-        config = FinetuneConfig(
-            **BASE, **LORA, deepspeed=zero(int(case[-1])), lora_merge=merge
-        )
+        config = FinetuneConfig(**BASE, **LORA, deepspeed=zero(int(case[-1])), lora_merge=merge)
         export_weights(base, config, "float32", two[case]["checkpoint"], str(folder))
         assert (folder / "adapter_model.safetensors").exists() is not merge
         losses.append(exported_loss(folder))
@@ -167,8 +165,12 @@ SLOW = {
         "",
         FinetuneConfig(**BASE, deepspeed=zero(3, offload_param={"device": "cpu"}, **OFFLOAD)),
     ),
-    "again2": Case("again2", "", FinetuneConfig(**BASE, deepspeed=zero(2), gradient_checkpointing=True)),
-    "again3": Case("again3", "", FinetuneConfig(**BASE, deepspeed=zero(3), gradient_checkpointing=True)),
+    "again2": Case(
+        "again2", "", FinetuneConfig(**BASE, deepspeed=zero(2), gradient_checkpointing=True)
+    ),
+    "again3": Case(
+        "again3", "", FinetuneConfig(**BASE, deepspeed=zero(3), gradient_checkpointing=True)
+    ),
 }
 
 
@@ -177,9 +179,7 @@ SLOW = {
 def test_every_stage_loses_the_same_with_and_without_offload(
     model: str, tmp_path: Path, dtype: str, tolerance: float
 ) -> None:
-    cases = [
-        Case(name, model, case.config, dtype=dtype) for name, case in SLOW.items()
-    ]
+    cases = [Case(name, model, case.config, dtype=dtype) for name, case in SLOW.items()]
     found = run(cases, 2, tmp_path)
     for name, result in found.items():
         expected = by_hand(model)

@@ -77,9 +77,7 @@ def test_the_chat_template_of_a_base_model_is_what_it_trained_on(tokenizer, turn
     messages = [{"role": turn.role, "content": turn.content} for turn in turns]
     rendered = tokenizer.apply_chat_template(messages, tokenize=False)
     assert tokenizer(rendered, add_special_tokens=False).input_ids == trained
-    asked = tokenizer.apply_chat_template(
-        messages[:-1], tokenize=False, add_generation_prompt=True
-    )
+    asked = tokenizer.apply_chat_template(messages[:-1], tokenize=False, add_generation_prompt=True)
     assert rendered.startswith(asked) and rendered[len(asked) :].startswith(turns[-1].content)
     assert not give_chat_template(tokenizer, [])
 

@@ -86,12 +86,12 @@ def test_rows_of_like_length_lie_together_and_workers_get_alike_shares() -> None
 
 
 def test_the_learning_rate_warms_up_and_falls() -> None:
-    config = FinetuneConfig(learning_rate=1.0, warmup_fraction=0.1, schedule="cosine")
+    config = FinetuneConfig(learning_rate=1.0, warmup_fraction=0.1, lr_schedule="cosine")
     rates = [learning_rate(config, step, 100) for step in range(100)]
     assert rates[0] == pytest.approx(1 / 11) and rates[10] == 1.0
     assert rates[55] == pytest.approx(0.5)
     assert rates[99] == pytest.approx(0.5 * (1 + math.cos(math.pi * 89 / 90)))
-    linear = FinetuneConfig(learning_rate=1.0, warmup_fraction=0.0, schedule="linear")
+    linear = FinetuneConfig(learning_rate=1.0, warmup_fraction=0.0, lr_schedule="linear")
     assert [learning_rate(linear, step, 4) for step in range(4)] == [1.0, 0.75, 0.5, 0.25]
 
 
