@@ -8,6 +8,7 @@ from typing import Any
 def loss_curve(history: Sequence[dict[str, Any]], title: str) -> bytes:
     """The training loss a step, the loss on the held-out rows, and the learning rate, as a PNG."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     steps = [record for record in history if "loss" in record]
     evals = [record for record in history if "eval_loss" in record]
@@ -30,6 +31,7 @@ def loss_curve(history: Sequence[dict[str, Any]], title: str) -> bytes:
     rate.plot(x, [record["learning_rate"] for record in steps], marker=marker, color="gray")
     rate.set_ylabel("learning rate")
     rate.set_xlabel("optimizer step")
+    rate.xaxis.set_major_locator(MaxNLocator(integer=True))
     rate.grid(alpha=0.3)
     written = io.BytesIO()
     figure.savefig(written, format="png", dpi=120)

@@ -4,41 +4,20 @@ import json
 import os
 import signal
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 from score_runs import command, environment, manifest_of, result_of, run_job, write_rows
+from train_jobs import NUM_STEPS, family, kill, overrides, start, wait_for
 
-NUM_ROWS, NUM_STEPS = 48, 60
+NUM_ROWS = 48
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_rows(tmp_path_factory.mktemp("data") / "rows.jsonl", NUM_ROWS)
-
-
-def overrides(data: Path, model: Path, out_dir: Path, *more: str) -> list[str]:
-    return [
-        f"data.path={data}",
-        f"model.path={model}",
-        f"out_dir={out_dir}",
-        "data.holdout=4",
-        "finetune.batch_rows=8",
-        f"finetune.min_steps={NUM_STEPS}",
-        f"finetune.max_steps={NUM_STEPS}",
-        "finetune.learning_rate=1e-3",
-        "finetune.checkpoint_steps=10",
-        "finetune.dtype=float32",
-        "progress_s=0.5",
-        "cluster.address=local",
-        "cluster.num_workers=2",
-        "cluster.object_store_gib=0.15",
-        *more,
-    ]
 
 
 @pytest.fixture(scope="module")
@@ -63,37 +42,6 @@ def losses(out_dir: Path) -> list[tuple[int, float]]:
     history = Path(committed(out_dir)["last"]["uri"]) / "history.jsonl"
     records = [json.loads(line) for line in history.read_text().splitlines()]
     return [(r["step"], r.get("loss", r.get("eval_loss"))) for r in records]
-
-
-def start(data: Path, model: Path, out_dir: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        command("finetune", *overrides(data, model, out_dir)),
-        stdout=subprocess.DEVNULL,
-        stderr=open(out_dir.parent / "stderr.txt", "ab"),
-        start_new_session=True,
-        env=environment(),
-    )
-
-
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 400
-    while not condition():
-        assert process.poll() is None, "the job ended before it could be killed"
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.01)
-
-
-def family(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
-    driver = psutil.Process(process.pid)
-    return [driver, *driver.children(recursive=True)]
-
-
-def kill(processes: list[psutil.Process]) -> None:
-    for process in processes:
-        try:
-            process.kill()
-        except psutil.NoSuchProcess:
-            continue
 
 
 def train_workers(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
@@ -143,7 +91,7 @@ def test_kills_of_worker_and_driver_change_no_loss(
     undisturbed: Path, data: Path, tiny_model: Path, tmp_path: Path
 ) -> None:
     out_dir = tmp_path / "out"
-    process = start(data, tiny_model, out_dir)
+    process = start(data, tiny_model, out_dir, tmp_path)
     wait_for(lambda: last_step(out_dir) >= 10, process)
     workers = train_workers(process)
     assert len(workers) == 2
@@ -174,7 +122,7 @@ def test_kills_of_worker_and_driver_change_no_loss(
 
 def test_ctrl_c_keeps_the_last_checkpoint(data: Path, tiny_model: Path, tmp_path: Path) -> None:
     out_dir = tmp_path / "out"
-    process = start(data, tiny_model, out_dir)
+    process = start(data, tiny_model, out_dir, tmp_path)
     wait_for(lambda: last_step(out_dir) >= 10, process)
     os.killpg(process.pid, signal.SIGINT)
     assert process.wait(timeout=300) == 130
