@@ -17,7 +17,7 @@ from nuggets_ray.config import ModelConfig
 from nuggets_ray.finetune.engine import TAG, lora_config
 from nuggets_ray.finetune.settings import zero_stage
 from nuggets_ray.finetune_config import FinetuneConfig
-from nuggets_ray.model import LOAD_ERRORS, load_config, load_model, resolve_path
+from nuggets_ray.model import LOAD_ERRORS, empty_model, load_config, load_model, resolve_path
 
 MAX_SHARD = "5GB"
 ADAPTER = "adapter_model.safetensors"
@@ -29,7 +29,7 @@ def export_weights(
     """Write the weights and configuration of `checkpoint`, a local folder, into `folder`."""
     tensors = checkpoint_tensors(checkpoint, config)
     if config.method == "full":
-        write_shards(tensors, folder, getattr(torch, dtype))
+        write_shards(tensors, model, folder, getattr(torch, dtype))
         write_config(model, dtype, folder)
         return
     write_adapter(tensors, model, config, dtype, folder)
@@ -54,10 +54,17 @@ def checkpoint_tensors(checkpoint: str, config: FinetuneConfig) -> dict[str, Any
     return module
 
 
-def write_shards(tensors: Mapping[str, Any], folder: str, dtype: torch.dtype) -> None:
-    """Safetensors of at most MAX_SHARD with their index; a tied weight is written once."""
+def write_shards(
+    tensors: Mapping[str, Any], model: ModelConfig, folder: str, dtype: torch.dtype
+) -> None:
+    """Safetensors of at most MAX_SHARD with their index; a tied weight is written once.
+
+    Names are those that other tools know: transformers fuses the experts of a mixture as it loads,
+    and takes them apart again here.
+    """
     from huggingface_hub import split_torch_state_dict_into_shards
     from safetensors.torch import save_file
+    from transformers.core_model_loading import revert_weight_conversion
 
     distinct = _distinct(tensors)
     empty = {
@@ -65,14 +72,19 @@ def write_shards(tensors: Mapping[str, Any], folder: str, dtype: torch.dtype) ->
         for name, tensor in distinct.items()
     }
     split = split_torch_state_dict_into_shards(empty, max_shard_size=MAX_SHARD)
+    skeleton = empty_model(model)
     os.makedirs(folder, exist_ok=True)
+    files: dict[str, str] = {}
     for file, names in split.filename_to_tensors.items():
         shard = {
             name: distinct[name].contiguous().to(_dtype(distinct[name], dtype)) for name in names
         }
+        shard = revert_weight_conversion(skeleton, shard)
+        shard = {name: tensor.contiguous() for name, tensor in shard.items()}
         save_file(shard, os.path.join(folder, file), metadata={"format": "pt"})
+        files |= dict.fromkeys(shard, file)
     if split.is_sharded:
-        index = {"metadata": split.metadata, "weight_map": split.tensor_to_filename}
+        index = {"metadata": split.metadata, "weight_map": files}
         with open(os.path.join(folder, "model.safetensors.index.json"), "w") as opened:
             json.dump(index, opened, indent=1)
 

@@ -13,7 +13,7 @@ from nuggets_ray.finetune.compiler import check_compiler
 from nuggets_ray.finetune.engine import TrainSetup, lora_config
 from nuggets_ray.finetune.estimate import ModelSize, check_memory, flops, memory, seconds
 from nuggets_ray.finetune.steps import Work
-from nuggets_ray.model import load_config, resolve_dtype
+from nuggets_ray.model import empty_model, load_config, resolve_dtype
 from nuggets_ray.stages.cluster import Workers
 from nuggets_ray.stages.progress import clock
 from nuggets_ray.stages.train_rows import Rows
@@ -62,14 +62,8 @@ def look_at_worker(dtype: str, device: str) -> WorkerFacts:
 
 def model_size(setup: TrainSetup) -> ModelSize:
     """The model's parameters, counted without its weights."""
-    from transformers import AutoModelForCausalLM
-
-    config = load_config(setup.model)
-    text_config = config.get_text_config()
-    with torch.device("meta"):
-        model: Any = AutoModelForCausalLM.from_config(
-            config, trust_remote_code=setup.model.trust_remote_code
-        )
+    text_config = load_config(setup.model).get_text_config()
+    model: Any = empty_model(setup.model)
     num_parameters = sum(weight.numel() for weight in model.parameters())
     num_trained = num_parameters
     if setup.finetune.method == "lora":
