@@ -7,12 +7,14 @@ import queue
 import threading
 from typing import Any
 
+import ray
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from nuggets_ray import io
 from nuggets_ray.config import Config, UserError
 from nuggets_ray.finetune.checkpoints import Record, read_committed
+from nuggets_ray.finetune.estimate import hint
 from nuggets_ray.manifest import Run
 from nuggets_ray.stages.cluster import Workers
 from nuggets_ray.stages.train_loop import LoopSetup, train_loop
@@ -40,7 +42,7 @@ def train(config: Config, loop: LoopSetup, run: Run, workers: Workers) -> list[R
         progress.close()
     result = results.get()
     if isinstance(result, BaseException):
-        raise _cause(result)
+        raise _cause(result, loop)
     if "diverged" in result:
         raise _diverged(loop, result)
     return progress.history
@@ -76,11 +78,19 @@ def _fit(trainer: TorchTrainer, results: queue.Queue[Any]) -> None:
         results.put(error)
 
 
-def _cause(error: BaseException) -> BaseException:
-    """A worker's own UserError out of Ray Train's error, else that."""
-    failures = getattr(error, "worker_failures", {})
-    found = [cause for cause in failures.values() if isinstance(cause, UserError)]
-    return found[0] if found else error
+def _cause(error: BaseException, loop: LoopSetup) -> BaseException:
+    """What the user can mend out of Ray's error, else that."""
+    failures = [error, *getattr(error, "worker_failures", {}).values()]
+    for failure in failures:
+        if isinstance(failure, UserError):
+            return failure
+        if isinstance(failure, ray.exceptions.OutOfMemoryError):
+            return UserError(
+                "finetune: the memory of a node ran out (what is finished is kept): "
+                f"{hint(loop.train.finetune, rows_are_the_trouble=True)}, or let nothing else run "
+                "there"
+            )
+    return error
 
 
 def _diverged(loop: LoopSetup, result: dict[str, Any]) -> UserError:

@@ -49,7 +49,7 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes]) ->
     while not condition():
         assert process.poll() is None, "the job ended before it could be killed"
         assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.01)
+        time.sleep(0.05)
 
 
 def family(process: subprocess.Popen[bytes]) -> list[psutil.Process]:

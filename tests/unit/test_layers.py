@@ -18,6 +18,7 @@ PACKAGE = ROOT / "nuggets_ray"
 
 # From the top down. A module may import from its own line and from the lines below it.
 LAYERS = (
+    {"bench"},
     {"cli"},
     {"stages"},
     {
