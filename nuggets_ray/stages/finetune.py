@@ -15,7 +15,7 @@ from nuggets_ray import fingerprint, io
 from nuggets_ray.config import Config
 from nuggets_ray.finetune.checkpoints import check_settings, read_committed, remove_leftovers
 from nuggets_ray.finetune.engine import TrainSetup
-from nuggets_ray.finetune.settings import deepspeed_settings
+from nuggets_ray.finetune.settings import deepspeed_settings, offload_device
 from nuggets_ray.finetune.source import Source, find_source
 from nuggets_ray.finetune.steps import Work, make_schedule, measure
 from nuggets_ray.manifest import Run, write_config
@@ -92,9 +92,9 @@ def check_finetune(config: Config) -> None:
 
 def _finetune(config: Config, source: Source, run: Run, workers: Workers) -> dict[str, Any]:
     refuse_missing(workers)
-    facts = result_of(
-        look_at_worker.options(**workers.ray_options).remote(config.finetune.dtype, workers.device)
-    )
+    has_kernels = workers.device == "cpu" or offload_device(config.finetune, "optimizer") == "cpu"
+    look = look_at_worker.options(**workers.ray_options)
+    facts = result_of(look.remote(config.finetune.dtype, workers.device, has_kernels))
     folder = io.join(config.out_dir, "finetune", source.name)
     settings = _settings(config, source, workers, facts.dtype)
     if done := read_done(config, source, settings):

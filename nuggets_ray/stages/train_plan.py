@@ -38,9 +38,11 @@ class WorkerFacts:
 
 
 @ray.remote
-def look_at_worker(dtype: str, device: str) -> WorkerFacts:
-    """Run where a worker will run. Raises UserError where DeepSpeed could not build its kernels."""
-    if device == "cpu":
+def look_at_worker(dtype: str, device: str, has_kernels: bool) -> WorkerFacts:
+    """Run where a worker will run. `has_kernels`: DeepSpeed is to compile kernels there, so
+    UserError where it could not.
+    """
+    if has_kernels:
         check_compiler()
     dtype = resolve_dtype(dtype, "", device)
     a = torch.randn(RATE_SIZE, RATE_SIZE, device=device).to(getattr(torch, dtype))
