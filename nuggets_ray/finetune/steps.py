@@ -151,21 +151,22 @@ def _split_longest(
     return parts
 
 
-def padded_tokens(length_B: np.ndarray, batches: MicroBatches) -> int:
-    """Tokens that go through the model, padding included."""
+def padded_tokens(length_B: np.ndarray, batches: MicroBatches) -> list[int]:
+    """Tokens of each micro-batch as they go through the model, padding included."""
     sizes = (length_B[part] for slot in batches for part in slot if len(part))
-    return int(sum(len(lengths) * lengths.max() for lengths in sizes))
+    return [int(len(lengths) * lengths.max()) for lengths in sizes]
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What the steps amount to: tokens of the rows, of those answers, with padding, and the most
-    micro-batches that a worker takes in one step.
+    """What the steps amount to: tokens of the rows, of those answers, with padding; those of the
+    largest micro-batch with padding; the most micro-batches that a worker takes in one step.
     """
 
     num_tokens: int
     num_answer_tokens: int
     num_padded_tokens: int
+    max_padded_tokens: int
     num_slots: int
 
 
@@ -178,13 +179,15 @@ def measure(
 ) -> Work:
     """The work of all steps, taken from the first MEASURED_STEPS of a longer run."""
     num_measured = min(schedule.num_steps, MEASURED_STEPS)
-    tokens = answers = padded = slots = 0
+    tokens = answers = padded = largest = slots = 0
     for step in range(num_measured):
         rows = schedule.rows(step)
         batches = micro_batches(length_N[rows], num_workers, max_tokens)
         tokens += int(length_N[rows].sum())
         answers += int(num_answer_tokens_N[rows].sum())
-        padded += padded_tokens(length_N[rows], batches)
+        sizes = padded_tokens(length_N[rows], batches)
+        padded, largest = padded + sum(sizes), max(largest, *sizes)
         slots = max(slots, len(batches))
     share = schedule.num_steps / num_measured
-    return Work(round(tokens * share), round(answers * share), round(padded * share), slots)
+    sums = (round(number * share) for number in (tokens, answers, padded))
+    return Work(*sums, max_padded_tokens=largest, num_slots=slots)

@@ -95,8 +95,7 @@ def predict(
         100 * (1 - work.num_tokens / work.num_padded_tokens),
         work.num_slots,
     )
-    longest = max(setup.max_tokens, int(rows.train.length_N.max()))
-    needed = memory(setup.finetune, size, setup.dtype, workers.num_workers, longest)
+    needed = memory(setup.finetune, size, setup.dtype, workers.num_workers, work.max_padded_tokens)
     if workers.device == "cuda":
         available, where = facts.gpu_gib, "GPU memory"
     else:

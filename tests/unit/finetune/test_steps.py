@@ -79,7 +79,7 @@ def test_micro_batches_hold_every_row_once_within_the_limit(
 def test_rows_of_like_length_lie_together_and_workers_get_alike_shares() -> None:
     length_B = np.random.default_rng(0).integers(20, 400, 64)
     batches = micro_batches(length_B, 4, 1600)
-    assert padded_tokens(length_B, batches) < 1.25 * length_B.sum()
+    assert sum(padded_tokens(length_B, batches)) < 1.25 * length_B.sum()
     costs = [[len(part) * length_B[part].max() for part in slot] for slot in batches]
     per_worker = np.array(costs).sum(axis=0)
     assert per_worker.max() < 1.25 * per_worker.min()
@@ -99,4 +99,4 @@ def test_the_work_counts_tokens_padding_and_slots() -> None:
     schedule = Schedule(num_rows=4, batch_rows=4, num_steps=2, seed=0)
     work = measure(schedule, np.array([10, 10, 6, 6]), np.array([1, 2, 3, 4]), 2, 20)
     assert (work.num_tokens, work.num_answer_tokens) == (64, 20)
-    assert (work.num_padded_tokens, work.num_slots) == (64, 1)
+    assert (work.num_padded_tokens, work.max_padded_tokens, work.num_slots) == (64, 20, 1)
