@@ -189,5 +189,6 @@ def measure(
         padded, largest = padded + sum(sizes), max(largest, *sizes)
         slots = max(slots, len(batches))
     share = schedule.num_steps / num_measured
-    sums = (round(number * share) for number in (tokens, answers, padded))
-    return Work(*sums, max_padded_tokens=largest, num_slots=slots)
+    return Work(
+        round(tokens * share), round(answers * share), round(padded * share), largest, slots
+    )
