@@ -80,7 +80,8 @@ def _fit(trainer: TorchTrainer, results: queue.Queue[Any]) -> None:
 
 def _cause(error: BaseException, loop: LoopSetup) -> BaseException:
     """What the user can mend out of Ray's error, else that."""
-    failures = [error, *getattr(error, "worker_failures", {}).values()]
+    failures = [error, getattr(error, "controller_failure", None)]
+    failures += getattr(error, "worker_failures", {}).values()
     for failure in failures:
         if isinstance(failure, UserError):
             return failure
