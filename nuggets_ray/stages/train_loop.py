@@ -62,7 +62,7 @@ def train_loop(config: dict[str, LoopSetup]) -> dict[str, Any]:
     history = _resume(engine, setup, committed)
     step = committed.last.step if committed else 0
     if dist.get_rank() == 0:
-        setup.board.started.remote(history)
+        ray.get(setup.board.started.remote(history))
     saved_at = time.monotonic()
     while step < setup.train.schedule.num_steps:
         started = time.monotonic()
@@ -141,7 +141,7 @@ def _save(
     dist.barrier()
     if dist.get_rank() == 0:
         commit(setup.folder, setup.settings, Saved(uri, step, eval_loss))
-        setup.board.saved.remote(step)
+        ray.get(setup.board.saved.remote(step))  # what was told before has arrived then, too
     dist.barrier()
 
 
