@@ -64,6 +64,7 @@ class TrainProgress:
         self._said = time.monotonic()
         self._tokens = self._seconds = 0.0
         self._is_redrawn = False
+        self._num_said = 0
         self._events = Events(io.join(folder, "tensorboard"))
         self._bar = tqdm(
             total=num_steps, unit="step", file=sys.stderr, disable=not sys.stderr.isatty()
@@ -83,7 +84,9 @@ class TrainProgress:
         if (now - self._said < self._interval_s and not last) or not self.history:
             return
         self._said = now
-        self._say()
+        if len(self.history) != self._num_said:  # nothing new is nothing to say
+            self._num_said = len(self.history)
+            self._say()
         self._flush()
 
     def close(self) -> None:
