@@ -24,18 +24,19 @@ EXTRA ?= $(or $(HELD),cpu)
 CREATED := $(VENV)/.created
 INSTALLED := $(VENV)/.installed-$(EXTRA)
 DEMO_MODEL := $(VENV)/.demo-model
+KERNELS := $(VENV)/.kernels
 
 PY := $(VENV)/bin/python
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(PY) -m pip
 # Ray, ninja and the jobs' own children are found in the environment's bin.
 RUN := PATH="$(abspath $(VENV))/bin:$$PATH"
 
-.PHONY: help setup demo bench test test-fast check format lint type golden lock ray-up ray-down submit clean
+.PHONY: help setup demo bench test test-fast test-slow check format lint type golden lock ray-up ray-down submit clean
 
 help:  ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' Makefile
 
-setup: $(DEMO_MODEL)  ## Make the environment and convert the demo model; does nothing the second time
+setup: $(DEMO_MODEL) $(KERNELS)  ## Set up what the others need: environment, demo model, kernels; does nothing the second time
 
 demo: setup  ## Run every stage of the main job on the demo model and the demo data
 	@$(RUN) python jobs/pipeline.py experiment=demo $(ARGS)
@@ -48,6 +49,9 @@ test: setup  ## Run all tests
 
 test-fast: setup  ## Run the unit tests: no Ray, under 5 minutes
 	@$(RUN) python -m pytest tests/unit $(ARGS)
+
+test-slow: setup  ## Run the tests that make test leaves out: every ZeRO stage, with and without offload
+	@$(RUN) python -m pytest -m slow tests/unit tests/integration $(ARGS)
 
 check: lint type  ## What CI runs before the tests: lint and type
 
@@ -87,7 +91,7 @@ ray-down:  ## End that cluster, and no other
 clean:  ## Remove what make made: environment, caches, Ray's temp folder; never your runs
 	@docker/ray_cluster.sh clean
 	@if grep -qs made $(CREATED); then rm -rf $(VENV); \
-	 elif [ -d $(VENV) ]; then rm -f $(VENV)/.installed-* $(DEMO_MODEL) $(CREATED); \
+	 elif [ -d $(VENV) ]; then rm -f $(VENV)/.installed-* $(DEMO_MODEL) $(KERNELS) $(CREATED); \
 	   echo "$(VENV) was there before make: left in place"; fi
 	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis nuggets_ray.egg-info
 	@find nuggets_ray jobs tests -name __pycache__ -prune -exec rm -rf {} +
@@ -118,4 +122,9 @@ endif
 $(DEMO_MODEL): $(INSTALLED)
 	@TQDM_DISABLE=1 $(RUN) python -c "from nuggets_ray.config import ModelConfig; from nuggets_ray.model import resolve_path; \
 	   print(resolve_path(ModelConfig(path='demo')))"
+	@touch $@
+
+# DeepSpeed compiles at first use, for a minute: now, so that the first training does not wait for it.
+$(KERNELS): $(INSTALLED)
+	@$(RUN) python -m nuggets_ray.finetune.compiler > /dev/null
 	@touch $@

@@ -1,11 +1,14 @@
 """Every configuration dataclass (the schema), the range of each key, and the user's-mistake error.
 
 conf/*.yaml holds the values; compose.py puts them and the command line into these dataclasses.
-Imports nothing of the package.
+Imports nothing of the package but the keys of finetune.* and bench.*.
 """
 
 from dataclasses import dataclass, field
 from typing import Any
+
+from nuggets_ray.bench_config import BenchConfig, bench_lowest
+from nuggets_ray.finetune_config import FinetuneConfig, finetune_choices, finetune_lowest
 
 
 class UserError(Exception):
@@ -162,37 +165,13 @@ class ClusterConfig:
 
 
 @dataclass(frozen=True)
-class BenchConfig:
-    name: str = "engine"
-    """engine: ours against the machine; peers: beside what else a user could run; dtypes: what
-    bfloat16 does to the answer.
-    """
-    repeats: int = 5
-    """Runs of each contender in each case, of which medians are shown."""
-    threads: int = 1
-    """CPU threads of each contender."""
-    num_anchors: int | None = None
-    """The first N anchors; null: all."""
-    cases: list[str] = field(default_factory=list)
-    """Only these cases, such as [cut-200]; empty: all."""
-    contenders: list[str] = field(default_factory=list)
-    """Only these contenders, such as [official]; empty: all."""
-    make_peer_env: bool = False
-    """peers: install Data-Juicer into an environment of its own under NUGGETS_CACHE (200 MB)."""
-    out: str = ""
-    """JSON file for the rows {case, contender, metric, value, unit}; empty: none."""
-    log: str | None = None
-    """Markdown file that a dated section is appended to; null: LOG.md of the package's bench
-    folder; empty: none.
-    """
-
-
-@dataclass(frozen=True)
 class Config:
     out_dir: str = ""
     """The run folder: everything a run writes is under it."""
     seed: int = 0
-    """Seed of every draw: hold-out, random anchors, k-means, random selections."""
+    """Seed of every draw: hold-out, random anchors, k-means, random selections, order of training
+    rows, dropout.
+    """
     progress_s: float = 10.0
     """Seconds between progress lines where there is no terminal, and between lines of metrics."""
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -202,6 +181,7 @@ class Config:
     score: ScoreConfig = field(default_factory=ScoreConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     select: SelectConfig = field(default_factory=SelectConfig)
+    finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     bench: BenchConfig = field(default_factory=BenchConfig)
 
@@ -220,6 +200,7 @@ def check(config: Config) -> None:
         "select.by": (config.select.by, ("golden_score", "random", "longest")),
         "select.order": (config.select.order, ("top", "bottom")),
         "bench.name": (config.bench.name, ("engine", "peers", "dtypes")),
+        **finetune_choices(config.finetune),
     }
     for key, (value, allowed) in choices.items():
         if value not in allowed:
@@ -240,17 +221,20 @@ def check(config: Config) -> None:
         "cluster.wait_s": (config.cluster.wait_s, 0),
         "cluster.object_store_gib": (config.cluster.object_store_gib, 0.08),
         "progress_s": (config.progress_s, 0.1),
-        "bench.repeats": (config.bench.repeats, 1),
-        "bench.threads": (config.bench.threads, 1),
-        "bench.num_anchors": (config.bench.num_anchors, 1),
+        **bench_lowest(config.bench),
+        **finetune_lowest(config.finetune),
     }
     for key, (number, lowest) in at_least.items():
         if number is not None and number < lowest:
             raise UserError(f"{key}={number}: must be at least {lowest}")
-    if not 0 <= config.data.max_skipped_fraction <= 1:
-        raise UserError(
-            f"data.max_skipped_fraction={config.data.max_skipped_fraction}: must be between 0 and 1"
-        )
+    shares = {
+        "data.max_skipped_fraction": config.data.max_skipped_fraction,
+        "finetune.warmup_fraction": config.finetune.warmup_fraction,
+        "finetune.lora_dropout": config.finetune.lora_dropout,
+    }
+    for key, share in shares.items():
+        if not 0 <= share <= 1:
+            raise UserError(f"{key}={share}: must be between 0 and 1")
     _check_backend(config)
 
 

@@ -123,6 +123,18 @@ def load_model(config: ModelConfig, dtype: str, device: str) -> "PreTrainedModel
     return model
 
 
+def empty_model(config: ModelConfig) -> "PreTrainedModel":
+    """The model without weights: its parameters' names and shapes, on torch's meta device."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        model: PreTrainedModel = AutoModelForCausalLM.from_config(
+            load_config(config), trust_remote_code=config.trust_remote_code
+        )
+    return model
+
+
 def keep_soft_cap(model: "PreTrainedModel") -> None:
     """Give a model whose attention scores are soft-capped (Gemma 2) the attention that does so.
 

@@ -106,7 +106,7 @@ def _official_segments(messages: Messages) -> list[Segment]:
     return segments
 
 
-_PREAMBLE = (
+PREAMBLE = (
     "Below is an instruction that describes a task. "
     "Write a response that appropriately completes the request.\n\n"
 )
@@ -114,7 +114,7 @@ _PREAMBLE_INPUT = (
     "Below is an instruction that describes a task, paired with an input that provides further "
     "context. Write a response that appropriately completes the request.\n\n"
 )
-_SEPARATOR = "\n\n"
+SEPARATOR = "\n\n"
 
 
 def alpaca(tokenizer: Any) -> Template:
@@ -127,14 +127,14 @@ def alpaca(tokenizer: Any) -> Template:
     """
     segment_tokenizer = SegmentTokenizer(tokenizer)
     header = segment_tokenizer.leading_special_ids()
-    tail_ids, _ = segment_tokenizer.encode([Segment(_SEPARATOR)])
+    tail_ids, _ = segment_tokenizer.encode([Segment(SEPARATOR)])
 
     def anchor(messages: Messages) -> Rendering:
         token_ids, answer_mask = segment_tokenizer.encode(_alpaca_segments(messages))
         return Rendering(token_ids, answer_mask, tail_ids)
 
     def demonstration(messages: Messages) -> Rendering:
-        segments = [*_alpaca_segments(messages), Segment(_SEPARATOR)]
+        segments = [*_alpaca_segments(messages), Segment(SEPARATOR)]
         return _with_header(header, *segment_tokenizer.encode(segments), tail_ids)
 
     def text(messages: Messages) -> str:
@@ -148,11 +148,11 @@ def _alpaca_segments(messages: Messages) -> list[Segment]:
     has_input = first_user is not None and bool(first_user.input.strip())
     segments = []
     if messages[0].role == "system":
-        segments.append(Segment(messages[0].content + _SEPARATOR, is_data=True))
+        segments.append(Segment(messages[0].content + SEPARATOR, is_data=True))
         messages = messages[1:]
-    segments.append(Segment(_PREAMBLE_INPUT if has_input else _PREAMBLE))
+    segments.append(Segment(_PREAMBLE_INPUT if has_input else PREAMBLE))
     for index, message in enumerate(messages):
-        gap = _SEPARATOR if index else ""
+        gap = SEPARATOR if index else ""
         if message.role == "assistant":
             segments.append(Segment(f"{gap}### Response:\n"))
             segments.append(Segment(message.content, is_data=True, is_answer=True))
@@ -161,7 +161,7 @@ def _alpaca_segments(messages: Messages) -> list[Segment]:
         segments.append(Segment(f"{gap}### {heading}:\n"))
         segments.append(Segment(message.text.strip(), is_data=True))
         if message.input.strip():
-            segments.append(Segment(f"{_SEPARATOR}### Input:\n"))
+            segments.append(Segment(f"{SEPARATOR}### Input:\n"))
             segments.append(Segment(message.input.strip(), is_data=True))
     return segments
 

@@ -28,8 +28,9 @@ from nuggets_ray.bench.process import WorkerFailed
 from nuggets_ray.bench.tables import cost_rows, make_row
 from nuggets_ray.bench.task import NotMeasured
 from nuggets_ray.bench.work import load_source
+from nuggets_ray.bench_config import BenchConfig
 from nuggets_ray.cli import configure_logging, guard, print_result
-from nuggets_ray.config import BenchConfig, Config, ModelConfig, ScoreConfig, check
+from nuggets_ray.config import Config, ModelConfig, ScoreConfig, check
 from nuggets_ray.model import resolve_dtype
 
 logger = logging.getLogger(__name__)

@@ -132,13 +132,17 @@ def _engines(workers: dict[int, dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _line(numbers: dict[str, Any]) -> str:
-    eta = "unknown"
-    if numbers["eta_s"] is not None:
-        minutes, seconds = divmod(round(numbers["eta_s"]), 60)
-        eta = f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"
     return (
         f"{numbers['num_done']}/{numbers['num_rows']} candidates, "
         f"{numbers['candidates_per_s']:.2f} candidates/s, "
         f"{numbers['anchor_tokens_per_s']:,.0f} anchor tokens/s, {numbers['num_skipped']} skipped, "
-        f"ETA {eta}"
+        f"ETA {clock(numbers['eta_s'])}"
     )
+
+
+def clock(seconds: float | None) -> str:
+    """Seconds as h:mm:ss, or `unknown`."""
+    if seconds is None:
+        return "unknown"
+    minutes, left = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{left:02}"

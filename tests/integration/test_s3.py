@@ -12,7 +12,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from score_runs import result_of, run_job
+from score_runs import result_of, run_job, write_rows
+from train_jobs import NUM_STEPS, family, kill, overrides, start, wait_for
 
 from nuggets_ray import io, score_table
 from nuggets_ray.candidates.commit import SCHEMA
@@ -168,3 +169,27 @@ def test_a_whole_run_in_a_bucket_and_a_selection_of_it(
     for row in selected:
         assert row["golden_score"] == scores[row["example_id"]]["golden_score"]
         assert {key: row[key] for key in ROWS[0]} in ROWS
+
+
+def test_a_fine_tune_goes_on_from_a_checkpoint_in_the_store(
+    bucket: str, tiny_model: Path, tmp_path: Path
+) -> None:
+    rows = write_rows(tmp_path / "rows.jsonl", 24)
+    out_dir = io.join(bucket, "finetune")
+    named = io.join(out_dir, "finetune", "rows", "checkpoints.json")
+    process = start(rows, tiny_model, out_dir, tmp_path)
+    wait_for(lambda: io.exists(named), process)
+    kill(family(process))
+    process.wait()
+    reached = json.loads(io.read_bytes(named))["last"]["step"]
+    assert reached < NUM_STEPS
+    ended = run_job("finetune", *overrides(rows, tiny_model, out_dir))
+    assert result_of(ended)["num_steps"] == NUM_STEPS
+    assert f"going on after step {reached}" in ended.stderr
+    last = json.loads(io.read_bytes(named))["last"]
+    history = io.read_bytes(io.join(last["uri"], "history.jsonl")).splitlines()
+    assert len([line for line in history if b"grad_norm" in line]) == NUM_STEPS
+    model = io.join(out_dir, "models", "rows")
+    assert io.exists(io.join(model, "model.safetensors"))
+    assert io.exists(io.join(model, "finetune.json"))
+    assert io.exists(io.join(out_dir, "finetune", "rows", "tensorboard"))

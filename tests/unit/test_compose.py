@@ -118,7 +118,10 @@ def test_a_submitted_job_refuses_relative_paths(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_every_key_has_a_line_of_documentation() -> None:
-    source = Path(CONF_DIR.parent, "nuggets_ray", "config.py").read_text(encoding="utf-8")
+    files = ("config.py", "finetune_config.py", "bench_config.py")
+    source = "".join(
+        Path(CONF_DIR.parent, "nuggets_ray", file).read_text(encoding="utf-8") for file in files
+    )
     for key in all_keys():
         name = key.rpartition(".")[2]
         assert f"    {name}: " in source

@@ -12,7 +12,8 @@ from nuggets_ray.bench import engine, engine_tables
 from nuggets_ray.bench.common import check_request, finish, make_task
 from nuggets_ray.bench.measure import measure
 from nuggets_ray.bench.plan import Contender, Results
-from nuggets_ray.config import BenchConfig, Config, ModelConfig, UserError
+from nuggets_ray.bench_config import BenchConfig
+from nuggets_ray.config import Config, ModelConfig, UserError
 
 TREE = Contender("tree", "tree", "bfloat16", "made fast")
 PLAIN = Contender("plain", "plain", "bfloat16", "")

@@ -1,0 +1,10 @@
+"""Fine-tune a base model on a selection of a run, or on any data: out_dir/models/<name>/.
+
+python jobs/finetune.py out_dir=/data/runs/first finetune.selection=golden finetune=full
+"""
+
+from nuggets_ray.cli import run
+from nuggets_ray.stages.finetune import finetune
+
+if __name__ == "__main__":
+    run(finetune)

@@ -1,0 +1,42 @@
+"""The keys of bench.*: what is measured, how often, and where the figures go.
+
+A part of the schema in config.py, which checks the ranges named here. Imports nothing of the
+package.
+"""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class BenchConfig:
+    name: str = "engine"
+    """engine: ours against the machine; peers: beside what else a user could run; dtypes: what
+    bfloat16 does to the answer.
+    """
+    repeats: int = 5
+    """Runs of each contender in each case, of which medians are shown."""
+    threads: int = 1
+    """CPU threads of each contender."""
+    num_anchors: int | None = None
+    """The first N anchors; null: all."""
+    cases: list[str] = field(default_factory=list)
+    """Only these cases, such as [cut-200]; empty: all."""
+    contenders: list[str] = field(default_factory=list)
+    """Only these contenders, such as [official]; empty: all."""
+    make_peer_env: bool = False
+    """peers: install Data-Juicer into an environment of its own under NUGGETS_CACHE (200 MB)."""
+    out: str = ""
+    """JSON file for the rows {case, contender, metric, value, unit}; empty: none."""
+    log: str | None = None
+    """Markdown file that a dated section is appended to; null: LOG.md of the package's bench
+    folder; empty: none.
+    """
+
+
+def bench_lowest(bench: BenchConfig) -> dict[str, tuple[float | None, float]]:
+    """Each number of bench.* with the least it may be."""
+    return {
+        "bench.repeats": (bench.repeats, 1),
+        "bench.threads": (bench.threads, 1),
+        "bench.num_anchors": (bench.num_anchors, 1),
+    }

@@ -1,0 +1,131 @@
+"""Which checkpoints of a model count: finetune/<name>/checkpoints.json, one atomic write.
+
+{settings, last: {uri, step}, best: {uri, step, eval_loss}}. A checkpoint counts once it is named
+there, which happens after every worker's part has been written; a folder that is not named was left
+by a kill and is removed at the next start. history.jsonl in a checkpoint holds one line a step up
+to it, so that the whole curve outlives the processes. Must not import ray or torch.
+"""
+
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pyarrow import fs
+
+from nuggets_ray import io
+from nuggets_ray.config import UserError
+
+Record = dict[str, Any]
+"""One line of the history: {step, loss, grad_norm, learning_rate, ...} or {step, eval_loss}."""
+FILE = "checkpoints.json"
+HISTORY = "history.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A checkpoint after `step` optimizer steps; `eval_loss` is None without held-out rows."""
+
+    uri: str
+    step: int
+    eval_loss: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What checkpoints.json says. `settings`: what the run was started with."""
+
+    settings: dict[str, Any]
+    last: Saved
+    best: Saved | None = None
+
+
+def read_committed(folder: str) -> Committed | None:
+    """The checkpoints that count, or None where there is none yet."""
+    uri = io.join(folder, FILE)
+    if not io.exists(uri):
+        return None
+    found = json.loads(io.read_bytes(uri))
+    best = found["best"]
+    return Committed(found["settings"], Saved(**found["last"]), best and Saved(**best))
+
+
+def commit(folder: str, settings: Mapping[str, Any], saved: Saved) -> Committed:
+    """Make `saved` the last checkpoint, and the best if its eval loss is; remove the one it
+    replaces.
+    """
+    before = read_committed(folder)
+    best = before.best if before else None
+    lowest = best.eval_loss if best and best.eval_loss is not None else math.inf
+    if saved.eval_loss is not None and saved.eval_loss < lowest:
+        best = saved
+    committed = Committed(dict(settings), saved, best)
+    io.write_bytes(io.join(folder, FILE), json.dumps(asdict(committed), indent=1).encode())
+    kept = {saved.uri, best.uri if best else None}
+    for old in (before.last, before.best) if before else ():
+        if old is not None and old.uri not in kept:
+            io.delete(old.uri)
+    return committed
+
+
+def remove_leftovers(folder: str) -> None:
+    """Remove the checkpoint folders that a kill left and checkpoints.json does not name."""
+    committed = read_committed(folder)
+    kept = {s.uri for s in (committed.last, committed.best) if s} if committed else set()
+    for attempt in _folders(io.join(folder, "checkpoints")):
+        found = _folders(attempt)
+        for checkpoint in found:
+            if checkpoint not in kept:
+                io.delete(checkpoint)
+        if not any(checkpoint in kept for checkpoint in found):
+            io.delete(attempt)
+
+
+def _folders(uri: str) -> list[str]:
+    store, path = io.open_fs(uri)
+    infos = store.get_file_info(fs.FileSelector(path, allow_not_found=True))
+    return [io.join(uri, info.base_name) for info in infos if info.type == fs.FileType.Directory]
+
+
+def check_settings(committed: Committed, settings: Mapping[str, Any], name: str) -> None:
+    """Raise UserError where a checkpoint was made with other settings than those given now."""
+    before = committed.settings
+    changed = [key for key in settings if before.get(key) != settings[key]]
+    if not changed:
+        return
+    what = ", ".join(f"{key} (was {before.get(key)}, now {settings[key]})" for key in changed)
+    if changed == ["cluster.num_workers"]:
+        raise UserError(
+            f"cluster.num_workers={settings[changed[0]]}: the checkpoint of finetune.name={name} "
+            f"at step {committed.last.step} was written by {before.get(changed[0])} workers, each "
+            "its part of the optimizer: go on with as many, or give another finetune.name"
+        )
+    raise UserError(
+        f"finetune.name={name} was begun with another {what}: give the settings it was begun "
+        "with, or another finetune.name"
+    )
+
+
+def write_history(folder: str, history: Sequence[Record]) -> None:
+    """Write history.jsonl into a checkpoint's folder on this machine."""
+    with open(os.path.join(folder, HISTORY), "w", encoding="utf-8") as file:
+        file.writelines(json.dumps(record) + "\n" for record in history)
+
+
+def read_history(checkpoint: str) -> list[Record]:
+    """The history of a checkpoint at a path or URI."""
+    text = io.read_bytes(io.join(checkpoint, HISTORY)).decode("utf-8")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def flush_to_disk(folder: str) -> None:
+    """fsync every file below a folder: a checkpoint that counts must outlive a power cut."""
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            descriptor = os.open(os.path.join(parent, name), os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)

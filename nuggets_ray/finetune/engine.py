@@ -1,0 +1,217 @@
+"""One worker's part of training: the DeepSpeed engine, a step, the eval loss, save and load.
+
+Every worker of a process group that exists already calls these together. A step's gradient is that
+of the mean over all its answer tokens, whatever the number of workers and micro-batches: each
+micro-batch's summed loss is divided by the step's answer tokens, and times the number of workers,
+because DeepSpeed averages over them. Must not import ray; deepspeed and peft are imported inside.
+"""
+
+import hashlib
+import math
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+
+from nuggets_ray.config import ModelConfig
+from nuggets_ray.finetune.loss import collate, give_loss
+from nuggets_ray.finetune.rows import TrainRows
+from nuggets_ray.finetune.settings import (
+    deepspeed_settings,
+    offload_device,
+    weights_dtype,
+    zero_stage,
+)
+from nuggets_ray.finetune.steps import Schedule, learning_rate, micro_batches
+from nuggets_ray.finetune_config import FinetuneConfig
+from nuggets_ray.model import load_model
+
+TAG = "deepspeed"
+"""Folder of DeepSpeed's own files within a checkpoint."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainSetup:
+    """What a worker needs beside the rows. `num_slots`: the most micro-batches of a step."""
+
+    model: ModelConfig
+    finetune: FinetuneConfig
+    schedule: Schedule
+    dtype: str
+    device: str
+    max_tokens: int
+    num_slots: int
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """One optimizer step: mean loss in nats per answer token over all workers, norm of its gradient
+    before clipping. Where one of them is not finite (`is_finite`), the step must not be kept.
+    """
+
+    loss: float
+    grad_norm: float
+    learning_rate: float
+    num_tokens: int
+    num_answer_tokens: int
+
+    @property
+    def is_finite(self) -> bool:
+        return math.isfinite(self.loss) and math.isfinite(self.grad_norm)
+
+
+def make_engine(setup: TrainSetup) -> Any:
+    """The model under DeepSpeed, ready for `train_step`."""
+    os.environ.setdefault("DS_ACCELERATOR", setup.device)
+    import deepspeed
+
+    config = setup.finetune
+    settings = deepspeed_settings(config, setup.dtype, setup.num_slots)
+    deepspeed.init_distributed(dist_backend=dist.get_backend())
+    model = trainable_model(setup, settings)
+    engine, *_ = deepspeed.initialize(
+        model=model, optimizer=_optimizer(model, setup), config=settings, dist_init_required=False
+    )
+    return engine
+
+
+def trainable_model(setup: TrainSetup, settings: dict[str, Any]) -> Any:
+    """The model with LoRA layers if asked, weights to be trained set so, and a loss as its result.
+
+    Under ZeRO 3 the weights are spread over the workers as they are loaded.
+    """
+    from transformers.integrations.deepspeed import HfDeepSpeedConfig
+
+    config = setup.finetune
+    is_spread = zero_stage(config) == 3
+    alive = HfDeepSpeedConfig(settings) if is_spread else None  # from_pretrained asks for it
+    model = load_model(setup.model, weights_dtype(config, setup.dtype), setup.device)
+    model.requires_grad_(True)
+    model.train()
+    if config.gradient_checkpointing:
+        # under ZeRO 3 the recomputed weights are gathered anew, which the other kind takes amiss
+        model.gradient_checkpointing_enable({"use_reentrant": is_spread})
+        model.enable_input_require_grads()
+    if config.method == "lora":
+        model = _with_lora(model, config)
+    del alive
+    give_loss(model)
+    return model
+
+
+def _with_lora(model: Any, config: FinetuneConfig) -> Any:
+    from peft import get_peft_model
+
+    return get_peft_model(model, lora_config(config)).get_base_model()
+
+
+def lora_config(config: FinetuneConfig) -> Any:
+    """peft's description of the adapter."""
+    from peft import LoraConfig
+
+    return LoraConfig(
+        r=config.lora_rank,
+        lora_alpha=config.lora_alpha,
+        lora_dropout=config.lora_dropout,
+        target_modules=config.lora_target_modules or "all-linear",
+        task_type="CAUSAL_LM",
+    )
+
+
+def _optimizer(model: Any, setup: TrainSetup) -> torch.optim.Optimizer:
+    decayed: list[torch.nn.Parameter] = []
+    others: list[torch.nn.Parameter] = []
+    for weight in model.parameters():
+        if weight.requires_grad:
+            shape = getattr(weight, "ds_shape", weight.shape)  # ZeRO 3 leaves an empty tensor
+            (decayed if len(shape) >= 2 else others).append(weight)
+    config = setup.finetune
+    groups = [
+        {"params": weights, "weight_decay": decay}
+        for weights, decay in ((decayed, config.weight_decay), (others, 0.0))
+        if weights
+    ]
+    if config.weight_decay == 0:
+        groups = [{"params": decayed + others, "weight_decay": 0.0}]
+    if setup.device == "cuda" and offload_device(config, "optimizer") is not None:
+        from deepspeed.ops.adam import DeepSpeedCPUAdam
+
+        cpu_adam: torch.optim.Optimizer = DeepSpeedCPUAdam(groups, lr=config.learning_rate)
+        return cpu_adam
+    return torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
+
+
+def train_step(engine: Any, setup: TrainSetup, rows: TrainRows, step: int) -> StepResult:
+    """Optimizer step `step`, counted from 0. Where its loss is not finite, no weight is changed."""
+    rank, num_workers = dist.get_rank(), dist.get_world_size()
+    indices = setup.schedule.rows(step)
+    batches = micro_batches(rows.length_N[indices], num_workers, setup.max_tokens)
+    num_answer_tokens = int(rows.num_answer_tokens_N[indices].sum())
+    rate = learning_rate(setup.finetune, step, setup.schedule.num_steps)
+    for group in engine.optimizer.param_groups:
+        group["lr"] = rate
+    total = torch.zeros((), dtype=torch.float64, device=engine.device)
+    for slot, parts in enumerate(batches):
+        engine.set_gradient_accumulation_boundary(slot == len(batches) - 1)
+        _seed_dropout(setup.schedule.seed, step, slot, rank)
+        loss = engine(collate(rows, indices[parts[rank]]).to(engine.device))
+        engine.backward(loss * (num_workers / num_answer_tokens), scale_wrt_gas=False)
+        total += loss.detach().double()
+    dist.all_reduce(total)
+    mean = total.item() / num_answer_tokens
+    norm = _update(engine) if math.isfinite(mean) else math.nan
+    num_tokens = int(rows.length_N[indices].sum())
+    return StepResult(mean, norm, rate, num_tokens, num_answer_tokens)
+
+
+def _update(engine: Any) -> float:
+    """Let the optimizer step; the norm of the gradient before clipping."""
+    norm = None
+    if not engine.zero_optimization() and not engine.bfloat16_enabled():
+        gradients = [p.grad for p in engine.module.parameters() if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)  # DeepSpeed keeps none here
+    engine.step()
+    return float(engine.get_global_grad_norm() if norm is None else norm)
+
+
+def _seed_dropout(seed: int, step: int, slot: int, rank: int) -> None:
+    # a function of the place, not of what was drawn before: a resumed run drops the same units
+    digest = hashlib.sha256(f"dropout:{seed}:{step}:{slot}:{rank}".encode()).digest()
+    torch.manual_seed(int.from_bytes(digest[:7], "big"))
+
+
+def evaluate(engine: Any, setup: TrainSetup, rows: TrainRows) -> float:
+    """Mean loss in nats per answer token over `rows`, the same number on every worker."""
+    rank, num_workers = dist.get_rank(), dist.get_world_size()
+    batches = micro_batches(rows.length_N, num_workers, setup.max_tokens)
+    total = torch.zeros((), dtype=torch.float64, device=engine.device)
+    engine.eval()
+    with torch.no_grad():
+        for parts in batches:
+            total += engine(collate(rows, parts[rank]).to(engine.device)).double()
+    engine.train()
+    dist.all_reduce(total)
+    return float(total.item() / rows.num_answer_tokens_N.sum())
+
+
+def save(engine: Any, setup: TrainSetup, folder: str) -> None:
+    """Write this worker's part of a checkpoint; with LoRA without the frozen weights."""
+    is_lora = setup.finetune.method == "lora"
+    engine.save_checkpoint(folder, tag=TAG, exclude_frozen_parameters=is_lora)
+
+
+def load(engine: Any, setup: TrainSetup, folder: str) -> None:
+    """Read a checkpoint that as many workers have written: weights and optimizer state."""
+    is_lora = setup.finetune.method == "lora"
+    path, _ = engine.load_checkpoint(folder, tag=TAG, load_module_strict=not is_lora)
+    if path is None:
+        raise FileNotFoundError(f"{folder} holds no checkpoint of DeepSpeed")
+
+
+def no_rows() -> TrainRows:
+    """A set of no rows, as where nothing is held out."""
+    empty = np.zeros(0, np.int32), np.zeros(0, bool), np.zeros(1, np.int64), np.zeros(0, "S32")
+    return TrainRows(*empty)

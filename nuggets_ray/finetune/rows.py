@@ -1,0 +1,188 @@
+"""Training rows: examples through the scoring's prompt function, as flat arrays of token ids.
+
+A row is zero-shot prefix + anchor rendering, as the scoring sees it; its answer mask is the loss
+mask: every assistant turn and nothing else. A template without an end of turn (alpaca) gets the
+end-of-sequence token after each answer, or the model would not learn to stop. Must not import ray
+or torch.
+
+Legend: N rows, T tokens of all rows.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from nuggets_ray.config import UserError
+from nuggets_ray.data import SkipRow, parse
+from nuggets_ray.prompts import Prompt
+from nuggets_ray.records import Encoding, Example
+from nuggets_ray.rows import BadRow, decode_row
+
+
+@dataclass(frozen=True, slots=True)
+class TrainRows:
+    """N rows: row n is tokens start_N1[n] to start_N1[n + 1] of the flat arrays.
+
+    `token_ids_T` is int32, `answer_mask_T` bool, `content_id_N` S32. A row's first token is never
+    an answer: nothing predicts it.
+    """
+
+    token_ids_T: np.ndarray
+    answer_mask_T: np.ndarray
+    start_N1: np.ndarray
+    content_id_N: np.ndarray
+
+    @property
+    def num_rows(self) -> int:
+        return len(self.content_id_N)
+
+    @property
+    def length_N(self) -> np.ndarray:
+        """Tokens of each row."""
+        lengths: np.ndarray = np.diff(self.start_N1)
+        return lengths
+
+    @property
+    def num_answer_tokens_N(self) -> np.ndarray:
+        """Answer tokens of each row: those the loss is on."""
+        counted = np.concatenate([[0], np.cumsum(self.answer_mask_T)])
+        counts: np.ndarray = counted[self.start_N1[1:]] - counted[self.start_N1[:-1]]
+        return counts
+
+    def row(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Token ids (T,) and answer mask (T,) of one row."""
+        span = slice(self.start_N1[index], self.start_N1[index + 1])
+        return self.token_ids_T[span], self.answer_mask_T[span]
+
+    def take(self, rows: np.ndarray) -> "TrainRows":
+        """The rows at these indices, in their order."""
+        pairs = [self.row(int(row)) for row in rows]
+        return _flat([ids for ids, _ in pairs], [m for _, m in pairs], self.content_id_N[rows])
+
+    def digest(self) -> str:
+        """A hash of the rows in their order: the same digest, the same training data."""
+        parts = (self.token_ids_T, self.answer_mask_T, self.start_N1)
+        return hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """Some rows, and what became of the others: too long, cut, or not to be used, by reason."""
+
+    rows: TrainRows
+    too_long: tuple[tuple[str, int], ...] = ()
+    """(excerpt, tokens) of the rows over the limit, whether they were cut, left out or kept."""
+    skipped: Mapping[str, int] | None = None
+
+
+def encode_example(prompt: Prompt, example: Example, eos_id: int | None) -> Encoding:
+    """One training row; `eos_id` goes after each answer of a template without an end of turn.
+
+    An answer that was cut gets none: it did not end there. An answer of zero tokens cannot be.
+    """
+    anchor = prompt.anchor(example)
+    prefix = prompt.zero_shot_prefix
+    ids = np.concatenate([prefix, anchor.token_ids])
+    mask = np.concatenate([np.zeros(len(prefix), bool), anchor.answer_mask])
+    if eos_id is not None:
+        ends = np.flatnonzero(mask & ~np.append(mask[1:], False)) + 1
+        if anchor.num_dropped_tokens:
+            ends = ends[ends < len(ids)]
+        ids, mask = np.insert(ids, ends, eos_id), np.insert(mask, ends, True)
+    if len(mask):
+        mask[0] = False
+    return Encoding(ids, mask, anchor.num_dropped_tokens)
+
+
+def encode_texts(
+    texts: Sequence[str],
+    prompt: Prompt,
+    limited: Prompt,
+    format: str,
+    columns: Mapping[str, str],
+    eos_id: int | None,
+    max_tokens: int | None,
+    on_too_long: str,
+) -> Encoded:
+    """Rows of JSON text as training rows; `limited` is the prompt that cuts to `max_tokens`.
+
+    A row that the format cannot take is skipped and counted. One over `max_tokens` is left out
+    under skip and cut under truncate; either way it is told.
+    """
+    encodings, content_ids, too_long = [], [], []
+    skipped: Counter[str] = Counter()
+    for text in texts:
+        row = decode_row(text)
+        try:
+            if isinstance(row, BadRow):
+                raise SkipRow(row.reason)
+            example = parse(row, format, columns)
+        except SkipRow as skip:
+            skipped[skip.reason] += 1
+            continue
+        encoding = encode_example(prompt, example, eos_id)
+        if max_tokens is not None and encoding.num_tokens > max_tokens:
+            too_long.append((text[:80], encoding.num_tokens))
+            if on_too_long != "truncate":
+                continue
+            cut = encode_example(limited, example, eos_id)  # ends of inner turns may be too many
+            encoding = Encoding(cut.token_ids[:max_tokens], cut.answer_mask[:max_tokens])
+        if encoding.num_answer_tokens == 0:
+            skipped["no_answer_left"] += 1
+            continue
+        encodings.append(encoding)
+        content_ids.append(example.content_id)
+    ids = np.array(content_ids, "S32")
+    arrays = [e.token_ids for e in encodings], [e.answer_mask for e in encodings]
+    return Encoded(_flat(*arrays, ids), tuple(too_long), skipped)
+
+
+def join(parts: Iterable[Encoded]) -> Encoded:
+    """Several blocks of rows as one, in order."""
+    blocks = list(parts)
+    rows = [block.rows for block in blocks]
+    lengths = np.concatenate([np.zeros(0, np.int64), *(r.length_N for r in rows)])
+    joined = TrainRows(
+        np.concatenate([np.zeros(0, np.int32), *(r.token_ids_T for r in rows)]),
+        np.concatenate([np.zeros(0, bool), *(r.answer_mask_T for r in rows)]),
+        np.concatenate([[0], np.cumsum(lengths)]),
+        np.concatenate([np.zeros(0, "S32"), *(r.content_id_N for r in rows)]),
+    )
+    skipped: Counter[str] = Counter()
+    for block in blocks:
+        skipped.update(block.skipped or {})
+    return Encoded(joined, tuple(row for block in blocks for row in block.too_long), skipped)
+
+
+def check_lengths(encoded: Encoded, max_tokens: int | None, on_too_long: str) -> None:
+    """Raise UserError for rows over the limit under finetune.on_too_long=error."""
+    if not encoded.too_long or on_too_long != "error":
+        return
+    excerpt, longest = max(encoded.too_long, key=lambda row: row[1])
+    num_rows = len(encoded.too_long) + encoded.rows.num_rows
+    raise UserError(
+        f"finetune.max_row_tokens: {len(encoded.too_long)} of {num_rows} rows are longer than "
+        f"{max_tokens} tokens, the longest has {longest} ({excerpt}): set "
+        "finetune.on_too_long=skip or truncate, or raise the limit if the model's context allows"
+    )
+
+
+def split_held_out(rows: TrainRows, held_out: np.ndarray) -> tuple[TrainRows, TrainRows]:
+    """(training rows, held-out rows) by content_id: copies of a held-out row do not train."""
+    is_held_N = np.isin(rows.content_id_N, held_out)
+    return rows.take(np.flatnonzero(~is_held_N)), rows.take(np.flatnonzero(is_held_N))
+
+
+def _flat(
+    ids: Sequence[np.ndarray], masks: Sequence[np.ndarray], content_ids: np.ndarray
+) -> TrainRows:
+    lengths = np.array([len(row) for row in ids], np.int64)
+    return TrainRows(
+        np.concatenate([np.zeros(0, np.int32), *(row.astype(np.int32) for row in ids)]),
+        np.concatenate([np.zeros(0, bool), *masks]),
+        np.concatenate([[0], np.cumsum(lengths)]),
+        content_ids,
+    )

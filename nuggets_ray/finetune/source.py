@@ -1,0 +1,180 @@
+"""What is fine-tuned on, with which model and prompt: a selection of the run, or any data path.
+
+Known before Ray starts, so that a missing selection or model costs seconds. Must not import ray.
+"""
+
+import json
+import logging
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import yaml
+from pyarrow import fs
+
+from nuggets_ray import io
+from nuggets_ray.candidates.staging import choose_rules
+from nuggets_ray.config import Config, ModelConfig, PromptConfig, UserError
+from nuggets_ray.demo import candidates_path
+from nuggets_ray.io import InputFile
+from nuggets_ray.manifest import read_manifest
+from nuggets_ray.model import load_config, load_tokenizer, max_context_tokens, resolve_path
+from nuggets_ray.prompts import Prompt, make_prompt
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What is trained on, and with which model and prompt: all known before Ray starts."""
+
+    name: str
+    description: str
+    files: tuple[InputFile, ...]
+    limit: int | None
+    format: str
+    columns: dict[str, str]
+    model: ModelConfig
+    prompt: PromptConfig
+    max_tokens: int | None
+    selection: dict[str, Any] | None
+    score: dict[str, Any] | None
+
+
+def find_source(config: Config) -> Source:
+    """The rows' files and how to read them. Raises UserError for a missing selection or data."""
+    scored = _scored(config.out_dir)
+    model = config.model
+    if not model.path and scored:
+        model = ModelConfig(**scored["model"])
+    if not model.path:
+        raise UserError("model.path is missing: give model.path=..., as in model=demo")
+    model = replace(model, path=resolve_path(model))
+    prompt = _prompt_config(config, scored)
+    max_tokens = _max_tokens(config, model)
+    if config.finetune.selection is not None:
+        return _selection(config, scored, model, prompt, max_tokens)
+    if not config.data.path:
+        raise UserError(
+            "finetune.selection is missing: give finetune.selection=golden for a selection of "
+            "out_dir, or data.path=... for rows of your own"
+        )
+    path = candidates_path() if config.data.path == "demo" else config.data.path
+    files = io.list_inputs(path)
+    rules = choose_rules(config.data, files)
+    stem = os.path.basename(path.rstrip("/")).partition(".")[0]
+    return Source(
+        name=_name(config, stem),
+        description=config.data.path,
+        files=tuple(files),
+        limit=config.data.limit,
+        format=rules.format,
+        columns=config.data.columns,
+        selection=None,
+        score=None,
+        model=model,
+        prompt=prompt,
+        max_tokens=max_tokens,
+    )
+
+
+def _selection(
+    config: Config,
+    scored: dict[str, Any] | None,
+    model: ModelConfig,
+    prompt: PromptConfig,
+    max_tokens: int | None,
+) -> Source:
+    name, out_dir = config.finetune.selection, config.out_dir
+    folder = io.join(out_dir, "selections")
+    if not io.exists(io.join(folder, str(name), "selection.json")) or scored is None:
+        found = ", ".join(sorted(_selections(folder))) or "none"
+        raise UserError(
+            f"finetune.selection={name}: out_dir={out_dir} holds no such selection (there are: "
+            f"{found}): make it with jobs/select_topk.py, or name another"
+        )
+    uri = io.join(folder, str(name), "selected.jsonl")
+    made = json.loads(io.read_bytes(io.join(folder, str(name), "selection.json")))
+    manifest = read_manifest(out_dir) or {}
+    return Source(
+        name=_name(config, str(name)),
+        description=f"selection {name}",
+        files=tuple(io.list_inputs(uri, "finetune.selection")),
+        limit=None,
+        format=manifest["data_format"],
+        columns=scored["data"]["columns"],
+        selection=made,
+        score={**manifest.get("fingerprint", {}), "data": scored["data"]["path"]},
+        model=model,
+        prompt=prompt,
+        max_tokens=max_tokens,
+    )
+
+
+def _selections(folder: str) -> Iterator[str]:
+    store, path = io.open_fs(folder)
+    for info in store.get_file_info(fs.FileSelector(path, allow_not_found=True)):
+        if io.exists(io.join(folder, info.base_name, "selection.json")):
+            yield info.base_name
+
+
+def _scored(out_dir: str) -> dict[str, Any] | None:
+    uri = io.join(out_dir, "config", "score.yaml")
+    return dict(yaml.safe_load(io.read_bytes(uri))) if io.exists(uri) else None
+
+
+def _prompt_config(config: Config, scored: dict[str, Any] | None) -> PromptConfig:
+    """The template of the scoring unless another is given; alpaca in place of official."""
+    template = config.prompt.template
+    if template == "auto" and scored and config.finetune.selection is not None:
+        template = scored["prompt"]["template"]
+    if template == "official":
+        logger.info("prompt=official is for scores: the rows are trained on in prompt=alpaca")
+        template = "alpaca"
+    return PromptConfig(template)
+
+
+def _max_tokens(config: Config, model: ModelConfig) -> int | None:
+    context, limit = max_context_tokens(load_config(model)), config.finetune.max_row_tokens
+    if limit is not None and context is not None and limit > context:
+        raise UserError(
+            f"finetune.max_row_tokens={limit}: the model's context is {context} tokens: lower it"
+        )
+    return limit or context
+
+
+def _name(config: Config, default: str) -> str:
+    name = config.finetune.name or default
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise UserError(
+            f"finetune.name={name!r} is no folder name: give one of letters, digits, '.', '_' and "
+            "'-', starting with a letter or digit"
+        )
+    return name
+
+
+@lru_cache(maxsize=1)
+def prompts(
+    model: ModelConfig, config: PromptConfig, max_tokens: int | None
+) -> tuple[Prompt, Prompt, int | None]:
+    """The prompt, the same cut to `max_tokens`, and what an answer ends with (None: the template's
+    own end of turn).
+    """
+    tokenizer = load_tokenizer(model)
+    prompt = make_prompt(tokenizer, config)
+    if max_tokens is None:
+        limited = prompt
+    else:
+        room = max(1, max_tokens - len(prompt.zero_shot_prefix) - 1)
+        limited = make_prompt(tokenizer, replace(config, max_anchor_tokens=room))
+    if prompt.name == "chat":
+        return prompt, limited, None
+    if tokenizer.eos_token_id is None:
+        raise UserError(
+            f"model.path={model.path}: its tokenizer has no end-of-sequence token, so an answer "
+            "could not end: set one in its tokenizer_config.json"
+        )
+    return prompt, limited, tokenizer.eos_token_id

@@ -1,0 +1,66 @@
+"""What counts as a checkpoint after kills, and when another run's may not be taken."""
+
+from pathlib import Path
+
+import pytest
+
+from nuggets_ray.config import UserError
+from nuggets_ray.finetune.checkpoints import (
+    Saved,
+    check_settings,
+    commit,
+    read_committed,
+    read_history,
+    remove_leftovers,
+    write_history,
+)
+
+SETTINGS = {"cluster.num_workers": 2, "finetune.learning_rate": 1e-5}
+
+
+def make(folder: Path, attempt: str, step: int, eval_loss: float | None = None) -> Saved:
+    path = folder / "checkpoints" / attempt / f"step-{step}"
+    path.mkdir(parents=True)
+    (path / "part").write_text("weights")
+    return Saved(str(path), step, eval_loss)
+
+
+def test_the_last_and_the_best_are_kept_and_the_rest_goes(tmp_path: Path) -> None:
+    saved = [make(tmp_path, "a", step, loss) for step, loss in ((1, 3.0), (2, 2.0), (3, 2.5))]
+    for one in saved:
+        commit(str(tmp_path), SETTINGS, one)
+    committed = read_committed(str(tmp_path))
+    assert committed and (committed.last, committed.best) == (saved[2], saved[1])
+    assert [Path(one.uri).exists() for one in saved] == [False, True, True]
+
+
+def test_a_checkpoint_that_a_kill_left_half_written_never_counts(tmp_path: Path) -> None:
+    good = make(tmp_path, "a", 1)
+    commit(str(tmp_path), SETTINGS, good)
+    half, other = make(tmp_path, "a", 2), make(tmp_path, "b", 2)
+    assert (committed := read_committed(str(tmp_path))) and committed.last == good
+    remove_leftovers(str(tmp_path))
+    assert Path(good.uri).exists()
+    assert not Path(half.uri).exists() and not Path(other.uri).parent.exists()
+
+
+def test_nothing_is_committed_at_first(tmp_path: Path) -> None:
+    assert read_committed(str(tmp_path)) is None
+    make(tmp_path, "a", 1)
+    remove_leftovers(str(tmp_path))
+    assert list((tmp_path / "checkpoints").iterdir()) == []
+
+
+def test_other_settings_are_refused_in_one_sentence(tmp_path: Path) -> None:
+    committed = commit(str(tmp_path), SETTINGS, make(tmp_path, "a", 7))
+    check_settings(committed, SETTINGS, "golden")
+    with pytest.raises(UserError, match=r"num_workers=3: the checkpoint .*step 7 .*by 2 workers"):
+        check_settings(committed, {**SETTINGS, "cluster.num_workers": 3}, "golden")
+    with pytest.raises(UserError, match=r"learning_rate \(was 1e-05, now 0.1\).*another"):
+        check_settings(committed, {**SETTINGS, "finetune.learning_rate": 0.1}, "golden")
+
+
+def test_the_history_comes_back(tmp_path: Path) -> None:
+    history = [{"step": 1, "loss": 2.5}, {"step": 1, "eval_loss": 2.4}]
+    write_history(str(tmp_path), history)
+    assert read_history(str(tmp_path)) == history

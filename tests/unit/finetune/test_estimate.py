@@ -1,0 +1,66 @@
+"""Memory by ZeRO's own arithmetic, the hint where it does not fit, and the count of work."""
+
+import pytest
+
+from nuggets_ray.config import UserError
+from nuggets_ray.finetune.estimate import (
+    PROCESS_GIB,
+    Memory,
+    ModelSize,
+    check_memory,
+    flops,
+    memory,
+    seconds,
+)
+from nuggets_ray.finetune_config import FinetuneConfig
+
+SIZE = ModelSize(2**30, 2**30, hidden_size=2048, num_layers=24)
+
+
+def config(stage: int, **zero: object) -> FinetuneConfig:
+    return FinetuneConfig(deepspeed={"zero_optimization": {"stage": stage, **zero}})
+
+
+@pytest.mark.parametrize(
+    ("stage", "dtype", "gib"),
+    [
+        (0, "float32", 4 + 4 + 8),
+        (1, "bfloat16", 2 + 4 + 12 / 4),
+        (2, "bfloat16", 2 + 4 / 4 + 12 / 4),
+        (3, "bfloat16", (2 + 4 + 12) / 4),
+    ],
+)
+def test_states_shrink_with_the_stage(stage: int, dtype: str, gib: float) -> None:
+    found = memory(config(stage), SIZE, dtype, num_workers=4, max_tokens=1)
+    assert found.states_gib == pytest.approx(gib + PROCESS_GIB)
+
+
+def test_offload_moves_states_to_the_host_and_lora_does_without_most() -> None:
+    there = memory(config(2, offload_optimizer={"device": "cpu"}), SIZE, "bfloat16", 1, 1)
+    assert there.states_gib == pytest.approx(2 + PROCESS_GIB)
+    assert there.host_gib == pytest.approx(16)
+    lora = memory(config(2), ModelSize(2**30, 2**20, 2048, 24), "bfloat16", 1, 1)
+    assert lora.states_gib == pytest.approx(2 + 16 / 1024 + PROCESS_GIB)
+
+
+def test_recomputing_keeps_fewer_activations() -> None:
+    kept = memory(config(2), SIZE, "bfloat16", 1, 8192).activations_gib
+    again = FinetuneConfig(gradient_checkpointing=True)
+    assert memory(again, SIZE, "bfloat16", 1, 8192).activations_gib < kept / 3
+
+
+def test_what_cannot_fit_is_refused_with_a_way_out() -> None:
+    needed = Memory(states_gib=18.0, activations_gib=2.0, host_gib=0.0)
+    assert check_memory(config(2), needed, 24.0, "memory") is None
+    warned = check_memory(config(2), needed, 19.0, "memory")
+    assert warned and "20.0 GiB" in warned and "micro_batch_tokens" in warned
+    with pytest.raises(UserError, match="18.0 for weights.*16.0 GiB.*stage=3.*finetune=lora"):
+        check_memory(config(2), needed, 16.0, "memory")
+
+
+def test_work_counts_what_is_trained_and_what_is_done_again() -> None:
+    full = flops(FinetuneConfig(), ModelSize(100, 100, 1, 1), 10)
+    lora = flops(FinetuneConfig(method="lora"), ModelSize(100, 0, 1, 1), 10)
+    again = flops(FinetuneConfig(gradient_checkpointing=True), ModelSize(100, 100, 1, 1), 10)
+    assert (full, lora, again) == (6000, 4000, 8000)
+    assert seconds(4000, 100, 2) == pytest.approx(50)
