@@ -27,7 +27,7 @@ from nuggets_ray.finetune.settings import (
 )
 from nuggets_ray.finetune.steps import Schedule, learning_rate, micro_batches
 from nuggets_ray.finetune_config import FinetuneConfig
-from nuggets_ray.model import load_model
+from nuggets_ray.model import load_config, load_model
 
 TAG = "deepspeed"
 """Folder of DeepSpeed's own files within a checkpoint."""
@@ -75,7 +75,26 @@ def make_engine(setup: TrainSetup) -> Any:
     engine, *_ = deepspeed.initialize(
         model=model, optimizer=_optimizer(model, setup), config=settings, dist_init_required=False
     )
+    _refine_master_weights(engine, setup)
     return engine
+
+
+def _refine_master_weights(engine: Any, setup: TrainSetup) -> None:
+    """Give a base model that is stored in float32 its own master weights under bf16.
+
+    DeepSpeed makes them from the rounded weights, each in the middle of its rounding interval, so
+    that steps smaller than half of one change nothing at first: after 4 steps of 2e-5 the demo
+    model's loss was 0.07 above that of a training on the float32 weights.
+    """
+    if not engine.bfloat16_enabled() or setup.finetune.method != "full":
+        return
+    if str(load_config(setup.model).dtype).rpartition(".")[2] != "float32":
+        return
+    from deepspeed.utils import safe_set_full_fp32_param
+
+    exact = dict(load_model(setup.model, "float32", "cpu").named_parameters())
+    for name, weight in engine.module.named_parameters():
+        safe_set_full_fp32_param(weight, exact[name].to(engine.device))
 
 
 def trainable_model(setup: TrainSetup, settings: dict[str, Any]) -> Any:

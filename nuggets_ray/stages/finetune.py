@@ -78,7 +78,8 @@ def finetune_selections(config: Config) -> list[str]:
         held_out = "" if result["eval_loss"] is None else f", held out {result['eval_loss']:.4f}"
         print(
             f"model {result['name']}: {result['num_steps']} steps on {result['num_rows']} rows, "
-            f"loss {result['first_loss']:.4f} to {result['loss']:.4f}{held_out}",
+            f"loss of the first {result['first_loss']:.4f}, of the last, on other rows, "
+            f"{result['loss']:.4f}{held_out}",
             flush=True,
         )
         wrote += result["wrote"]

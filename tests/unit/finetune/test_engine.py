@@ -175,7 +175,7 @@ SLOW = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("bfloat16", 0.03)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("bfloat16", 5e-3)])
 def test_every_stage_loses_the_same_with_and_without_offload(
     model: str, tmp_path: Path, dtype: str, tolerance: float
 ) -> None:
