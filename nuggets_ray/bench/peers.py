@@ -103,7 +103,13 @@ COMPARISONS = (
     Comparison(
         "text-200", "data_juicer_float32", "tree_float32", 2.0, note="one dtype, its token ids"
     ),
-    Comparison("text-200", "data_juicer_float32", "tree", 4.0, note="as each runs by default (float32 weights)"),
+    Comparison(
+        "text-200",
+        "data_juicer_float32",
+        "tree",
+        4.0,
+        note="as each runs by default (float32 weights)",
+    ),
     Comparison("cut-400", "vllm", "tree", 4.0),
     Comparison("cut-400", "vllm_prefix_cache", "tree", 1.0, 1.2),
     Comparison("uncut-400", "vllm", "tree", 4.0),
