@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 class BenchConfig:
     name: str = "engine"
     """engine: ours against the machine; peers: beside what else a user could run; dtypes: what
-    bfloat16 does to the answer.
+    bfloat16 does to the answer; finetune: training beside a plain transformers Trainer.
     """
     repeats: int = 5
     """Runs of each contender in each case, of which medians are shown."""

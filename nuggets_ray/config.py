@@ -199,7 +199,7 @@ def check(config: Config) -> None:
         "select.rule": (config.select.rule, ("top_fraction", "top_k", "threshold")),
         "select.by": (config.select.by, ("golden_score", "random", "longest")),
         "select.order": (config.select.order, ("top", "bottom")),
-        "bench.name": (config.bench.name, ("engine", "peers", "dtypes")),
+        "bench.name": (config.bench.name, ("engine", "peers", "dtypes", "finetune")),
         **finetune_choices(config.finetune),
     }
     for key, (value, allowed) in choices.items():

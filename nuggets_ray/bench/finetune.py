@@ -2,40 +2,80 @@
 
 Each contender is a process of its own that takes one optimizer step at a time when told, so that
 they and the machine's matrix-multiply rate are measured in turns. Their losses must agree.
-Runs alone: `python -m nuggets_ray.bench.finetune --help`.
 """
 
 import argparse
 import json
+import logging
 import os
 import statistics
 import subprocess
 import sys
 from typing import Any
 
+from nuggets_ray.bench.common import check_request, finish
 from nuggets_ray.bench.finetune_contenders import Options, load_rows, step_rows, work
+from nuggets_ray.bench.plan import Results
+from nuggets_ray.bench.tables import hardware, make_row, markdown
+from nuggets_ray.config import Config
 from nuggets_ray.finetune.rows import TrainRows
 
+logger = logging.getLogger(__name__)
+
+BATCH_ROWS = 8
+UNITS = {"tokens_per_cpu_s": "1/s", "share": "1", "tokens_per_s": "1/s", "peak_gib": "GiB"}
 CONTENDERS = ("ours", "trainer, batch 1", "trainer, batch 4")
 MAX_LOSS_DIFFERENCE = 0.02
 """Of the losses of a step, in nats: bfloat16 over float32 weights against bfloat16 weights."""
 
 
-def bench(options: Options) -> list[dict[str, Any]]:
-    """Measure, print a Markdown table, and return rows {case, contender, metric, value, unit}."""
-    rows = load_rows(options)
+def bench(config: Config) -> dict[str, Any]:
+    """Measure, print, write and log; the JSON object of the last line. The model is model.path and
+    the rows data.path, by default the demo's.
+
+    Raises UserError for what cannot be, RuntimeError where the losses do not agree.
+    """
+    check_request(config, (), CONTENDERS)
+    options = Options(
+        model=config.model.path or "demo",
+        data=config.data.path or "demo",
+        batch_rows=BATCH_ROWS,
+        num_steps=config.bench.repeats,
+        threads=config.bench.threads,
+        contenders=tuple(config.bench.contenders) or CONTENDERS,
+    )
+    results = Results()
+    found = _medians(options, _measure(options))
+    rows = [
+        make_row("finetune", name, metric, value, UNITS[metric])
+        for name, values in found.items()
+        for metric, value in values.items()
+    ]
+    table = markdown(
+        ["contender", "tokens / CPU s", "share of the matrix rate", "tokens / wall s", "GiB"],
+        [[name, *(f"{value:.3g}" for value in values.values())] for name, values in found.items()],
+    )
+    head = (
+        f"{hardware('cpu', options.threads)}.\n\nModel {options.model}, all weights, bfloat16; rows "
+        f"of {options.data}, {options.batch_rows} a step; medians of {options.num_steps} steps."
+    )
+    return finish(config, f"{head}\n\n{table}", rows, results)
+
+
+def _measure(options: Options) -> dict[str, list[dict[str, float]]]:
+    """The answers of each contender, a step each; the first step warms up."""
     workers = {name: _start(options, name) for name in options.contenders}
     answers: dict[str, list[dict[str, float]]] = {name: [] for name in options.contenders}
     try:
         for step in range(options.num_steps + 1):
             for name, worker in workers.items():
                 answers[name].append(_ask(worker, step))
-                sys.stderr.write(f"step {step} {name}: {answers[name][-1]}\n")
+                logger.info("step %d %s: %s", step, name, answers[name][-1])
     finally:
         for worker in workers.values():
             worker.kill()
             worker.wait()
-    return _tell(options, rows, answers)
+    return answers
 
 
 def _start(options: Options, name: str) -> subprocess.Popen[str]:
@@ -73,62 +113,46 @@ def useful_flop(options: Options, rows: TrainRows, step: int) -> float:
     return float(6 * (body * int(rows.length_N[chosen].sum()) + head * num_answers))
 
 
-def _tell(
-    options: Options, rows: TrainRows, answers: dict[str, list[dict[str, float]]]
-) -> list[dict[str, Any]]:
+def _medians(
+    options: Options, answers: dict[str, list[dict[str, float]]]
+) -> dict[str, dict[str, float]]:
+    """{contender: {metric: median over the steps}}, the metrics those of UNITS, in order."""
     steps = range(1, options.num_steps + 1)
     for step in steps:
         losses = [answers[name][step]["loss"] for name in options.contenders]
         if max(losses) - min(losses) > MAX_LOSS_DIFFERENCE:
             raise RuntimeError(f"the contenders do not train alike: losses of a step {losses}")
-    table = []
+    rows = load_rows(options)
     flop = {step: useful_flop(options, rows, step) for step in steps}
     tokens = {step: int(rows.length_N[step_rows(options, step)].sum()) for step in steps}
-    print("| contender | tokens / CPU s | share of the matrix rate | wall tokens/s | peak GiB |")
-    print("|---|---|---|---|---|")
+    medians = {}
     for name in options.contenders:
         found = answers[name]
         values = {
             "tokens_per_cpu_s": [tokens[s] / found[s]["cpu_s"] for s in steps],
             "share": [flop[s] / found[s]["cpu_s"] / found[s]["flops_per_s"] for s in steps],
             "tokens_per_s": [tokens[s] / found[s]["wall_s"] for s in steps],
-            "peak": [found[s]["peak_gib"] for s in steps],
+            "peak_gib": [found[s]["peak_gib"] for s in steps],
         }
-        middle = {metric: statistics.median(numbers) for metric, numbers in values.items()}
-        units = {"tokens_per_cpu_s": "1/s", "share": "1", "tokens_per_s": "1/s", "peak": "GiB"}
-        table += [
-            {"case": "finetune", "contender": name, "metric": m, "value": v, "unit": units[m]}
-            for m, v in middle.items()
-        ]
-        a, b, c, d = middle.values()
-        print(f"| {name} | {a:.0f} | {b:.2f} | {c:.0f} | {d:.1f} |", flush=True)
-    if options.out:
-        with open(options.out, "w", encoding="utf-8") as file:
-            json.dump(table, file, indent=1)
-    return table
+        medians[name] = {metric: statistics.median(some) for metric, some in values.items()}
+    return medians
 
 
 def main() -> None:
-    """Run the bench of the command line, or one contender of it."""
+    """One contender, told by the bench what to do on stdin."""
     parser = argparse.ArgumentParser(prog="python -m nuggets_ray.bench.finetune")
-    parser.add_argument("--model", default="demo", help="a folder, a hub id, or demo")
-    parser.add_argument("--data", default="demo", help="a file of rows, or demo")
-    parser.add_argument("--batch-rows", type=int, default=8, help="rows of a step")
-    parser.add_argument("--num-steps", type=int, default=5, help="steps, of which the median")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
-    parser.add_argument("--out", default="", help="JSON file for the rows of the table")
-    parser.add_argument("--contenders", nargs="*", default=CONTENDERS, help="some of them")
-    parser.add_argument("--contender", help=argparse.SUPPRESS)
+    parser.add_argument("--contender", required=True)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--batch-rows", type=int, required=True)
+    parser.add_argument("--num-steps", type=int, required=True)
+    parser.add_argument("--threads", type=int, required=True)
     given = vars(parser.parse_args())
     contender = given.pop("contender")
-    options = Options(**given)
-    if contender is None:
-        bench(options)
-        return
     # whatever the libraries print goes to stderr; answers alone to stdout
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    work(options, contender, answers)
+    work(Options(**given, contenders=(contender,)), contender, answers)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,6 @@ class Options:
     batch_rows: int
     num_steps: int
     threads: int
-    out: str
     contenders: Sequence[str]
 
 

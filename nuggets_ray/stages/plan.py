@@ -23,6 +23,8 @@ from nuggets_ray.manifest import Run, read_manifest, write_config, write_json
 from nuggets_ray.model import load_tokenizer, resolve_path
 from nuggets_ray.prompts import Prompt, make_prompt
 from nuggets_ray.records import Anchor
+from nuggets_ray.score.engine import DEFAULT_PACK_TOKENS
+from nuggets_ray.score.memory import Request, replica_memory
 from nuggets_ray.score.model_size import ModelSize, model_size
 from nuggets_ray.stages.baseline import Measured, choose_anchors, measure
 from nuggets_ray.stages.cluster import Workers, check_shared_folder, connected
@@ -79,7 +81,7 @@ def plan(config: Config) -> dict[str, Any]:
             "demonstrations": _demonstrations(setup, candidates),
             "anchors": _anchors(setup, anchors, candidates),
             "out_dir": _out_dir(config, candidates),
-            "memory": _memory(size, measured, workers),
+            "memory": _memory(setup, candidates, anchors, size, measured, workers),
             "cost": _cost(setup, candidates, anchors, size, measured, workers),
         }
     for title, section in facts.items():
@@ -184,15 +186,41 @@ def _out_dir(config: Config, candidates: CandidateIds) -> dict[str, Any]:
     }
 
 
-def _memory(size: ModelSize | None, measured: Measured, workers: Workers) -> dict[str, Any]:
+def _memory(
+    setup: Setup,
+    candidates: CandidateIds,
+    anchors: Sequence[Anchor],
+    size: ModelSize | None,
+    measured: Measured,
+    workers: Workers,
+) -> dict[str, Any]:
+    predicted = None
+    if setup.config.score.backend == "transformers":
+        request = _request(setup, candidates, [anchor.encoding.num_tokens for anchor in anchors])
+        predicted = replica_memory(setup.config.model, request)
     facts = {
         "parameters": size and size.num_parameters,
+        "predicted_gib_a_worker": predicted and predicted.peak_bytes / 2**30,
         "peak_gib_a_worker": measured.peak_memory_gib,
         "num_workers": workers.num_workers,
     }
     if workers.device == "cpu":
         facts["available_gib_here"] = psutil.virtual_memory().available / 2**30
     return facts
+
+
+def _request(setup: Setup, candidates: CandidateIds, anchor_tokens: Sequence[int]) -> Request:
+    """What one replica would be asked for in the run, not in the calibration."""
+    return Request(
+        dtype=setup.dtype,
+        device=setup.device,
+        max_pack_tokens=setup.config.score.max_pack_tokens or DEFAULT_PACK_TOKENS[setup.device],
+        demonstration_tokens=min(
+            int(candidates.num_tokens_N.max()), setup.max_demonstration_tokens
+        ),
+        longest_anchor_tokens=max(anchor_tokens),
+        num_anchor_tokens=sum(anchor_tokens),
+    )
 
 
 def _todo(setup: Setup, candidates: CandidateIds, anchors: Sequence[Anchor]) -> np.ndarray:

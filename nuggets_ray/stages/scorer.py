@@ -19,7 +19,7 @@ import ray
 import torch
 
 from nuggets_ray import candidate_table, score_table
-from nuggets_ray.config import Config
+from nuggets_ray.config import Config, UserError
 from nuggets_ray.data import parse
 from nuggets_ray.model import load_model, load_tokenizer
 from nuggets_ray.prompts import make_prompt
@@ -27,6 +27,7 @@ from nuggets_ray.records import Encoding, ScoreRow
 from nuggets_ray.score.candidates import Unscored, render, score_candidates
 from nuggets_ray.score.contract import DeviceLost, ScoringEngine
 from nuggets_ray.score.engine import make_engine
+from nuggets_ray.score.memory import does_not_fit
 from nuggets_ray.score.vllm_engine import make_vllm_engine
 from nuggets_ray.stages.cluster import Workers
 
@@ -73,7 +74,10 @@ def load_engine(setup: Setup, encodings: list[Encoding]) -> ScoringEngine:
             arguments=score.vllm,
             max_pack_tokens=score.max_pack_tokens,
         )
-    model = load_model(config.model, setup.dtype, setup.device)
+    try:
+        model = load_model(config.model, setup.dtype, setup.device)
+    except torch.OutOfMemoryError as error:
+        raise UserError(does_not_fit(config.model, setup.dtype)) from error
     return make_engine(model, encodings, engine=score.engine, max_pack_tokens=score.max_pack_tokens)
 
 

@@ -126,7 +126,9 @@ def test_the_plan_counts_what_was_read_and_shows_what_was_skipped(
     assert planned["prompt"]["model_context_tokens"] == CONTEXT_TOKENS
     assert planned["out_dir"]["num_scored_already"] == 0
     assert planned["out_dir"]["scored_as"] is None
-    assert planned["memory"]["parameters"] > 0 and planned["memory"]["peak_gib_a_worker"] > 0
+    memory = planned["memory"]
+    assert memory["parameters"] > 0
+    assert 0.5 < memory["predicted_gib_a_worker"] / memory["peak_gib_a_worker"] < 1.5
 
 
 def test_the_run_computes_the_tokens_that_the_plan_told(

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+import torch
 
 from nuggets_ray import io, score_table
 from nuggets_ray.config import Config, ModelConfig, PromptConfig, ScoreConfig, UserError
 from nuggets_ray.manifest import Run
-from nuggets_ray.stages import baseline
+from nuggets_ray.stages import baseline, scorer
 from nuggets_ray.stages.baseline import claim
 from nuggets_ray.stages.cluster import _capacity
 from nuggets_ray.stages.score import demonstration_limit
@@ -77,3 +78,16 @@ def test_kmeans_without_a_model_that_transformers_can_load(
     monkeypatch.setattr(baseline, "_examples", lambda setup, ids: [])
     with pytest.raises(UserError, match="anchors=kmeans .*no_such_type.*take anchors=random"):
         baseline._kmeans(setup, [], None)
+
+
+def test_a_model_that_does_not_fit_the_gpu_is_one_sentence(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(scorer, "load_model", full)
+    config = Config(model=ModelConfig(path=str(tiny_model)))
+    setup = Setup(config, "try", "cuda", "bfloat16", "alpaca", 100, 1.0)
+    with pytest.raises(UserError, match=r"bfloat16 \(0\.0 GiB\) do not fit .*score.backend=vllm"):
+        scorer.load_engine(setup, [])
