@@ -56,8 +56,8 @@ def bench(config: Config) -> dict[str, Any]:
         [[name, *(f"{value:.3g}" for value in values.values())] for name, values in found.items()],
     )
     head = (
-        f"{hardware('cpu', options.threads)}.\n\nModel {options.model}, all weights, bfloat16; rows "
-        f"of {options.data}, {options.batch_rows} a step; medians of {options.num_steps} steps."
+        f"{hardware('cpu', options.threads)}.\n\nModel {options.model}, all weights, bfloat16; "
+        f"{options.batch_rows} rows of {options.data} a step; medians of {options.num_steps}."
     )
     return finish(config, f"{head}\n\n{table}", rows, results)
 

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from transformers import GPT2Config, LlamaConfig, MixtralConfig
@@ -24,7 +25,7 @@ SHAPE = Shape(
     num_parameters=1000,
     num_layers=3,
     hidden_size=32,
-    intermediate_size=64,
+    intermediate_size=96,
     query_size=32,
     key_size=16,
     vocabulary_size=100,
@@ -36,7 +37,7 @@ REQUEST = Request("float32", "cpu", 128, 20, 50, 300)
 
 def test_the_sizes_are_those_of_the_config() -> None:
     config = LlamaConfig(
-        vocab_size=100, hidden_size=32, intermediate_size=64, num_hidden_layers=3,
+        vocab_size=100, hidden_size=32, intermediate_size=96, num_hidden_layers=3,
         num_attention_heads=4, num_key_value_heads=2, dtype="float32",
     )  # fmt: skip
     assert shape_of(config, 1000) == SHAPE
@@ -60,14 +61,15 @@ def test_the_largest_pack_is_the_limit_but_for_a_longer_segment_and_what_there_i
 def test_the_terms_are_what_lives_at_once() -> None:
     memory = peak_memory(SHAPE, REQUEST, process_bytes=7)
     assert memory.weights == 1000 * 4 and memory.checkpoint == 0
-    assert memory.kept_demonstration == 2 * 3 * 16 * 20 * 4
-    assert memory.mlp == 128 * 4 * 3 * (32 + 64)
+    assert memory.kept == 2 * 3 * 16 * 20 * 4
+    assert memory.mlp == 128 * 4 * 3 * (32 + 96)
     assert memory.vocabulary == 128 * 32 * 4 + 128 * 100 * 8
-    assert memory.pack == memory.kept_demonstration + memory.mlp
-    scoring = memory.kernels + memory.check + HEAP * memory.pack
-    assert memory.host_bytes == 7 + 4000 + scoring and memory.device_bytes == 0
+    assert memory.layer == memory.mlp
+    assert memory.live_bytes == 4000 + memory.kept + memory.mlp
+    scoring = memory.kernels + memory.check + memory.kept + HEAP * memory.mlp
+    assert memory.host_bytes == 7 + 4000 + scoring
     whole = peak_memory(SHAPE, replace(REQUEST, num_anchor_tokens=60))
-    assert whole.kept_demonstration == 0
+    assert whole.kept == 0
 
 
 def test_weights_of_another_dtype_are_converted_beside_their_file() -> None:
@@ -82,7 +84,7 @@ def test_on_a_gpu_the_host_holds_the_process_and_weights_that_pass_through() -> 
     shape = replace(SHAPE, checkpoint_item_bytes=2)
     memory = peak_memory(shape, replace(REQUEST, dtype="bfloat16", device="cuda"), process_bytes=7)
     assert memory.host_bytes == 7 + 2000
-    assert memory.device_bytes == 2000 + max(memory.check, memory.pack)
+    assert memory.live_bytes == 2000 + memory.vocabulary + memory.kept
     assert memory.vocabulary == 128 * 32 * 2 + 1024 * 100 * 10
 
 
@@ -125,37 +127,40 @@ shape = shape_of(config, sum(p.numel() for p in model.parameters()))
 request = Request(dtype, "cpu", max_pack_tokens, 300, 200, 200 * num_anchors)
 memory = peak_memory(shape, request, process_bytes=0)
 print(json.dumps({
-    "peaks": peaks, "tensors": tensors, "live": memory.weights + max(memory.check, memory.pack),
-    "host": memory.host_bytes,
+    "peaks": peaks, "tensors": tensors, "live": memory.live_bytes, "host": memory.host_bytes,
 }))
 """
 HAND_BACK = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
 """glibc gives every freed tensor back, so that the resident set is what lives."""
 
 
-def measure(malloc: dict[str, str], *arguments: object) -> dict[str, list[int]]:
+def measure(malloc: dict[str, str], *arguments: object) -> dict[str, Any]:
     env = {**os.environ, "OMP_NUM_THREADS": "1", **malloc}
     command = [sys.executable, "-c", MEASURED, json.dumps(arguments)]
     ended = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
-    found: dict[str, list[int]] = json.loads(ended.stdout.splitlines()[-1])
+    found: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
     return found
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="Linux tells peaks there")
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_what_the_formula_says_lives_at_once_is_what_a_process_takes(dtype: str) -> None:
+@pytest.mark.parametrize(
+    ("dtype", "least_kernels"),
+    [("float32", KERNELS_BYTES["float32"]), ("bfloat16", 0)],  # without the instructions few
+)
+def test_what_the_formula_says_lives_at_once_is_what_a_process_takes(
+    dtype: str, least_kernels: int
+) -> None:
     found = measure(HAND_BACK, dtype, 4096, 21, 1)
-    print(found)
     [peak] = found["peaks"]
-    assert 0.9 * found["live"] < peak < 1.1 * found["live"] + KERNELS_BYTES[dtype]
+    at_least = 0.8 * (found["live"] + least_kernels)
+    assert at_least < peak < 1.2 * (found["live"] + KERNELS_BYTES[dtype])
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="Linux tells peaks there")
 def test_more_candidates_take_no_more_memory() -> None:
     found = measure({**KEEP_MEMORY, **FEW_KERNELS}, "float32", 1024, 8, 5, 40)
-    print(found)
     after_5, after_40 = found["peaks"]
     assert after_40 - after_5 < 4 * MIB
     assert found["tensors"][0] == found["tensors"][1]
-    assert 0.7 * found["host"] < after_40 < 1.1 * found["host"]
+    assert 0.6 * found["host"] < after_40 < 1.1 * found["host"]
