@@ -27,11 +27,10 @@ PROCESS_BYTES = 620 * MIB
 480 MiB."""
 KERNELS_BYTES = {"bfloat16": 100 * MIB, "float32": 20 * MIB}
 """What the CPU's matrix products keep: in bfloat16 a compiled kernel for each shape, of which
-stages/cluster.FEW_KERNELS allows 256."""
+stages/cluster.KEEP_MEMORY allows 256."""
 HEAP = 4.0
-"""On a CPU freed tensors stay in the heap for the next ones, which do not fill it exactly. With 4
-the formula was within 9% of a process's peak after loading (demo model, packs of 1,024, 4,096 and
-8,192 tokens, 2 to 6 candidates of varied length, both dtypes)."""
+"""On a CPU freed tensors stay in the heap for the next ones, which do not fill it exactly (demo
+model, both dtypes, packs of 1,024 to 8,192 tokens: TODO)."""
 
 
 @dataclass(frozen=True, slots=True)
