@@ -136,6 +136,14 @@ def absolute(config: Config) -> Config:
         anchors=replace(
             config.anchors, path=path("anchors.path", config.anchors.path or "") or None
         ),
+        evaluate=replace(
+            config.evaluate,
+            **{
+                key: path(f"evaluate.{key}", getattr(config.evaluate, key) or "") or None
+                for key in ("prompts_path", "reference_path", "tasks_path")
+            },
+            compare=[path("evaluate.compare", run) for run in config.evaluate.compare],
+        ),
         bench=replace(
             config.bench,
             out=path("bench.out", config.bench.out),

@@ -1,13 +1,20 @@
 """Every configuration dataclass (the schema), the range of each key, and the user's-mistake error.
 
 conf/*.yaml holds the values; compose.py puts them and the command line into these dataclasses.
-Imports nothing of the package but the keys of finetune.* and bench.*.
+Imports nothing of the package but the keys of finetune.*, evaluate.* and bench.*.
 """
 
 from dataclasses import dataclass, field
 from typing import Any
 
 from nuggets_ray.bench_config import BenchConfig, bench_lowest
+from nuggets_ray.evaluate_config import (
+    EvaluateConfig,
+    GenerateConfig,
+    JudgeConfig,
+    evaluate_choices,
+    evaluate_lowest,
+)
 from nuggets_ray.finetune_config import FinetuneConfig, finetune_choices, finetune_lowest
 
 
@@ -182,6 +189,9 @@ class Config:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     select: SelectConfig = field(default_factory=SelectConfig)
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    generate: GenerateConfig = field(default_factory=GenerateConfig)
+    judge: JudgeConfig = field(default_factory=JudgeConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     bench: BenchConfig = field(default_factory=BenchConfig)
 
@@ -201,6 +211,7 @@ def check(config: Config) -> None:
         "select.order": (config.select.order, ("top", "bottom")),
         "bench.name": (config.bench.name, ("engine", "peers", "dtypes", "finetune")),
         **finetune_choices(config.finetune),
+        **evaluate_choices(config.evaluate, config.generate),
     }
     for key, (value, allowed) in choices.items():
         if value not in allowed:
@@ -223,6 +234,7 @@ def check(config: Config) -> None:
         "progress_s": (config.progress_s, 0.1),
         **bench_lowest(config.bench),
         **finetune_lowest(config.finetune),
+        **evaluate_lowest(config.evaluate, config.generate, config.judge),
     }
     for key, (number, lowest) in at_least.items():
         if number is not None and number < lowest:
@@ -231,6 +243,7 @@ def check(config: Config) -> None:
         "data.max_skipped_fraction": config.data.max_skipped_fraction,
         "finetune.warmup_fraction": config.finetune.warmup_fraction,
         "finetune.lora_dropout": config.finetune.lora_dropout,
+        "generate.top_p": config.generate.top_p,
     }
     for key, share in shares.items():
         if not 0 <= share <= 1:

@@ -23,12 +23,13 @@ LAYERS = (
     {"stages"},
     {
         *("manifest", "fingerprint", "score", "schedule", "select", "anchors", "candidates"),
-        "finetune",
+        *("finetune", "evaluate"),
         *("candidate_table", "score_table", "skipped_table", "scored_candidates", "selected_rows"),
     },
     {"model", "prompts", "templates", "chat_template", "token_mask", "data"},
     {"io", "listing", "rows"},
-    {"demo", "records", "compose", "config", "bench_config", "finetune_config"},
+    {"demo", "records", "compose", "config"},
+    {"bench_config", "finetune_config", "evaluate_config"},
 )
 LEVELS = {name: level for level, names in enumerate(reversed(LAYERS)) for name in names}
 # Outside packages that only some of them may import, wherever the import stands.

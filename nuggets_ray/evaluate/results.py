@@ -1,0 +1,116 @@
+"""evaluation/results.json: one schema for every benchmark, kept over all evaluations of a run.
+
+{"schema_version": 1, "primary": "likelihood/win_rate", "results": [Result, ...], "verdict": {...}}
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from nuggets_ray import io
+from nuggets_ray.config import UserError
+
+SCHEMA_VERSION = 1
+ALL = "all"
+"""The subset that is the whole benchmark."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One number. `low` and `high` bound it with 95% confidence (None: no interval is known).
+
+    `against` names the other model (or answers file) of a paired metric; `subset` a category, or a
+    range of lengths; `judge` and `prompt_version` who judged with what; `generation` how answers
+    were written; `data` {name: sha256} of what was read; `details` counts that belong to the value.
+    """
+
+    model: str
+    benchmark: str
+    metric: str
+    value: float | None
+    n: int
+    low: float | None = None
+    high: float | None = None
+    subset: str = ALL
+    against: str | None = None
+    judge: str | None = None
+    prompt_version: str | None = None
+    generation: Mapping[str, Any] | None = None
+    data: Mapping[str, str] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """A later result with the same key takes this one's place."""
+        named = (self.model, self.benchmark, self.metric, self.subset, self.against, self.judge)
+        return (*named, self.prompt_version)
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """What results.json holds. `primary` is BENCHMARK/METRIC, named before the first evaluation."""
+
+    primary: str
+    results: tuple[Result, ...] = ()
+    verdict: Mapping[str, Any] | None = None
+
+    def is_primary(self, result: Result) -> bool:
+        """Is it the metric that was named primary, over the whole benchmark?"""
+        return f"{result.benchmark}/{result.metric}" == self.primary and result.subset == ALL
+
+    def merged(self, new: Iterable[Result]) -> "Results":
+        """With `new` in the place of results of the same key, behind the others."""
+        new = tuple(new)
+        keys = {result.key for result in new}
+        kept = tuple(result for result in self.results if result.key not in keys)
+        return Results(self.primary, (*kept, *new), self.verdict)
+
+
+def results_path(out_dir: str) -> str:
+    """Where a run's results are."""
+    return io.join(out_dir, "evaluation", "results.json")
+
+
+def open_results(out_dir: str, primary: str) -> Results:
+    """The results so far, or none. Raises UserError where another metric was named primary."""
+    if not io.exists(results_path(out_dir)):
+        return Results(primary)
+    found = read_results(out_dir)
+    if found.primary != primary:
+        raise UserError(
+            f"evaluate.primary={primary}: {found.primary} was named before the first evaluation of "
+            f"out_dir={out_dir}, and a metric named after the fact decides nothing: leave it"
+        )
+    return found
+
+
+def read_results(out_dir: str) -> Results:
+    """What was written. Raises UserError where there is nothing, or of another version."""
+    path = results_path(out_dir)
+    if not io.exists(path):
+        raise UserError(f"{path} is not there: run jobs/evaluate.py with out_dir={out_dir} first")
+    content = json.loads(io.read_bytes(path))
+    if content.get("schema_version") != SCHEMA_VERSION:
+        raise UserError(
+            f"{path} has schema_version {content.get('schema_version')}, this is {SCHEMA_VERSION}: "
+            "evaluate into another out_dir"
+        )
+    names = {item.name for item in fields(Result)}
+    rows = (
+        {key: value for key, value in row.items() if key in names} for row in content["results"]
+    )
+    return Results(content["primary"], tuple(Result(**row) for row in rows), content.get("verdict"))
+
+
+def write_results(out_dir: str, results: Results) -> str:
+    """Write them in one atomic write; the path. Each row says whether it is the primary metric."""
+    content = {
+        "schema_version": SCHEMA_VERSION,
+        "primary": results.primary,
+        "results": [{**asdict(r), "primary": results.is_primary(r)} for r in results.results],
+        "verdict": results.verdict,
+    }
+    path = results_path(out_dir)
+    io.write_bytes(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+    return path
