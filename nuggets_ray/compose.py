@@ -128,6 +128,7 @@ def absolute(config: Config) -> Config:
             )
         return os.path.abspath(os.path.expanduser(value))
 
+    evaluate = config.evaluate
     return replace(
         config,
         out_dir=path("out_dir", config.out_dir),
@@ -138,11 +139,10 @@ def absolute(config: Config) -> Config:
         ),
         evaluate=replace(
             config.evaluate,
-            **{
-                key: path(f"evaluate.{key}", getattr(config.evaluate, key) or "") or None
-                for key in ("prompts_path", "reference_path", "tasks_path")
-            },
-            compare=[path("evaluate.compare", run) for run in config.evaluate.compare],
+            prompts_path=path("evaluate.prompts_path", evaluate.prompts_path or "") or None,
+            reference_path=path("evaluate.reference_path", evaluate.reference_path or "") or None,
+            tasks_path=path("evaluate.tasks_path", evaluate.tasks_path or "") or None,
+            compare=[path("evaluate.compare", run) for run in evaluate.compare],
         ),
         bench=replace(
             config.bench,
