@@ -90,6 +90,11 @@ class Run:
         self._heart.join()
         ends = {type(None): "done", KeyboardInterrupt: "interrupted"}
         status = ends.get(kind or type(None), "failed")
+        # ending in a hurry can fail in its own ways, which are not why the run ended
+        was_cut_short = status == "failed" and self.interrupted.is_set()
+        if was_cut_short:
+            status = "interrupted"
+            logger.warning("while it was interrupted: %s: %s", type(error).__name__, error)
         if not self._is_there():
             if isinstance(error, Exception):
                 raise UserError(
@@ -101,6 +106,8 @@ class Run:
         self.manifest["stages"][self.stage]["status"] = status
         self.save()
         io.delete(io.join(self.out_dir, "lease.json"))
+        if was_cut_short:
+            raise KeyboardInterrupt from error
 
     def update(self, **values: Any) -> None:
         """Set fields of this attempt (num_workers, worker_pids, num_computed, ...) and write the

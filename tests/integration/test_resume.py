@@ -168,8 +168,9 @@ def test_ctrl_c_keeps_what_is_finished(
     process = start(data, tiny_model, out_dir, 2)
     assert wait_for(lambda: num_parts(out_dir) >= 3, process)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the whole group
-    assert process.wait(timeout=300) == 130
+    code = process.wait(timeout=300)
     said = (tmp_path / "stderr.txt").read_text()
+    assert code == 130, said
     assert "run the same command again" in said and "Traceback" not in said
     kept = len(read_scores(out_dir))
     assert 0 < kept < NUM_ROWS

@@ -36,6 +36,14 @@ def test_each_end_of_an_attempt_is_recorded(tmp_path: Path) -> None:
     assert not (tmp_path / "lease.json").exists()
 
 
+def test_what_fails_while_an_attempt_is_interrupted_is_not_why_it_ended(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), Run(str(tmp_path), "score") as run:
+        run.interrupted.set()
+        raise RuntimeError("the workers are gone already")
+    assert ends(tmp_path) == ["interrupted"]
+    assert not (tmp_path / "lease.json").exists()
+
+
 def test_a_killed_attempt_is_found_by_the_next(tmp_path: Path) -> None:
     start = f"Run({str(tmp_path)!r}, 'score').__enter__()"
     code = f"import os; from nuggets_ray.manifest import Run; {start}; os._exit(9)"
