@@ -141,6 +141,7 @@ def absolute(config: Config) -> Config:
             config.evaluate,
             prompts_path=path("evaluate.prompts_path", evaluate.prompts_path or "") or None,
             reference_path=path("evaluate.reference_path", evaluate.reference_path or "") or None,
+            held_out_path=path("evaluate.held_out_path", evaluate.held_out_path or "") or None,
             tasks_path=path("evaluate.tasks_path", evaluate.tasks_path or "") or None,
             compare=[path("evaluate.compare", run) for run in evaluate.compare],
         ),

@@ -21,6 +21,12 @@ class EvaluateConfig:
     """Other run folders whose results.json is shown beside this run's."""
     primary: str = "likelihood/win_rate"
     """The metric that decides, BENCHMARK/METRIC, named before the run and kept in results.json."""
+    held_out_path: str | None = None
+    """likelihood: rows of your own, in any format data.path takes, or `demo`; null: the run's
+    data.holdout rows.
+    """
+    show_answers: int = 0
+    """likelihood: show what every model answers to this many held-out prompts, side by side."""
     limit: int | None = None
     """The first N held-out rows or prompts only."""
     prompts_path: str | None = None
@@ -102,6 +108,7 @@ def evaluate_lowest(
     """{key: (value, lowest allowed value)}"""
     return {
         "evaluate.limit": (evaluate.limit, 1),
+        "evaluate.show_answers": (evaluate.show_answers, 0),
         "evaluate.turns": (evaluate.turns, 1),
         "evaluate.num_fewshot": (evaluate.num_fewshot, 0),
         "generate.max_tokens": (generate.max_tokens, 1),

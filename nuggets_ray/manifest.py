@@ -229,15 +229,21 @@ def write_config(out_dir: str, stage: str, config: Config) -> None:
     io.write_bytes(io.join(out_dir, "config", f"{stage}.yaml"), text.encode("utf-8"))
 
 
+def read_config(out_dir: str, stage: str) -> dict[str, Any] | None:
+    """What write_config wrote, None where that job never ran."""
+    uri = io.join(out_dir, "config", f"{stage}.yaml")
+    return dict(yaml.safe_load(io.read_bytes(uri))) if io.exists(uri) else None
+
+
 def check_same_run(config: Config) -> None:
     """Raise UserError where a later job gives model, prompt or data another value than the scoring.
 
     What is not given (the default) is what the run was scored with.
     """
-    uri = io.join(config.out_dir, "config", "score.yaml")
-    if not io.exists(uri):
+    scored = read_config(config.out_dir, "score")
+    if scored is None:
         return
-    scored, given, default = yaml.safe_load(io.read_bytes(uri)), asdict(config), asdict(Config())
+    given, default = asdict(config), asdict(Config())
     for section in ("model", "prompt", "data"):
         for key, value in given[section].items():
             if value not in (default[section][key], scored[section].get(key)):

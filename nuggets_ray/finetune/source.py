@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
-import yaml
 from pyarrow import fs
 
 from nuggets_ray import io
@@ -20,7 +19,7 @@ from nuggets_ray.candidates.staging import choose_rules
 from nuggets_ray.config import Config, ModelConfig, PromptConfig, UserError
 from nuggets_ray.demo import candidates_path
 from nuggets_ray.io import InputFile
-from nuggets_ray.manifest import read_manifest
+from nuggets_ray.manifest import read_config, read_manifest
 from nuggets_ray.model import load_config, load_tokenizer, max_context_tokens, resolve_path
 from nuggets_ray.prompts import Prompt, make_prompt
 
@@ -46,7 +45,7 @@ class Source:
 
 def find_source(config: Config) -> Source:
     """The rows' files and how to read them. Raises UserError for a missing selection or data."""
-    scored = _scored(config.out_dir)
+    scored = read_config(config.out_dir, "score")
     model = config.model
     if not model.path and scored:
         model = ModelConfig(**scored["model"])
@@ -119,11 +118,6 @@ def _selections(folder: str) -> Iterator[str]:
     for info in store.get_file_info(fs.FileSelector(path, allow_not_found=True)):
         if io.exists(io.join(folder, info.base_name, "selection.json")):
             yield info.base_name
-
-
-def _scored(out_dir: str) -> dict[str, Any] | None:
-    uri = io.join(out_dir, "config", "score.yaml")
-    return dict(yaml.safe_load(io.read_bytes(uri))) if io.exists(uri) else None
 
 
 def _prompt_config(config: Config, scored: dict[str, Any] | None) -> PromptConfig:

