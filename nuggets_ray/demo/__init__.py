@@ -29,6 +29,11 @@ def anchors_path() -> str:
     return str(PACKAGE_DIR / "anchors.jsonl")
 
 
+def held_out_path() -> str:
+    """The demo's held-out rows (Alpaca fields, jsonl), alike to the candidates and none of them."""
+    return str(PACKAGE_DIR / "held_out.jsonl")
+
+
 def candidates_path() -> str:
     """Write the demo's candidates, whole rows and damaged copies, once; return the jsonl's path.
 

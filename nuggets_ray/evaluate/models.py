@@ -8,12 +8,11 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 from pyarrow import fs
 
 from nuggets_ray import io
-from nuggets_ray.config import Config, ModelConfig, PromptConfig, UserError
+from nuggets_ray.config import Config, DataConfig, ModelConfig, PromptConfig, UserError
 from nuggets_ray.manifest import read_config
 from nuggets_ray.model import resolve_path
 
@@ -71,6 +70,16 @@ def run_prompt(config: Config) -> PromptConfig:
     return PromptConfig("alpaca" if template == "official" else template)
 
 
+def training_data(config: Config) -> dict[str, DataConfig]:
+    """Files that models of the run were trained on directly, {path: how they were read}."""
+    found = {}
+    for name in _trained(config.out_dir):
+        before = read_config(config.out_dir, f"finetune-{name}") or {}
+        if before and before["finetune"]["selection"] is None:
+            found[before["data"]["path"]] = DataConfig(**before["data"])
+    return found
+
+
 def _find(config: Config, name: str, trained: list[str]) -> EvalModel:
     if name == BASE:
         return EvalModel(BASE, base_model(config), run_prompt(config))
@@ -111,8 +120,3 @@ def _trained(out_dir: str) -> Iterator[str]:
     for info in store.get_file_info(fs.FileSelector(path, allow_not_found=True)):
         if io.exists(io.join(out_dir, "models", info.base_name, DONE)):
             yield info.base_name
-
-
-def facts(model: EvalModel) -> dict[str, Any]:
-    """What a model is, for logs and file names that must change with it."""
-    return {"path": model.model.path, "revision": model.model.revision, "adapter": model.adapter}

@@ -10,7 +10,7 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -107,6 +107,13 @@ def result_of(ref: ray.ObjectRef) -> Any:
         if isinstance(error.cause, UserError):
             raise error.cause from None
         raise
+
+
+def on_worker(workers: Workers, function: Callable[..., Any], *arguments: Any) -> Any:
+    """The result of `function` where the workers' GPUs are; the driver's node may have none."""
+    if workers.device == "cpu":
+        return function(*arguments)
+    return result_of(ray.remote(function).options(**workers.ray_options).remote(*arguments))
 
 
 def refuse_missing(workers: Workers) -> None:

@@ -7,7 +7,6 @@ skipped.parquet.
 
 import logging
 import time
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -35,7 +34,7 @@ from nuggets_ray.score.vllm_arguments import check_installed
 from nuggets_ray.select import OUR_COLUMNS, check_clash
 from nuggets_ray.stages.baseline import baseline, claim
 from nuggets_ray.stages.blocks import Block, run_blocks
-from nuggets_ray.stages.cluster import Workers, check_shared_folder, connected, result_of
+from nuggets_ray.stages.cluster import Workers, check_shared_folder, connected, on_worker
 from nuggets_ray.stages.finish import finish
 from nuggets_ray.stages.prepare import prepare
 from nuggets_ray.stages.progress import Counter, Progress
@@ -77,9 +76,9 @@ def check_fields(config: Config) -> None:
 def make_setup(config: Config, attempt_id: str, workers: Workers, prompt: Prompt) -> Setup:
     """What the workers need, but for the data's format, which reading the data tells."""
     template, device = prompt.name, workers.device
-    dtype = _on_worker(workers, resolve_dtype, config.score.dtype, template, device)
+    dtype = on_worker(workers, resolve_dtype, config.score.dtype, template, device)
     if config.score.backend == "vllm":
-        _on_worker(workers, check_installed, device)
+        on_worker(workers, check_installed, device)
     return Setup(
         config,
         attempt_id,
@@ -89,13 +88,6 @@ def make_setup(config: Config, attempt_id: str, workers: Workers, prompt: Prompt
         config.prompt.max_demonstration_tokens,
         workers.gpus_per_worker,
     )
-
-
-def _on_worker(workers: Workers, function: Callable[..., Any], *arguments: Any) -> Any:
-    """`function` where the workers' GPUs are; the driver's node may have none."""
-    if workers.device == "cpu":
-        return function(*arguments)
-    return result_of(ray.remote(function).options(**workers.ray_options).remote(*arguments))
 
 
 def _score(config: Config, given: Config, run: Run, workers: Workers) -> dict[str, Any]:

@@ -24,10 +24,10 @@ from nuggets_ray.demo.separation import (
 from nuggets_ray.manifest import read_manifest, write_json
 from nuggets_ray.model import load_tokenizer, resolve_path
 from nuggets_ray.prompts import make_prompt
-from nuggets_ray.records import Encoding
 from nuggets_ray.scored_candidates import read_rows
 from nuggets_ray.stages.cluster import Workers, connected, result_of
-from nuggets_ray.stages.scorer import Setup, load_engine, model_task
+from nuggets_ray.stages.likelihood import zero_shot
+from nuggets_ray.stages.scorer import Setup, model_task
 
 SCORES = [
     "example_id",
@@ -118,13 +118,8 @@ def _perplexity(setup: Setup, rows: list[dict[str, Any]], workers: Workers) -> n
     prompt = make_prompt(load_tokenizer(setup.config.model), setup.config.prompt)
     examples = [parse(row, setup.data_format, setup.config.data.columns) for row in rows]
     encodings = [prompt.anchor(example) for example in examples]
-    task = model_task(_zero_shot, setup, workers)
+    task = model_task(zero_shot, setup, workers)
     perplexity_N: np.ndarray = np.exp(
         -result_of(task.remote(setup, encodings, prompt.zero_shot_prefix))
     )
     return perplexity_N
-
-
-def _zero_shot(setup: Setup, encodings: list[Encoding], zero_shot_prefix: np.ndarray) -> np.ndarray:
-    log_probs_N: np.ndarray = load_engine(setup, encodings).log_probs([zero_shot_prefix])[0]
-    return log_probs_N

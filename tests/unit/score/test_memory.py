@@ -18,6 +18,7 @@ from nuggets_ray.score.memory import (
     peak_memory,
     shape_of,
 )
+from nuggets_ray.stages.cluster import FEW_KERNELS, KEEP_MEMORY
 
 SHAPE = Shape(
     num_parameters=1000,
@@ -64,7 +65,7 @@ def test_the_terms_are_what_lives_at_once() -> None:
     assert memory.vocabulary == 128 * 32 * 4 + 128 * 100 * 8
     assert memory.layer == memory.mlp
     assert memory.live_bytes == 4000 + memory.kept + memory.mlp
-    scoring = memory.kernels + memory.check + memory.kept + HEAP * memory.mlp
+    scoring = memory.kernels + memory.check + memory.kept + HEAP["float32"] * memory.mlp
     assert memory.host_bytes == 7 + 4000 + scoring
     whole = peak_memory(SHAPE, replace(REQUEST, num_anchor_tokens=60))
     assert whole.kept == 0
@@ -153,3 +154,14 @@ def test_what_the_formula_says_lives_at_once_is_what_a_process_takes(
     [peak] = found["peaks"]
     at_least = 0.8 * (found["live"] + least_kernels)
     assert at_least < peak < 1.2 * (found["live"] + KERNELS_BYTES[dtype])
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="Linux tells peaks there")
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_more_candidates_take_no_more_memory(dtype: str) -> None:
+    found = measure({**KEEP_MEMORY, **FEW_KERNELS}, dtype, 1024, 8, 6, 26)
+    after_6, after_26 = found["peaks"]
+    # one candidate's log-probs and keys left behind each time would be 2 MiB x 20
+    assert after_26 < 1.1 * after_6
+    assert found["tensors"][0] == found["tensors"][1]
+    assert after_26 < 1.1 * found["host"]

@@ -1,0 +1,145 @@
+"""The rows that models are compared on: the run's held-out rows, or evaluate.held_out_path's.
+
+Must not import ray, torch, hydra or omegaconf.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from nuggets_ray import candidate_table, io
+from nuggets_ray.anchors.table import read_anchors
+from nuggets_ray.config import Config, DataConfig, UserError
+from nuggets_ray.data import SkipRow, parse, resolve_format
+from nuggets_ray.demo import candidates_path, held_out_path
+from nuggets_ray.evaluate.held_out import TextRow, text_row
+from nuggets_ray.evaluate.models import training_data
+from nuggets_ray.manifest import read_config, read_manifest
+from nuggets_ray.records import Example
+from nuggets_ray.rows import BadRow
+
+NUM_FORMAT_ROWS = 100
+CHUNK_ROWS = 4096
+CATEGORY_FIELDS = ("category", "dataset", "task")
+"""Where a row may say what kind it is, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldRow:
+    """A row to evaluate on; `category` is what the row says it is, None where it does not."""
+
+    example_id: str
+    category: str | None
+    example: Example
+
+
+@dataclass(frozen=True, slots=True)
+class HeldRows:
+    """The rows, the file they came from, and how many could not be read, by reason."""
+
+    rows: tuple[HeldRow, ...]
+    path: str
+    skipped: dict[str, int]
+
+
+def read_held_rows(config: Config) -> HeldRows:
+    """evaluate.held_out_path, or the run's own; the first evaluate.limit of them. Raises UserError
+    where there are none.
+    """
+    given = config.evaluate.held_out_path
+    path = io.join(config.out_dir, "holdout.parquet")
+    if given is not None:
+        path = held_out_path() if given == "demo" else given
+        rows = list(islice(_rows_of(path), config.evaluate.limit))
+        format = resolve_format("auto", {}, rows[:NUM_FORMAT_ROWS], "evaluate.held_out")
+        columns: dict[str, str] = {}
+    elif io.exists(path):
+        texts = io.read_table(path, columns=["row_json"])["row_json"].to_pylist()
+        rows = [json.loads(text) for text in texts[: config.evaluate.limit]]
+        format, columns = _format(config)
+    else:
+        raise UserError(
+            f"evaluate.held_out_path is missing: out_dir={config.out_dir} has no held-out rows "
+            "(data.holdout=N keeps N rows from everything before a run is scored), so give a file "
+            "of rows that no model was trained on"
+        )
+    skipped: dict[str, int] = {}
+    found: dict[str, HeldRow] = {}
+    for row in rows:
+        try:
+            example = parse(row, format, columns)
+        except SkipRow as error:
+            reason = row.reason if isinstance(row, BadRow) else error.reason
+            skipped[reason] = skipped.get(reason, 0) + 1
+            continue
+        if example.content_id in found:
+            skipped["duplicate"] = skipped.get("duplicate", 0) + 1
+            continue
+        found[example.content_id] = HeldRow(example.content_id, _category(row), example)
+    if not found:
+        raise UserError(f"{path} has no row to evaluate on ({skipped or 'it is empty'})")
+    return HeldRows(tuple(found.values()), path, skipped)
+
+
+def training_sources(config: Config) -> dict[str, Iterator[list[TextRow]]]:
+    """What held-out rows must not be in: anchors, candidates, and files trained on directly."""
+    sources: dict[str, Iterator[list[TextRow]]] = {}
+    anchors = io.join(config.out_dir, "anchors.parquet")
+    if io.exists(anchors):
+        found = [TextRow(a.anchor_id, a.content_id, a.text) for a in read_anchors(anchors)[0]]
+        sources["anchors"] = iter([found])
+    if candidate_table.parts(config.out_dir):
+        sources["candidates"] = _candidates(config)
+    for path, data in training_data(config).items():
+        sources[path] = _file_rows(path, data)
+    return sources
+
+
+def _candidates(config: Config) -> Iterator[list[TextRow]]:
+    format, columns = _format(config)
+    for part in candidate_table.parts(config.out_dir):
+        table = io.read_table(part, columns=["example_id", "row_json"])
+        for start in range(0, table.num_rows, CHUNK_ROWS):
+            yield [
+                text_row(row["example_id"], parse(json.loads(row["row_json"]), format, columns))
+                for row in table.slice(start, CHUNK_ROWS).to_pylist()
+            ]
+
+
+def _file_rows(path: str, data: DataConfig) -> Iterator[list[TextRow]]:
+    rows = _rows_of(candidates_path() if path == "demo" else path)
+    sample = list(islice(rows, NUM_FORMAT_ROWS))
+    format = resolve_format(data.format, data.columns, sample)
+    numbered = enumerate(_chained(sample, rows))
+    while chunk := list(islice(numbered, CHUNK_ROWS)):
+        texts = []
+        for number, row in chunk:
+            try:
+                texts.append(text_row(f"row {number}", parse(row, format, data.columns)))
+            except SkipRow:
+                continue  # nothing was trained on it either
+        yield texts
+
+
+def _chained(first: list[object], rest: Iterator[object]) -> Iterator[object]:
+    yield from first
+    yield from rest
+
+
+def _rows_of(path: str) -> Iterator[object]:
+    for file in io.list_inputs(path, "evaluate.held_out_path"):
+        yield from io.read_rows(file)
+
+
+def _format(config: Config) -> tuple[str, dict[str, str]]:
+    """How the run's rows are read."""
+    manifest = read_manifest(config.out_dir) or {}
+    scored: dict[str, Any] = read_config(config.out_dir, "score") or {}
+    return manifest["data_format"], scored["data"]["columns"]
+
+
+def _category(row: object) -> str | None:
+    values = [row.get(key) for key in CATEGORY_FIELDS] if isinstance(row, dict) else []
+    return next((value for value in values if isinstance(value, str) and value), None)

@@ -1,0 +1,177 @@
+"""Answers of a model to many conversations, by replicas in Ray actors.
+
+Every block of answers is written by the worker that made it, under evaluation/answers/<model>/,
+and an answer that is there is never made again: the same call goes on from them.
+"""
+
+import json
+import logging
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import ray
+import torch
+
+from nuggets_ray import fingerprint, io
+from nuggets_ray.config import Config, ModelConfig, PromptConfig, UserError
+from nuggets_ray.evaluate.generate import Answer, Answerer, request_key, seed_of, settings
+from nuggets_ray.evaluate.models import EvalModel
+from nuggets_ray.evaluate_config import GenerateConfig
+from nuggets_ray.manifest import Run
+from nuggets_ray.model import load_tokenizer
+from nuggets_ray.prompts import make_prompt
+from nuggets_ray.records import Message
+from nuggets_ray.stages.cluster import Workers
+
+logger = logging.getLogger(__name__)
+
+Conversation = Sequence[Message]
+BLOCK_ROWS = {"cpu": 8, "cuda": 256}
+"""Conversations of a block: few enough to lose in a kill, enough to keep the device busy."""
+POLL_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerSetup:
+    """What a replica needs."""
+
+    model: ModelConfig
+    prompt: PromptConfig
+    generate: GenerateConfig
+    dtype: str
+    num_gpus: float
+    num_threads: int
+    folder: str
+
+
+class Replica:
+    """A Ray actor with one model, loaded at its first block (an error there is told as it is)."""
+
+    def __init__(self, setup: AnswerSetup) -> None:
+        self._setup = setup
+        self._answerer: Answerer | None = None
+
+    def answer(self, keys: list[str], conversations: list[Conversation]) -> int:
+        """Answer a block and write it as one part; how many answers it holds."""
+        setup = self._setup
+        if self._answerer is None:
+            torch.set_num_threads(setup.num_threads)
+            self._answerer = Answerer(
+                setup.model, setup.prompt, setup.generate, setup.dtype, setup.num_gpus
+            )
+        found = self._answerer.answer(conversations, [seed_of(key) for key in keys])
+        rows = [
+            {"key": key, **({"refused": a} if isinstance(a, str) else asdict(a))}
+            for key, a in zip(keys, found, strict=True)
+        ]
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        io.write_bytes(io.join(setup.folder, f"part-{uuid.uuid4().hex}.jsonl"), text.encode())
+        return len(rows)
+
+
+def answer_all(
+    config: Config,
+    model: EvalModel,
+    conversations: Sequence[Conversation],
+    dtype: str,
+    workers: Workers,
+    run: Run,
+) -> list[Answer | str]:
+    """An answer to each conversation, in order; a reason in place of one that cannot be answered.
+
+    Raises UserError where the model cannot be loaded.
+    """
+    prompt = make_prompt(load_tokenizer(model.model), model.prompt)
+    weights = fingerprint.of_weights(Config(model=model.model))
+    given = settings(config.generate, dtype, config.seed)
+    keys = [request_key(weights, prompt.fingerprint, given, c) for c in conversations]
+    folder = io.join(config.out_dir, "evaluation", "answers", model.name)
+    todo = dict(zip(keys, conversations, strict=True))
+    for key in read_answers(folder):
+        todo.pop(key, None)
+    if num_reused := len(set(keys)) - len(todo):
+        logger.info("model %s: %d answers are there already", model.name, num_reused)
+    if todo:
+        setup = AnswerSetup(
+            model.model, model.prompt, config.generate, dtype,
+            workers.gpus_per_worker, workers.cpus_per_worker, folder,
+        )  # fmt: skip
+        _run(setup, todo, workers, run, config.progress_s, model.name)
+    found = read_answers(folder)
+    return [found[key] for key in keys]
+
+
+def read_answers(folder: str) -> dict[str, Answer | str]:
+    """{key: answer, or the reason why there is none} of all parts."""
+    answers: dict[str, Answer | str] = {}
+    for part in io.list_files(folder, ".jsonl"):
+        for line in io.read_bytes(part).decode().splitlines():
+            row = json.loads(line)
+            key, refused = row.pop("key"), row.pop("refused", None)
+            answers[key] = Answer(**row) if refused is None else refused
+    return answers
+
+
+def _run(
+    setup: AnswerSetup,
+    todo: dict[str, Conversation],
+    workers: Workers,
+    run: Run,
+    progress_s: float,
+    name: str,
+) -> None:
+    size = BLOCK_ROWS[workers.device]
+    # the longest prompts last would leave one worker busy alone
+    keys = sorted(todo, key=lambda key: -sum(len(m.content) for m in todo[key]))
+    blocks = [keys[start : start + size] for start in range(0, len(keys), size)]
+    actor = ray.remote(Replica).options(max_restarts=3, max_task_retries=3, **workers.ray_options)
+    replicas = [actor.remote(setup) for _ in range(min(workers.num_workers, len(blocks)))]
+    pending: dict[ray.ObjectRef, Any] = {}
+    num_done, said = 0, time.monotonic()
+    try:
+        for replica in replicas:
+            _next(replica, blocks, todo, pending)
+        while pending:
+            ready, _ = ray.wait(list(pending), timeout=POLL_S)
+            if run.interrupted.is_set():
+                raise KeyboardInterrupt
+            for ref in ready:
+                replica = pending.pop(ref)
+                num_done += _result(ref, setup)
+                _next(replica, blocks, todo, pending)
+            if time.monotonic() - said > progress_s:
+                said = time.monotonic()
+                logger.info("model %s: %d of %d answers", name, num_done, len(todo))
+    finally:
+        for replica in replicas:
+            ray.kill(replica)
+    logger.info("model %s: %d answers", name, num_done)
+
+
+def _next(
+    replica: Any,
+    blocks: list[list[str]],
+    todo: dict[str, Conversation],
+    pending: dict[ray.ObjectRef, Any],
+) -> None:
+    if blocks:
+        keys = blocks.pop(0)
+        pending[replica.answer.remote(keys, [todo[key] for key in keys])] = replica
+
+
+def _result(ref: ray.ObjectRef, setup: AnswerSetup) -> int:
+    try:
+        return int(ray.get(ref))
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, UserError):
+            raise error.cause from None
+        raise
+    except ray.exceptions.RayActorError as error:
+        raise UserError(
+            f"generate.backend={setup.generate.backend}: the worker that answers with "
+            f"{setup.model.path} died four times (what is finished is kept): mostly the host's "
+            "memory is too small: lower cluster.num_workers, or set generate.vllm.max_model_len"
+        ) from error
