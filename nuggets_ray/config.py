@@ -39,9 +39,7 @@ class ModelConfig:
 @dataclass(frozen=True)
 class DataConfig:
     path: str = ""
-    """A file, folder or glob of json, jsonl (both also .gz) or parquet; an s3:// or gs:// URI; or
-    `demo`.
-    """
+    """A file, folder or glob of json, jsonl (or .gz) or parquet; an s3:// or gs:// URI; `demo`."""
     format: str = "auto"
     """alpaca, dolly, sharegpt, messages, prompt_completion, self_instruct, columns, or auto (looks
     at 100 rows).
@@ -128,11 +126,13 @@ class ScheduleConfig:
 @dataclass(frozen=True)
 class SelectConfig:
     rule: str = "top_fraction"
-    """top_fraction, top_k or threshold."""
+    """top_fraction, top_k, top_tokens or threshold."""
     fraction: float | None = None
     """top_fraction: share of the scored rows that is kept, in (0, 1]."""
     k: int | None = None
     """top_k: number of rows that is kept."""
+    tokens: int | None = None
+    """top_tokens: rows are kept until they hold about this many answer tokens."""
     min_score: float | None = None
     """threshold: rows whose score is above this are kept (below it under order=bottom)."""
     by: str = "golden_score"
@@ -142,7 +142,7 @@ class SelectConfig:
     draw: int = 0
     """by=random: which draw; each is named random-<draw>."""
     name: str | None = None
-    """Folder under selections/; null: golden, bottom, longest, shortest or random-<draw>."""
+    """Folder under selections/; null: golden, bottom, longest, shortest, random-<draw>[-tokens]."""
     prefix: str = ""
     """Put before our columns (example_id, golden_score, rank) in the selected files, when yours
     have those names.
@@ -164,9 +164,7 @@ class ClusterConfig:
     cpus_per_worker: int = 1
     """CPU cores of a replica, and its threads."""
     wait_s: float = 600.0
-    """With an address: how long to wait for the autoscaler before starting with what there is, in
-    seconds.
-    """
+    """With an address: seconds to wait for the autoscaler, then start with what there is."""
     object_store_gib: float = 0.5
     """Object store of a local Ray, in GiB."""
 
@@ -206,7 +204,7 @@ def check(config: Config) -> None:
         "score.backend": (config.score.backend, ("transformers", "vllm")),
         "score.engine": (config.score.engine, ("auto", "tree", "kv_cache", "plain")),
         "schedule.name": (config.schedule.name, ("full",)),
-        "select.rule": (config.select.rule, ("top_fraction", "top_k", "threshold")),
+        "select.rule": (config.select.rule, ("top_fraction", "top_k", "top_tokens", "threshold")),
         "select.by": (config.select.by, ("golden_score", "random", "longest")),
         "select.order": (config.select.order, ("top", "bottom")),
         "bench.name": (config.bench.name, ("engine", "peers", "dtypes", "finetune")),

@@ -15,7 +15,9 @@ class FinetuneConfig:
     selection: str | None = None
     """Train on selections/<selection>/ of the run; null: on the rows of data.path."""
     selections: list[str] = field(default_factory=list)
-    """jobs/pipeline.py goes on to train on each of these selections, e.g. [golden, random-0]."""
+    """jobs/pipeline.py goes on to train on each of these selections, e.g. [golden, random-0];
+    full: on every row.
+    """
     name: str | None = None
     """Folder under models/; null: the selection's name, or the name of the data file."""
     epochs: float = 3.0

@@ -1,7 +1,8 @@
 """Which candidates to keep: scores in, the chosen rows in rank order out (numpy only).
 
-Rules: top_fraction keeps ceil(fraction x scored rows), top_k keeps k, threshold keeps the rows
-strictly above min_score (below it under order=bottom). Ranked by golden score, a seeded random
+Rules: top_fraction keeps ceil(fraction x scored rows), top_k keeps k, top_tokens as many as have
+nearest to that many answer tokens, threshold keeps the rows strictly above min_score (below it
+under order=bottom). Ranked by golden score, a seeded random
 draw, or answer length; ties by mean delta, then example_id. Must not import ray, torch, pyarrow,
 hydra or omegaconf.
 """
@@ -18,7 +19,12 @@ import numpy as np
 from nuggets_ray.config import SelectConfig, UserError
 
 OUR_COLUMNS = ("example_id", "golden_score", "rank")
-RULES = {"top_fraction": "fraction", "top_k": "k", "threshold": "min_score"}
+RULES = {
+    "top_fraction": "fraction",
+    "top_k": "k",
+    "top_tokens": "tokens",
+    "threshold": "min_score",
+}
 BY = ("golden_score", "random", "longest")
 ORDERS = ("top", "bottom")
 
@@ -73,6 +79,8 @@ def check_config(config: SelectConfig) -> None:
         )
     if config.k is not None and config.k < 1:
         raise UserError(f"select.k={config.k} keeps nothing: it must be at least 1")
+    if config.tokens is not None and config.tokens < 1:
+        raise UserError(f"select.tokens={config.tokens} keeps nothing: it must be at least 1")
     if config.min_score is not None and not math.isfinite(config.min_score):
         raise UserError(f"select.min_score={config.min_score} is no bound: give a finite number")
     if config.by == "random":
@@ -94,7 +102,7 @@ def _check_random(config: SelectConfig) -> None:
     if config.rule == "threshold":
         raise UserError(
             "select.by=random has no score to hold against a threshold: "
-            "use select=top_fraction or select=top_k"
+            "use select=top_fraction, select=top_k or select=top_tokens"
         )
     if config.order == "bottom":
         raise UserError(
@@ -120,7 +128,7 @@ def check_clash(columns: Iterable[str], prefix: str) -> None:
 def default_name(config: SelectConfig) -> str:
     """The folder under selections/ when select.name is not set."""
     if config.by == "random":
-        return f"random-{config.draw}"
+        return f"random-{config.draw}" + ("-tokens" if config.rule == "top_tokens" else "")
     names = {"golden_score": ("golden", "bottom"), "longest": ("longest", "shortest")}
     return names[config.by][ORDERS.index(config.order)]
 
@@ -141,6 +149,8 @@ def select(scores: Scores, config: SelectConfig, seed: int) -> Selection:
     ranked = _rank(scores, measure_N, config, seed)
     if config.rule == "threshold":
         row_K = _past_threshold(ranked, measure_N, config)
+    elif config.rule == "top_tokens":
+        row_K = ranked[: _num_within(scores.num_answer_tokens[ranked], config)]
     else:
         row_K = ranked[: _num_kept(len(scores.example_id), len(ranked), config)]
     cutoff = None if config.by == "random" else float(measure_N[row_K[-1]])
@@ -183,6 +193,18 @@ def _num_kept(num_scored: int, num_rankable: int, config: SelectConfig) -> int:
             "lower it"
         )
     return num_kept
+
+
+def _num_within(num_answer_tokens_K: np.ndarray, config: SelectConfig) -> int:
+    """How many rows of the ranking come nearest to select.tokens, at least one."""
+    assert config.tokens is not None
+    total_K = np.cumsum(num_answer_tokens_K)
+    if total_K[-1] < config.tokens:
+        raise UserError(
+            f"select.tokens={config.tokens} asks for more answer tokens than the {total_K[-1]} of "
+            f"the {len(total_K)} candidates: lower it"
+        )
+    return int(np.argmin(np.abs(total_K - config.tokens))) + 1
 
 
 def _past_threshold(ranked: np.ndarray, measure_N: np.ndarray, config: SelectConfig) -> np.ndarray:

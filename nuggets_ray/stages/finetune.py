@@ -38,6 +38,8 @@ from nuggets_ray.stages.train_run import train
 logger = logging.getLogger(__name__)
 
 MICRO_BATCH_TOKENS = {"cpu": 2048, "cuda": 16_384}
+FULL = "full"
+"""In finetune.selections: every row of data.path."""
 NOT_TRAINING = (
     "selection",
     "selections",
@@ -74,6 +76,8 @@ def finetune_selections(config: Config) -> list[str]:
     wrote: list[str] = []
     for selection in config.finetune.selections:
         one = replace(config.finetune, selection=selection, name=None)
+        if selection == FULL:
+            one = replace(one, selection=None, name=FULL)
         result = finetune(replace(config, finetune=one))
         held_out = "" if result["eval_loss"] is None else f", held out {result['eval_loss']:.4f}"
         print(

@@ -1,37 +1,99 @@
 """Every stage in turn: score, which skips what is done, then the selections that are compared with
-the golden one, then the models trained on those that finetune.selections names.
+the golden one, then the models trained on those that finetune.selections names, then their
+evaluation.
 """
 
+import logging
+import re
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from nuggets_ray.config import Config, SelectConfig
-from nuggets_ray.select import check_config
+from nuggets_ray import io
+from nuggets_ray.config import Config, SelectConfig, UserError
+from nuggets_ray.select import check_config, default_name
 from nuggets_ray.stages.cluster import connected
-from nuggets_ray.stages.finetune import check_finetune, finetune_selections
+from nuggets_ray.stages.evaluate import check_method, evaluate
+from nuggets_ray.stages.finetune import FULL, check_finetune, finetune_selections
 from nuggets_ray.stages.score import check_inputs, score
 from nuggets_ray.stages.select import select_candidates
 from nuggets_ray.stages.separation import report_separation
 
+logger = logging.getLogger(__name__)
+
+RANDOM = re.compile(r"random-(\d+)(-tokens)?")
+OTHERS = {
+    "bottom": SelectConfig("top_k", by="golden_score", order="bottom"),
+    "longest": SelectConfig("top_k", by="longest"),
+    "shortest": SelectConfig("top_k", by="longest", order="bottom"),
+}
+ALWAYS = ("bottom", "longest", "random-0")
+
 
 def pipeline(config: Config) -> dict[str, Any]:
     """Score the data of `config`, select by `config.select`, and as many of the bottom, longest and
-    random rows; the demo prints its report too. Then fine-tune on finetune.selections, if any.
+    random rows; the demo prints its report too. Then fine-tune on finetune.selections, if any, and
+    evaluate what was trained, where there are rows or prompts to evaluate on.
 
     Returns the summary of scoring, with everything written.
     """
     check_config(config.select)
     check_inputs(config)
     check_finetune(config)
+    _check_names(config)
+    check_method(config)
     with connected(config.cluster):
         result = score(config)
         selected = select_candidates(config)
         result["wrote"] += selected["wrote"]
-        for by, order in (("golden_score", "bottom"), ("longest", "top"), ("random", "top")):
-            other = SelectConfig("top_k", k=selected["num_rows"], by=by, order=order)
-            other = replace(other, prefix=config.select.prefix)
+        for other in _others(config, selected):
             result["wrote"] += select_candidates(replace(config, select=other))["wrote"]
         if config.data.path == "demo":
             result["wrote"] += report_separation(config)["wrote"]
         result["wrote"] += finetune_selections(config)
+        if _can_evaluate(config):
+            result["wrote"] += evaluate(config)["wrote"]
     return result
+
+
+def _check_names(config: Config) -> None:
+    """Raise UserError for a name in finetune.selections that this job makes no selection for."""
+    golden = config.select.name or default_name(config.select)
+    for name in config.finetune.selections:
+        if name not in (golden, FULL, *OTHERS) and not RANDOM.fullmatch(name):
+            raise UserError(
+                f"finetune.selections={name}: jobs/pipeline.py makes {golden}, "
+                f"{', '.join(OTHERS)}, random-0, random-1, ..., random-0-tokens, ... (as many "
+                f"answer tokens as {golden}) and {FULL} (every row): take those"
+            )
+
+
+def _others(config: Config, selected: dict[str, Any]) -> Iterator[SelectConfig]:
+    """What stands beside the selection: each with as many rows, or as many answer tokens."""
+    num_rows = selected["num_rows"]
+    for name in dict.fromkeys([*ALWAYS, *config.finetune.selections]):
+        other = OTHERS.get(name)
+        if drawn := RANDOM.fullmatch(name):
+            other = SelectConfig("top_k", by="random", draw=int(drawn[1]))
+            if drawn[2]:
+                tokens = round(num_rows * selected["mean_answer_tokens"])
+                other = replace(other, rule="top_tokens", tokens=tokens)
+        if other is None:
+            continue
+        if other.rule == "top_k":
+            other = replace(other, k=num_rows)
+        yield replace(other, prefix=config.select.prefix)
+
+
+def _can_evaluate(config: Config) -> bool:
+    if not config.finetune.selections:
+        return False
+    if config.evaluate.method != "likelihood" or config.evaluate.held_out_path is not None:
+        return True
+    if io.exists(io.join(config.out_dir, "holdout.parquet")) and config.data.holdout:
+        return True
+    logger.info(
+        "the models are not compared: there are no held-out rows (data.holdout=N, or "
+        "evaluate.held_out_path=FILE)"
+    )
+    return False

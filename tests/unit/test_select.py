@@ -76,6 +76,24 @@ def test_threshold_is_strict_on_both_sides() -> None:
     assert chosen(ROWS, replace(above, order="bottom")) == ["d", "a"]
 
 
+@pytest.mark.parametrize(
+    ("tokens", "kept"),
+    [(1, ["c"]), (24, ["c"]), (31, ["c", "b"]), (60, ["c", "b", "e"]), (190, list("cbefad"))],
+)
+def test_tokens_keep_the_rows_whose_answers_come_nearest_to_them(
+    tokens: int, kept: list[str]
+) -> None:
+    assert chosen(ROWS, SelectConfig(rule="top_tokens", tokens=tokens)) == kept
+
+
+def test_a_random_selection_as_large_as_another_in_tokens_has_a_name_of_its_own() -> None:
+    config = SelectConfig(rule="top_tokens", tokens=90, by="random", draw=2)
+    selection = select(scores(ROWS), config, 0)
+    assert selection.name == "random-2-tokens"
+    total = sum(ROWS[index][3] for index in selection.row_K)
+    assert abs(total - 90) <= 25  # half the longest row
+
+
 def test_cutoff_is_the_measure_of_the_last_kept_row() -> None:
     assert select(scores(ROWS), replace(TOP_K, k=4), 0).cutoff == 0.8
     assert select(scores(ROWS), replace(TOP_K, by="longest"), 0).cutoff == 40
@@ -151,6 +169,8 @@ def test_random_and_longest_keep_as_many_rows_as_golden() -> None:
         (SelectConfig(fraction=float("nan")), r"select\.fraction=nan "),
         (SelectConfig(), r"top_fraction needs select\.fraction"),
         (SelectConfig(rule="top_k"), r"top_k needs select\.k"),
+        (SelectConfig(rule="top_tokens", tokens=0), r"select\.tokens=0 "),
+        (SelectConfig(rule="top_tokens"), r"top_tokens needs select\.tokens"),
         (SelectConfig(rule="top_k", k=0), r"select\.k=0 "),
         (SelectConfig(rule="threshold"), r"threshold needs select\.min_score"),
         (SelectConfig(rule="threshold", min_score=float("nan")), r"select\.min_score=nan "),

@@ -1,0 +1,186 @@
+"""evaluate=alpaca_eval, mt_bench and lm_eval: answers of every model in the benchmark's own file
+format, and with a judge its numbers.
+"""
+
+import json
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import ray
+
+from nuggets_ray import io
+from nuggets_ray.config import Config
+from nuggets_ray.evaluate import alpaca_eval, harness, mt_bench
+from nuggets_ray.evaluate.chat import conversation
+from nuggets_ray.evaluate.generate import Answer, settings
+from nuggets_ray.evaluate.judge import grade, judge_pairs
+from nuggets_ray.evaluate.models import EvalModel
+from nuggets_ray.evaluate.prompt_file import (
+    Prompt,
+    read_alpaca_prompts,
+    read_mt_bench_questions,
+)
+from nuggets_ray.evaluate.results import Result
+from nuggets_ray.manifest import Run, write_json
+from nuggets_ray.stages.answers import answer_all
+from nuggets_ray.stages.cluster import Workers, result_of
+from nuggets_ray.stages.judges import make_judge
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What every method needs: the models whole, where and in what they compute."""
+
+    config: Config
+    models: Sequence[EvalModel]
+    dtype: str
+    workers: Workers
+    run: Run
+
+    def folder(self, *parts: str) -> str:
+        """A place under evaluation/ of the run."""
+        return io.join(self.config.out_dir, "evaluation", *parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a method found and wrote; `text` is shown above the table of results."""
+
+    results: list[Result]
+    wrote: list[str]
+    text: str = ""
+
+
+def alpaca(context: Context) -> Outcome:
+    """Answers in AlpacaEval's format; with a judge, win rates against evaluate.reference_path."""
+    config = context.config
+    assert config.evaluate.prompts_path is not None
+    prompts = read_alpaca_prompts(config.evaluate.prompts_path, config.evaluate.limit)
+    path = config.evaluate.reference_path
+    reference = None if path is None else alpaca_eval.read_reference(path)
+    if reference is not None:
+        alpaca_eval.make_pairs(prompts, [""] * len(prompts), reference)  # refused before it costs
+    results, wrote, texts = [], [], {}
+    for model in context.models:
+        answers = _answers(context, model, prompts)
+        texts[model.name] = [turns[0].text for turns in answers]
+        rows = alpaca_eval.output_rows(prompts, texts[model.name], model.name)
+        uri = context.folder("alpaca_eval", model.name, "model_outputs.json")
+        write_json(uri, rows)
+        wrote.append(uri)
+        results += _answer_results(context, model, alpaca_eval.BENCHMARK, answers)
+    if reference is not None and config.judge.model is not None:
+        ask = make_judge(config, context.workers, context.run, context.dtype)
+        for model in context.models:
+            pairs = alpaca_eval.make_pairs(prompts, texts[model.name], reference)
+            verdicts = judge_pairs(ask, pairs)
+            found = alpaca_eval.win_rate_results(
+                model.name, reference.generator, verdicts, config.judge.model, config.seed
+            )
+            results += _described(context, found)
+    return Outcome(results, wrote)
+
+
+def mt(context: Context) -> Outcome:
+    """Answers in FastChat's format; with a judge, grades by turn and category."""
+    config = context.config
+    evaluate = config.evaluate
+    assert evaluate.prompts_path is not None
+    questions = read_mt_bench_questions(evaluate.prompts_path, evaluate.limit, evaluate.turns)
+    references: dict[str, tuple[str, ...]] = {}
+    if config.judge.model is not None:
+        references = mt_bench.choose_references(questions, evaluate.reference_path)
+    results, wrote, texts = [], [], {}
+    for model in context.models:
+        answers = _answers(context, model, questions)
+        texts[model.name] = [[turn.text for turn in turns] for turns in answers]
+        uri = context.folder("mt_bench", "model_answer", f"{model.name}.jsonl")
+        rows = mt_bench.answer_rows(questions, texts[model.name], model.name, time.time())
+        lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        io.write_bytes(uri, lines.encode())
+        wrote.append(uri)
+        results += _answer_results(context, model, mt_bench.BENCHMARK, answers)
+    if config.judge.model is not None:
+        ask = make_judge(config, context.workers, context.run, context.dtype)
+        for model in context.models:
+            grades = grade(ask, questions, texts[model.name], references)
+            found = mt_bench.grade_results(model.name, grades, config.judge.model, config.seed)
+            results += _described(context, found)
+    return Outcome(results, wrote)
+
+
+def lm_eval(context: Context) -> Outcome:
+    """The harness's tasks, one model after another; its own results are kept as they are."""
+    config = context.config
+    task = ray.remote(max_calls=1)(harness.run_tasks).options(**context.workers.ray_options)
+    results, wrote = [], []
+    for model in context.models:
+        uri = context.folder("lm_eval", f"{model.name}.json")
+        logger.info("model %s: %s", model.name, ", ".join(config.evaluate.tasks))
+        found = result_of(
+            task.remote(
+                model.model, config.evaluate, context.dtype, context.workers.device, config.seed
+            )
+        )
+        write_json(uri, found)
+        wrote.append(uri)
+        results += harness.to_results(model.name, found, {})
+    return Outcome(results, wrote)
+
+
+def _answers(context: Context, model: EvalModel, prompts: Sequence[Prompt]) -> list[list[Answer]]:
+    """Every turn's answer to every prompt; turns follow the answers to those before."""
+    said: list[list[str]] = [[] for _ in prompts]
+    answers: list[list[Answer]] = [[] for _ in prompts]
+    for turn in range(max(len(prompt.turns) for prompt in prompts)):
+        for texts, prompt in zip(said, prompts, strict=True):
+            texts.append(prompt.turns[turn])
+        found = answer_all(
+            context.config, model, [conversation(texts) for texts in said],
+            context.dtype, context.workers, context.run,
+        )  # fmt: skip
+        for texts, given, answer in zip(said, answers, found, strict=True):
+            if isinstance(answer, str):  # no room left in the context: an empty answer, counted
+                logger.warning("model %s: an answer is empty: %s", model.name, answer)
+                answer = Answer("", 0, True)
+            texts.append(answer.text)
+            given.append(answer)
+    return answers
+
+
+def _answer_results(
+    context: Context, model: EvalModel, benchmark: str, answers: Sequence[Sequence[Answer]]
+) -> list[Result]:
+    """Lengths of the answers, and how many were cut: facts, no judgement."""
+    flat = [answer for turns in answers for answer in turns]
+    found = [
+        Result(
+            model=model.name,
+            benchmark=benchmark,
+            metric="mean_answer_tokens",
+            value=sum(answer.num_tokens for answer in flat) / len(flat),
+            n=len(flat),
+            details={
+                "num_cut": sum(answer.is_cut for answer in flat),
+                "num_empty": sum(not answer.text for answer in flat),
+            },
+        )
+    ]
+    return _described(context, found)
+
+
+def _described(context: Context, results: Sequence[Result]) -> list[Result]:
+    """The results with how their answers were written, and hashes of what was read."""
+    config = context.config
+    paths = {
+        "prompts": config.evaluate.prompts_path,
+        "reference": config.evaluate.reference_path,
+    }
+    data = {name: io.sha256(path) for name, path in paths.items() if path is not None}
+    generation: dict[str, Any] = settings(config.generate, context.dtype, config.seed)
+    return [replace(result, generation=generation, data=data) for result in results]

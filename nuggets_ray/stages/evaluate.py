@@ -1,0 +1,141 @@
+"""Evaluate the models of a run, or any others: evaluation/results.json, and what it rests on.
+
+models -> adapters merged -> one benchmark -> results.json, the verdict -> tables. The same call
+goes on from the answers, log-probs and verdicts that are there.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from nuggets_ray import io
+from nuggets_ray.config import Config, UserError
+from nuggets_ray.evaluate.harness import check_tasks
+from nuggets_ray.evaluate.likelihood import Comparisons, likelihood_results
+from nuggets_ray.evaluate.models import EvalModel, find_models
+from nuggets_ray.evaluate.paired_rows import pair_rows
+from nuggets_ray.evaluate.results import open_results, write_results
+from nuggets_ray.manifest import Run, read_manifest, write_config
+from nuggets_ray.model import load_tokenizer, resolve_dtype
+from nuggets_ray.prompts import make_prompt
+from nuggets_ray.stages.adapters import as_whole_models
+from nuggets_ray.stages.answers import answer_all
+from nuggets_ray.stages.benchmarks import Context, Outcome, alpaca, lm_eval, mt
+from nuggets_ray.stages.cluster import Workers, check_shared_folder, connected, on_worker
+from nuggets_ray.stages.likelihood import Likelihoods, likelihoods
+
+logger = logging.getLogger(__name__)
+
+
+def evaluate(config: Config) -> dict[str, Any]:
+    """Evaluate evaluate.models by evaluate.method and print the tables.
+
+    Returns {wrote, status, models}. Raises UserError for what the user can mend, before a model is
+    loaded wherever that can be told.
+    """
+    models = check_evaluate(config)
+    results = open_results(config.out_dir, config.evaluate.primary)
+    with Run(config.out_dir, "evaluate") as run, connected(config.cluster) as workers:
+        check_shared_folder(config.out_dir)
+        write_config(config.out_dir, "evaluate", config)
+        dtype = _dtype(config, workers)
+        run.update(num_workers=workers.num_workers)
+        whole = as_whole_models(models, config.out_dir, dtype)
+        outcome = METHODS[config.evaluate.method](Context(config, whole, dtype, workers, run))
+        results = results.merged(outcome.results)
+        wrote = [*outcome.wrote, write_results(config.out_dir, results)]
+    if outcome.text:
+        print(outcome.text)
+    return {"wrote": wrote, "status": "done", "models": [model.name for model in models]}
+
+
+def check_method(config: Config) -> None:
+    """Raise UserError for settings of evaluate.* that cannot be, whatever the models."""
+    method, given = config.evaluate.method, config.evaluate
+    if method in ("alpaca_eval", "mt_bench") and given.prompts_path is None:
+        raise UserError(
+            f"evaluate.prompts_path is missing: evaluate={method} needs a file of prompts, as in "
+            f"evaluate.prompts_path={EXAMPLES[method]}"
+        )
+    if method == "lm_eval":
+        check_tasks(given)
+
+
+def check_evaluate(config: Config) -> list[EvalModel]:
+    """The models, all looked at as far as can be without loading one. Raises UserError."""
+    check_method(config)
+    models = find_models(config)
+    for model in models:
+        make_prompt(load_tokenizer(model.model), model.prompt)
+    return models
+
+
+EXAMPLES = {"alpaca_eval": "alpaca_eval.json", "mt_bench": "question.jsonl"}
+
+
+def _dtype(config: Config, workers: Workers) -> str:
+    """score.dtype, by default what the run was scored in."""
+    manifest = read_manifest(config.out_dir) or {}
+    scored = manifest.get("fingerprint", {}).get("dtype")
+    if config.score.dtype == "auto" and scored:
+        return str(scored)
+    return str(on_worker(workers, resolve_dtype, config.score.dtype, "", workers.device))
+
+
+def _likelihood(context: Context) -> Outcome:
+    config = context.config
+    found = likelihoods(config, list(context.models), context.dtype, context.workers)
+    paired = pair_rows(found.log_probs)
+    comparisons = Comparisons(
+        training_lengths=found.training_lengths, data=found.data, seed=config.seed
+    )
+    results = likelihood_results(paired, comparisons)
+    wrote = [context.folder("held_out.json")]
+    text = f"{len(paired.example_ids)} held-out rows; left out: {found.left_out or 'none'}"
+    if config.evaluate.show_answers:
+        shown = _show_answers(context, found)
+        uri = context.folder("answers.md")
+        io.write_bytes(uri, shown.encode())
+        wrote.append(uri)
+        text = f"{text}\n\n{shown}"
+    return Outcome(results, wrote, text)
+
+
+def _show_answers(context: Context, found: Likelihoods) -> str:
+    """What every model answers to a few held-out prompts, side by side, beside the row's own."""
+    num, rows = context.config.evaluate.show_answers, found.rows
+    # spread over the rows, so that they are of several kinds
+    chosen = [rows[i * len(rows) // num] for i in range(min(num, len(rows)))]
+    prompts = [_until_first_answer(row.example.messages) for row in chosen]
+    answers = {
+        model.name: answer_all(
+            context.config, model, prompts, context.dtype, context.workers, context.run
+        )
+        for model in context.models
+    }
+    lines = []
+    for index, (row, prompt) in enumerate(zip(chosen, prompts, strict=True)):
+        asked = "\n".join(message.content for message in prompt)
+        reply = row.example.messages[len(prompt)].content
+        lines += [f"## {asked}", f"the row's own answer: {reply}"]
+        for name, given in answers.items():
+            answer = given[index]
+            if isinstance(answer, str):
+                lines.append(f"{name}: (none: {answer})")
+            else:
+                lines.append(f"{name}: {answer.text}{' [cut]' if answer.is_cut else ''}")
+        lines.append("")
+    return "\n\n".join(lines) + "\n"
+
+
+def _until_first_answer(messages: tuple[Any, ...]) -> tuple[Any, ...]:
+    first = next(i for i, message in enumerate(messages) if message.role == "assistant")
+    return messages[:first]
+
+
+METHODS: dict[str, Callable[[Context], Outcome]] = {
+    "likelihood": _likelihood,
+    "alpaca_eval": alpaca,
+    "mt_bench": mt,
+    "lm_eval": lm_eval,
+}
