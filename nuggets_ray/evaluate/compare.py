@@ -97,7 +97,7 @@ def _differences(cells: Mapping[str, Result], labels: Mapping[str, str]) -> list
         texts = {run: _text(value) for run, value in values.items()}
         if len(set(texts.values())) > 1:
             told = "; ".join(f"{labels[run]}: {text}" for run, text in texts.items())
-            sentences.append(f"{name} differs: {told}")
+            sentences.append(f"different {name}: {told}")
     return sentences
 
 
