@@ -10,7 +10,7 @@ hydra or omegaconf.
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -93,12 +93,13 @@ def find_overlaps(
             for index, place, similarity in similarities(block, min_similarity):
                 twin = _overlap(held_out[index], NEAR_DUPLICATE, source, block[place], similarity)
                 _keep_closest(closest, index, twin)
-    # equal rows of the held-out file share an index above
-    return [
-        Overlap(row.example_id, twin.reason, twin.source, twin.twin_id, twin.similarity)
-        for index, row in enumerate(held_out)
-        if (twin := closest.get(index) or closest.get(position[row.content_id]))
-    ]
+    overlaps = []
+    for index, row in enumerate(held_out):
+        # equal rows of the held-out file share one position
+        found = closest.get(index) or closest.get(position[row.content_id])
+        if found is not None:
+            overlaps.append(replace(found, example_id=row.example_id))
+    return overlaps
 
 
 def _overlap(held: TextRow, reason: str, source: str, twin: TextRow, similarity: float) -> Overlap:

@@ -110,7 +110,7 @@ def _check_tokens(kept: Sequence[Sequence[RowLogProbs]], models: Sequence[str]) 
 def _edges(lengths_N: np.ndarray) -> np.ndarray:
     """The longest answer of each stratum but the last, in tokens; equal quartiles are one."""
     edges = np.unique(np.quantile(lengths_N, np.arange(1, NUM_STRATA) / NUM_STRATA, method="lower"))
-    return edges[edges < lengths_N.max()]
+    return np.asarray(edges[edges < lengths_N.max()])
 
 
 def row_values(

@@ -114,21 +114,6 @@ def test_rows_left_out_are_counted() -> None:
         assert result.n == 1 and (result.low is None or result.metric == "win_rate")
 
 
-def test_rows_are_joined_by_id_not_by_place() -> None:
-    base, golden = make_rows(range(-8, 0)), make_rows(range(-8, 0))
-    rows = pair_rows({"base": base, "golden": golden[::-1]})
-    assert (rows.sum_logprob["base"] == rows.sum_logprob["golden"]).all()
-
-
-def test_what_cannot_be_compared_is_refused() -> None:
-    with pytest.raises(UserError, match="different tokenizers"):
-        pair_rows({"base": make_rows([-1.0], lengths=[2]), "x": make_rows([-1.0], lengths=[3])})
-    with pytest.raises(UserError, match="no held-out row"):
-        pair_rows({"base": make_rows([math.nan], lengths=[2])})
-    with pytest.raises(ValueError, match="twice"):
-        pair_rows({"base": make_rows([-1.0], lengths=[2]) * 2})
-
-
 def test_length_match_weights_by_hand() -> None:
     """Quartiles 1-2, 3-4, 5-6, 7-8 of two rows each; one training set is all short, of the other a
     half is longer than any held-out answer and a half in the third quartile."""

@@ -1,0 +1,65 @@
+"""Results of one run as a text table, in Markdown with aligned columns.
+
+Must not import ray, torch, hydra or omegaconf.
+"""
+
+from collections.abc import Sequence
+
+from nuggets_ray.evaluate.results import ALL, Result, Results
+
+HEADER = ("metric", "subset", "model", "against", "value", "95% interval", "n")
+
+
+def number_text(value: float | None, sign: str = "") -> str:
+    """Four significant digits, with its sign where `sign` is "+"; "unknown" for None."""
+    return "unknown" if value is None else f"{value:{sign}.4g}"
+
+
+def interval_text(result: Result) -> str:
+    """The interval in brackets, or nothing where none is known."""
+    if result.low is None or result.high is None:
+        return ""
+    return f"[{number_text(result.low)}, {number_text(result.high)}]"
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """The cells as a Markdown table, a line each; `|` and line breaks in them are made harmless."""
+    clean = [
+        [" ".join(cell.split()).replace("|", "\\|") for cell in row] for row in [header, *rows]
+    ]
+    widths = [max(map(len, column)) for column in zip(*clean, strict=True)]
+    clean.insert(1, ["-" * width for width in widths])
+    padded = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in clean]
+    return "\n".join("| " + " | ".join(row) + " |" for row in padded)
+
+
+def results_table(results: Results) -> str:
+    """One row a result, the primary metric first, marked *, then whole benchmarks before subsets;
+    a line below where nothing was evaluated. Judge and prompt version stand with the metric."""
+    ordered = sorted(
+        results.results,
+        key=lambda r: (not results.is_primary(r), r.benchmark, r.subset != ALL),
+    )
+    rows = [
+        (
+            metric_text(result) + (" *" if results.is_primary(result) else ""),
+            result.subset,
+            result.model,
+            result.against or "",
+            number_text(result.value),
+            interval_text(result),
+            str(result.n),
+        )
+        for result in ordered
+    ]
+    note = f"* primary, named before the run: {results.primary}"
+    if not any(map(results.is_primary, ordered)):
+        note = f"The primary metric, {results.primary}, has not been evaluated."
+    return f"{markdown_table(HEADER, rows)}\n\n{note}" if rows else note
+
+
+def metric_text(result: Result) -> str:
+    """BENCHMARK/METRIC, with who judged by which prompt."""
+    judged = [text for text in (result.judge, result.prompt_version) if text]
+    name = f"{result.benchmark}/{result.metric}"
+    return f"{name} ({', '.join(judged)})" if judged else name
