@@ -83,6 +83,10 @@ class JudgeConfig:
     """
     max_tokens: int = 1024
     """The longest verdict, in tokens."""
+    body: dict[str, Any] = field(default_factory=dict)
+    """With judge.url: more fields of a request's body, or others than ours; null leaves one out,
+    e.g. {max_tokens: null, max_completion_tokens: 4096, temperature: null}.
+    """
     budget_requests: int | None = None
     """At most this many paid requests, over all runs in this out_dir; null: no limit."""
     budget_tokens: int | None = None

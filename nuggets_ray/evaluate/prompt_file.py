@@ -91,15 +91,15 @@ def read_rows(
 def text_of(row: Mapping[str, Any], name: str) -> str:
     """The text of a field; WrongShapeError where there is none."""
     value = row.get(name)
-    if not isinstance(value, str):
+    if not _is_text(value):
         raise WrongShapeError(f"{name} should be a text; the row has {', '.join(row) or 'nothing'}")
-    return value
+    return str(value)
 
 
 def texts_of(row: Mapping[str, Any], name: str) -> tuple[str, ...]:
     """The texts of a field that is a list of at least one; WrongShapeError otherwise."""
     value = row.get(name)
-    if not isinstance(value, list) or not value or not all(isinstance(v, str) for v in value):
+    if not isinstance(value, list) or not value or not all(map(_is_text, value)):
         raise WrongShapeError(f"{name} should be a list of texts")
     return tuple(value)
 
@@ -110,6 +110,11 @@ def id_of(row: Mapping[str, Any], name: str) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise WrongShapeError(f"{name} should be a text or a whole number")
     return str(value)
+
+
+def _is_text(value: object) -> bool:
+    """Half a surrogate pair can stand in JSON, and be sent or written nowhere."""
+    return isinstance(value, str) and not any("\ud800" <= char <= "\udfff" for char in value)
 
 
 def _alpaca_prompt(row: Mapping[str, Any], index: int, stem: str) -> Prompt:

@@ -69,6 +69,7 @@ def test_a_limit_reads_no_further(tmp_path: Path) -> None:
         (["text"], "row 1 .*no JSON object"),
         ([{"instruction": "a"}, {"question": "b"}], "row 2 .*the row has question"),
         ([{"instruction": 3}], "instruction should be a text"),
+        ([{"instruction": "\ud83d"}], "instruction should be a text"),
         ([{"instruction": "  "}], "the prompt is empty"),
         ([{"id": None, "prompt": "a"}], "id should be"),
         ([{"id": "a", "instruction": "a", "instances": []}], "instances should be"),
