@@ -6,9 +6,10 @@ import json
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import ray
 
 from nuggets_ray import io
@@ -49,11 +50,17 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a method found and wrote; `text` is shown above the table of results."""
+    """What a method found and wrote; `text` is shown above the table of results.
+
+    `values` {metric: {model: (N,) value a row}} is what a verdict can be given on, over rows that
+    are the same for all models and count by `weights` {metric: (N,)}.
+    """
 
     results: list[Result]
     wrote: list[str]
     text: str = ""
+    values: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+    weights: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def alpaca(context: Context) -> Outcome:
@@ -65,7 +72,7 @@ def alpaca(context: Context) -> Outcome:
     reference = None if path is None else alpaca_eval.read_reference(path)
     if reference is not None:
         alpaca_eval.make_pairs(prompts, [""] * len(prompts), reference)  # refused before it costs
-    results, wrote, texts = [], [], {}
+    results, wrote, texts, preferences = [], [], {}, {}
     for model in context.models:
         answers = _answers(context, model, prompts)
         texts[model.name] = [turns[0].text for turns in answers]
@@ -83,7 +90,8 @@ def alpaca(context: Context) -> Outcome:
                 model.name, reference.generator, verdicts, config.judge.model, config.seed
             )
             results += _described(context, found)
-    return Outcome(results, wrote)
+            preferences[model.name] = 100 * _array([v.preference for v in verdicts])
+    return Outcome(results, wrote, values={"win_rate": preferences} if preferences else {})
 
 
 def mt(context: Context) -> Outcome:
@@ -95,7 +103,7 @@ def mt(context: Context) -> Outcome:
     references: dict[str, tuple[str, ...]] = {}
     if config.judge.model is not None:
         references = mt_bench.choose_references(questions, evaluate.reference_path)
-    results, wrote, texts = [], [], {}
+    results, wrote, texts, by_turn = [], [], {}, {}
     for model in context.models:
         answers = _answers(context, model, questions)
         texts[model.name] = [[turn.text for turn in turns] for turns in answers]
@@ -111,7 +119,9 @@ def mt(context: Context) -> Outcome:
             grades = grade(ask, questions, texts[model.name], references)
             found = mt_bench.grade_results(model.name, grades, config.judge.model, config.seed)
             results += _described(context, found)
-    return Outcome(results, wrote)
+            first_turn = [item.grade for item in grades if item.turn == 1]
+            by_turn[model.name] = _array(first_turn)
+    return Outcome(results, wrote, values={"grade_turn_1": by_turn} if by_turn else {})
 
 
 def lm_eval(context: Context) -> Outcome:
@@ -172,6 +182,10 @@ def _answer_results(
         )
     ]
     return _described(context, found)
+
+
+def _array(values: Sequence[float | None]) -> np.ndarray:
+    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
 
 
 def _described(context: Context, results: Sequence[Result]) -> list[Result]:

@@ -6,15 +6,22 @@ goes on from the answers, log-probs and verdicts that are there.
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
+from itertools import compress
 from typing import Any
 
 from nuggets_ray import io
 from nuggets_ray.config import Config, UserError
+from nuggets_ray.evaluate.arms import golden_names, make_arms, score_signs
+from nuggets_ray.evaluate.compare import compare_runs
+from nuggets_ray.evaluate.evidence import GOLDEN, gather
 from nuggets_ray.evaluate.harness import check_tasks
 from nuggets_ray.evaluate.likelihood import Comparisons, likelihood_results
-from nuggets_ray.evaluate.models import EvalModel, find_models
-from nuggets_ray.evaluate.paired_rows import pair_rows
-from nuggets_ray.evaluate.results import open_results, write_results
+from nuggets_ray.evaluate.models import BASE, EvalModel, find_models
+from nuggets_ray.evaluate.paired_rows import BENCHMARK, pair_rows, row_values
+from nuggets_ray.evaluate.results import ALL, Results, open_results, read_results, write_results
+from nuggets_ray.evaluate.tables import results_table
+from nuggets_ray.evaluate.verdict import decide
 from nuggets_ray.manifest import Run, read_manifest, write_config
 from nuggets_ray.model import load_tokenizer, resolve_dtype
 from nuggets_ray.prompts import make_prompt
@@ -34,6 +41,8 @@ def evaluate(config: Config) -> dict[str, Any]:
     loaded wherever that can be told.
     """
     models = check_evaluate(config)
+    for run_folder in config.evaluate.compare:
+        read_results(run_folder)
     results = open_results(config.out_dir, config.evaluate.primary)
     with Run(config.out_dir, "evaluate") as run, connected(config.cluster) as workers:
         check_shared_folder(config.out_dir)
@@ -42,11 +51,56 @@ def evaluate(config: Config) -> dict[str, Any]:
         run.update(num_workers=workers.num_workers)
         whole = as_whole_models(models, config.out_dir, dtype)
         outcome = METHODS[config.evaluate.method](Context(config, whole, dtype, workers, run))
-        results = results.merged(outcome.results)
+        results = replace(
+            results.merged(outcome.results), verdict=_verdict(config, outcome) or results.verdict
+        )
         wrote = [*outcome.wrote, write_results(config.out_dir, results)]
-    if outcome.text:
-        print(outcome.text)
+        wrote.append(io.join(config.out_dir, "evaluation", "results.md"))
+        io.write_bytes(wrote[-1], _page(results).encode())
+    print(_report(config, outcome, results))
     return {"wrote": wrote, "status": "done", "models": [model.name for model in models]}
+
+
+def _verdict(config: Config, outcome: Outcome) -> dict[str, Any] | None:
+    """The verdict, where this evaluation took the primary metric and a golden model is there."""
+    benchmark, _, metric = config.evaluate.primary.partition("/")
+    if benchmark != config.evaluate.method or metric not in outcome.values:
+        return None
+    arms = make_arms(config.out_dir, outcome.values[metric])
+    if not arms:
+        return None
+    golden = next(arm.name for arm in arms if arm.kind == GOLDEN)
+    stability, length = score_signs(config.out_dir, golden, config.seed)
+    weight_N = outcome.weights.get(metric)
+    evidence = gather(arms, config.evaluate.primary, weight_N, stability, length, config.seed)
+    return decide(evidence).as_dict()
+
+
+def _report(config: Config, outcome: Outcome, results: Results) -> str:
+    """What is printed: what the method shows, the table, other runs beside it, the verdict."""
+    is_shown = [r.benchmark == config.evaluate.method and r.subset == ALL for r in results.results]
+    shown = replace(results, results=tuple(compress(results.results, is_shown)))
+    parts = [outcome.text, results_table(shown)]
+    if config.evaluate.compare:
+        runs = {config.out_dir: results}
+        parts.append(
+            compare_runs(runs | {run: read_results(run) for run in config.evaluate.compare})
+        )
+    return "\n\n".join(filter(None, [*parts, _verdict_text(results)]))
+
+
+def _page(results: Results) -> str:
+    """results.md: every number, subsets included, and the verdict."""
+    return (
+        "\n\n".join(filter(None, ["# Results", results_table(results), _verdict_text(results)]))
+        + "\n"
+    )
+
+
+def _verdict_text(results: Results) -> str:
+    if results.verdict is None:
+        return ""
+    return f"Verdict ({results.primary}): {results.verdict['paragraph']}"
 
 
 def check_method(config: Config) -> None:
@@ -87,7 +141,10 @@ def _likelihood(context: Context) -> Outcome:
     found = likelihoods(config, list(context.models), context.dtype, context.workers)
     paired = pair_rows(found.log_probs)
     comparisons = Comparisons(
-        training_lengths=found.training_lengths, data=found.data, seed=config.seed
+        golden=golden_names(config.out_dir, list(found.log_probs)),
+        training_lengths=found.training_lengths,
+        data=found.data,
+        seed=config.seed,
     )
     results = likelihood_results(paired, comparisons)
     wrote = [context.folder("held_out.json")]
@@ -98,7 +155,11 @@ def _likelihood(context: Context) -> Outcome:
         io.write_bytes(uri, shown.encode())
         wrote.append(uri)
         text = f"{text}\n\n{shown}"
-    return Outcome(results, wrote, text)
+    metric = config.evaluate.primary.partition("/")[2]
+    if config.evaluate.primary.partition("/")[0] != BENCHMARK or BASE not in found.log_probs:
+        return Outcome(results, wrote, text)
+    values, weight_N = row_values(paired, metric)
+    return Outcome(results, wrote, text, {metric: values}, {metric: weight_N})
 
 
 def _show_answers(context: Context, found: Likelihoods) -> str:
