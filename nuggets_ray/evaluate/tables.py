@@ -33,11 +33,14 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in padded)
 
 
-def results_table(results: Results) -> str:
+def results_table(results: Results, benchmark: str | None = None) -> str:
     """One row a result, the primary metric first, marked *, then whole benchmarks before subsets;
-    a line below where nothing was evaluated. Judge and prompt version stand with the metric."""
+    a line below where nothing was evaluated. Judge and prompt version stand with the metric.
+
+    `benchmark`: only that one's rows, without subsets.
+    """
     ordered = sorted(
-        results.results,
+        (r for r in results.results if benchmark in (None, r.benchmark)),
         key=lambda r: (not results.is_primary(r), r.benchmark, r.subset != ALL),
     )
     rows = [
@@ -51,9 +54,10 @@ def results_table(results: Results) -> str:
             str(result.n),
         )
         for result in ordered
+        if benchmark is None or result.subset == ALL
     ]
     note = f"* primary, named before the run: {results.primary}"
-    if not any(map(results.is_primary, ordered)):
+    if not any(map(results.is_primary, results.results)):
         note = f"The primary metric, {results.primary}, has not been evaluated."
     return f"{markdown_table(HEADER, rows)}\n\n{note}" if rows else note
 

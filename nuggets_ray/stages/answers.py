@@ -8,7 +8,8 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -72,36 +73,44 @@ class Replica:
         return len(rows)
 
 
-def answer_all(
-    config: Config,
-    model: EvalModel,
-    conversations: Sequence[Conversation],
-    dtype: str,
-    workers: Workers,
-    run: Run,
-) -> list[Answer | str]:
-    """An answer to each conversation, in order; a reason in place of one that cannot be answered.
+AnswerAll = Callable[[Sequence[Conversation]], list[Answer | str]]
+"""An answer to each conversation, in order; a reason in place of one that cannot be answered."""
+
+
+@contextmanager
+def open_answers(
+    config: Config, model: EvalModel, dtype: str, workers: Workers, run: Run
+) -> Iterator[AnswerAll]:
+    """A function that answers conversations with `model`, whose replicas start with the first one
+    that is not answered yet and end with the context.
 
     Raises UserError where the model cannot be loaded.
     """
     prompt = make_prompt(load_tokenizer(model.model), model.prompt)
     weights = fingerprint.of_weights(Config(model=model.model))
     given = settings(config.generate, dtype, config.seed)
-    keys = [request_key(weights, prompt.fingerprint, given, c) for c in conversations]
     folder = io.join(config.out_dir, "evaluation", "answers", model.name)
-    todo = dict(zip(keys, conversations, strict=True))
-    for key in read_answers(folder):
-        todo.pop(key, None)
-    if num_reused := len(set(keys)) - len(todo):
-        logger.info("model %s: %d answers are there already", model.name, num_reused)
-    if todo:
-        setup = AnswerSetup(
-            model.model, model.prompt, config.generate, dtype,
-            workers.gpus_per_worker, workers.cpus_per_worker, folder,
-        )  # fmt: skip
-        _run(setup, todo, workers, run, config.progress_s, model.name)
-    found = read_answers(folder)
-    return [found[key] for key in keys]
+    setup = AnswerSetup(
+        model.model, model.prompt, config.generate, dtype,
+        workers.gpus_per_worker, workers.cpus_per_worker, folder,
+    )  # fmt: skip
+    replicas = Replicas(setup, workers, run, config.progress_s, model.name)
+
+    def answer_all(conversations: Sequence[Conversation]) -> list[Answer | str]:
+        keys = [request_key(weights, prompt.fingerprint, given, c) for c in conversations]
+        todo = dict(zip(keys, conversations, strict=True))
+        for key in read_answers(folder):
+            todo.pop(key, None)
+        if num_reused := len(set(keys)) - len(todo):
+            logger.info("model %s: %d answers are there already", model.name, num_reused)
+        replicas.run(todo)
+        found = read_answers(folder)
+        return [found[key] for key in keys]
+
+    try:
+        yield answer_all
+    finally:
+        replicas.close()
 
 
 def read_answers(folder: str) -> dict[str, Answer | str]:
@@ -115,51 +124,56 @@ def read_answers(folder: str) -> dict[str, Answer | str]:
     return answers
 
 
-def _run(
-    setup: AnswerSetup,
-    todo: dict[str, Conversation],
-    workers: Workers,
-    run: Run,
-    progress_s: float,
-    name: str,
-) -> None:
-    size = BLOCK_ROWS[workers.device]
-    # the longest prompts last would leave one worker busy alone
-    keys = sorted(todo, key=lambda key: -sum(len(m.content) for m in todo[key]))
-    blocks = [keys[start : start + size] for start in range(0, len(keys), size)]
-    actor = ray.remote(Replica).options(max_restarts=3, max_task_retries=3, **workers.ray_options)
-    replicas = [actor.remote(setup) for _ in range(min(workers.num_workers, len(blocks)))]
-    pending: dict[ray.ObjectRef, Any] = {}
-    num_done, said = 0, time.monotonic()
-    try:
-        for replica in replicas:
-            _next(replica, blocks, todo, pending)
+class Replicas:
+    """The Ray actors of one model, started when there is work for them."""
+
+    def __init__(
+        self, setup: AnswerSetup, workers: Workers, run: Run, progress_s: float, name: str
+    ) -> None:
+        self._setup, self._workers, self._interrupted = setup, workers, run.interrupted
+        self._progress_s, self._name = progress_s, name
+        self._actors: list[Any] = []
+
+    def run(self, todo: Mapping[str, Conversation]) -> None:
+        """Answer what is to do, in blocks; each is written by the replica that answers it."""
+        size = BLOCK_ROWS[self._workers.device]
+        # long prompts first: the longest at the end would leave one replica busy alone
+        keys = sorted(todo, key=lambda key: -sum(len(m.content) for m in todo[key]))
+        blocks = [keys[start : start + size] for start in range(0, len(keys), size)]
+        self._start(min(self._workers.num_workers, len(blocks)))
+        waiting = iter(blocks)
+        pending: dict[ray.ObjectRef, Any] = {}
+
+        def give_next(actor: Any) -> None:
+            if block := next(waiting, None):
+                pending[actor.answer.remote(block, [todo[key] for key in block])] = actor
+
+        for actor in self._actors:
+            give_next(actor)
+        num_done, said = 0, time.monotonic()
         while pending:
             ready, _ = ray.wait(list(pending), timeout=POLL_S)
-            if run.interrupted.is_set():
+            if self._interrupted.is_set():
                 raise KeyboardInterrupt
             for ref in ready:
-                replica = pending.pop(ref)
-                num_done += _result(ref, setup)
-                _next(replica, blocks, todo, pending)
-            if time.monotonic() - said > progress_s:
+                actor = pending.pop(ref)
+                num_done += _result(ref, self._setup)
+                give_next(actor)
+            if time.monotonic() - said > self._progress_s:
                 said = time.monotonic()
-                logger.info("model %s: %d of %d answers", name, num_done, len(todo))
-    finally:
-        for replica in replicas:
-            ray.kill(replica)
-    logger.info("model %s: %d answers", name, num_done)
+                logger.info("model %s: %d of %d answers", self._name, num_done, len(todo))
+        if todo:
+            logger.info("model %s: %d answers", self._name, num_done)
 
+    def close(self) -> None:
+        """End the replicas."""
+        for actor in self._actors:
+            ray.kill(actor)
 
-def _next(
-    replica: Any,
-    blocks: list[list[str]],
-    todo: dict[str, Conversation],
-    pending: dict[ray.ObjectRef, Any],
-) -> None:
-    if blocks:
-        keys = blocks.pop(0)
-        pending[replica.answer.remote(keys, [todo[key] for key in keys])] = replica
+    def _start(self, num_replicas: int) -> None:
+        options = {"max_restarts": 3, "max_task_retries": 3, **self._workers.ray_options}
+        while len(self._actors) < num_replicas:
+            self._actors.append(ray.remote(Replica).options(**options).remote(self._setup))
 
 
 def _result(ref: ray.ObjectRef, setup: AnswerSetup) -> int:

@@ -26,7 +26,7 @@ from nuggets_ray.evaluate.prompt_file import (
 )
 from nuggets_ray.evaluate.results import Result
 from nuggets_ray.manifest import Run, write_json
-from nuggets_ray.stages.answers import answer_all
+from nuggets_ray.stages.answers import open_answers
 from nuggets_ray.stages.cluster import Workers, result_of
 from nuggets_ray.stages.judges import make_judge
 
@@ -83,14 +83,15 @@ def alpaca(context: Context) -> Outcome:
         results += _answer_results(context, model, alpaca_eval.BENCHMARK, answers)
     if reference is not None and config.judge.model is not None:
         ask = make_judge(config, context.workers, context.run, context.dtype)
-        for model in context.models:
-            pairs = alpaca_eval.make_pairs(prompts, texts[model.name], reference)
-            verdicts = judge_pairs(ask, pairs)
+        pairs = {name: alpaca_eval.make_pairs(prompts, t, reference) for name, t in texts.items()}
+        verdicts = judge_pairs(ask, [pair for some in pairs.values() for pair in some])
+        _tell_unparseable(config, sum(v.num_unparseable for v in verdicts), 2 * len(verdicts))
+        for name, own in zip(texts, _parts(verdicts, len(texts)), strict=True):
             found = alpaca_eval.win_rate_results(
-                model.name, reference.generator, verdicts, config.judge.model, config.seed
+                name, reference.generator, own, config.judge.model, config.seed
             )
             results += _described(context, found)
-            preferences[model.name] = 100 * _array([v.preference for v in verdicts])
+            preferences[name] = 100 * _array([v.preference for v in own])
     return Outcome(results, wrote, values={"win_rate": preferences} if preferences else {})
 
 
@@ -115,12 +116,13 @@ def mt(context: Context) -> Outcome:
         results += _answer_results(context, model, mt_bench.BENCHMARK, answers)
     if config.judge.model is not None:
         ask = make_judge(config, context.workers, context.run, context.dtype)
-        for model in context.models:
-            grades = grade(ask, questions, texts[model.name], references)
-            found = mt_bench.grade_results(model.name, grades, config.judge.model, config.seed)
+        everything = [answer for answers in texts.values() for answer in answers]
+        grades = grade(ask, questions * len(texts), everything, references)
+        _tell_unparseable(config, sum(g.grade is None for g in grades), len(grades))
+        for name, own in zip(texts, _parts(grades, len(texts)), strict=True):
+            found = mt_bench.grade_results(name, own, config.judge.model, config.seed)
             results += _described(context, found)
-            first_turn = [item.grade for item in grades if item.turn == 1]
-            by_turn[model.name] = _array(first_turn)
+            by_turn[name] = _array([item.grade for item in own if item.turn == 1])
     return Outcome(results, wrote, values={"grade_turn_1": by_turn} if by_turn else {})
 
 
@@ -147,20 +149,34 @@ def _answers(context: Context, model: EvalModel, prompts: Sequence[Prompt]) -> l
     """Every turn's answer to every prompt; turns follow the answers to those before."""
     said: list[list[str]] = [[] for _ in prompts]
     answers: list[list[Answer]] = [[] for _ in prompts]
-    for turn in range(max(len(prompt.turns) for prompt in prompts)):
-        for texts, prompt in zip(said, prompts, strict=True):
-            texts.append(prompt.turns[turn])
-        found = answer_all(
-            context.config, model, [conversation(texts) for texts in said],
-            context.dtype, context.workers, context.run,
-        )  # fmt: skip
-        for texts, given, answer in zip(said, answers, found, strict=True):
-            if isinstance(answer, str):  # no room left in the context: an empty answer, counted
-                logger.warning("model %s: an answer is empty: %s", model.name, answer)
-                answer = Answer("", 0, True)
-            texts.append(answer.text)
-            given.append(answer)
+    with open_answers(
+        context.config, model, context.dtype, context.workers, context.run
+    ) as answer_all:
+        for turn in range(max(len(prompt.turns) for prompt in prompts)):
+            for texts, prompt in zip(said, prompts, strict=True):
+                texts.append(prompt.turns[turn])
+            found = answer_all([conversation(texts) for texts in said])
+            for texts, given, answer in zip(said, answers, found, strict=True):
+                if isinstance(answer, str):  # no room left in the context: empty, and counted
+                    logger.warning("model %s: an answer is empty: %s", model.name, answer)
+                    answer = Answer("", 0, True)
+                texts.append(answer.text)
+                given.append(answer)
     return answers
+
+
+def _parts(items: Sequence[Any], num_parts: int) -> list[Sequence[Any]]:
+    """`items` cut into parts of equal length, in order."""
+    size = len(items) // num_parts
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def _tell_unparseable(config: Config, num_unparseable: int, num_verdicts: int) -> None:
+    if num_unparseable:
+        logger.warning(
+            "judge %s: %d of %d verdicts cannot be read and count nowhere",
+            *(config.judge.model, num_unparseable, num_verdicts),
+        )
 
 
 def _answer_results(

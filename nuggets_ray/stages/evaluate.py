@@ -7,7 +7,6 @@ goes on from the answers, log-probs and verdicts that are there.
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import compress
 from typing import Any
 
 from nuggets_ray import io
@@ -19,14 +18,14 @@ from nuggets_ray.evaluate.harness import check_tasks
 from nuggets_ray.evaluate.likelihood import Comparisons, likelihood_results
 from nuggets_ray.evaluate.models import BASE, EvalModel, find_models
 from nuggets_ray.evaluate.paired_rows import BENCHMARK, pair_rows, row_values
-from nuggets_ray.evaluate.results import ALL, Results, open_results, read_results, write_results
+from nuggets_ray.evaluate.results import Results, open_results, read_results, write_results
 from nuggets_ray.evaluate.tables import results_table
 from nuggets_ray.evaluate.verdict import decide
 from nuggets_ray.manifest import Run, read_manifest, write_config
 from nuggets_ray.model import load_tokenizer, resolve_dtype
 from nuggets_ray.prompts import make_prompt
 from nuggets_ray.stages.adapters import as_whole_models
-from nuggets_ray.stages.answers import answer_all
+from nuggets_ray.stages.answers import open_answers
 from nuggets_ray.stages.benchmarks import Context, Outcome, alpaca, lm_eval, mt
 from nuggets_ray.stages.cluster import Workers, check_shared_folder, connected, on_worker
 from nuggets_ray.stages.likelihood import Likelihoods, likelihoods
@@ -78,9 +77,7 @@ def _verdict(config: Config, outcome: Outcome) -> dict[str, Any] | None:
 
 def _report(config: Config, outcome: Outcome, results: Results) -> str:
     """What is printed: what the method shows, the table, other runs beside it, the verdict."""
-    is_shown = [r.benchmark == config.evaluate.method and r.subset == ALL for r in results.results]
-    shown = replace(results, results=tuple(compress(results.results, is_shown)))
-    parts = [outcome.text, results_table(shown)]
+    parts = [outcome.text, results_table(results, config.evaluate.method)]
     if config.evaluate.compare:
         runs = {config.out_dir: results}
         parts.append(
@@ -91,10 +88,8 @@ def _report(config: Config, outcome: Outcome, results: Results) -> str:
 
 def _page(results: Results) -> str:
     """results.md: every number, subsets included, and the verdict."""
-    return (
-        "\n\n".join(filter(None, ["# Results", results_table(results), _verdict_text(results)]))
-        + "\n"
-    )
+    parts = ["# Results", results_table(results), _verdict_text(results)]
+    return "\n\n".join(parts).rstrip() + "\n"
 
 
 def _verdict_text(results: Results) -> str:
@@ -168,12 +163,12 @@ def _show_answers(context: Context, found: Likelihoods) -> str:
     # spread over the rows, so that they are of several kinds
     chosen = [rows[i * len(rows) // num] for i in range(min(num, len(rows)))]
     prompts = [_until_first_answer(row.example.messages) for row in chosen]
-    answers = {
-        model.name: answer_all(
-            context.config, model, prompts, context.dtype, context.workers, context.run
-        )
-        for model in context.models
-    }
+    answers = {}
+    for model in context.models:
+        with open_answers(
+            context.config, model, context.dtype, context.workers, context.run
+        ) as answer_all:
+            answers[model.name] = answer_all(prompts)
     lines = []
     for index, (row, prompt) in enumerate(zip(chosen, prompts, strict=True)):
         asked = "\n".join(message.content for message in prompt)

@@ -11,7 +11,7 @@ from nuggets_ray.evaluate.models import EvalModel
 from nuggets_ray.manifest import Run
 from nuggets_ray.model import resolve_path
 from nuggets_ray.records import Message
-from nuggets_ray.stages.answers import answer_all
+from nuggets_ray.stages.answers import open_answers
 from nuggets_ray.stages.cluster import Workers
 
 
@@ -33,7 +33,8 @@ def _local(config: Config, workers: Workers, run: Run, dtype: str) -> Ask:
 
     def ask(conversations: Sequence[Conversation]) -> list[str]:
         messages = [[Message(turn.role, turn.text) for turn in c] for c in conversations]
-        found = answer_all(asked, judge, messages, dtype, workers, run)
+        with open_answers(asked, judge, dtype, workers, run) as answer_all:
+            found = answer_all(messages)
         # a prompt that leaves no room for a verdict has none, and counts as unparseable
         return ["" if isinstance(answer, str) else answer.text for answer in found]
 
