@@ -27,7 +27,7 @@ def test_far_outside_the_draws(mean: float, outcome: str) -> None:
     assert verdict.outcome == outcome
     assert f"golden is {outcome} than random draws by likelihood/mean_logprob" in verdict.paragraph
     assert f"{mean:.4g} against 0.1 on average over 3 draws" in verdict.paragraph
-    assert "between -0.3968 and 0.5968 (95%)" in verdict.paragraph
+    assert "between -0.3968 and 0.5968 (95%, if draws are normal)" in verdict.paragraph
     assert "Paired over 60 rows" in verdict.paragraph
     assert "after Holm's correction for 4 comparisons" in verdict.paragraph
     assert "Against random-tokens, matched in tokens: " in verdict.paragraph
@@ -41,7 +41,7 @@ def test_inside_the_spread_of_the_draws_is_not_told_apart_however_sure_the_rows(
     paired = verdict.numbers["differences"][0]
     assert paired["p_holm"] < 0.001 and paired["low"] > 0
     assert verdict.outcome == "not told apart"
-    assert "a further draw would lie between -0.3968 and 0.5968 (95%), as golden does" in (
+    assert "between -0.3968 and 0.5968 (95%, if draws are normal), as golden does" in (
         verdict.paragraph
     )
     assert "That does not show that they are equal." in verdict.paragraph
@@ -69,6 +69,14 @@ def test_the_correction_decides() -> None:
     assert decide(gather(arms(0, 6), "m")).outcome == "better"
     assert decide(gather(arms(2, 6), "m")).outcome == "not told apart"
     assert "p = 0.031 for the one comparison made" in decide(gather(arms(0, 6), "m")).paragraph
+
+
+def test_models_all_the_same_are_not_told_apart_by_rounding() -> None:
+    value_N = np.linspace(-3.3, -0.1, 200)
+    assert (np.mean([value_N] * 3, axis=0) != value_N).any(), "rounding is there"
+    arms = [Arm(f"random-{i}", RANDOM, value_N) for i in range(3)]
+    paired = gather([Arm("golden", GOLDEN, value_N), *arms], "m").against_draws
+    assert paired and (paired.value, paired.p_value, paired.direction) == (0.0, 1.0, 0)
 
 
 @pytest.mark.parametrize("mean", [5.0, -5.0])
