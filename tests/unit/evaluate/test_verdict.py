@@ -8,6 +8,10 @@ import pytest
 from verdict_arms import make_arms
 
 from nuggets_ray.evaluate.evidence import GOLDEN, OTHER, RANDOM, Arm, gather
+from nuggets_ray.evaluate.likelihood import Comparisons, likelihood_results
+from nuggets_ray.evaluate.paired_rows import RowLogProbs, pair_rows, row_values
+from nuggets_ray.evaluate.results import Results, read_results, write_results
+from nuggets_ray.evaluate.tables import results_table
 from nuggets_ray.evaluate.verdict import Verdict, decide
 
 DRAW_MEANS = {"random_0": 0.0, "random_1": 0.1, "random_tokens": 0.2}
@@ -177,3 +181,30 @@ def test_the_arms_go_by_their_own_names() -> None:
     renamed = Arm("top-5pct", GOLDEN, golden.value_N)
     paragraph = decide(gather([renamed, *draws], "m")).paragraph
     assert paragraph.startswith("top-5pct is better") and "golden is" not in paragraph
+
+
+def test_from_log_probs_to_results_json(tmp_path) -> None:
+    """As the stage calls it: the primary metric's rows decide, and all is read back as written."""
+    rng = np.random.default_rng(0)
+    names = ["base", "golden", "random-0", "random-1", "random-2"]
+    rows = {
+        name: [
+            RowLogProbs(f"r{i}", None, length, float(length * rng.normal(-2, 0.5)))
+            for i, length in enumerate(range(5, 45))
+        ]
+        for name in names
+    }
+    paired = pair_rows(rows)
+    values, weight_N = row_values(paired, "win_rate")
+    kinds = {"golden": GOLDEN, "base": OTHER}
+    arms = [Arm(name, kinds.get(name, RANDOM), values[name]) for name in names]
+    verdict = decide(gather(arms, "likelihood/win_rate", weight_N))
+    found = likelihood_results(paired, Comparisons())
+    results = Results("likelihood/win_rate", tuple(found), verdict.as_dict())
+    write_results(str(tmp_path), results)
+    read = read_results(str(tmp_path))
+    assert read.verdict == json.loads(json.dumps(verdict.as_dict()))
+    primary = {(r.model, r.against): r for r in found if results.is_primary(r)}
+    rate = primary["golden", "base"]
+    assert verdict.numbers["values"]["golden"] == rate.value
+    assert rate.details["sign_test_p"] <= 1 and "golden" in results_table(read)
