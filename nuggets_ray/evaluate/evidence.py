@@ -177,7 +177,10 @@ def _differences(
 ) -> tuple[Difference, ...]:
     found = []
     for against, names in opponents.items():
-        difference = value_of[golden] - np.mean([value_of[name] for name in names], axis=0)
+        other_N = np.mean([value_of[name] for name in names], axis=0)
+        difference = value_of[golden] - other_N
+        # or the mean of three equal numbers differs from them, always to the same side
+        difference[np.abs(difference) <= stats.ROUNDING * np.abs(other_N)] = 0.0
         low, high = stats.bootstrap_interval(difference, seed, weights) or (None, None)
         p_value = stats.sign_flip_test(difference, seed, weights)
         value = stats.weighted_mean(difference, weights)

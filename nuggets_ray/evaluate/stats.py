@@ -19,6 +19,8 @@ EXACT_ROWS = 13
 """Up to here all sign flips are gone through: 2^13 are fewer than NUM_FLIPS."""
 BLOCK_ENTRIES = 1 << 22
 CONFIDENCE = 0.95
+ROUNDING = 1e-12
+"""Relative differences up to here are rounding of float64 sums, and count as none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +181,8 @@ def prediction_interval(value_K: np.ndarray) -> Bounds | None:
     """
     value_K = np.asarray(value_K, np.float64)
     num_draws = len(value_K)
-    if num_draws < 2 or np.ptp(value_K) == 0:
+    # means over the same rows summed in another order are alike too
+    if num_draws < 2 or np.ptp(value_K) <= ROUNDING * np.abs(value_K).max():
         return None
     quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, num_draws - 1))
     half = quantile * float(value_K.std(ddof=1)) * math.sqrt(1 + 1 / num_draws)

@@ -123,7 +123,7 @@ def _why_not(evidence: Evidence) -> str:
 
 def _prediction(evidence: Evidence) -> str:
     low, high = number_text(evidence.prediction_low), number_text(evidence.prediction_high)
-    return f"between {low} and {high} (95%)"
+    return f"between {low} and {high} (95%, if draws are normal)"
 
 
 def _draws_in_tokens(evidence: Evidence) -> list[str]:

@@ -59,6 +59,14 @@ def test_exactly_at_the_threshold_counts() -> None:
     assert [overlap.similarity for overlap in found] == [0.8]
 
 
+@pytest.mark.parametrize(("num_words", "is_found"), [(49, True), (48, False)])
+def test_one_changed_word(num_words: int, is_found: bool) -> None:
+    """It takes 5 of n - 4 shingles: (n - 9) / (n + 1)."""
+    changed = words(num_words).replace("word20 ", "another ")
+    found = find_overlaps([row("h", words(num_words))], {"t": [[row("t", changed)]]})
+    assert bool(found) == is_found
+
+
 def test_a_longer_text_that_holds_the_row_is_no_near_duplicate() -> None:
     assert find_overlaps([row("h", words(50))], {"t": [[row("t", words(200))]]}) == []
 

@@ -171,6 +171,6 @@ def test_prediction_interval_by_hand() -> None:
     assert bounds == pytest.approx((2 - half, 2 + half), abs=1e-5)
 
 
-@pytest.mark.parametrize("draws", [[], [1.0], [1.0, 1.0, 1.0]])
+@pytest.mark.parametrize("draws", [[], [1.0], [1.0, 1.0, 1.0], [0.3, 0.1 + 0.2, 0.3]])
 def test_no_prediction_without_spread(draws: list[float]) -> None:
     assert stats.prediction_interval(np.array(draws)) is None

@@ -8,6 +8,10 @@ import pytest
 from verdict_arms import make_arms
 
 from nuggets_ray.evaluate.evidence import GOLDEN, OTHER, RANDOM, Arm, gather
+from nuggets_ray.evaluate.likelihood import Comparisons, likelihood_results
+from nuggets_ray.evaluate.paired_rows import RowLogProbs, pair_rows, row_values
+from nuggets_ray.evaluate.results import Results, read_results, write_results
+from nuggets_ray.evaluate.tables import results_table
 from nuggets_ray.evaluate.verdict import Verdict, decide
 
 DRAW_MEANS = {"random_0": 0.0, "random_1": 0.1, "random_tokens": 0.2}
@@ -27,7 +31,7 @@ def test_far_outside_the_draws(mean: float, outcome: str) -> None:
     assert verdict.outcome == outcome
     assert f"golden is {outcome} than random draws by likelihood/mean_logprob" in verdict.paragraph
     assert f"{mean:.4g} against 0.1 on average over 3 draws" in verdict.paragraph
-    assert "between -0.3968 and 0.5968 (95%)" in verdict.paragraph
+    assert "between -0.3968 and 0.5968 (95%, if draws are normal)" in verdict.paragraph
     assert "Paired over 60 rows" in verdict.paragraph
     assert "after Holm's correction for 4 comparisons" in verdict.paragraph
     assert "Against random-tokens, matched in tokens: " in verdict.paragraph
@@ -41,7 +45,7 @@ def test_inside_the_spread_of_the_draws_is_not_told_apart_however_sure_the_rows(
     paired = verdict.numbers["differences"][0]
     assert paired["p_holm"] < 0.001 and paired["low"] > 0
     assert verdict.outcome == "not told apart"
-    assert "a further draw would lie between -0.3968 and 0.5968 (95%), as golden does" in (
+    assert "between -0.3968 and 0.5968 (95%, if draws are normal), as golden does" in (
         verdict.paragraph
     )
     assert "That does not show that they are equal." in verdict.paragraph
@@ -69,6 +73,14 @@ def test_the_correction_decides() -> None:
     assert decide(gather(arms(0, 6), "m")).outcome == "better"
     assert decide(gather(arms(2, 6), "m")).outcome == "not told apart"
     assert "p = 0.031 for the one comparison made" in decide(gather(arms(0, 6), "m")).paragraph
+
+
+def test_models_all_the_same_are_not_told_apart_by_rounding() -> None:
+    value_N = np.linspace(-3.3, -0.1, 200)
+    assert (np.mean([value_N] * 3, axis=0) != value_N).any(), "rounding is there"
+    arms = [Arm(f"random-{i}", RANDOM, value_N) for i in range(3)]
+    paired = gather([Arm("golden", GOLDEN, value_N), *arms], "m").against_draws
+    assert paired and (paired.value, paired.p_value, paired.direction) == (0.0, 1.0, 0)
 
 
 @pytest.mark.parametrize("mean", [5.0, -5.0])
@@ -169,3 +181,30 @@ def test_the_arms_go_by_their_own_names() -> None:
     renamed = Arm("top-5pct", GOLDEN, golden.value_N)
     paragraph = decide(gather([renamed, *draws], "m")).paragraph
     assert paragraph.startswith("top-5pct is better") and "golden is" not in paragraph
+
+
+def test_from_log_probs_to_results_json(tmp_path) -> None:
+    """As the stage calls it: the primary metric's rows decide, and all is read back as written."""
+    rng = np.random.default_rng(0)
+    names = ["base", "golden", "random-0", "random-1", "random-2"]
+    rows = {
+        name: [
+            RowLogProbs(f"r{i}", None, length, float(length * rng.normal(-2, 0.5)))
+            for i, length in enumerate(range(5, 45))
+        ]
+        for name in names
+    }
+    paired = pair_rows(rows)
+    values, weight_N = row_values(paired, "win_rate")
+    kinds = {"golden": GOLDEN, "base": OTHER}
+    arms = [Arm(name, kinds.get(name, RANDOM), values[name]) for name in names]
+    verdict = decide(gather(arms, "likelihood/win_rate", weight_N))
+    found = likelihood_results(paired, Comparisons())
+    results = Results("likelihood/win_rate", tuple(found), verdict.as_dict())
+    write_results(str(tmp_path), results)
+    read = read_results(str(tmp_path))
+    assert read.verdict == json.loads(json.dumps(verdict.as_dict()))
+    primary = {(r.model, r.against): r for r in found if results.is_primary(r)}
+    rate = primary["golden", "base"]
+    assert verdict.numbers["values"]["golden"] == rate.value
+    assert rate.details["sign_test_p"] <= 1 and "golden" in results_table(read)
