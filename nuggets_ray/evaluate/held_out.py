@@ -127,7 +127,7 @@ def _similarity_to(
 ) -> Callable[[Sequence[TextRow], float], Iterator[tuple[int, int, float]]]:
     """A function from a block of rows to (held-out index, place in the block, similarity) of every
     pair that reaches the similarity given."""
-    vectorizer = CountVectorizer(analyzer=_identity, binary=True)
+    vectorizer = CountVectorizer(analyzer=_identity)
     held_out_HV: Any = vectorizer.fit_transform(held_out)
     num_held_out_H = np.array([len(found) for found in held_out])
     known = frozenset(vectorizer.vocabulary_)

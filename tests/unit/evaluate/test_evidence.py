@@ -7,7 +7,16 @@ import pytest
 from verdict_arms import make_arms
 
 from nuggets_ray.evaluate import stats
-from nuggets_ray.evaluate.evidence import DRAWS, GOLDEN, OTHER, RANDOM, TOKEN_DRAWS, Arm, gather
+from nuggets_ray.evaluate.evidence import (
+    DRAWS,
+    GOLDEN,
+    OTHER,
+    RANDOM,
+    TOKEN_DRAWS,
+    Arm,
+    Difference,
+    gather,
+)
 from nuggets_ray.evaluate.verdict import decide
 
 DRAW_MEANS = {"random_0": 0.0, "random_1": 0.1, "random_2": 0.2}
@@ -76,6 +85,8 @@ def test_an_interval_that_holds_zero_tells_nothing_apart() -> None:
     assert against.low is not None and against.high is not None
     assert against.low < 0 < against.high
     assert against.direction == 0
+    assert Difference("base", 0.1, -0.01, 0.21, 0.01, 0.01).direction == 0, "p alone is not enough"
+    assert Difference("base", -0.1, -0.2, -0.01, 0.01, 0.01).direction == -1
 
 
 def test_rows_all_alike_are_told_apart_by_their_number_alone() -> None:

@@ -140,6 +140,33 @@ def test_length_matched_win_rate_by_hand() -> None:
     assert matched.details["effective_rows"] == pytest.approx(expected)
 
 
+def test_the_interval_of_the_mean_resamples_tokens_with_their_row() -> None:
+    logprob_N = np.random.default_rng(0).normal(-2, 1, 8)
+    results = likelihood_results(paired(base=logprob_N), Comparisons(seed=5))
+    mean = find(results, metric="mean_logprob", subset="all")
+    expected = stats.bootstrap_interval(logprob_N, 5, np.array(LENGTHS))
+    assert (mean.low, mean.high) == pytest.approx(expected)
+
+
+def test_the_length_matched_interval_keeps_the_strata() -> None:
+    """Golden wins 19 of 20 short rows and loses 19 of 20 long ones: what differs between strata is
+    no doubt about the rate."""
+    lengths = [1] * 20 + [9] * 20
+    golden = [-1.0] * 19 + [-3.0] * 20 + [-1.0]
+    rows = pair_rows(
+        {
+            "golden": make_rows(golden, lengths=lengths),
+            "longest": make_rows([-2.0] * 40, lengths=lengths),
+        }
+    )
+    training = {"golden": np.array([1]), "longest": np.array([9])}
+    results = likelihood_results(rows, Comparisons(training_lengths=training))
+    plain = find(results, metric="win_rate", subset="all")
+    matched = find(results, metric="length_matched_win_rate")
+    assert plain.value == matched.value == pytest.approx(0.5)
+    assert matched.high - matched.low < 0.6 * (plain.high - plain.low)
+
+
 def test_equal_training_lengths_like_the_held_out_rows_change_nothing() -> None:
     rng = np.random.default_rng(0)
     rows = paired(golden=rng.normal(-2, 1, 8), longest=rng.normal(-2, 1, 8))
