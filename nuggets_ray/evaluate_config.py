@@ -19,8 +19,11 @@ class EvaluateConfig:
     """
     compare: list[str] = field(default_factory=list)
     """Other run folders whose results.json is shown beside this run's."""
-    primary: str = "likelihood/win_rate"
-    """The metric that decides, BENCHMARK/METRIC, named before the run and kept in results.json."""
+    primary: str = "likelihood/mean_logprob"
+    """The metric that decides, BENCHMARK/METRIC, named before the run and kept in results.json:
+    likelihood/mean_logprob or likelihood/win_rate (against base), alpaca_eval/win_rate,
+    mt_bench/grade_turn_1.
+    """
     held_out_path: str | None = None
     """likelihood: rows of your own, in any format data.path takes, or `demo`; null: the run's
     data.holdout rows.

@@ -10,8 +10,8 @@ from itertools import islice
 from typing import Any
 
 from nuggets_ray import candidate_table, io
-from nuggets_ray.anchors.table import read_anchors
-from nuggets_ray.config import Config, DataConfig, UserError
+from nuggets_ray.anchors.file import load_examples
+from nuggets_ray.config import AnchorsConfig, Config, DataConfig, UserError
 from nuggets_ray.data import SkipRow, parse, resolve_format
 from nuggets_ray.demo import candidates_path, held_out_path
 from nuggets_ray.evaluate.held_out import TextRow, text_row
@@ -86,10 +86,10 @@ def read_held_rows(config: Config) -> HeldRows:
 def training_sources(config: Config) -> dict[str, Iterator[list[TextRow]]]:
     """What held-out rows must not be in: anchors, candidates, and files trained on directly."""
     sources: dict[str, Iterator[list[TextRow]]] = {}
-    anchors = io.join(config.out_dir, "anchors.parquet")
-    if io.exists(anchors):
-        found = [TextRow(a.anchor_id, a.content_id, a.text) for a in read_anchors(anchors)[0]]
-        sources["anchors"] = iter([found])
+    scored = read_config(config.out_dir, "score")
+    if scored and scored["anchors"]["method"] == "file":  # those drawn are candidates too
+        anchors = load_examples(AnchorsConfig(**scored["anchors"]))
+        sources["anchors"] = iter([[text_row(a.content_id, a) for a in anchors]])
     if candidate_table.parts(config.out_dir):
         sources["candidates"] = _candidates(config)
     for path, data in training_data(config).items():

@@ -1,6 +1,6 @@
 """evaluation/results.json: one schema for every benchmark, kept over all evaluations of a run.
 
-{"schema_version": 1, "primary": "likelihood/win_rate", "results": [Result, ...], "verdict": {...}}
+{schema_version: 1, primary: "likelihood/mean_logprob", results: [Result, ...], verdict: {...}}
 """
 
 import json

@@ -32,8 +32,11 @@ def test_the_bench_s_files_are_the_caller_s_and_may_be_none() -> None:
     "file", sorted((CONF_DIR / "experiment").glob("*.yaml")), ids=lambda file: file.stem
 )
 def test_every_experiment_composes(file: Path) -> None:
-    config = load([f"experiment={file.stem}"])
-    require(config, "model.path", "data.path")
+    load([f"experiment={file.stem}"])
+
+
+def test_the_demo_needs_no_key_of_the_user() -> None:
+    require(load(["experiment=demo"]), "out_dir", "model.path", "data.path")
 
 
 @pytest.mark.parametrize(
