@@ -98,6 +98,8 @@ class EndpointJudge:
             except BaseException:
                 self._stop.set()
                 executor.shutdown(wait=True, cancel_futures=True)
+                # an interrupt while a thread starts makes the executor forget that thread
+                self._budget.wait_for_all()
                 raise
 
     def _ask_one(self, endpoint: Endpoint, key: str, conversation: Conversation) -> None:

@@ -54,6 +54,12 @@ class Budget:
             self._num_tokens += num_tokens
             self._changed.notify_all()
 
+    def wait_for_all(self) -> None:
+        """Wait until nothing is under way."""
+        with self._changed:
+            while self._requests_under_way:
+                self._changed.wait()
+
     def _exceeded(self, most_tokens: int) -> str | None:
         requests = self._num_requests + self._requests_under_way + 1
         tokens = self._num_tokens + self._tokens_under_way + most_tokens

@@ -2,6 +2,7 @@
 
 import signal
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from faulty_endpoint import (
 )
 
 from nuggets_ray.config import JudgeConfig, UserError
+from nuggets_ray.evaluate import endpoint_judge
 from nuggets_ray.evaluate.endpoint_judge import EndpointJudge, backoff_s
 from nuggets_ray.evaluate.judge_cache import KeptVerdicts
 from nuggets_ray.evaluate.judge_prompts import Conversation
@@ -169,7 +171,18 @@ def test_requests_are_spread_over_a_minute(tmp_path: Path) -> None:
     assert 0 < first <= 60 < second <= 120
 
 
-def test_an_interrupt_keeps_what_is_under_way_and_asks_no_more(tmp_path: Path) -> None:
+class ForgetfulExecutor(ThreadPoolExecutor):
+    """As ThreadPoolExecutor is of a thread during whose start an interrupt came."""
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        super().shutdown(wait=False, cancel_futures=cancel_futures)
+
+
+@pytest.mark.parametrize("executor", [ThreadPoolExecutor, ForgetfulExecutor])
+def test_an_interrupt_keeps_what_is_under_way_and_asks_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, executor: type[ThreadPoolExecutor]
+) -> None:
+    monkeypatch.setattr(endpoint_judge, "ThreadPoolExecutor", executor)
     both_sent = threading.Barrier(2)
 
     def answer(request: Request) -> Reply:

@@ -134,3 +134,17 @@ def test_of_other_prompts_there_is_no_published_rate(
     with caplog.at_level("INFO", "nuggets_ray"):
         assert length_controlled_win_rate("golden", "gpt4", verdicts("writing")) is None
     assert "not AlpacaEval's" in caplog.text and alpaca_eval == []
+
+
+def test_where_its_package_fails_there_is_no_published_rate(
+    alpaca_eval: list[list[dict[str, Any]]], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    put_data_into(tmp_path)
+
+    def fails(annotations: object, save_weights_dir: object) -> None:
+        raise KeyError("index 7")
+
+    glm = sys.modules["alpaca_eval.metrics.glm_winrate"]
+    glm.get_length_controlled_winrate = fails  # type: ignore[attr-defined]
+    assert length_controlled_win_rate("golden", "gpt4", verdicts("koala")) is None
+    assert "alpaca_eval fails: KeyError('index 7')" in caplog.text
