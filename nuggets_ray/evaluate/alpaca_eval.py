@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from nuggets_ray.config import UserError
-from nuggets_ray.evaluate.bootstrap import mean_interval
 from nuggets_ray.evaluate.judge import Pair, PairVerdict
 from nuggets_ray.evaluate.judge_prompts import PROMPT_VERSION
 from nuggets_ray.evaluate.length import length_adjusted_win_rate, length_controlled_win_rate
 from nuggets_ray.evaluate.prompt_file import Prompt, read_rows, text_of
 from nuggets_ray.evaluate.results import ALL, Result
+from nuggets_ray.evaluate.stats import bootstrap_interval
 
 BENCHMARK = "alpaca_eval"
 REFERENCE_KEY = "evaluate.reference_path"
@@ -156,7 +156,7 @@ def _length_adjusted(judged: Sequence[PairVerdict], seed: int) -> dict[str, Any]
 
 def _percent(shares: Sequence[float | None], seed: int) -> dict[str, Any]:
     known = 100 * np.array([share for share in shares if share is not None], dtype=np.float64)
-    low, high = mean_interval(known, seed) or (None, None)
+    low, high = (bootstrap_interval(known, seed) if len(known) else None) or (None, None)
     return {"value": _mean(known), "n": len(known), "low": low, "high": high}
 
 

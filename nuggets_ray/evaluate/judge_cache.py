@@ -15,11 +15,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from nuggets_ray import io
-from nuggets_ray.evaluate.judge import Ask
 from nuggets_ray.evaluate.judge_prompts import Conversation
-
-BATCH_PROMPTS = 256
-"""Of a local judge: what a kill can lose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +83,6 @@ class KeptVerdicts:
         """Write down at once a request that was paid for; key and text None: it brought nothing."""
         self._write([KeptRecord(uuid.uuid4().hex, key, text, 1, num_tokens)])
 
-    def keep_unpaid(self, texts: Mapping[str, str]) -> None:
-        """Write down verdicts by key that cost nothing: a local judge's."""
-        self._write([KeptRecord(uuid.uuid4().hex, key, texts[key], 0, None) for key in texts])
-
     def compact(self) -> None:
         """Put the parts of one verdict each into one part."""
         with self._lock:
@@ -115,23 +107,6 @@ class KeptVerdicts:
         self._records[record.request_id] = record
         if record.key is not None and record.text is not None:
             self._texts[record.key] = record.text
-
-
-def keep_local(ask: Ask, kept: KeptVerdicts, model: str, settings: Mapping[str, Any]) -> Ask:
-    """`ask` of a local judge, with its verdicts kept: only what is not is asked, in batches."""
-
-    def ask_kept(conversations: Sequence[Conversation]) -> list[str]:
-        keys = [verdict_key(model, conversation, settings) for conversation in conversations]
-        missing = {k: c for k, c in zip(keys, conversations, strict=True) if kept.find(k) is None}
-        items = list(missing.items())
-        for start in range(0, len(items), BATCH_PROMPTS):
-            batch = items[start : start + BATCH_PROMPTS]
-            texts = ask([conversation for _, conversation in batch])
-            found = zip((key for key, _ in batch), texts, strict=True)
-            kept.keep_unpaid(dict(found))
-        return [found_text(kept, key) for key in keys]
-
-    return ask_kept
 
 
 def found_text(kept: KeptVerdicts, key: str) -> str:

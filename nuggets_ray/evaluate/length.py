@@ -19,7 +19,6 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from nuggets_ray.evaluate.bootstrap import draw_counts, interval
 from nuggets_ray.evaluate.judge import PairVerdict
 
 logger = logging.getLogger(__name__)
@@ -57,11 +56,11 @@ def length_adjusted_win_rate(
     value = float(100 * expit(intercept))
     if num_pairs == 1:
         return LengthAdjusted(value, None, None, slope)
-    draws = [
-        100 * expit(_fit(preferences_N, x_N, counts_N)[0])
-        for counts_N in draw_counts(num_pairs, NUM_DRAWS, seed)
-    ]
-    return LengthAdjusted(value, *interval(np.array(draws)), slope)
+    shares_N = np.full(num_pairs, 1 / num_pairs)
+    counts_BN = np.random.default_rng(seed).multinomial(num_pairs, shares_N, size=NUM_DRAWS)
+    draws = [100 * expit(_fit(preferences_N, x_N, counts_N)[0]) for counts_N in counts_BN]
+    low, high = np.quantile(draws, [0.025, 0.975]).tolist()
+    return LengthAdjusted(value, low, high, slope)
 
 
 def _fit(p_N: np.ndarray, x_N: np.ndarray, weights_N: np.ndarray) -> tuple[float, float]:

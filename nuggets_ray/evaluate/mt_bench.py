@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from nuggets_ray.config import UserError
-from nuggets_ray.evaluate.bootstrap import mean_interval
 from nuggets_ray.evaluate.judge import Grade
 from nuggets_ray.evaluate.judge_prompts import PROMPT_VERSION
 from nuggets_ray.evaluate.prompt_file import Prompt, WrongShapeError, id_of, read_rows, texts_of
 from nuggets_ray.evaluate.results import ALL, Result
+from nuggets_ray.evaluate.stats import bootstrap_interval
 
 BENCHMARK = "mt_bench"
 REFERENCE_KEY = "evaluate.reference_path"
@@ -91,7 +91,7 @@ def grade_results(model: str, grades: Sequence[Grade], judge: str, seed: int) ->
             by_metric = {"grade": members, **by_metric}
         for metric, chosen in by_metric.items():
             means = np.array(_question_means(chosen), dtype=np.float64)
-            low, high = mean_interval(means, seed) or (None, None)
+            low, high = (bootstrap_interval(means, seed) if len(means) else None) or (None, None)
             results.append(
                 Result(
                     model=model,

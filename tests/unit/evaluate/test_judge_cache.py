@@ -1,17 +1,13 @@
 """Verdicts are kept at once, found again by another process, and counted once."""
 
-import json
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from nuggets_ray import io
 from nuggets_ray.evaluate.judge_cache import (
-    BATCH_PROMPTS,
     KeptVerdicts,
     judge_folder,
-    keep_local,
     verdict_key,
 )
 from nuggets_ray.evaluate.judge_prompts import Conversation
@@ -91,56 +87,3 @@ def test_a_key_is_that_of_model_prompt_and_settings() -> None:
     others = {key("n", "q", a=1, b=2), key("m", "p", a=1, b=2), key("m", "q", a=2, b=2)}
     assert len(same) == 1 and len(others - same) == 3
     assert verdict_key("m", (Message("system", "q"),), {}) != key("m", "q")
-
-
-def test_a_local_judge_is_asked_for_what_is_missing(tmp_path: Path) -> None:
-    asked: list[str] = []
-
-    def ask(conversations: Sequence[Conversation]) -> list[str]:
-        asked.extend(c[-1].text for c in conversations)
-        return [f"re: {c[-1].text}" for c in conversations]
-
-    def run(*texts: str, model: str = "m") -> list[str]:
-        kept = KeptVerdicts(str(tmp_path))
-        return keep_local(ask, kept, model, {"max_tokens": 5})([conversation(t) for t in texts])
-
-    assert run("a", "b", "a") == ["re: a", "re: b", "re: a"]
-    assert asked == ["a", "b"]
-    assert run("c", "b") == ["re: c", "re: b"]
-    assert asked == ["a", "b", "c"]
-    assert run("b", model="other") == ["re: b"]
-    assert asked == ["a", "b", "c", "b"]
-    kept = KeptVerdicts(str(tmp_path))
-    assert (kept.num_verdicts, kept.num_requests, kept.num_tokens) == (4, 0, 0)
-
-
-def test_a_local_judge_that_dies_loses_one_batch(tmp_path: Path) -> None:
-    calls: list[int] = []
-
-    def ask(conversations: Sequence[Conversation]) -> list[str]:
-        calls.append(len(conversations))
-        if len(calls) == 2:
-            raise MemoryError
-        return ["[[A]]"] * len(conversations)
-
-    conversations = [conversation(str(i)) for i in range(BATCH_PROMPTS + 3)]
-    with pytest.raises(MemoryError):
-        keep_local(ask, KeptVerdicts(str(tmp_path)), "m", {})(conversations)
-    kept = KeptVerdicts(str(tmp_path))
-    assert kept.num_verdicts == BATCH_PROMPTS
-    assert keep_local(ask, kept, "m", {})(conversations) == ["[[A]]"] * len(conversations)
-    assert calls == [BATCH_PROMPTS, 3, 3]
-
-
-def test_a_local_judge_with_too_few_verdicts_is_an_error(tmp_path: Path) -> None:
-    ask = keep_local(lambda conversations: ["[[A]]"], KeptVerdicts(str(tmp_path)), "m", {})
-    with pytest.raises(ValueError):
-        ask([conversation("a"), conversation("b")])
-
-
-def test_a_line_has_the_documented_columns(tmp_path: Path) -> None:
-    KeptVerdicts(str(tmp_path)).keep("k", "v", 3)
-    [part] = parts(tmp_path)
-    row = json.loads(part.read_text("utf-8"))
-    assert row.pop("request_id")
-    assert row == {"key": "k", "text": "v", "num_requests": 1, "num_tokens": 3}
