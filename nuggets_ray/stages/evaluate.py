@@ -159,9 +159,10 @@ def _likelihood(context: Context) -> Outcome:
 
 def _show_answers(context: Context, found: Likelihoods) -> str:
     """What every model answers to a few held-out prompts, side by side, beside the row's own."""
-    num, rows = context.config.evaluate.show_answers, found.rows
+    rows = found.rows
+    num = min(context.config.evaluate.show_answers, len(rows))
     # spread over the rows, so that they are of several kinds
-    chosen = [rows[i * len(rows) // num] for i in range(min(num, len(rows)))]
+    chosen = [rows[i * len(rows) // num] for i in range(num)]
     prompts = [_until_first_answer(row.example.messages) for row in chosen]
     answers = {}
     for model in context.models:

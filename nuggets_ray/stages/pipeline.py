@@ -21,7 +21,7 @@ from nuggets_ray.stages.separation import report_separation
 
 logger = logging.getLogger(__name__)
 
-RANDOM = re.compile(r"random-(\d+)(-tokens)?")
+RANDOM = re.compile(r"random-(0|[1-9]\d*)(-tokens)?")
 OTHERS = {
     "bottom": SelectConfig("top_k", by="golden_score", order="bottom"),
     "longest": SelectConfig("top_k", by="longest"),
