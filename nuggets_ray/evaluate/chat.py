@@ -43,6 +43,7 @@ def end_ids(prompt: Prompt, tokenizer: Any, generation_eos: int | list[int] | No
     ids = [*given, tokenizer.eos_token_id]
     rendered = prompt.anchor(Example(conversation(["x", PLACEHOLDER])))
     answered = rendered.token_ids[rendered.answer_mask]
-    if len(answered) and int(answered[-1]) in tokenizer.all_special_ids:
+    added = tokenizer.added_tokens_decoder  # all_special_ids lacks those without a role
+    if len(answered) and (last := added.get(int(answered[-1]))) is not None and last.special:
         ids.append(int(answered[-1]))
     return list(dict.fromkeys(token_id for token_id in ids if token_id is not None))

@@ -14,7 +14,7 @@ from pyarrow import fs
 from nuggets_ray import io
 from nuggets_ray.config import Config, DataConfig, ModelConfig, PromptConfig, UserError
 from nuggets_ray.manifest import read_config
-from nuggets_ray.model import resolve_path
+from nuggets_ray.model import load_tokenizer, resolve_path
 
 BASE = "base"
 DONE = "finetune.json"
@@ -62,11 +62,16 @@ def base_model(config: Config) -> ModelConfig:
 def run_prompt(config: Config) -> PromptConfig:
     """The template that the run scored or trained with unless another is given; alpaca in place of
     official, as in training.
+
+    auto is what it was for the base: a base without a chat template was trained on in alpaca, and
+    the chat template that its model was given then has no place for an input or a system turn.
     """
     template = config.prompt.template
     for stage in ("score", *(f"finetune-{name}" for name in sorted(_trained(config.out_dir)))):
         if template == "auto" and (before := read_config(config.out_dir, stage)):
             template = before["prompt"]["template"]
+    if template == "auto":
+        template = "chat" if load_tokenizer(base_model(config)).chat_template else "alpaca"
     return _answered(template)
 
 

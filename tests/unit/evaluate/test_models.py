@@ -20,7 +20,7 @@ from nuggets_ray.evaluate.models import EvalModel, find_models, run_prompt, trai
 from nuggets_ray.finetune_config import FinetuneConfig
 from nuggets_ray.manifest import write_config
 
-CHAT = PromptConfig("chat")
+CHAT, ALPACA = PromptConfig("chat"), PromptConfig("alpaca")
 
 
 def make_folder(path: Path, **files: dict[str, Any]) -> Path:
@@ -58,7 +58,7 @@ def test_base_and_every_model_of_the_run(tmp_path: Path, tiny_model: Path) -> No
 
 def test_a_model_given_is_the_base(tmp_path: Path, tiny_model: Path) -> None:
     out_dir = make_run(tmp_path, tmp_path / "gone")
-    [base] = find(out_dir, model=ModelConfig(str(tiny_model), revision="r"))
+    [base] = find(out_dir, "base", model=ModelConfig(str(tiny_model), revision="r"))
     assert base.model == ModelConfig(str(tiny_model), revision="r")
     with pytest.raises(UserError, match="model.path=.*gone does not exist"):
         find(out_dir)
@@ -70,7 +70,7 @@ def test_the_base_of_a_run_that_only_trained(tmp_path: Path, tiny_model: Path) -
     out_dir = str(tmp_path / "run")
     make_folder(tmp_path / "run" / "models" / "rows", config={}, finetune={})
     write_config(out_dir, "finetune-rows", Config(out_dir, model=ModelConfig(str(tiny_model))))
-    assert find(out_dir)[0] == EvalModel("base", ModelConfig(str(tiny_model)), PromptConfig())
+    assert find(out_dir)[0] == EvalModel("base", ModelConfig(str(tiny_model)), ALPACA)
 
 
 def test_any_folder(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,7 +96,7 @@ def test_an_adapter_comes_with_its_base(tmp_path: Path, tiny_model: Path) -> Non
     )
     [found] = find(out_dir, "golden")
     base = ModelConfig(str(tiny_model), "r")
-    assert found == EvalModel("golden", base, PromptConfig(), adapter=str(folder))
+    assert found == EvalModel("golden", base, ALPACA, adapter=str(folder))
 
 
 def test_a_model_that_is_not_there(tmp_path: Path, tiny_model: Path) -> None:
@@ -131,7 +131,7 @@ def test_a_run_in_an_object_store_is_refused(monkeypatch: pytest.MonkeyPatch) ->
     ("scored", "given", "expected"),
     [
         ("chat", "auto", "chat"),
-        ("auto", "auto", "auto"),
+        ("auto", "auto", "alpaca"),  # the base has no chat template
         ("chat", "alpaca", "alpaca"),
         ("official", "auto", "alpaca"),
         ("chat", "official", "alpaca"),
