@@ -1,0 +1,1 @@
+"""Evaluation that ends in one sentence, with what was done so far kept; and an adapter."""
