@@ -6,7 +6,7 @@ torch are imported inside functions. Must not import ray, hydra or omegaconf.
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -135,30 +135,8 @@ def _vllm(
     dtype: str,
     num_gpus: float,
 ) -> Loaded:
-    check_installed("cuda" if num_gpus else "cpu", "generate.backend")
-    set_environment()
-    from vllm import LLM, SamplingParams
-
-    arguments: dict[str, Any] = {"tensor_parallel_size": max(1, int(num_gpus))}
-    if not num_gpus:
-        arguments |= CPU_DEFAULTS
-    elif num_gpus < 1:
-        arguments["gpu_memory_utilization"] = round(0.9 * num_gpus, 3)
-    arguments |= generate.vllm
-    try:
-        llm = LLM(
-            model=resolve_path(model),
-            revision=model.revision,
-            trust_remote_code=model.trust_remote_code,
-            dtype=dtype,
-            **arguments,
-        )
-    # What vLLM raises for a model or an argument that it does not take.
-    except (RuntimeError, ValueError, TypeError, OSError, ImportError) as error:
-        raise UserError(
-            f"generate.backend=vllm cannot load {model.path} ({' '.join(str(error).split())[:400]})"
-            ": change generate.vllm, or take generate.backend=transformers"
-        ) from error
+    llm = _load_vllm(model, generate, dtype, num_gpus)
+    from vllm import SamplingParams
 
     def run(requests: Sequence[Request]) -> list[Answer]:
         params = [
@@ -182,6 +160,36 @@ def _vllm(
     return run, int(llm.model_config.max_model_len)
 
 
+def _load_vllm(model: ModelConfig, generate: GenerateConfig, dtype: str, num_gpus: float) -> Any:
+    check_installed("cuda" if num_gpus else "cpu", "generate.backend")
+    set_environment()
+    from vllm import LLM
+
+    arguments: dict[str, Any] = {"tensor_parallel_size": max(1, int(num_gpus))}
+    if not num_gpus:
+        arguments |= CPU_DEFAULTS
+    elif num_gpus < 1:
+        arguments["gpu_memory_utilization"] = round(0.9 * num_gpus, 3)
+    arguments |= generate.vllm
+    if arguments["tensor_parallel_size"] > 1:
+        # left alone, vLLM may take Ray actors, which the stages know nothing of
+        arguments.setdefault("distributed_executor_backend", "mp")
+    try:
+        return LLM(
+            model=resolve_path(model),
+            revision=model.revision,
+            trust_remote_code=model.trust_remote_code,
+            dtype=dtype,
+            **arguments,
+        )
+    # What vLLM raises for a model or an argument that it does not take.
+    except (RuntimeError, ValueError, TypeError, OSError, ImportError) as error:
+        raise UserError(
+            f"generate.backend=vllm cannot load {model.path} ({' '.join(str(error).split())[:400]})"
+            ": change generate.vllm, or take generate.backend=transformers"
+        ) from error
+
+
 def _transformers(
     model: ModelConfig,
     tokenizer: Any,
@@ -201,18 +209,11 @@ def _transformers(
     sampling: dict[str, Any] = {"do_sample": False}
     if generate.temperature:
         sampling = {
-            "do_sample": True,
-            "temperature": generate.temperature,
-            "top_p": generate.top_p,
-            "top_k": 0,
+            **{"do_sample": True, "temperature": generate.temperature},
+            **{"top_p": generate.top_p, "top_k": 0},
         }
 
-    def room(request: Request) -> int:
-        if context is None:
-            return generate.max_tokens
-        return min(generate.max_tokens, context - len(request.token_ids))
-
-    def run_batch(batch: Sequence[Request]) -> list[Answer]:
+    def run_batch(batch: Sequence[Request], max_tokens: int) -> list[Answer]:
         length = max(len(request.token_ids) for request in batch)
         ids_NL = torch.full((len(batch), length), pad)
         mask_NL = torch.zeros_like(ids_NL)
@@ -224,7 +225,7 @@ def _transformers(
             out_NL = loaded.generate(  # type: ignore[operator]
                 input_ids=ids_NL.to(loaded.device),
                 attention_mask=mask_NL.to(loaded.device),
-                max_new_tokens=min(map(room, batch)),
+                max_new_tokens=max_tokens,
                 eos_token_id=ends or None,
                 pad_token_id=pad,
                 stopping_criteria=[_has_stop(tokenizer, generate.stop, length)],
@@ -233,18 +234,32 @@ def _transformers(
         return [_answer(row, tokenizer, ends, generate) for row in out_NL[:, length:].tolist()]
 
     def run(requests: Sequence[Request]) -> list[Answer]:
-        # an answer must not depend on its neighbours: not on their draws, nor on their room
-        is_alone = [bool(generate.temperature) or room(r) < generate.max_tokens for r in requests]
-        together = [index for index, alone in enumerate(is_alone) if not alone]
-        batches = [[index] for index, alone in enumerate(is_alone) if alone]
-        batches += [together[i : i + BATCH_ROWS] for i in range(0, len(together), BATCH_ROWS)]
         answers: dict[int, Answer] = {}
-        for batch in batches:
-            found = run_batch([requests[index] for index in batch])
+        for batch, max_tokens in _batches(requests, generate, context):
+            found = run_batch([requests[index] for index in batch], max_tokens)
             answers |= dict(zip(batch, found, strict=True))
         return [answers[index] for index in range(len(requests))]
 
     return run, context
+
+
+def _batches(
+    requests: Sequence[Request], generate: GenerateConfig, context: int | None
+) -> Iterator[tuple[list[int], int]]:
+    """(which requests are answered together, their most tokens). An answer must not depend on its
+    neighbours: not on their draws, nor on the room that the context leaves them.
+    """
+    together = []
+    for index, request in enumerate(requests):
+        room = generate.max_tokens
+        if context is not None:
+            room = min(room, context - len(request.token_ids))
+        if generate.temperature or room < generate.max_tokens:
+            yield [index], room
+        else:
+            together.append(index)
+    for start in range(0, len(together), BATCH_ROWS):
+        yield together[start : start + BATCH_ROWS], generate.max_tokens
 
 
 def _has_stop(tokenizer: Any, stop: Sequence[str], start: int) -> Any:

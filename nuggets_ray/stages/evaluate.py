@@ -108,6 +108,26 @@ def check_method(config: Config) -> None:
         )
     if method == "lm_eval":
         check_tasks(given)
+    if given.primary.partition("/")[0] not in METHODS:
+        raise UserError(
+            f"evaluate.primary={given.primary} is no BENCHMARK/METRIC: take a metric of "
+            f"{', '.join(METHODS)}"
+        )
+    _check_judge(config)
+
+
+def _check_judge(config: Config) -> None:
+    judge, method = config.judge, config.evaluate.method
+    if method in EXAMPLES and judge.url is not None and judge.model is None:
+        raise UserError(
+            f"judge.model is missing: judge.url={judge.url} is asked for a model by name, and "
+            "without one nothing is judged"
+        )
+    if method == "alpaca_eval" and judge.model and config.evaluate.reference_path is None:
+        raise UserError(
+            f"evaluate.reference_path is missing: judge.model={judge.model} compares answers with "
+            "those of a file: give one, or leave judge.model out"
+        )
 
 
 def check_evaluate(config: Config) -> list[EvalModel]:

@@ -1,4 +1,4 @@
-"""Answers by transformers on a tiny model in float32, against a loop of argmax without any batch."""
+"""Answers by transformers on a tiny model in float32, against a loop of argmax alone."""
 
 import json
 import shutil
@@ -38,9 +38,7 @@ def ids_of(model: Path, messages: tuple[Message, ...]) -> np.ndarray:
     return prompt_ids(make_prompt(load_tokenizer(ModelConfig(str(model))), ALPACA), messages)
 
 
-def slow_twin(
-    model: Path, loaded: Any, messages: tuple[Message, ...], max_tokens: int
-) -> Answer:
+def slow_twin(model: Path, loaded: Any, messages: tuple[Message, ...], max_tokens: int) -> Answer:
     """The likeliest token after all tokens so far, again and again."""
     tokenizer = load_tokenizer(ModelConfig(str(model)))
     ids, new = ids_of(model, messages).tolist(), []
