@@ -169,6 +169,14 @@ def sha256(uri: str) -> str:
     return digest.hexdigest()
 
 
+def inputs_sha256(path: str, key: str = "data.path") -> str:
+    """SHA-256 of the data file that `path` stands for; of several, that of theirs in order."""
+    digests = [sha256(file.path) for file in list_inputs(path, key)]
+    return (
+        digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+    )
+
+
 def list_inputs(path: str, key: str = "data.path") -> list[InputFile]:
     """The data files that a file, folder (recursive) or glob (`**` too) stands for, sorted by path.
 

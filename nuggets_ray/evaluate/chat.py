@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from nuggets_ray.finetune.rows import encode_example
 from nuggets_ray.prompts import Prompt
 from nuggets_ray.records import Example, Message
 
@@ -22,12 +23,16 @@ def conversation(turns: Sequence[str], system: str = "") -> tuple[Message, ...]:
     return (*head, *(Message(roles[index % 2], text) for index, text in enumerate(turns)))
 
 
-def prompt_ids(prompt: Prompt, messages: Sequence[Message]) -> np.ndarray:
-    """Token ids (T,) up to where the answer to the last message begins."""
-    encoding = prompt.anchor(Example((*messages, Message("assistant", PLACEHOLDER))))
+def prompt_ids(
+    prompt: Prompt, messages: Sequence[Message], eos_id: int | None = None
+) -> np.ndarray:
+    """Token ids (T,) up to where the answer to the last message begins. `eos_id` stands behind the
+    answers before it, as in training, where the template has no end of turn.
+    """
+    example = Example((*messages, Message("assistant", PLACEHOLDER)))
+    encoding = encode_example(prompt, example, eos_id)
     is_start = np.diff(encoding.answer_mask.astype(np.int8), prepend=0) == 1
-    start = int(np.flatnonzero(is_start)[-1])
-    return np.concatenate([prompt.zero_shot_prefix, encoding.token_ids[:start]])
+    return encoding.token_ids[: int(np.flatnonzero(is_start)[-1])]
 
 
 def end_ids(prompt: Prompt, tokenizer: Any, generation_eos: int | list[int] | None) -> list[int]:
@@ -38,6 +43,7 @@ def end_ids(prompt: Prompt, tokenizer: Any, generation_eos: int | list[int] | No
     ids = [*given, tokenizer.eos_token_id]
     rendered = prompt.anchor(Example(conversation(["x", PLACEHOLDER])))
     answered = rendered.token_ids[rendered.answer_mask]
-    if len(answered) and int(answered[-1]) in tokenizer.all_special_ids:
+    added = tokenizer.added_tokens_decoder  # all_special_ids lacks those without a role
+    if len(answered) and (last := added.get(int(answered[-1]))) is not None and last.special:
         ids.append(int(answered[-1]))
     return list(dict.fromkeys(token_id for token_id in ids if token_id is not None))

@@ -6,7 +6,7 @@ torch are imported inside functions. Must not import ray, hydra or omegaconf.
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -53,6 +53,10 @@ class Generator(Protocol):
     def __call__(self, requests: Sequence[Request]) -> list[Answer]: ...
 
 
+Loaded = tuple[Generator, int | None]
+"""A generator, and the most tokens that a prompt and its answer may have together (None: any)."""
+
+
 class Answerer:
     """One model replica that answers conversations by its chat template."""
 
@@ -66,10 +70,10 @@ class Answerer:
     ) -> None:
         tokenizer = load_tokenizer(model)
         self._prompt = make_prompt(tokenizer, prompt)
+        self._eos_id = None if self._prompt.name == "chat" else tokenizer.eos_token_id
         ends = end_ids(self._prompt, tokenizer, _generation_eos(model))
-        self._context = max_context_tokens(load_config(model, any_architecture=True))
         make = {"vllm": _vllm, "transformers": _transformers}[generate.backend]
-        self._generate = make(model, tokenizer, ends, generate, dtype, num_gpus)
+        self._generate, self._context = make(model, tokenizer, ends, generate, dtype, num_gpus)
 
     def answer(
         self, conversations: Sequence[Sequence[Message]], seeds: Sequence[int]
@@ -78,7 +82,7 @@ class Answerer:
         results: list[Answer | str] = [""] * len(conversations)
         requests: dict[int, Request] = {}
         for index, (messages, seed) in enumerate(zip(conversations, seeds, strict=True)):
-            token_ids = prompt_ids(self._prompt, messages)
+            token_ids = prompt_ids(self._prompt, messages, self._eos_id)
             if self._context is not None and len(token_ids) >= self._context:
                 results[index] = (
                     f"the prompt has {len(token_ids)} tokens, the context {self._context}"
@@ -100,7 +104,7 @@ def request_key(
     weights: str, template: str, given: dict[str, Any], messages: Sequence[Message]
 ) -> str:
     """SHA-256 (16 bytes, hex) of all that decides an answer: equal keys share one answer."""
-    turns = [[message.role, message.content] for message in messages]
+    turns = [[message.role, message.text.strip(), message.input.strip()] for message in messages]
     text = json.dumps([weights, template, given, turns], sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
@@ -130,31 +134,9 @@ def _vllm(
     generate: GenerateConfig,
     dtype: str,
     num_gpus: float,
-) -> Generator:
-    check_installed("cuda" if num_gpus else "cpu", "generate.backend")
-    set_environment()
-    from vllm import LLM, SamplingParams
-
-    arguments: dict[str, Any] = {"tensor_parallel_size": max(1, int(num_gpus))}
-    if not num_gpus:
-        arguments |= CPU_DEFAULTS
-    elif num_gpus < 1:
-        arguments["gpu_memory_utilization"] = round(0.9 * num_gpus, 3)
-    arguments |= generate.vllm
-    try:
-        llm = LLM(
-            model=resolve_path(model),
-            revision=model.revision,
-            trust_remote_code=model.trust_remote_code,
-            dtype=dtype,
-            **arguments,
-        )
-    # What vLLM raises for a model or an argument that it does not take.
-    except (RuntimeError, ValueError, TypeError, OSError, ImportError) as error:
-        raise UserError(
-            f"generate.backend=vllm cannot load {model.path} ({' '.join(str(error).split())[:400]})"
-            ": change generate.vllm, or take generate.backend=transformers"
-        ) from error
+) -> Loaded:
+    llm = _load_vllm(model, generate, dtype, num_gpus)
+    from vllm import SamplingParams
 
     def run(requests: Sequence[Request]) -> list[Answer]:
         params = [
@@ -175,7 +157,37 @@ def _vllm(
             for o in (output.outputs[0] for output in outputs)
         ]
 
-    return run
+    return run, int(llm.model_config.max_model_len)
+
+
+def _load_vllm(model: ModelConfig, generate: GenerateConfig, dtype: str, num_gpus: float) -> Any:
+    check_installed("cuda" if num_gpus else "cpu", "generate.backend")
+    set_environment()
+    from vllm import LLM
+
+    arguments: dict[str, Any] = {"tensor_parallel_size": max(1, int(num_gpus))}
+    if not num_gpus:
+        arguments |= CPU_DEFAULTS
+    elif num_gpus < 1:
+        arguments["gpu_memory_utilization"] = round(0.9 * num_gpus, 3)
+    arguments |= generate.vllm
+    if arguments["tensor_parallel_size"] > 1:
+        # left alone, vLLM may take Ray actors, which the stages know nothing of
+        arguments.setdefault("distributed_executor_backend", "mp")
+    try:
+        return LLM(
+            model=resolve_path(model),
+            revision=model.revision,
+            trust_remote_code=model.trust_remote_code,
+            dtype=dtype,
+            **arguments,
+        )
+    # What vLLM raises for a model or an argument that it does not take.
+    except (RuntimeError, ValueError, TypeError, OSError, ImportError) as error:
+        raise UserError(
+            f"generate.backend=vllm cannot load {model.path} ({' '.join(str(error).split())[:400]})"
+            ": change generate.vllm, or take generate.backend=transformers"
+        ) from error
 
 
 def _transformers(
@@ -185,18 +197,23 @@ def _transformers(
     generate: GenerateConfig,
     dtype: str,
     num_gpus: float,
-) -> Generator:
+) -> Loaded:
     import torch
+    from transformers import GenerationConfig
 
     loaded = load_model(model, dtype, "cuda" if num_gpus else "cpu")
+    # the model's own may hold a repetition penalty and the like, which vLLM is not given either
+    loaded.generation_config = GenerationConfig()
+    context = max_context_tokens(load_config(model, any_architecture=True))
     pad = ends[0] if ends else 0
-    sampling: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None}
+    sampling: dict[str, Any] = {"do_sample": False}
     if generate.temperature:
         sampling = {
-            "do_sample": True, "temperature": generate.temperature, "top_p": generate.top_p
-        }  # fmt: skip
+            **{"do_sample": True, "temperature": generate.temperature},
+            **{"top_p": generate.top_p, "top_k": 0},
+        }
 
-    def run_batch(batch: Sequence[Request]) -> list[Answer]:
+    def run_batch(batch: Sequence[Request], max_tokens: int) -> list[Answer]:
         length = max(len(request.token_ids) for request in batch)
         ids_NL = torch.full((len(batch), length), pad)
         mask_NL = torch.zeros_like(ids_NL)
@@ -208,23 +225,55 @@ def _transformers(
             out_NL = loaded.generate(  # type: ignore[operator]
                 input_ids=ids_NL.to(loaded.device),
                 attention_mask=mask_NL.to(loaded.device),
-                max_new_tokens=generate.max_tokens,
+                max_new_tokens=max_tokens,
                 eos_token_id=ends or None,
                 pad_token_id=pad,
-                top_k=0 if generate.temperature else None,
-                stop_strings=generate.stop or None,
-                tokenizer=tokenizer if generate.stop else None,
+                stopping_criteria=[_has_stop(tokenizer, generate.stop, length)],
                 **sampling,
             )
         return [_answer(row, tokenizer, ends, generate) for row in out_NL[:, length:].tolist()]
 
     def run(requests: Sequence[Request]) -> list[Answer]:
-        # a sampled answer must not depend on its neighbours
-        size = 1 if generate.temperature else BATCH_ROWS
-        batches = [requests[start : start + size] for start in range(0, len(requests), size)]
-        return [answer for batch in batches for answer in run_batch(batch)]
+        answers: dict[int, Answer] = {}
+        for batch, max_tokens in _batches(requests, generate, context):
+            found = run_batch([requests[index] for index in batch], max_tokens)
+            answers |= dict(zip(batch, found, strict=True))
+        return [answers[index] for index in range(len(requests))]
 
-    return run
+    return run, context
+
+
+def _batches(
+    requests: Sequence[Request], generate: GenerateConfig, context: int | None
+) -> Iterator[tuple[list[int], int]]:
+    """(which requests are answered together, their most tokens). An answer must not depend on its
+    neighbours: not on their draws, nor on the room that the context leaves them.
+    """
+    together = []
+    for index, request in enumerate(requests):
+        room = generate.max_tokens
+        if context is not None:
+            room = min(room, context - len(request.token_ids))
+        if generate.temperature or room < generate.max_tokens:
+            yield [index], room
+        else:
+            together.append(index)
+    for start in range(0, len(together), BATCH_ROWS):
+        yield together[start : start + BATCH_ROWS], generate.max_tokens
+
+
+def _has_stop(tokenizer: Any, stop: Sequence[str], start: int) -> Any:
+    """transformers' criterion that says of each row whether its answer, from token `start` on,
+    holds one of the texts. Its own stop_strings looks at the prompt's end too.
+    """
+    import torch
+
+    def criterion(ids_NL: Any, scores: Any, **_: Any) -> Any:
+        texts = tokenizer.batch_decode(ids_NL[:, start:], skip_special_tokens=True) if stop else []
+        found = [any(one in text for one in stop) for text in texts] or [False] * len(ids_NL)
+        return torch.tensor(found, device=ids_NL.device)
+
+    return criterion
 
 
 def _answer(
@@ -238,4 +287,5 @@ def _answer(
     if places:
         text = text[: min(places)]
     is_cut = stop is None and not places
-    return Answer(text.strip(), len(kept) + (stop is not None), is_cut)
+    # behind a stop text stands padding only
+    return Answer(text.strip(), len(kept) + (stop is not None and not places), is_cut)

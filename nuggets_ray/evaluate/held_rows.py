@@ -6,7 +6,7 @@ Must not import ray, torch, hydra or omegaconf.
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from nuggets_ray import candidate_table, io
@@ -15,7 +15,7 @@ from nuggets_ray.config import AnchorsConfig, Config, DataConfig, UserError
 from nuggets_ray.data import SkipRow, parse, resolve_format
 from nuggets_ray.demo import candidates_path, held_out_path
 from nuggets_ray.evaluate.held_out import TextRow, text_row
-from nuggets_ray.evaluate.models import training_data
+from nuggets_ray.evaluate.models import TrainingData, training_data
 from nuggets_ray.manifest import read_config, read_manifest
 from nuggets_ray.records import Example
 from nuggets_ray.rows import BadRow
@@ -49,7 +49,7 @@ def read_held_rows(config: Config) -> HeldRows:
     where there are none.
     """
     given = config.evaluate.held_out_path
-    path = io.join(config.out_dir, "holdout.parquet")
+    path = _own_path(config)
     if given is not None:
         path = held_out_path() if given == "demo" else given
         rows = list(islice(_rows_of(path), config.evaluate.limit))
@@ -84,7 +84,9 @@ def read_held_rows(config: Config) -> HeldRows:
 
 
 def training_sources(config: Config) -> dict[str, Iterator[list[TextRow]]]:
-    """What held-out rows must not be in: anchors, candidates, and files trained on directly."""
+    """What held-out rows must not be in: anchors, candidates, and files trained on directly, but
+    for the rows that the training left out.
+    """
     sources: dict[str, Iterator[list[TextRow]]] = {}
     scored = read_config(config.out_dir, "score")
     if scored and scored["anchors"]["method"] == "file":  # those drawn are candidates too
@@ -92,9 +94,22 @@ def training_sources(config: Config) -> dict[str, Iterator[list[TextRow]]]:
         sources["anchors"] = iter([[text_row(a.content_id, a) for a in anchors]])
     if candidate_table.parts(config.out_dir):
         sources["candidates"] = _candidates(config)
-    for path, data in training_data(config).items():
-        sources[path] = _file_rows(path, data)
+    for trained in training_data(config):
+        rows = _file_rows(trained.data, _left_out(config, trained))
+        sources[trained.data.path] = chain(sources.get(trained.data.path, ()), rows)
     return sources
+
+
+def _own_path(config: Config) -> str:
+    return io.join(config.out_dir, "holdout.parquet")
+
+
+def _left_out(config: Config, trained: TrainingData) -> set[str]:
+    """Contents of the run's held-out rows, where they are those that the training left out."""
+    path = _own_path(config)
+    if trained.leaves_out is None or not io.exists(path) or io.sha256(path) != trained.leaves_out:
+        return set()
+    return set(io.read_table(path, columns=["content_id"])["content_id"].to_pylist())
 
 
 def _candidates(config: Config) -> Iterator[list[TextRow]]:
@@ -108,24 +123,21 @@ def _candidates(config: Config) -> Iterator[list[TextRow]]:
             ]
 
 
-def _file_rows(path: str, data: DataConfig) -> Iterator[list[TextRow]]:
-    rows = _rows_of(candidates_path() if path == "demo" else path)
+def _file_rows(data: DataConfig, left_out: set[str]) -> Iterator[list[TextRow]]:
+    rows = _rows_of(candidates_path() if data.path == "demo" else data.path)
     sample = list(islice(rows, NUM_FORMAT_ROWS))
     format = resolve_format(data.format, data.columns, sample)
-    numbered = enumerate(_chained(sample, rows))
+    numbered = enumerate(chain(sample, rows))
     while chunk := list(islice(numbered, CHUNK_ROWS)):
         texts = []
         for number, row in chunk:
             try:
-                texts.append(text_row(f"row {number}", parse(row, format, data.columns)))
+                example = parse(row, format, data.columns)
             except SkipRow:
                 continue  # nothing was trained on it either
+            if example.content_id not in left_out:
+                texts.append(text_row(f"row {number}", example))
         yield texts
-
-
-def _chained(first: list[object], rest: Iterator[object]) -> Iterator[object]:
-    yield from first
-    yield from rest
 
 
 def _rows_of(path: str) -> Iterator[object]:

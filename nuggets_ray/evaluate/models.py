@@ -14,7 +14,7 @@ from pyarrow import fs
 from nuggets_ray import io
 from nuggets_ray.config import Config, DataConfig, ModelConfig, PromptConfig, UserError
 from nuggets_ray.manifest import read_config
-from nuggets_ray.model import resolve_path
+from nuggets_ray.model import load_tokenizer, resolve_path
 
 BASE = "base"
 DONE = "finetune.json"
@@ -62,22 +62,45 @@ def base_model(config: Config) -> ModelConfig:
 def run_prompt(config: Config) -> PromptConfig:
     """The template that the run scored or trained with unless another is given; alpaca in place of
     official, as in training.
+
+    auto is what it was for the base: a base without a chat template was trained on in alpaca, and
+    the chat template that its model was given then has no place for an input or a system turn.
     """
     template = config.prompt.template
     for stage in ("score", *(f"finetune-{name}" for name in sorted(_trained(config.out_dir)))):
         if template == "auto" and (before := read_config(config.out_dir, stage)):
             template = before["prompt"]["template"]
+    if template == "auto":
+        template = "chat" if load_tokenizer(base_model(config)).chat_template else "alpaca"
+    return _answered(template)
+
+
+def _answered(template: str) -> PromptConfig:
+    """What answers are asked for by: official is for scores, and no prompt is ever cut."""
     return PromptConfig("alpaca" if template == "official" else template)
 
 
-def training_data(config: Config) -> dict[str, DataConfig]:
-    """Files that models of the run were trained on directly, {path: how they were read}."""
-    found = {}
-    for name in _trained(config.out_dir):
+@dataclass(frozen=True, slots=True)
+class TrainingData:
+    """Files that a model was trained on directly, and how they were read; `leaves_out`: sha256 of
+    the held-out rows that were left out of them, None where there were none.
+    """
+
+    data: DataConfig
+    leaves_out: str | None
+
+
+def training_data(config: Config) -> list[TrainingData]:
+    """What models of the run were trained on where that was no selection, each once."""
+    found = []
+    for name in sorted(_trained(config.out_dir)):
         before = read_config(config.out_dir, f"finetune-{name}") or {}
         if before and before["finetune"]["selection"] is None:
-            found[before["data"]["path"]] = DataConfig(**before["data"])
-    return found
+            done = json.loads(io.read_bytes(io.join(config.out_dir, "models", name, DONE)))
+            held_out = done["settings"]["held_out"]  # a number: rows drawn by the training itself
+            leaves_out = held_out if isinstance(held_out, str) else None
+            found.append(TrainingData(DataConfig(**before["data"]), leaves_out))
+    return [one for index, one in enumerate(found) if one not in found[:index]]
 
 
 def _find(config: Config, name: str, trained: list[str]) -> EvalModel:
@@ -92,13 +115,19 @@ def _find(config: Config, name: str, trained: list[str]) -> EvalModel:
             f"{', '.join([BASE, *trained])}): train it with jobs/finetune.py, name another, or "
             "give a folder's path"
         )
-    path = os.path.abspath(os.path.expanduser(name)) if os.path.exists(name) else name
+    folder = os.path.abspath(os.path.expanduser(name))
+    path = folder if os.path.exists(folder) else name
     try:
         resolved = resolve_path(ModelConfig(path))
     except UserError as error:
         raise UserError(str(error).replace("model.path", "evaluate.models", 1)) from error
     label = re.sub(r"[^A-Za-z0-9._-]+", "-", os.path.basename(path.rstrip("/"))) or "model"
-    return EvalModel(label, ModelConfig(resolved), config.prompt)
+    if label in (BASE, *trained):
+        raise UserError(
+            f"evaluate.models={name} would be called {label}, as a model of out_dir="
+            f"{config.out_dir} is: name evaluate.models={label} for that one, or rename the folder"
+        )
+    return EvalModel(label, ModelConfig(resolved), _answered(config.prompt.template))
 
 
 def _of_run(config: Config, name: str) -> EvalModel:

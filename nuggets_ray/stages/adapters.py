@@ -1,5 +1,10 @@
-"""Adapters as whole models: merged once over their base, for whatever takes whole models only."""
+"""Adapters as whole models: merged once over their base, for whatever takes whole models only.
 
+A merge is named after the adapter's weights, its base's and the dtype: one trained again is merged
+again.
+"""
+
+import hashlib
 import logging
 import os
 import shutil
@@ -7,27 +12,38 @@ from dataclasses import replace
 
 import ray
 
-from nuggets_ray import io
-from nuggets_ray.config import ModelConfig
-from nuggets_ray.evaluate.models import EvalModel
-from nuggets_ray.finetune.export import merge
+from nuggets_ray import fingerprint, io
+from nuggets_ray.config import Config, ModelConfig
+from nuggets_ray.evaluate.models import ADAPTER_CONFIG, EvalModel
+from nuggets_ray.finetune.export import ADAPTER, merge
 from nuggets_ray.stages.cluster import result_of
 
 logger = logging.getLogger(__name__)
 
 
 def as_whole_models(models: list[EvalModel], out_dir: str, dtype: str) -> list[EvalModel]:
-    """Each adapter as evaluation/merged/<name>, the others as they are."""
+    """Each adapter as evaluation/merged/<name>-<hash>, the others as they are."""
     whole = []
     for model in models:
         if model.adapter is not None:
-            folder = io.join(out_dir, "evaluation", "merged", model.name)
+            folder = io.join(out_dir, "evaluation", "merged", f"{model.name}-{_key(model, dtype)}")
             if not io.exists(folder):
                 logger.info("model %s: merging the adapter into %s", model.name, folder)
                 result_of(_merge.remote(model, dtype, folder))
             model = replace(model, model=ModelConfig(folder), adapter=None)
         whole.append(model)
     return whole
+
+
+def _key(model: EvalModel, dtype: str) -> str:
+    assert model.adapter is not None
+    parts = (
+        io.sha256(io.join(model.adapter, ADAPTER)),
+        io.sha256(io.join(model.adapter, ADAPTER_CONFIG)),
+        fingerprint.of_weights(Config(model=model.model)),
+        dtype,
+    )
+    return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:12]
 
 
 @ray.remote(num_cpus=1)

@@ -117,7 +117,7 @@ def read_answers(folder: str) -> dict[str, Answer | str]:
     """{key: answer, or the reason why there is none} of all parts."""
     answers: dict[str, Answer | str] = {}
     for part in io.list_files(folder, ".jsonl"):
-        for line in io.read_bytes(part).decode().splitlines():
+        for line in io.read_bytes(part).splitlines():  # str's would break at U+2028 too
             row = json.loads(line)
             key, refused = row.pop("key"), row.pop("refused", None)
             answers[key] = Answer(**row) if refused is None else refused

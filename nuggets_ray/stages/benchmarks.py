@@ -211,6 +211,6 @@ def _described(context: Context, results: Sequence[Result]) -> list[Result]:
         "prompts": config.evaluate.prompts_path,
         "reference": config.evaluate.reference_path,
     }
-    data = {name: io.sha256(path) for name, path in paths.items() if path is not None}
+    data = {name: io.inputs_sha256(path) for name, path in paths.items() if path is not None}
     generation: dict[str, Any] = settings(config.generate, context.dtype, config.seed)
     return [replace(result, generation=generation, data=data) for result in results]

@@ -108,6 +108,26 @@ def check_method(config: Config) -> None:
         )
     if method == "lm_eval":
         check_tasks(given)
+    if given.primary.partition("/")[0] not in METHODS:
+        raise UserError(
+            f"evaluate.primary={given.primary} is no BENCHMARK/METRIC: take a metric of "
+            f"{', '.join(METHODS)}"
+        )
+    _check_judge(config)
+
+
+def _check_judge(config: Config) -> None:
+    judge, method = config.judge, config.evaluate.method
+    if method in EXAMPLES and judge.url is not None and judge.model is None:
+        raise UserError(
+            f"judge.model is missing: judge.url={judge.url} is asked for a model by name, and "
+            "without one nothing is judged"
+        )
+    if method == "alpaca_eval" and judge.model and config.evaluate.reference_path is None:
+        raise UserError(
+            f"evaluate.reference_path is missing: judge.model={judge.model} compares answers with "
+            "those of a file: give one, or leave judge.model out"
+        )
 
 
 def check_evaluate(config: Config) -> list[EvalModel]:
@@ -159,9 +179,10 @@ def _likelihood(context: Context) -> Outcome:
 
 def _show_answers(context: Context, found: Likelihoods) -> str:
     """What every model answers to a few held-out prompts, side by side, beside the row's own."""
-    num, rows = context.config.evaluate.show_answers, found.rows
+    rows = found.rows
+    num = min(context.config.evaluate.show_answers, len(rows))
     # spread over the rows, so that they are of several kinds
-    chosen = [rows[i * len(rows) // num] for i in range(min(num, len(rows)))]
+    chosen = [rows[i * len(rows) // num] for i in range(num)]
     prompts = [_until_first_answer(row.example.messages) for row in chosen]
     answers = {}
     for model in context.models:

@@ -100,7 +100,7 @@ def likelihoods(
             for row in rows
         ]
     lengths = {m.name: found for m in models if len(found := _training_lengths(config, m.name))}
-    data = {"held_out": io.sha256(held.path)}
+    data = {"held_out": io.inputs_sha256(held.path)}
     return Likelihoods(rows, log_probs, lengths, left_out, data)
 
 

@@ -21,7 +21,7 @@ from nuggets_ray.stages.separation import report_separation
 
 logger = logging.getLogger(__name__)
 
-RANDOM = re.compile(r"random-(\d+)(-tokens)?")
+RANDOM = re.compile(r"random-(0|[1-9]\d*)(-tokens)?")
 OTHERS = {
     "bottom": SelectConfig("top_k", by="golden_score", order="bottom"),
     "longest": SelectConfig("top_k", by="longest"),
@@ -57,15 +57,26 @@ def pipeline(config: Config) -> dict[str, Any]:
 
 
 def _check_names(config: Config) -> None:
-    """Raise UserError for a name in finetune.selections that this job makes no selection for."""
+    """Raise UserError for a name in finetune.selections that this job makes no selection for, and
+    for a selection with the name of one that it makes beside it.
+    """
     golden = config.select.name or default_name(config.select)
+    if config.select.name and _is_reserved(golden):
+        raise UserError(
+            f"select.name={golden}: jobs/pipeline.py makes another selection of that name, to "
+            "compare with: give another"
+        )
     for name in config.finetune.selections:
-        if name not in (golden, FULL, *OTHERS) and not RANDOM.fullmatch(name):
+        if name != golden and not _is_reserved(name):
             raise UserError(
                 f"finetune.selections={name}: jobs/pipeline.py makes {golden}, "
                 f"{', '.join(OTHERS)}, random-0, random-1, ..., random-0-tokens, ... (as many "
                 f"answer tokens as {golden}) and {FULL} (every row): take those"
             )
+
+
+def _is_reserved(name: str) -> bool:
+    return name in (FULL, *OTHERS) or RANDOM.fullmatch(name) is not None
 
 
 def _others(config: Config, selected: dict[str, Any]) -> Iterator[SelectConfig]:

@@ -224,3 +224,16 @@ def test_tables_files_and_folders(tmp_path: Path) -> None:
     assert io.list_files(folder, "") == []
     with pytest.raises(FileNotFoundError):
         io.read_bytes(io.join(folder, "other.json"))
+
+
+def test_the_hash_of_inputs(tmp_path):
+    for name in ("a.json", "b.jsonl", "c.txt"):
+        (tmp_path / name).write_text(name)
+    one = io.inputs_sha256(str(tmp_path / "a.json"))
+    assert one == io.sha256(str(tmp_path / "a.json"))
+    both = io.inputs_sha256(str(tmp_path))
+    assert both == io.inputs_sha256(str(tmp_path / "*.json*")) and both != one
+    (tmp_path / "b.jsonl").write_text("changed")
+    assert io.inputs_sha256(str(tmp_path)) != both
+    with pytest.raises(UserError, match="evaluate.prompts_path=.*no such file"):
+        io.inputs_sha256(str(tmp_path / "none.json"), "evaluate.prompts_path")

@@ -1,0 +1,75 @@
+"""Names in finetune.selections, and the selections that stand beside the golden one."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from score_runs import write_rows
+
+from nuggets_ray.config import Config, DataConfig, ModelConfig, SelectConfig, UserError
+from nuggets_ray.evaluate_config import EvaluateConfig
+from nuggets_ray.finetune_config import FinetuneConfig
+from nuggets_ray.select import default_name
+from nuggets_ray.stages import pipeline as stage
+
+SELECTED = {"num_rows": 4, "mean_answer_tokens": 12.6}
+
+
+@pytest.fixture
+def config(tiny_model: Path, tmp_path: Path) -> Config:
+    data = DataConfig(str(write_rows(tmp_path / "rows.jsonl", 8)))
+    select = SelectConfig(fraction=0.5, prefix="my_")
+    return Config(
+        str(tmp_path / "out"), data=data, model=ModelConfig(str(tiny_model)), select=select
+    )
+
+
+def naming(config: Config, *names: str, **select: Any) -> Config:
+    finetune = FinetuneConfig(selections=list(names))
+    return replace(config, finetune=finetune, select=replace(config.select, **select))
+
+
+def others(config: Config) -> dict[str, SelectConfig]:
+    return {default_name(other): other for other in stage._others(config, SELECTED)}
+
+
+@pytest.mark.parametrize("name", ["goldn", "random", "random-01", "random--1", "random-0-token"])
+def test_an_unknown_selection_is_refused_before_anything_starts(config: Config, name: str) -> None:
+    with pytest.raises(UserError, match=rf"finetune.selections={name}: .*makes golden, bottom"):
+        stage.pipeline(naming(config, "golden", name))
+    assert not Path(config.out_dir).exists()
+
+
+def test_the_selection_has_its_own_name(config: Config) -> None:
+    with pytest.raises(UserError, match=r"finetune.selections=golden: .*makes best, bottom"):
+        stage.pipeline(naming(config, "golden", name="best"))
+    with pytest.raises(UserError, match=r"evaluate.prompts_path is missing"):
+        named = naming(config, "best", "full", "shortest", "random-3-tokens", name="best")
+        stage.pipeline(replace(named, evaluate=EvaluateConfig("mt_bench")))
+
+
+@pytest.mark.parametrize("name", ["bottom", "longest", "random-0", "full"])
+def test_the_selection_cannot_take_another_s_name(config: Config, name: str) -> None:
+    with pytest.raises(UserError, match=f"select.name={name}"):
+        stage.pipeline(naming(config, name=name))
+
+
+def test_bottom_longest_and_a_draw_are_always_made(config: Config) -> None:
+    found = others(config)
+    assert found == {
+        "bottom": SelectConfig("top_k", k=4, order="bottom", prefix="my_"),
+        "longest": SelectConfig("top_k", k=4, by="longest", prefix="my_"),
+        "random-0": SelectConfig("top_k", k=4, by="random", prefix="my_"),
+    }
+
+
+def test_what_is_trained_on_is_made_once(config: Config) -> None:
+    names = ("golden", "random-0", "shortest", "random-2", "random-2-tokens", "full", "bottom")
+    found = others(naming(config, *names))
+    assert list(found) == [
+        *("bottom", "longest", "random-0", "shortest", "random-2", "random-2-tokens")
+    ]
+    assert found["random-2"] == SelectConfig("top_k", k=4, by="random", draw=2, prefix="my_")
+    tokens = SelectConfig("top_tokens", tokens=50, by="random", draw=2, prefix="my_")
+    assert found["random-2-tokens"] == tokens, "4 x 12.6 answer tokens"
