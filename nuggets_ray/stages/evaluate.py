@@ -5,7 +5,7 @@ goes on from the answers, log-probs and verdicts that are there.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from nuggets_ray.evaluate.evidence import GOLDEN, gather
 from nuggets_ray.evaluate.harness import check_tasks
 from nuggets_ray.evaluate.likelihood import Comparisons, likelihood_results
 from nuggets_ray.evaluate.models import BASE, EvalModel, find_models
-from nuggets_ray.evaluate.paired_rows import BENCHMARK, pair_rows, row_values
+from nuggets_ray.evaluate.paired_rows import BENCHMARK, WIN_RATE, pair_rows, row_values
 from nuggets_ray.evaluate.results import Results, open_results, read_results, write_results
 from nuggets_ray.evaluate.tables import results_table
 from nuggets_ray.evaluate.verdict import decide
@@ -50,9 +50,8 @@ def evaluate(config: Config) -> dict[str, Any]:
         run.update(num_workers=workers.num_workers)
         whole = as_whole_models(models, config.out_dir, dtype)
         outcome = METHODS[config.evaluate.method](Context(config, whole, dtype, workers, run))
-        results = replace(
-            results.merged(outcome.results), verdict=_verdict(config, outcome) or results.verdict
-        )
+        verdict = _fuller(_verdict(config, outcome), results.verdict)
+        results = replace(results.merged(outcome.results), verdict=verdict)
         wrote = [*outcome.wrote, write_results(config.out_dir, results)]
         wrote.append(io.join(config.out_dir, "evaluation", "results.md"))
         io.write_bytes(wrote[-1], _page(results).encode())
@@ -73,6 +72,16 @@ def _verdict(config: Config, outcome: Outcome) -> dict[str, Any] | None:
     weight_N = outcome.weights.get(metric)
     evidence = gather(arms, config.evaluate.primary, weight_N, stability, length, config.seed)
     return decide(evidence).as_dict()
+
+
+def _fuller(
+    new: Mapping[str, Any] | None, before: Mapping[str, Any] | None
+) -> Mapping[str, Any] | None:
+    """The new verdict, unless the one before rests on the same models and more."""
+    if new is None or before is None:
+        return new or before
+    is_partial = set(before["numbers"]["values"]) > set(new["numbers"]["values"])
+    return before if is_partial else new
 
 
 def _report(config: Config, outcome: Outcome, results: Results) -> str:
@@ -170,8 +179,8 @@ def _likelihood(context: Context) -> Outcome:
         io.write_bytes(uri, shown.encode())
         wrote.append(uri)
         text = f"{text}\n\n{shown}"
-    metric = config.evaluate.primary.partition("/")[2]
-    if config.evaluate.primary.partition("/")[0] != BENCHMARK or BASE not in found.log_probs:
+    benchmark, _, metric = config.evaluate.primary.partition("/")
+    if benchmark != BENCHMARK or (metric == WIN_RATE and BASE not in found.log_probs):
         return Outcome(results, wrote, text)
     values, weight_N = row_values(paired, metric)
     return Outcome(results, wrote, text, {metric: values}, {metric: weight_N})

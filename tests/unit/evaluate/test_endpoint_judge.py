@@ -183,6 +183,8 @@ def test_an_interrupt_keeps_what_is_under_way_and_asks_no_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, executor: type[ThreadPoolExecutor]
 ) -> None:
     monkeypatch.setattr(endpoint_judge, "ThreadPoolExecutor", executor)
+    # a shell starts background jobs with Ctrl-C ignored
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     both_sent = threading.Barrier(2)
 
     def answer(request: Request) -> Reply:
@@ -199,6 +201,7 @@ def test_an_interrupt_keeps_what_is_under_way_and_asks_no_more(
         stopped = judge._stop
         with pytest.raises(KeyboardInterrupt):
             judge(conversations(*"abcdef"))
+    signal.signal(signal.SIGINT, before)
     assert len(server.requests) == 2
     kept = KeptVerdicts(str(tmp_path))
     assert kept.num_verdicts == 2
