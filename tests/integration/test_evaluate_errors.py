@@ -104,7 +104,7 @@ def test_a_judge_out_of_reach_costs_no_answer(
     judge = ["judge.model=j", f"judge.url={CLOSED}", "judge.max_retries=0"]
     job = evaluate(out_dir, *overrides, *judge)
     told = refusal(job)
-    assert f"judge.url={CLOSED} gave no verdict" in told and "start again later" in told
+    assert f"judge.url={CLOSED} cannot be reached" in told and "check the address" in told
     answers = out_dir / "evaluation" / "answers" / "base"
     before = {path.name: path.read_bytes() for path in answers.iterdir()}
     outputs = out_dir / "evaluation" / "alpaca_eval" / "base" / "model_outputs.json"
