@@ -25,8 +25,8 @@ class EvaluateConfig:
     mt_bench/grade_turn_1.
     """
     held_out_path: str | None = None
-    """likelihood: rows of your own, in any format data.path takes, or `demo`; null: the run's
-    data.holdout rows.
+    """likelihood: rows of your own, in any format data.path takes (data.format, data.columns), or
+    `demo`; null: the run's data.holdout rows.
     """
     show_answers: int = 0
     """likelihood: show what every model answers to this many held-out prompts, side by side."""
@@ -120,6 +120,7 @@ def evaluate_lowest(
         "evaluate.num_fewshot": (evaluate.num_fewshot, 0),
         "generate.max_tokens": (generate.max_tokens, 1),
         "generate.temperature": (generate.temperature, 0),
+        "generate.top_p": (generate.top_p, 0.001),
         "judge.concurrency": (judge.concurrency, 1),
         "judge.requests_per_minute": (judge.requests_per_minute, 1),
         "judge.timeout_s": (judge.timeout_s, 0.001),

@@ -3,8 +3,10 @@
 lm_eval is imported inside functions. Must not import ray, hydra or omegaconf.
 """
 
+import hashlib
 import os
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from nuggets_ray.config import ModelConfig, UserError
@@ -73,6 +75,15 @@ def run_tasks(
         ) from error
     kept = ("results", "versions", "n-shot", "n-samples", "higher_is_better", "lm_eval_version")
     return {key: found[key] for key in kept if found and key in found}
+
+
+def tasks_sha256(folder: str) -> str:
+    """SHA-256 over names and contents of the files under a folder of tasks."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in Path(folder).rglob("*") if path.is_file()):
+        digest.update(f"{path.relative_to(folder)}\0{path.stat().st_size}\0".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def to_results(name: str, found: Mapping[str, Any], data: Mapping[str, str]) -> list[Result]:

@@ -45,16 +45,16 @@ class HeldRows:
 
 
 def read_held_rows(config: Config) -> HeldRows:
-    """evaluate.held_out_path, or the run's own; the first evaluate.limit of them. Raises UserError
-    where there are none.
+    """evaluate.held_out_path (read by data.format and data.columns), or the run's own; the first
+    evaluate.limit of them. Raises UserError where there are none.
     """
     given = config.evaluate.held_out_path
     path = _own_path(config)
     if given is not None:
         path = held_out_path() if given == "demo" else given
         rows = list(islice(_rows_of(path), config.evaluate.limit))
-        format = resolve_format("auto", {}, rows[:NUM_FORMAT_ROWS], "evaluate.held_out")
-        columns: dict[str, str] = {}
+        columns = config.data.columns
+        format = resolve_format(config.data.format, columns, rows[:NUM_FORMAT_ROWS])
     elif io.exists(path):
         texts = io.read_table(path, columns=["row_json"])["row_json"].to_pylist()
         rows = [json.loads(text) for text in texts[: config.evaluate.limit]]

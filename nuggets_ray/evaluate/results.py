@@ -42,9 +42,11 @@ class Result:
 
     @property
     def key(self) -> tuple[Any, ...]:
-        """A later result with the same key takes this one's place."""
-        named = (self.model, self.benchmark, self.metric, self.subset, self.against, self.judge)
-        return (*named, self.prompt_version)
+        """Later results with the same key take the place of this one, whatever its subset: the
+        subsets may be others by then.
+        """
+        named = (self.model, self.benchmark, self.metric, self.against)
+        return (*named, self.judge, self.prompt_version)
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,6 +129,8 @@ def mt(context: Context) -> Outcome:
 def lm_eval(context: Context) -> Outcome:
     """The harness's tasks, one model after another; its own results are kept as they are."""
     config = context.config
+    path = config.evaluate.tasks_path
+    data = {} if path is None else {"tasks": harness.tasks_sha256(path)}
     task = ray.remote(max_calls=1)(harness.run_tasks).options(**context.workers.ray_options)
     results, wrote = [], []
     for model in context.models:
@@ -141,7 +143,7 @@ def lm_eval(context: Context) -> Outcome:
         )
         write_json(uri, found)
         wrote.append(uri)
-        results += harness.to_results(model.name, found, {})
+        results += harness.to_results(model.name, found, data)
     return Outcome(results, wrote)
 
 

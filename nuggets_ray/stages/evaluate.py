@@ -10,19 +10,25 @@ from dataclasses import replace
 from typing import Any
 
 from nuggets_ray import io
-from nuggets_ray.config import Config, UserError
+from nuggets_ray.config import Config, ModelConfig, UserError
 from nuggets_ray.evaluate.arms import golden_names, make_arms, score_signs
 from nuggets_ray.evaluate.compare import compare_runs
 from nuggets_ray.evaluate.evidence import GOLDEN, gather
 from nuggets_ray.evaluate.harness import check_tasks
 from nuggets_ray.evaluate.likelihood import Comparisons, likelihood_results
 from nuggets_ray.evaluate.models import BASE, EvalModel, find_models
-from nuggets_ray.evaluate.paired_rows import BENCHMARK, WIN_RATE, pair_rows, row_values
+from nuggets_ray.evaluate.paired_rows import (
+    BENCHMARK,
+    MEAN_LOGPROB,
+    WIN_RATE,
+    pair_rows,
+    row_values,
+)
 from nuggets_ray.evaluate.results import Results, open_results, read_results, write_results
 from nuggets_ray.evaluate.tables import results_table
 from nuggets_ray.evaluate.verdict import decide
 from nuggets_ray.manifest import Run, read_manifest, write_config
-from nuggets_ray.model import load_tokenizer, resolve_dtype
+from nuggets_ray.model import load_tokenizer, resolve_dtype, resolve_path
 from nuggets_ray.prompts import make_prompt
 from nuggets_ray.stages.adapters import as_whole_models
 from nuggets_ray.stages.answers import open_answers
@@ -122,7 +128,15 @@ def check_method(config: Config) -> None:
             f"evaluate.primary={given.primary} is no BENCHMARK/METRIC: take a metric of "
             f"{', '.join(METHODS)}"
         )
+    benchmark, _, metric = given.primary.partition("/")
+    if benchmark == BENCHMARK and metric not in (MEAN_LOGPROB, WIN_RATE):
+        raise UserError(
+            f"evaluate.primary={given.primary}: no paired test decides on it: name "
+            f"{BENCHMARK}/{MEAN_LOGPROB} or {BENCHMARK}/{WIN_RATE}"
+        )
     _check_judge(config)
+    if given.prompts_path is not None:
+        io.list_inputs(given.prompts_path, "evaluate.prompts_path")
 
 
 def _check_judge(config: Config) -> None:
@@ -137,6 +151,12 @@ def _check_judge(config: Config) -> None:
             f"evaluate.reference_path is missing: judge.model={judge.model} compares answers with "
             "those of a file: give one, or leave judge.model out"
         )
+
+    if method in EXAMPLES and judge.model is not None and judge.url is None:
+        try:
+            resolve_path(ModelConfig(judge.model))
+        except UserError as error:
+            raise UserError(str(error).replace("model.path", "judge.model", 1)) from error
 
 
 def check_evaluate(config: Config) -> list[EvalModel]:

@@ -5,7 +5,7 @@ Kept a model under evaluation/likelihood/<model>.json, so that a row is computed
 
 import json
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -54,39 +54,20 @@ def likelihoods(
     left_out = dict(held.skipped)
     for overlap in overlaps:
         left_out[overlap.reason] = left_out.get(overlap.reason, 0) + 1
-    write_json(
-        io.join(config.out_dir, "evaluation", "held_out.json"),
-        {
-            "path": held.path,
-            "num_rows": len(held.rows),
-            "num_used": len(rows),
-            "left_out": [
-                {
-                    "example_id": overlap.example_id,
-                    "reason": overlap.reason,
-                    "source": overlap.source,
-                    "twin_id": overlap.twin_id,
-                    "similarity": round(overlap.similarity, 4),
-                }
-                for overlap in overlaps
-            ],
-        },
-    )
-    if not rows:
-        raise UserError(
-            f"evaluate.held_out_path: every row of {held.path} is among the training rows or "
-            "anchors, or nearly so (evaluation/held_out.json names the twins): give other rows"
-        )
     prompt = _shared_prompt(models)
     encodings = {row.example_id: prompt.anchor(row.example) for row in rows}
-    context = min(filter(None, (_context(m) for m in models)), default=None)
-    if context is not None:
-        room = context - len(prompt.zero_shot_prefix)
-        too_long = {id for id, encoding in encodings.items() if encoding.num_tokens > room}
-        if too_long:
-            logger.warning("%d held-out rows are longer than %d tokens", len(too_long), room)
-            left_out["longer_than_context"] = len(too_long)
-            rows = tuple(row for row in rows if row.example_id not in too_long)
+    room = _room(models, prompt)
+    num_before = len(rows)
+    rows = tuple(r for r in rows if room is None or encodings[r.example_id].num_tokens <= room)
+    if num_too_long := num_before - len(rows):
+        logger.warning("%d held-out rows are longer than %d tokens", num_too_long, room)
+        left_out["longer_than_context"] = num_too_long
+    _write_held_out(config, held.path, len(held.rows), len(rows), overlaps)
+    if not rows:
+        raise UserError(
+            f"evaluate.held_out_path: no row of {held.path} can be used ({left_out}; "
+            "evaluation/held_out.json names the twins): give other rows"
+        )
     log_probs = {}
     for model in models:
         found = _log_probs(config, model, prompt, rows, encodings, dtype, workers)
@@ -102,6 +83,27 @@ def likelihoods(
     lengths = {m.name: found for m in models if len(found := _training_lengths(config, m.name))}
     data = {"held_out": io.inputs_sha256(held.path)}
     return Likelihoods(rows, log_probs, lengths, left_out, data)
+
+
+def _room(models: list[EvalModel], prompt: Prompt) -> int | None:
+    """The most tokens of a row that every model takes; None: any."""
+    contexts = [
+        max_context_tokens(load_config(model.model, any_architecture=True)) for model in models
+    ]
+    context = min((tokens for tokens in contexts if tokens is not None), default=None)
+    return None if context is None else context - len(prompt.zero_shot_prefix)
+
+
+def _write_held_out(
+    config: Config, path: str, num_rows: int, num_used: int, overlaps: list[Overlap]
+) -> None:
+    twins = [
+        {**asdict(overlap), "similarity": round(overlap.similarity, 4)} for overlap in overlaps
+    ]
+    write_json(
+        io.join(config.out_dir, "evaluation", "held_out.json"),
+        {"path": path, "num_rows": num_rows, "num_used": num_used, "left_out": twins},
+    )
 
 
 def _training_lengths(config: Config, name: str) -> np.ndarray:
@@ -157,10 +159,6 @@ def _shared_prompt(models: list[EvalModel]) -> Prompt:
     # own tokenizer could lead to another rendering
     chosen = next((model for model in models if model.name == BASE), first)
     return make_prompt(tokenizers[chosen.name], chosen.prompt)
-
-
-def _context(model: EvalModel) -> int | None:
-    return max_context_tokens(load_config(model.model, any_architecture=True))
 
 
 def _log_probs(

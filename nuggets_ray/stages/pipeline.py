@@ -11,6 +11,7 @@ from typing import Any
 
 from nuggets_ray import io
 from nuggets_ray.config import Config, SelectConfig, UserError
+from nuggets_ray.evaluate.models import find_models
 from nuggets_ray.select import check_config, default_name
 from nuggets_ray.stages.cluster import connected
 from nuggets_ray.stages.evaluate import check_method, evaluate
@@ -42,6 +43,7 @@ def pipeline(config: Config) -> dict[str, Any]:
     check_finetune(config)
     _check_names(config)
     check_method(config)
+    _check_models(config)
     with connected(config.cluster):
         result = score(config)
         selected = select_candidates(config)
@@ -77,6 +79,14 @@ def _check_names(config: Config) -> None:
 
 def _is_reserved(name: str) -> bool:
     return name in (FULL, *OTHERS) or RANDOM.fullmatch(name) is not None
+
+
+def _check_models(config: Config) -> None:
+    """Raise UserError for a model to evaluate that will not be there when its time comes."""
+    later = config.finetune.selections
+    for name in config.evaluate.models:
+        if name not in later:
+            find_models(replace(config, evaluate=replace(config.evaluate, models=[name])))
 
 
 def _others(config: Config, selected: dict[str, Any]) -> Iterator[SelectConfig]:

@@ -62,6 +62,12 @@ def refusal(job: subprocess.CompletedProcess[str]) -> str:
         (["evaluate.models=[base,golden]"], ["evaluate.models=golden", "there are: base"]),
         (["evaluate.primary=mt_bench/grade"], ["likelihood/win_rate was named before"]),
         (["evaluate.primary=win_rate"], ["evaluate.primary=win_rate is no BENCHMARK/METRIC"]),
+        (["evaluate.primary=likelihood/perplexity"], ["likelihood/perplexity", "mean_logprob"]),
+        (["evaluate=mt_bench", "evaluate.prompts_path=no.jsonl"], ["evaluate.prompts_path"]),
+        (
+            ["evaluate=mt_bench", "evaluate.prompts_path=q.jsonl", "judge.model=/no/judge"],
+            ["judge.model=/no/judge does not exist"],
+        ),
         (
             ["evaluate=mt_bench", "evaluate.prompts_path=q.jsonl", "judge.url=http://host/v1"],
             ["judge.model is missing", "judge.url=http://host/v1"],

@@ -49,6 +49,13 @@ def test_the_selection_has_its_own_name(config: Config) -> None:
         stage.pipeline(replace(named, evaluate=EvaluateConfig("mt_bench")))
 
 
+def test_a_model_that_will_not_be_there_is_refused_before_anything_starts(config: Config) -> None:
+    evaluated = EvaluateConfig(models=["base", "golden", "random-1"])
+    with pytest.raises(UserError, match=r"evaluate.models=random-1: "):
+        stage.pipeline(replace(naming(config, "golden"), evaluate=evaluated))
+    assert not Path(config.out_dir).exists()
+
+
 @pytest.mark.parametrize("name", ["bottom", "longest", "random-0", "full"])
 def test_the_selection_cannot_take_another_s_name(config: Config, name: str) -> None:
     with pytest.raises(UserError, match=f"select.name={name}"):

@@ -198,7 +198,7 @@ def test_results_are_seeded_carry_the_data_and_are_json() -> None:
     results = likelihood_results(rows, comparisons)
     assert results == likelihood_results(rows, comparisons)
     assert all(r.data == {"holdout.parquet": "ab12"} for r in results)
-    assert len({r.key for r in results}) == len(results)
+    assert len({(r.key, r.subset) for r in results}) == len(results)
     json.dumps([asdict(r) for r in results], allow_nan=False)
 
 
