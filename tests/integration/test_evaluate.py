@@ -80,7 +80,7 @@ def answers(out_dir: Path, model: str) -> dict[str, dict[str, Any]]:
 def test_results_are_of_the_schema(ended: Ended) -> None:
     content = results_of(ended.out_dir)
     assert list(content) == ["schema_version", "primary", "results", "verdict"]
-    assert (content["schema_version"], content["primary"]) == (1, "likelihood/win_rate")
+    assert (content["schema_version"], content["primary"]) == (1, "likelihood/mean_logprob")
     names = [item.name for item in fields(Result)]
     assert all(list(row) == [*names, "primary"] for row in content["results"])
     assert {row["model"] for row in content["results"]} == set(MODELS)
@@ -88,8 +88,8 @@ def test_results_are_of_the_schema(ended: Ended) -> None:
     whole = [row for row in content["results"] if row["subset"] == "all"]
     assert all(row["n"] == NUM_HELD_OUT for row in whole if row["metric"] == "win_rate")
     primary = [row for row in content["results"] if row["primary"]]
-    assert primary == [row for row in whole if row["metric"] == "win_rate"]
-    compared = {(row["model"], row["against"]) for row in primary}
+    assert primary == [row for row in whole if row["metric"] == "mean_logprob"]
+    compared = {(row["model"], row["against"]) for row in whole if row["metric"] == "win_rate"}
     assert compared == {
         *((model, "base") for model in MODELS[1:]),
         *(("golden", "random-0"), ("golden", "random-1-tokens")),
@@ -114,7 +114,7 @@ def test_two_draws_claim_nothing(ended: Ended) -> None:
     assert verdict["paragraph"].startswith("2 random draws, of 3 that are needed, cannot tell")
     assert verdict["numbers"]["draws"] == ["random-0", "random-1-tokens"]
     assert verdict["numbers"]["draws_matched_in_tokens"] == ["random-1-tokens"]
-    assert f"Verdict (likelihood/win_rate): {verdict['paragraph']}" in ended.stdout
+    assert f"Verdict (likelihood/mean_logprob): {verdict['paragraph']}" in ended.stdout
     page = (ended.out_dir / "evaluation" / "results.md").read_text(encoding="utf-8")
     assert page.startswith("# Results\n") and verdict["paragraph"] in page
     assert all(f"| {model} " in page for model in MODELS)
@@ -142,7 +142,7 @@ def test_the_same_command_computes_nothing_anew(out_dir: Path) -> None:
     assert {path.name: path.stat().st_mtime_ns for path in kept.iterdir()} == times
     assert set(times) == {f"{model}.json" for model in MODELS}
     assert results_of(out_dir) == before
-    assert "Verdict (likelihood/win_rate): 2 random draws" in job.stdout
+    assert "Verdict (likelihood/mean_logprob): 2 random draws" in job.stdout
 
 
 def test_alpaca_eval_answers_in_its_format(out_dir: Path, tmp_path: Path, test_data: Path) -> None:
