@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from nuggets_ray.bench.task import Cost, NotMeasured, Run, Task
+from nuggets_ray.score.worker_environment import FEW_KERNELS, KEEP_MEMORY
 
 PACKAGE_PARENT = Path(__file__).resolve().parents[2]
 STDERR_CHARS = 2000
@@ -94,7 +95,9 @@ class WorkerProcess:
 
 
 def environment(threads: int) -> dict[str, str]:
-    """The worker's variables: its threads, and this package on the path."""
+    """The worker's variables: its threads, this package on the path, and what the scoring stage
+    gives its workers: for every contender, ours or not.
+    """
     path = os.pathsep.join([str(PACKAGE_PARENT), *filter(None, [os.environ.get("PYTHONPATH")])])
     return {
         **os.environ,
@@ -102,4 +105,6 @@ def environment(threads: int) -> dict[str, str]:
         "MKL_NUM_THREADS": str(threads),
         "PYTHONPATH": path,
         "TOKENIZERS_PARALLELISM": "false",
+        **KEEP_MEMORY,
+        **FEW_KERNELS,
     }

@@ -27,7 +27,7 @@ PROCESS_BYTES = 620 * MIB
 480 MiB."""
 KERNELS_BYTES = {"bfloat16": 320 * MIB, "float32": 20 * MIB}
 """What the CPU's matrix products keep: in bfloat16 a compiled kernel for each shape, of which
-stages/cluster.FEW_KERNELS allows 256. Measured on the demo model, where they are full after 14
+worker_environment.FEW_KERNELS allows 256. Measured on the demo model, where they are full after 14
 candidates x 40 anchors, and the process grows no more."""
 HEAP = {"bfloat16": 1.5, "float32": 3.5}
 """On a CPU freed tensors stay in the heap for the next ones, which do not fill it exactly. Measured

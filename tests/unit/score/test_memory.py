@@ -18,7 +18,7 @@ from nuggets_ray.score.memory import (
     peak_memory,
     shape_of,
 )
-from nuggets_ray.stages.cluster import FEW_KERNELS, KEEP_MEMORY
+from nuggets_ray.score.worker_environment import FEW_KERNELS, KEEP_MEMORY
 
 SHAPE = Shape(
     num_parameters=1000,
