@@ -22,10 +22,11 @@ from scipy.stats import spearmanr
 from nuggets_ray.anchors.file import load_examples
 from nuggets_ray.bench.common import check_request, finish
 from nuggets_ray.bench.plan import Results
-from nuggets_ray.bench.tables import Row, hardware, make_row, markdown, shown
+from nuggets_ray.bench.tables import Row, hardware, make_row, shown
 from nuggets_ray.config import AnchorsConfig, Config, ModelConfig
 from nuggets_ray.data import parse
 from nuggets_ray.demo import candidates_path
+from nuggets_ray.markdown import markdown_table
 from nuggets_ray.model import load_model, load_tokenizer, resolve_path
 from nuggets_ray.prompts import Prompt, make_prompt
 from nuggets_ray.records import Encoding
@@ -208,8 +209,8 @@ def tables(comparison: Comparison) -> str:
         for metric, unit in METRICS.items()
         if metric != "flipped_share"
     ]
-    by_size = markdown(["abs delta in float32, nats", "decisions", "differ"], bins)
-    return f"{by_size}\n\n{markdown(['bfloat16 against float32', ''], others)}"
+    by_size = markdown_table(["abs delta in float32, nats", "decisions", "differ"], bins)
+    return f"{by_size}\n\n{markdown_table(['bfloat16 against float32', ''], others)}"
 
 
 def _bins(size_CA: np.ndarray, flipped_CA: np.ndarray) -> list[DeltaBin]:

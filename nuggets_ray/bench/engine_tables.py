@@ -14,13 +14,13 @@ from nuggets_ray.bench.tables import (
     Row,
     hardware,
     make_row,
-    markdown,
     middle,
     readings_of,
     reasons_text,
     short_reason,
     shown,
 )
+from nuggets_ray.markdown import markdown_table
 
 BAR = 0.75
 """On a CPU whose core is under 300 GFLOP per CPU second."""
@@ -135,7 +135,7 @@ def _share_table(plan: Plan, results: Results, model_name: str) -> str:
             if not readings_of(results, case, contender):
                 why = short_reason(results, contender.name)
                 rows.append([case, contender.name, why, *["-"] * (len(header) - 3)])
-    return markdown(header, rows)
+    return markdown_table(header, rows)
 
 
 def _bar(contender: Contender, matrix_rate: float, on_gpu: bool, model_name: str) -> float | None:
@@ -148,13 +148,15 @@ def _bar(contender: Contender, matrix_rate: float, on_gpu: bool, model_name: str
 
 def _gpu_table(plan: Plan) -> str:
     rows = [[row["case"], row["contender"], row["value"]] for row in gpu_rows(plan)]
-    return markdown(["on a GPU", "engine", "share of the dense bf16 rate"], rows) if rows else ""
+    return (
+        markdown_table(["on a GPU", "engine", "share of the dense bf16 rate"], rows) if rows else ""
+    )
 
 
 def _profile_table(profile: Mapping[str, float]) -> str:
     total = sum(profile.values())
     rows = [[group, shown(s), f"{s / total:.1%}"] for group, s in profile.items()]
-    return "Where the time goes (one run of tree, under the profiler):\n\n" + markdown(
+    return "Where the time goes (one run of tree, under the profiler):\n\n" + markdown_table(
         ["group", "s", "share"], rows
     )
 

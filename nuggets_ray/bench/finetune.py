@@ -16,9 +16,10 @@ from typing import Any
 from nuggets_ray.bench.common import check_request, finish
 from nuggets_ray.bench.finetune_contenders import Options, load_rows, step_rows, work
 from nuggets_ray.bench.plan import Results
-from nuggets_ray.bench.tables import hardware, make_row, markdown
+from nuggets_ray.bench.tables import hardware, make_row
 from nuggets_ray.config import Config
 from nuggets_ray.finetune.rows import TrainRows
+from nuggets_ray.markdown import markdown_table
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ def bench(config: Config) -> dict[str, Any]:
         for name, values in found.items()
         for metric, value in values.items()
     ]
-    table = markdown(
+    table = markdown_table(
         ["contender", "tokens / CPU s", "share of the matrix rate", "tokens / wall s", "GiB"],
         [[name, *(f"{value:.3g}" for value in values.values())] for name, values in found.items()],
     )

@@ -31,7 +31,6 @@ from nuggets_ray.bench.tables import (
     cost_rows,
     difference_from,
     hardware,
-    markdown,
     middle,
     readings_of,
     reasons_text,
@@ -41,6 +40,7 @@ from nuggets_ray.bench.tables import (
 from nuggets_ray.bench.task import NotMeasured
 from nuggets_ray.bench.work import load_source
 from nuggets_ray.config import Config, ModelConfig, UserError
+from nuggets_ray.markdown import markdown_table
 
 logger = logging.getLogger(__name__)
 
@@ -231,7 +231,7 @@ def _cost_table(plan: Plan, results: Results) -> str:
                     shown(difference_from("tree", readings, results), 2),
                 ]
             )
-    return markdown(header, rows)
+    return markdown_table(header, rows)
 
 
 def _ratio_table(compared: list[Compared], results: Results) -> str:
@@ -244,4 +244,4 @@ def _ratio_table(compared: list[Compared], results: Results) -> str:
         ratio = why if one.ratio is None else f"{one.ratio:.2f}x"
         met = {None: "-", True: "yes", False: "NO"}[one.is_met]
         rows.append([of.case, f"{of.contender} / {of.base}", ratio, bar + goal, met, of.note])
-    return markdown(["case", "cost of", "ratio", "bar", "met", ""], rows)
+    return markdown_table(["case", "cost of", "ratio", "bar", "met", ""], rows)

@@ -166,18 +166,6 @@ def difference_from(base: str, readings: Sequence[Reading], results: Results) ->
     return float(np.mean(found)) if found else None
 
 
-def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table, its columns padded to read well as plain text."""
-    table = [list(header), *map(list, rows)]
-    widths = [max(len(row[column]) for row in table) for column in range(len(header))]
-    lines = [
-        "| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) + " |"
-        for row in table
-    ]
-    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
-    return "\n".join(lines)
-
-
 def shown(value: float | None, digits: int = 3) -> str:
     """A number with so many significant digits; `-` where there is none."""
     if value is None:

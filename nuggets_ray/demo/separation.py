@@ -2,13 +2,15 @@
 
 AUC = P(score of a whole row > score of a damaged row), ties half (Mann-Whitney), with a 95%
 bootstrap interval that resamples source rows, because a damaged copy and its original are paired.
-Suffixes: N rows, W whole, D damaged, S source rows, B resamples. Imports numpy only.
+Suffixes: N rows, W whole, D damaged, S source rows, B resamples. Imports numpy and markdown only.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from nuggets_ray.markdown import markdown_table
 
 ALL_KINDS = "all"
 LOWER_IS_BETTER = frozenset({"perplexity"})
@@ -117,15 +119,12 @@ def format_separation(lines: Sequence[Separation]) -> str:
     measures = list(dict.fromkeys(line.measure for line in lines))
     kinds = list(dict.fromkeys(line.kind for line in lines))
     by_cell = {(line.kind, line.measure): line for line in lines}
-    table = [["damage", "rows", *measures]]
+    rows = []
     for kind in kinds:
         cells = [by_cell[kind, measure] for measure in measures]
         numbers = [f"{cell.auc:.2f} [{cell.auc_low:.2f}, {cell.auc_high:.2f}]" for cell in cells]
-        table.append([kind, str(cells[0].num_damaged), *numbers])
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    table.insert(1, ["-" * width for width in widths])
-    padded = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in table]
-    return "\n".join("| " + " | ".join(row) + " |" for row in padded)
+        rows.append([kind, str(cells[0].num_damaged), *numbers])
+    return markdown_table(["damage", "rows", *measures], rows)
 
 
 def format_best_and_worst(candidates: Sequence[ScoredCandidate], num: int = 5) -> str:

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from nuggets_ray.evaluate.results import ALL, Result, Results
-from nuggets_ray.evaluate.tables import interval_text, markdown_table, number_text
+from nuggets_ray.evaluate.tables import interval_text, number_text
+from nuggets_ray.markdown import markdown_table
 
 MISSING = "-"
 Line = tuple[Any, ...]

@@ -3,9 +3,8 @@
 Must not import ray, torch, hydra or omegaconf.
 """
 
-from collections.abc import Sequence
-
 from nuggets_ray.evaluate.results import ALL, Result, Results
+from nuggets_ray.markdown import markdown_table
 
 HEADER = ("metric", "subset", "model", "against", "value", "95% interval", "n")
 
@@ -20,17 +19,6 @@ def interval_text(result: Result) -> str:
     if result.low is None or result.high is None:
         return ""
     return f"[{number_text(result.low)}, {number_text(result.high)}]"
-
-
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """The cells as a Markdown table, a line each; `|` and line breaks in them are made harmless."""
-    clean = [
-        [" ".join(cell.split()).replace("|", "\\|") for cell in row] for row in [header, *rows]
-    ]
-    widths = [max(map(len, column)) for column in zip(*clean, strict=True)]
-    clean.insert(1, ["-" * width for width in widths])
-    padded = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in clean]
-    return "\n".join("| " + " | ".join(row) + " |" for row in padded)
 
 
 def results_table(results: Results, benchmark: str | None = None) -> str:

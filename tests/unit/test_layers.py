@@ -28,7 +28,7 @@ LAYERS = (
     },
     {"model", "prompts", "templates", "chat_template", "token_mask", "data"},
     {"io", "listing", "rows"},
-    {"demo", "records", "compose", "config"},
+    {"demo", "records", "compose", "config", "markdown"},
     {"bench_config", "finetune_config", "evaluate_config"},
 )
 LEVELS = {name: level for level, names in enumerate(reversed(LAYERS)) for name in names}

@@ -16,7 +16,6 @@ from nuggets_ray.bench.tables import (
     cost_rows,
     difference_from,
     hardware,
-    markdown,
     middle,
     readings_of,
     shown,
@@ -97,13 +96,7 @@ def test_the_difference_from_the_tree_is_of_the_same_runs() -> None:
     assert difference_from("tree", readings_of(results, "cut-50", TREE), results) == 0
 
 
-def test_markdown() -> None:
-    assert markdown(["case", "s"], [["cut-50", "1"], ["x", "22"]]).splitlines() == [
-        "| case   | s  |",
-        "|--------|----|",
-        "| cut-50 | 1  |",
-        "| x      | 22 |",
-    ]
+def test_numbers_are_shown_with_three_digits() -> None:
     assert [shown(value) for value in (123.456, 0.0012345, None)] == ["123", "0.00123", "-"]
 
 

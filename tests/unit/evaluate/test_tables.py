@@ -1,7 +1,8 @@
 """The table of one run: what stands in it, in which order."""
 
 from nuggets_ray.evaluate.results import Result, Results
-from nuggets_ray.evaluate.tables import markdown_table, number_text, results_table
+from nuggets_ray.evaluate.tables import number_text, results_table
+from nuggets_ray.markdown import markdown_table
 
 RATE = Result("golden", "likelihood", "win_rate", 0.61234, 90, 0.5, 0.72, against="base")
 
