@@ -13,4 +13,9 @@ BENCHES = {
 }
 
 if __name__ == "__main__":
-    run(lambda config: BENCHES[config.bench.name](config), requires=())
+    run(
+        lambda config: BENCHES[config.bench.name](config),
+        requires=(),
+        uses=("bench", "model", "data", "prompt", "score"),
+        folder=None,
+    )

@@ -7,4 +7,8 @@ from nuggets_ray.cli import run
 from nuggets_ray.stages.evaluate import evaluate
 
 if __name__ == "__main__":
-    run(evaluate)
+    run(
+        evaluate,
+        uses=("model", "data", "prompt", "score", "evaluate", "generate", "judge", "cluster"),
+        folder=None,  # results.json is kept over all evaluations of a run
+    )

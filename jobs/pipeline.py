@@ -3,7 +3,12 @@
 """
 
 from nuggets_ray.cli import run
+from nuggets_ray.keys import sections
 from nuggets_ray.stages.pipeline import pipeline
 
 if __name__ == "__main__":
-    run(pipeline, requires=("data.path", "model.path", "out_dir"))
+    run(
+        pipeline,
+        requires=("data.path", "model.path", "out_dir"),
+        uses=tuple(section for section in sections() if section != "bench"),
+    )

@@ -7,6 +7,7 @@ from typing import Any
 
 from nuggets_ray.cli import run
 from nuggets_ray.config import Config
+from nuggets_ray.select import default_name
 from nuggets_ray.stages.select import select_candidates
 
 
@@ -29,5 +30,10 @@ def main(config: Config) -> dict[str, Any]:
     return result
 
 
+def folder(config: Config) -> tuple[str, str]:
+    """The folder under selections/, by the key that names it."""
+    return "select.name", config.select.name or default_name(config.select)
+
+
 if __name__ == "__main__":
-    run(main)
+    run(main, uses=("select",), folder=folder)

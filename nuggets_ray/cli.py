@@ -2,9 +2,7 @@
 exit code.
 
 stdout carries tables and, as its last line, one JSON object; logs and bars go to stderr. Exit 0
-done, 2 a user's error (one sentence), 130 interrupted, 1 anything else. `hydra.main` alone exits 1
-on a typo and fails on `=`, `(` and `[` in paths, so it is called only for Hydra's own flags
-(--help, --cfg, --multirun).
+done, 2 a user's error (one sentence), 130 interrupted, 1 anything else.
 """
 
 import json
@@ -16,8 +14,10 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any
 
-from nuggets_ray.compose import CONF_DIR, load, register_schema, resolve
-from nuggets_ray.config import Config, UserError, require
+from nuggets_ray import hydra_flags
+from nuggets_ray.compose import load, require, resolve
+from nuggets_ray.config import Config, UserError
+from nuggets_ray.keys import sections
 
 logger = logging.getLogger(__name__)
 
@@ -26,19 +26,53 @@ INTERRUPTED = "interrupted: what is finished is kept; run the same command again
 Job = Callable[[Config], dict[str, Any]]
 
 
-def run(job: Job, requires: Sequence[str] = ("out_dir",)) -> None:
+def out_dir_of(config: Config) -> tuple[str, str]:
+    """What tells the runs of a sweep apart, for a job that writes the whole run folder."""
+    return "out_dir", config.out_dir
+
+
+def run(
+    job: Job,
+    requires: Sequence[str] = ("out_dir",),
+    uses: Sequence[str] | None = None,
+    folder: hydra_flags.Folder | None = out_dir_of,
+) -> None:
     """Run `job` with the configuration of the command line and end the process.
 
     `job(config)` returns the JSON object of the last line; `requires` are the keys it cannot do
-    without.
+    without, `uses` the sections it reads (None: all). `folder`: what two runs of a sweep must not
+    share; None: they may share all.
     """
     argv = sys.argv[1:]
     configure_logging()
     signal.signal(signal.SIGTERM, _interrupt)
-    if any(argument.startswith("-") for argument in argv):
-        _run_with_hydra(job, requires)
-    else:
-        sys.exit(guard(lambda: _call(job, load(argv), requires)))
+    sys.exit(guard(lambda: _start(argv, job, requires, uses or sections(), folder)))
+
+
+def _start(
+    argv: Sequence[str],
+    job: Job,
+    requires: Sequence[str],
+    uses: Sequence[str],
+    folder: hydra_flags.Folder | None,
+) -> int:
+    command = hydra_flags.parse(argv, uses)
+    if command.mode in hydra_flags.SHOW:
+        return hydra_flags.show(command, uses)
+    if command.mode == "--run":
+        _call(job, load(command.arguments, uses), requires)
+        return 0
+
+    def check(configs: Sequence[Config], swept: Sequence[str]) -> None:
+        for config in configs:
+            require(config, *requires)
+        if folder is not None:
+            hydra_flags.refuse_one_folder(configs, swept, folder)
+
+    def run_one(composed: Any) -> int:
+        return guard(lambda: _call(job, resolve(composed), requires))
+
+    return hydra_flags.sweep(command, uses, run_one, check)
 
 
 def configure_logging() -> None:
@@ -64,10 +98,10 @@ def print_result(result: dict[str, Any]) -> None:
     print(json.dumps(result), flush=True)
 
 
-def guard(call: Callable[[], None]) -> int:
+def guard(call: Callable[[], int | None]) -> int:
     """Exit code of `call`, with its error told in the way the user can use."""
     try:
-        call()
+        return call() or 0
     except UserError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return 2
@@ -80,20 +114,6 @@ def guard(call: Callable[[], None]) -> int:
     except Exception:
         logger.exception("failed")
         return 1
-    return 0
-
-
-def _run_with_hydra(job: Job, requires: Sequence[str]) -> None:
-    import hydra
-
-    register_schema()
-
-    def main(composed: Any) -> None:
-        code = guard(lambda: _call(job, resolve(composed), requires))
-        if code:
-            sys.exit(code)
-
-    hydra.main(config_path=str(CONF_DIR), config_name="config", version_base="1.3")(main)()
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:

@@ -3,36 +3,48 @@
 Below `load` nobody sees a DictConfig. omegaconf and hydra are imported inside the functions only.
 """
 
+import math
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import fields, is_dataclass, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from nuggets_ray import hints, overrides
 from nuggets_ray.config import Config, UserError, check
+from nuggets_ray.keys import CONF_DIR, sections
 
-CONF_DIR = Path(__file__).resolve().parent.parent / "conf"
 
+def load(arguments: list[str], uses: Sequence[str] | None = None) -> Config:
+    """Compose conf/ with arguments such as `data.limit=200` into a checked `Config`.
 
-def load(overrides: list[str]) -> Config:
-    """Compose conf/ with Hydra overrides such as `data.limit=200` into a checked `Config`.
-
-    Relative paths are taken from the current folder. Raises UserError for an unknown key or choice,
-    a wrong type, a value out of range, or an override that Hydra's grammar cannot read.
+    Relative paths are taken from the current folder. uses: the sections of the job, all where
+    there are none given. Raises UserError for an unknown key or choice, a wrong type, or a value
+    out of range.
     """
+    uses = sections() if uses is None else uses
+    config = resolve(compose(overrides.read(arguments, uses), uses))
+    _check_used(config, arguments)
+    return config
+
+
+def compose(composable: list[str], uses: Sequence[str]) -> Any:
+    """What Hydra makes of conf/ and its overrides, with its own node `hydra`. Raises UserError."""
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
     from hydra.errors import HydraException
+    from yaml import YAMLError
 
     register_schema()
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
         try:
-            composed = compose("config", overrides=overrides)
+            return compose("config", overrides=composable, return_hydra_config=True)
         except HydraException as error:
-            raise UserError(explain(error, overrides)) from error
-    return resolve(composed)
+            raise UserError(explain(error, uses)) from error
+        except YAMLError as error:  # in a file of --config-dir
+            raise UserError(" ".join(str(error).split())) from error
 
 
 def register_schema() -> None:
@@ -60,54 +72,50 @@ def register_schema() -> None:
 
 def resolve(composed: Any) -> Config:
     """A composed DictConfig as a checked `Config` with absolute paths. Raises UserError."""
-    from omegaconf import DictConfig, OmegaConf
+    from omegaconf import DictConfig, OmegaConf, open_dict
     from omegaconf.errors import OmegaConfBaseException
 
     assert isinstance(composed, DictConfig)
-    known = {key if key.count(".") else key + "." for key in all_keys()}
-    sections = {key.partition(".")[0] for key in known}
-    for section in map(str, composed):
-        names = list(composed[section]) if isinstance(composed[section], DictConfig) else [""]
-        for key in (f"{section}.{name}" for name in names):
-            if section not in sections or key not in known:
-                key = key.strip(".")
-                raise UserError(f"{key}: there is no such key{_suggest(key)}")
+    with open_dict(composed):
+        composed.pop("hydra", None)
     try:
         config = OmegaConf.to_object(composed)
     except OmegaConfBaseException as error:
-        raise UserError(f"{error.full_key}: {_first_line(error)}") from error
+        raise UserError(_unresolved(error)) from error
     assert isinstance(config, Config)
+    _check_finite("", config)
     check(config)
     return absolute(config)
 
 
-def explain(error: Exception, overrides: list[str]) -> str:
+def _unresolved(error: Any) -> str:
+    """One sentence for a value that omegaconf could not make."""
+    first = f"{error.full_key}: {_first_line(error)}"
+    if "Interpolation" not in type(error).__name__:
+        return first
+    return (
+        f"{first}: ${{...}} stands for another key's value, such as ${{seed}}; as text it is \\${{"
+    )
+
+
+def explain(error: Exception, uses: Sequence[str]) -> str:
     """One sentence for one of Hydra's errors: the key, the value and the way out."""
-    text = str(error)
-    if match := re.search(r"Could not override '([^']+)'", text):
-        return f"{match[1]}: there is no such key{_suggest(match[1])}"
+    text = f"{error}\n{error.__cause__ or ''}"
+    file = f"{found[1]}.yaml: " if (found := re.search(r"In '([^'\n]+)': \w+ raised", text)) else ""
+    if match := re.search(r"Could not find '([^'\n]*)/([^'/\n]*)'", text):
+        allowed = re.findall(r"^\t(\S+)$", text, re.MULTILINE)
+        return hints.no_such_choice(match[1], match[2], allowed)
+    if match := re.search(r"Key '([^'\n]+)' not in '(\w*)Config'", text):
+        section = f"{match[2].lower()}." if match[2] else ""
+        return file + hints.no_such_key(section + match[1], "...", uses)
+    if match := re.search(r"Could not override '([^'\n]+)'", text):
+        return file + hints.no_such_key(match[1], "...", uses)
     if match := re.search(r"Error merging override (.+)", text):
+        overrides.read([match[1]], uses)  # says it better, where it knows the type
         return f"{match[1]}: {_first_line(error.__cause__ or error)}"
-    if match := re.search(r"Could not find '([^']+)'", text):
-        choices = sorted(path.stem for path in (CONF_DIR / match[1]).parent.glob("*.yaml"))
-        group, _, choice = match[1].rpartition("/")
-        return f"{group}={choice}: there is no such choice; take one of {', '.join(choices)}"
-    if match := re.search(
-        r"Could not override '?([^'\n]+)'?\.? ?\n?.*No match in the defaults", text
-    ):
-        return f"{match[1]}: there is no such group of choices{_suggest(match[1])}"
-    bare = [override for override in overrides if "=" not in override]
-    if bare:
-        return f"{bare[0]}: an override has the form key=value, such as data.limit=200"
-    if "OverrideParse" in type(error).__name__:
-        value = next(
-            (o for o in overrides if re.search(r"=.*[=()\[\]{},:\s]", o)), " ".join(overrides)
-        )
-        key, _, path = value.partition("=")
-        quoted = f"'{key}=\"{path}\"'"
-        return (
-            f"{value}: a value with special characters needs quotes inside quotes, as in {quoted}"
-        )
+    if file and (match := re.search(r"raised while composing config:\n(.+)", text)):
+        key = re.search(r"full_key: (\S+)", text)
+        return file + (f"{key[1]}: " if key else "") + match[1]
     return _first_line(error)
 
 
@@ -117,7 +125,11 @@ def absolute(config: Config) -> Config:
     """
 
     def path(key: str, value: str) -> str:
-        if not value or value == "demo" or "://" in value or os.path.isabs(value):
+        if not value or value == "demo" or "://" in value:
+            return value
+        if value.startswith("~") and not os.path.exists(value):
+            value = _of_home(key, value)
+        if os.path.isabs(value):
             return value
         if key == "model.path" and not value.startswith(".") and not os.path.exists(value):
             return value  # a hub id
@@ -126,7 +138,7 @@ def absolute(config: Config) -> Config:
                 f"{key}={value}: a submitted job runs in a throw-away copy of the folder; give an "
                 "absolute path or a URI"
             )
-        return os.path.abspath(os.path.expanduser(value))
+        return os.path.abspath(value)
 
     evaluate = config.evaluate
     return replace(
@@ -153,26 +165,55 @@ def absolute(config: Config) -> Config:
     )
 
 
-def all_keys(schema: type = Config, prefix: str = "") -> list[str]:
-    """Every key of the configuration, dotted: `out_dir`, `model.path`, ..."""
-    keys = []
-    for item in fields(schema):
-        name = prefix + item.name
-        nested = item.default_factory if is_dataclass(item.default_factory) else None
-        keys += all_keys(nested, name + ".") if isinstance(nested, type) else [name]
-    return keys
+def _of_home(key: str, value: str) -> str:
+    """~/x and ~user/x as absolute paths."""
+    expanded = os.path.expanduser(value)
+    if expanded == value:
+        user = Path(value).parts[0]
+        raise UserError(
+            f"{key}={value}: there is no user {user[1:]}; did you mean "
+            f"{hints.override(key, f'./{value}')}?"
+        )
+    return expanded
 
 
-def _suggest(key: str) -> str:
-    keys = [*all_keys(), *sorted({known.partition(".")[0] for known in all_keys()})]
-    close = get_close_matches(key, keys, n=1, cutoff=0.6)
-    same_name = [known for known in keys if known.rpartition(".")[2] == key.rpartition(".")[2]]
-    found = close or same_name
-    return (
-        f"; did you mean {found[0]}?"
-        if found
-        else f"; the keys are listed by --help and in {CONF_DIR.name}/"
-    )
+def require(config: Config, *keys: str) -> None:
+    """Raise UserError for the first of `keys` (such as `data.path`) that was not given."""
+    for key in keys:
+        value: Any = config
+        for name in key.split("."):
+            value = getattr(value, name)
+        if not value:
+            raise UserError(f"{key} is missing: give {key}=..., as in {EXAMPLES[key]}")
+
+
+EXAMPLES = {
+    "out_dir": "out_dir=/data/runs/first",
+    "data.path": "data.path=instructions.jsonl",
+    "model.path": "model.path=/models/llama or model=demo",
+}
+
+
+def _check_finite(prefix: str, section: Any) -> None:
+    """Raise UserError for a number that no key can hold: inf, nan, or one that fits no array."""
+    for item in fields(section):
+        value, key = getattr(section, item.name), prefix + item.name
+        if is_dataclass(value):
+            _check_finite(f"{key}.", value)
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise UserError(f"{key}={value}: must be a finite number")
+        elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise UserError(f"{key}={value}: is too large a number")
+
+
+def _check_used(config: Config, arguments: Sequence[str]) -> None:
+    """Raise UserError for an anchor file that is named and would not be read."""
+    given = any(argument.partition("=")[0].strip(" +") == "anchors.path" for argument in arguments)
+    if given and config.anchors.path and config.anchors.method != "file":
+        raise UserError(
+            f"anchors.path={config.anchors.path} is not used by anchors={config.anchors.method}: "
+            f"give {hints.override('anchors.path', config.anchors.path)}, or leave it out"
+        )
 
 
 def _first_line(error: BaseException) -> str:

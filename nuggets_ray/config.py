@@ -5,6 +5,7 @@ Imports nothing of the package but the keys of finetune.*, evaluate.* and bench.
 """
 
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Any
 
 from nuggets_ray.bench_config import BenchConfig, bench_lowest
@@ -22,6 +23,10 @@ class UserError(Exception):
     """A mistake the user can mend: one sentence that names the key, the value and the way out. Exit
     code 2.
     """
+
+
+COLUMN_FIELDS = ("instruction", "input", "output", "system", "messages")
+"""Our side of data.columns and anchors.columns."""
 
 
 @dataclass(frozen=True)
@@ -194,9 +199,9 @@ class Config:
     bench: BenchConfig = field(default_factory=BenchConfig)
 
 
-def check(config: Config) -> None:
-    """Raise UserError for a value out of its range or outside its choices."""
-    choices = {
+def choices(config: Config) -> dict[str, tuple[str, tuple[str, ...]]]:
+    """{key: (value, allowed values)} of every key that takes one of a few."""
+    return {
         "data.on_too_long": (config.data.on_too_long, ("skip", "truncate")),
         "prompt.template": (config.prompt.template, ("auto", "chat", "alpaca", "official")),
         "anchors.method": (config.anchors.method, ("random", "kmeans", "file")),
@@ -211,9 +216,15 @@ def check(config: Config) -> None:
         **finetune_choices(config.finetune),
         **evaluate_choices(config.evaluate, config.generate),
     }
-    for key, (value, allowed) in choices.items():
+
+
+def check(config: Config) -> None:
+    """Raise UserError for a value out of its range or outside its choices."""
+    for key, (value, allowed) in choices(config).items():
         if value not in allowed:
-            raise UserError(f"{key}={value}: take one of {', '.join(allowed)}")
+            close = get_close_matches(value.lower(), allowed, n=1)
+            hint = f"; did you mean {key}={close[0]}?" if close else ""
+            raise UserError(f"{key}={value}: take one of {', '.join(allowed)}{hint}")
     at_least: dict[str, tuple[float | None, float]] = {
         "data.limit": (config.data.limit, 1),
         "data.holdout": (config.data.holdout, 0),
@@ -230,6 +241,7 @@ def check(config: Config) -> None:
         "cluster.wait_s": (config.cluster.wait_s, 0),
         "cluster.object_store_gib": (config.cluster.object_store_gib, 0.08),
         "progress_s": (config.progress_s, 0.1),
+        "seed": (config.seed, 0),
         **bench_lowest(config.bench),
         **finetune_lowest(config.finetune),
         **evaluate_lowest(config.evaluate, config.generate, config.judge),
@@ -246,6 +258,8 @@ def check(config: Config) -> None:
     for key, share in shares.items():
         if not 0 <= share <= 1:
             raise UserError(f"{key}={share}: must be between 0 and 1")
+    if config.seed >= 2**32:
+        raise UserError(f"seed={config.seed}: must be below 4294967296")
     _check_backend(config)
 
 
@@ -269,16 +283,6 @@ def _check_backend(config: Config) -> None:
         raise UserError(f"cluster.gpus_per_worker={gpus}: above 1 it must be a whole number")
 
 
-def require(config: Config, *keys: str) -> None:
-    """Raise UserError for the first of `keys` (such as `data.path`) that was not given."""
-    for key in keys:
-        value: Any = config
-        for name in key.split("."):
-            value = getattr(value, name)
-        if not value:
-            raise UserError(f"{key} is missing: give {key}=..., as in {EXAMPLES[key]}")
-
-
 VLLM_KEYS_TAKEN = {
     "model": "give model.path",
     "tokenizer": "the model's own is used; leave it out",
@@ -291,9 +295,3 @@ VLLM_KEYS_TAKEN = {
 """Arguments of vLLM's `LLM` that other keys decide, or that scores do not bear; each with the way
 out.
 """
-
-EXAMPLES = {
-    "out_dir": "out_dir=/data/runs/first",
-    "data.path": "data.path=instructions.jsonl",
-    "model.path": "model.path=/models/llama or model=demo",
-}

@@ -9,7 +9,7 @@ torch, hydra or omegaconf.
 
 from collections.abc import Callable, Mapping, Sequence
 
-from nuggets_ray.config import UserError
+from nuggets_ray.config import COLUMN_FIELDS, UserError
 from nuggets_ray.records import Example, Message
 
 ROLE_NAMES = {
@@ -32,7 +32,6 @@ ROLE_NAMES = {
 }
 """What the formats call the roles; a function_call is written by the model, so it is an answer."""
 
-COLUMN_FIELDS = ("instruction", "input", "output", "system", "messages")
 MIN_FITTING_SHARE = 0.9
 STRUCTURE = ("missing_field", "wrong_type")
 """Reasons that say a row is not of the format at all; any other is a defect of a row that is."""

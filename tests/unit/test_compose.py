@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from nuggets_ray.compose import CONF_DIR, all_keys, load
-from nuggets_ray.config import UserError, require
+from nuggets_ray.compose import load, require
+from nuggets_ray.config import UserError
+from nuggets_ray.keys import CONF_DIR, all_keys
 
 
 def test_overrides_and_groups_reach_the_dataclasses() -> None:

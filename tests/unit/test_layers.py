@@ -20,6 +20,7 @@ PACKAGE = ROOT / "nuggets_ray"
 LAYERS = (
     {"bench"},
     {"cli"},
+    {"hydra_flags"},
     {"stages"},
     {
         *("manifest", "fingerprint", "score", "schedule", "select", "anchors", "candidates"),
@@ -28,15 +29,20 @@ LAYERS = (
     },
     {"model", "prompts", "templates", "chat_template", "token_mask", "data"},
     {"io", "listing", "rows"},
-    {"demo", "records", "compose", "config", "markdown"},
+    {"compose"},
+    {"overrides"},
+    {"values"},
+    {"hints"},
+    {"keys"},
+    {"demo", "records", "config", "markdown"},
     {"bench_config", "finetune_config", "evaluate_config"},
 )
 LEVELS = {name: level for level, names in enumerate(reversed(LAYERS)) for name in names}
 # Outside packages that only some of them may import, wherever the import stands.
 RESERVED = {
     "ray": {"stages"},
-    "hydra": {"compose", "cli"},
-    "omegaconf": {"compose", "cli"},
+    "hydra": {"compose", "values", "hydra_flags"},
+    "omegaconf": {"compose", "values"},
 }
 
 

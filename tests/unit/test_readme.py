@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from nuggets_ray.compose import all_keys, load
+from nuggets_ray.compose import load
+from nuggets_ray.keys import all_keys
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
