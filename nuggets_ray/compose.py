@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ def compose(composable: list[str], uses: Sequence[str]) -> Any:
             raise UserError(" ".join(str(error).split())) from error
 
 
+@cache
 def register_schema() -> None:
     """Put the dataclasses under the name `schema`, the first of the defaults of
     conf/config.yaml.

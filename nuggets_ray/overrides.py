@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from nuggets_ray import hints, values
 from nuggets_ray.config import UserError
-from nuggets_ray.keys import choices_of, is_mapping, sections, type_of
+from nuggets_ray.keys import choices_of, is_mapping, key_types, sections, type_of
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ def read(arguments: Sequence[str], uses: Sequence[str], sweeps: bool = False) ->
     found: dict[str, tuple[str, str]] = {}
     elsewhere = any(argument.startswith("hydra.searchpath=") for argument in arguments)
     for index, argument in enumerate(arguments):
-        key, value = _split(argument, arguments[index + 1 :])
+        key, value = _split(argument, arguments[:index], arguments[index + 1 :])
         if key.startswith(("hydra.", "hydra/")):
             found[argument] = (argument, argument)
             continue
@@ -53,7 +53,7 @@ def _is_merged(key: str) -> bool:
         return False
 
 
-def _split(argument: str, following: Sequence[str]) -> tuple[str, str]:
+def _split(argument: str, preceding: Sequence[str], following: Sequence[str]) -> tuple[str, str]:
     """The key and the value of an argument, `+key=` and `++key=` taken for `key=`."""
     if any(0xD800 <= ord(character) <= 0xDFFF for character in argument):
         shown = argument.encode("utf-8", "backslashreplace").decode()
@@ -65,7 +65,13 @@ def _split(argument: str, following: Sequence[str]) -> tuple[str, str]:
             "it off, such as data.limit=null"
         )
     if not equals or not before.strip() or _is_split(argument, following):
-        raise UserError(_not_an_override(argument, following))
+        raise UserError(_not_an_override(argument, preceding, following))
+    if (
+        preceding
+        and re.search(r"[^\w.+/@ -]", before)
+        and (whole := _rejoined(argument, preceding))
+    ):
+        raise UserError(f"{argument}: is cut off at a space; did you mean {whole}?")
     return before.strip().lstrip("+"), value
 
 
@@ -77,7 +83,14 @@ def _is_split(argument: str, following: Sequence[str]) -> bool:
     return bool(following) and "=" not in following[0] and (is_open or not value)
 
 
-def _not_an_override(argument: str, following: Sequence[str]) -> str:
+def _rejoined(argument: str, preceding: Sequence[str]) -> str | None:
+    """The text that the shell has cut in two before `argument`, if it was one."""
+    key, equals, value = preceding[-1].partition("=")
+    is_text = equals and value and _is_key(key) and key in key_types() and type_of(key)[0] is str
+    return hints.override(key, f"{value} {argument}") if is_text else None
+
+
+def _not_an_override(argument: str, preceding: Sequence[str], following: Sequence[str]) -> str:
     """One sentence for an argument that is no `key=value`."""
     form = "an override has the form key=value"
     if not argument.strip():
@@ -95,8 +108,15 @@ def _not_an_override(argument: str, following: Sequence[str]) -> str:
         return f"{argument}: {form}; did you mean {hints.override(name.strip(), rest.strip())}?"
     if argument == "help":
         return "help: did you mean --help?"
-    if re.search(r"[/~]|\.(json|jsonl|parquet)(\.gz)?$", argument) and "=" not in argument:
-        return f"{argument}: {form}; did you mean {hints.override('data.path', argument)}?"
+    groups = (group for group in ("experiment", *sections()) if argument in choices_of(group))
+    if group := next(groups, None):
+        return f"{argument}: {form}; did you mean {hints.override(group, argument)}?"
+    whole = _rejoined(argument, preceding) if preceding else None
+    is_file = bool(re.search(r"[/~]|\.(json|jsonl|parquet)(\.gz)?$", argument))
+    if is_file and "=" not in argument and not any(a.startswith("data.path=") for a in preceding):
+        whole = hints.override("data.path", argument)
+    if whole:
+        return f"{argument}: {form}; did you mean {whole}?"
     return f"{argument}: {form}, such as data.limit=200"
 
 
@@ -112,6 +132,8 @@ def _joined(argument: str, following: Sequence[str]) -> str:
         if part.endswith(end):
             break
     whole = " ".join(parts)
+    if "," not in whole and ":" not in whole:
+        whole = ",".join(parts)
     return hints.override(key.strip(), whole if whole.endswith(end) else whole + end)
 
 
@@ -138,6 +160,8 @@ def _value(key: str, value: str, arguments: Sequence[str], uses: Sequence[str]) 
         raise UserError(hints.no_such_key(key, value, uses)) from None
     if not KEY.fullmatch(key):
         raise UserError(values.odd_field(key, value))
+    if kind is str and key not in key_types() and not value.strip():
+        raise UserError(f"{key}=: give the name of your column")
     if kind == list[str]:
         alike = [a.partition("=")[2] for a in arguments if a.partition("=")[0] == key]
         return f"{key}={values.read_list(key, value, alike)}"

@@ -32,10 +32,12 @@ def read(key: str, text: str, kind: Any, optional: bool) -> str:
     if kind is str:
         return _text(key, text, optional)
     text = text.strip()
+    if kind in READERS and QUOTED.fullmatch(text):
+        text = text[1:-1].strip()
     if "${" in text and not text.startswith(("{", "[")):
         return text  # another key's value, or a variable of the environment
-    if optional and text.lower() in ("none", "nil", ""):
-        raise UserError(f"{key}={text}: did you mean {override(key, 'null')}, which is none?")
+    if optional and text.lower() in ("none", "nil", "all", "inf", "unlimited", ""):
+        raise UserError(f"{key}={text}: did you mean {override(key, 'null')}?")
     if kind in READERS:
         return READERS[kind](key, text)
     return _texts_by_name(key, text) if kind == dict[str, str] else _anything(key, text, kind)
@@ -200,8 +202,8 @@ def _anything(key: str, text: str, kind: Any) -> str:
         return text
     if text[:1] not in ("{", "["):
         return quote(text)
-    meant = _yaml(text)
-    way_out = f"; did you mean {override(key, meant)}?" if meant else ', as in {"a": "b"}'
+    meant, example = _yaml(text), override(key, '{"name": "text"}')
+    way_out = f"; did you mean {override(key, meant)}?" if meant else f", as in {example}"
     raise UserError(
         f"{key}={text}: cannot be read: texts with special characters need quotes{way_out}"
     )

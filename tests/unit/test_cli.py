@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -43,7 +44,7 @@ def test_the_last_line_of_stdout_is_the_result() -> None:
             "error: data.path=x: no such file",
         ),
         ("return {}", [], 2, "error: out_dir is missing"),
-        ("return {}", ["out_dirr=/tmp/x"], 2, "did you mean out_dir?"),
+        ("return {}", ["out_dirr=/tmp/x"], 2, "did you mean out_dir=/tmp/x?"),
         ("raise KeyboardInterrupt", ["out_dir=/tmp/x"], 130, "run the same command again"),
         (
             "import os, signal; os.kill(os.getpid(), signal.SIGTERM)",
@@ -69,18 +70,28 @@ def test_a_fault_of_ours_has_a_traceback_and_code_1() -> None:
     assert "ZeroDivisionError" in ended.stderr
 
 
-def test_hydra_s_own_flags_work_and_leave_no_folder(
-    tmp_path, monkeypatch: pytest.MonkeyPatch
+def test_a_typo_beside_a_flag_is_told_without_hydra() -> None:
+    ended = run_job("return {}", "--cfg", "job", "data.pth=x")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == "error: data.pth: there is no such key; did you mean data.path=x?\n"
+
+
+def test_a_sweep_leaves_nothing_in_the_caller_s_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    shown = run_job("return {}", "--cfg", "job", "data.limit=5")
-    assert shown.returncode == 0 and "limit: 5" in shown.stdout
-    assert "== Config ==" in run_job("return {}", "--help").stdout
-    swept = run_job("return {'seed': config.seed}", "--multirun", "seed=1,2", "out_dir=/tmp/x")
-    assert [
-        json.loads(line)["seed"] for line in swept.stdout.splitlines() if line.startswith("{")
-    ] == [1, 2]
-    assert (
-        run_job("raise UserError('no')", "--multirun", "seed=1", "out_dir=/tmp/x").returncode == 2
-    )
+    swept = run_job("return {'seed': config.seed}", "-m", "seed=1,2", "out_dir=x-${seed}")
+    found = [json.loads(line)["seed"] for line in swept.stdout.splitlines() if line[:1] == "{"]
+    assert found == [1, 2], swept.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_reader_that_goes_away_is_no_fault() -> None:
+    code = textwrap.dedent(JOB).replace("{body}", "return {}")
+    with subprocess.Popen(
+        [sys.executable, "-c", code, "--help"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0

@@ -45,8 +45,8 @@ def test_the_demo_needs_no_key_of_the_user() -> None:
     [
         ("data.limt=3", ["data.limt", "did you mean data.limit"]),
         ("limit=3", ["limit", "did you mean data.limit"]),
-        ("data.limit=abc", ["data.limit=abc", "Integer"]),
-        ("data.limit=1.5", ["data.limit=1.5", "Integer"]),
+        ("data.limit=abc", ["data.limit=abc", "whole number"]),
+        ("data.limit=1.5", ["data.limit=1.5", "whole number"]),
         ("data.limit=0", ["data.limit=0", "at least 1"]),
         ("cluster.num_workers=0", ["cluster.num_workers=0", "at least 1"]),
         ("anchors=foo", ["anchors=foo", "file, kmeans, random"]),
@@ -56,9 +56,6 @@ def test_the_demo_needs_no_key_of_the_user() -> None:
         ("out_dir", ["out_dir", "key=value"]),
         ("data=csv", ["data=csv"]),
         ("seed=null", ["seed"]),
-        ("data.path=a=b", ["data.path=a=b", "quotes"]),
-        ("data.path=/a/b (1).json", ["quotes"]),
-        ("data.path=a[b", ["quotes"]),
         ("data.max_skipped_fraction=2", ["data.max_skipped_fraction=2"]),
     ],
 )
@@ -68,13 +65,6 @@ def test_a_mistake_is_one_sentence_that_names_it(override: str, words: list[str]
     message = str(caught.value)
     assert all(word in message for word in words), message
     assert "\n" not in message
-
-
-def test_the_quoting_that_the_message_advises_works() -> None:
-    with pytest.raises(UserError) as caught:
-        load(["data.path=/a/b (1)=[x].json"])
-    advised = str(caught.value).rpartition(" as in ")[2].strip("'")
-    assert load([advised]).data.path == "/a/b (1)=[x].json"
 
 
 def test_columns_are_free_keys() -> None:
