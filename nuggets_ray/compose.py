@@ -90,14 +90,14 @@ def resolve(composed: Any) -> Config:
     return absolute(config)
 
 
+INTERPOLATION = "${...} stands for another key's value, such as ${seed}; as text it is \\${"
+
+
 def _unresolved(error: Any) -> str:
     """One sentence for a value that omegaconf could not make."""
     first = f"{error.full_key}: {_first_line(error)}"
-    if "Interpolation" not in type(error).__name__:
-        return first
-    return (
-        f"{first}: ${{...}} stands for another key's value, such as ${{seed}}; as text it is \\${{"
-    )
+    is_interpolation = "Interpolation" in type(error).__name__
+    return f"{first}: {INTERPOLATION}" if is_interpolation else first
 
 
 def explain(error: Exception, uses: Sequence[str]) -> str:
@@ -113,6 +113,8 @@ def explain(error: Exception, uses: Sequence[str]) -> str:
     if match := re.search(r"Could not override '([^'\n]+)'", text):
         return file + hints.no_such_key(match[1], "...", uses)
     if match := re.search(r"Error merging override (.+)", text):
+        if "${" in match[1]:
+            return f"{match[1]}: {INTERPOLATION}"
         overrides.read([match[1]], uses)  # says it better, where it knows the type
         return f"{match[1]}: {_first_line(error.__cause__ or error)}"
     if file and (match := re.search(r"raised while composing config:\n(.+)", text)):

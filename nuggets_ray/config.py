@@ -252,14 +252,19 @@ def check(config: Config) -> None:
     shares = {
         "data.max_skipped_fraction": config.data.max_skipped_fraction,
         "finetune.warmup_fraction": config.finetune.warmup_fraction,
-        "finetune.lora_dropout": config.finetune.lora_dropout,
         "generate.top_p": config.generate.top_p,
     }
     for key, share in shares.items():
         if not 0 <= share <= 1:
             raise UserError(f"{key}={share}: must be between 0 and 1")
-    if config.seed >= 2**32:
-        raise UserError(f"seed={config.seed}: must be below 4294967296")
+    at_most = {
+        "seed": (config.seed, 2**32 - 1),
+        "finetune.lora_dropout": (config.finetune.lora_dropout, 0.99),
+        "evaluate.turns": (config.evaluate.turns, 2),
+    }
+    for key, (number, highest) in at_most.items():
+        if number > highest:
+            raise UserError(f"{key}={number}: must be at most {highest}")
     _check_backend(config)
 
 

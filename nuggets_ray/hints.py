@@ -11,7 +11,15 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 
 from nuggets_ray.config import Config, choices
-from nuggets_ray.keys import all_keys, choices_of, is_mapping, key_types, section_of, sections
+from nuggets_ray.keys import (
+    all_keys,
+    choices_of,
+    is_key,
+    is_mapping,
+    key_types,
+    section_of,
+    sections,
+)
 
 SYNONYMS = {
     # the run
@@ -167,7 +175,7 @@ def _candidates(key: str, uses: Sequence[str]) -> tuple[list[str], list[str]]:
         keys = [one for one in known if section_of(one) in ("", *uses)] + ["experiment"]
         close = get_close_matches(plain, keys, n=3, cutoff=0.75)
         found = [*exact, *named, *close, *_close_names(name, keys)]
-    found = list(dict.fromkeys(found))
+    found = [one for one in dict.fromkeys(found) if is_key(one)]
     near = [one for one in found if section_of(one) in ("", *uses)]
     return near, [one for one in found if one not in near]
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from nuggets_ray import hints, overrides, values
+from nuggets_ray import grammar, hints, overrides
 from nuggets_ray.compose import compose, explain, load, register_schema, resolve
 from nuggets_ray.config import Config, UserError
 from nuggets_ray.keys import CONF_DIR, choices_of, section_of, sections, type_of
@@ -84,7 +84,7 @@ def parse(argv: Sequence[str], uses: Sequence[str]) -> Command:
         folder = os.path.abspath(os.path.expanduser(flags["--config-dir"]))
         if not os.path.isdir(folder):
             raise UserError(f"--config-dir {flags['--config-dir']}: there is no such folder")
-        arguments.append(f"hydra.searchpath=[{values.quote(f'file://{folder}')}]")
+        arguments.append(f"hydra.searchpath=[{grammar.quote(f'file://{folder}')}]")
     return Command(mode, flags, arguments)
 
 
@@ -172,7 +172,7 @@ def sweep(
             sys.exit(code)
 
     with TemporaryDirectory() as folder:  # Hydra writes down what it sweeps over
-        sweep_dir = f"hydra.sweep.dir={values.quote(folder)}"
+        sweep_dir = f"hydra.sweep.dir={grammar.quote(folder)}"
         return _hydra_main(["--multirun", *arguments, sweep_dir], main, uses)
 
 

@@ -65,7 +65,18 @@ def type_of(key: str) -> tuple[Any, bool]:
     if parent is None:
         raise KeyError(key)
     entry = get_args(known[parent])[1]
+    below = key.removeprefix(f"{parent}.")
+    if not below or (entry is str and "." in below):
+        raise KeyError(key)
     return entry, entry is Any
+
+
+def is_key(key: str) -> bool:
+    """Whether something can be given by this name: a key, a section, or `experiment`."""
+    try:
+        return bool(type_of(key))
+    except KeyError:
+        return key in (*sections(), "experiment")
 
 
 def is_mapping(kind: Any) -> bool:

@@ -9,10 +9,11 @@ sentence with what was probably meant, ready to paste.
 import logging
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 
-from nuggets_ray import hints, values
+from nuggets_ray import grammar, hints, values
 from nuggets_ray.config import UserError
-from nuggets_ray.keys import choices_of, is_mapping, key_types, sections, type_of
+from nuggets_ray.keys import choices_of, is_key, is_mapping, key_types, sections, type_of
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ def read(arguments: Sequence[str], uses: Sequence[str], sweeps: bool = False) ->
         if key.startswith(("hydra.", "hydra/")):
             found[argument] = (argument, argument)
             continue
-        if sweeps and _is_key(key) and values.is_sweep(key, value):
+        if sweeps and is_key(key) and grammar.is_sweep(key, value):
             read_as = f"{key}={value.strip()}"
         elif key == "experiment" and value.strip() in ("", "null"):
             continue  # none, which it is
@@ -66,6 +67,8 @@ def _split(argument: str, preceding: Sequence[str], following: Sequence[str]) ->
         )
     if not equals or not before.strip() or _is_split(argument, following):
         raise UserError(_not_an_override(argument, preceding, following))
+    if several := _several(argument):
+        raise UserError(f"{argument}: is more than one override; did you mean {several}?")
     if (
         preceding
         and re.search(r"[^\w.+/@ -]", before)
@@ -83,10 +86,23 @@ def _is_split(argument: str, following: Sequence[str]) -> bool:
     return bool(following) and "=" not in following[0] and (is_open or not value)
 
 
+def _several(argument: str) -> str | None:
+    """Each override of an argument that holds more than one, such as "seed=1 data.limit=5"."""
+    cuts = [
+        cut.start()
+        for cut in re.finditer(r"[\s;]+(?=([\w.]+)=)", argument)
+        if is_key(cut[1]) and (cut[1] in sections() or cut[1] in key_types())
+    ]
+    if not cuts or grammar.QUOTED.fullmatch(argument.partition("=")[2]):
+        return None
+    parts = [argument[i:j].strip(" ;") for i, j in pairwise([0, *cuts, len(argument)])]
+    return " ".join(hints.override(*part.split("=", 1)) for part in parts)
+
+
 def _rejoined(argument: str, preceding: Sequence[str]) -> str | None:
     """The text that the shell has cut in two before `argument`, if it was one."""
     key, equals, value = preceding[-1].partition("=")
-    is_text = equals and value and _is_key(key) and key in key_types() and type_of(key)[0] is str
+    is_text = equals and value and is_key(key) and key in key_types() and type_of(key)[0] is str
     return hints.override(key, f"{value} {argument}") if is_text else None
 
 
@@ -101,10 +117,10 @@ def _not_an_override(argument: str, preceding: Sequence[str], following: Sequenc
     after = following[0].removeprefix("=") if following else ""
     if following and following[0] == "=" and len(following) > 1:
         after = following[1]
-    if _is_key(key) and after and "=" not in after:
+    if is_key(key) and after and "=" not in after:
         return f"{argument}: {form}; did you mean {hints.override(key, after)}?"
     name, colon, rest = argument.partition(":")
-    if colon and _is_key(name.strip()):
+    if colon and is_key(name.strip()):
         return f"{argument}: {form}; did you mean {hints.override(name.strip(), rest.strip())}?"
     if argument == "help":
         return "help: did you mean --help?"
@@ -135,13 +151,6 @@ def _joined(argument: str, following: Sequence[str]) -> str:
     if "," not in whole and ":" not in whole:
         whole = ",".join(parts)
     return hints.override(key.strip(), whole if whole.endswith(end) else whole + end)
-
-
-def _is_key(key: str) -> bool:
-    try:
-        return bool(type_of(key))
-    except KeyError:
-        return key in (*sections(), "experiment")
 
 
 def _choice(group: str, value: str, elsewhere: bool) -> str:

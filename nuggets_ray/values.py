@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from nuggets_ray.config import COLUMN_FIELDS, UserError
+from nuggets_ray.grammar import QUOTED, from_json, items_of, parsed, quote, quoted, render
 from nuggets_ray.hints import override
 
-QUOTED = re.compile(r"""(["'])(?:\\.|(?!\1)[^\\])*\1""", re.DOTALL)
 TRUTHS = {
     **dict.fromkeys(("true", "yes", "on", "1"), "true"),
     **dict.fromkeys(("false", "no", "off", "0"), "false"),
@@ -36,7 +36,8 @@ def read(key: str, text: str, kind: Any, optional: bool) -> str:
         text = text[1:-1].strip()
     if "${" in text and not text.startswith(("{", "[")):
         return text  # another key's value, or a variable of the environment
-    if optional and text.lower() in ("none", "nil", "all", "inf", "unlimited", ""):
+    nothing = ("none", "nil", "all", "inf", "unlimited", "")
+    if optional and kind in READERS and text.lower() in nothing:
         raise UserError(f"{key}={text}: did you mean {override(key, 'null')}?")
     if kind in READERS:
         return READERS[kind](key, text)
@@ -60,6 +61,9 @@ def _text(key: str, text: str, optional: bool) -> str:
         raise UserError(f"{key}={shown}: has {what}; did you mean {override(key, clean)}?")
     if bare == "???":
         raise UserError(f"{key}=???: give a value")
+    if bare[:1] in ("'", '"'):
+        meant = override(key, bare.strip("\"'"))
+        raise UserError(f"{key}={text}: has a quote that nothing closes; did you mean {meant}?")
     if bare[:1] in set("“”„‘’«»"):
         clean = bare.strip("“”„‘’«»")
         raise UserError(
@@ -91,7 +95,7 @@ def _number(key: str, text: str) -> str:
     number = _float(text)
     if number is not None and math.isfinite(number):
         return repr(number)
-    meant = _float(text.replace(",", ".", 1))
+    meant = _float(re.sub("[−–]", "-", text).replace(",", ".", 1))
     if text.endswith("%") and (share := _float(text[:-1])) is not None:
         meant = share / 100
     if text.count("/") == 1 and all(map(_float, parts := text.split("/"))):
@@ -126,30 +130,26 @@ def read_list(key: str, text: str, alike: Sequence[str]) -> str:
     """A list of texts; alike: all values that the command line gives this key."""
     text = text.strip()
     if text.startswith("[") and text.endswith("]"):
-        whole = _json(text)
+        whole = from_json(text)
         if isinstance(whole, list) and all(isinstance(item, str) for item in whole):
-            return _hydra(whole)
-        items = _items(text)
+            return render(whole)
+        items = items_of(text)
         if all(items) or not items:
-            return "[" + ",".join(map(_quoted, items)) + "]"
+            return "[" + ",".join(map(quoted, items)) + "]"
     elif "${" in text and "," not in text:
         return text
     inner = [value.strip().strip("[](){}").strip() for value in alike]
-    items = [item for value in inner for item in _items(f"[{value}]") if item]
+    items = [item for value in inner for item in items_of(f"[{value}]") if item]
     if text.lower() in ("null", "none", ""):
         items = []
-    shown = [item if re.fullmatch(r"[\w./:@+-]+", item) else _quoted(item) for item in items]
+    shown = [item if re.fullmatch(r"[\w./:@+-]+", item) else quoted(item) for item in items]
     meant = override(key, f"[{','.join(shown)}]")
     raise UserError(f"{key}={text}: must be a list; did you mean {meant}?")
 
 
-def _quoted(item: str) -> str:
-    return item if QUOTED.fullmatch(item) else quote(item)
-
-
 def _texts_by_name(key: str, text: str) -> str:
     """{instruction: question, output: reply}: every name and value is text."""
-    whole = _json(text)
+    whole = from_json(text)
     pairs: list[tuple[str, str]] = []
     if isinstance(whole, dict):
         pairs = [
@@ -158,11 +158,11 @@ def _texts_by_name(key: str, text: str) -> str:
         ]
         pairs = [(name, quote(value)) for name, value in pairs]
     elif text.startswith("{") and text.endswith("}"):
-        for item in _items(text):
+        for item in items_of(text):
             name, colon, value = (part.strip() for part in item.partition(":"))
             if not colon or not value:
                 raise UserError(_not_a_mapping(key, text))
-            pairs.append((name.strip("\"'"), _quoted(value)))
+            pairs.append((name.strip("\"'"), quoted(value)))
     else:
         raise UserError(_not_a_mapping(key, text))
     for name, value in pairs:
@@ -193,12 +193,15 @@ def odd_field(key: str, value: str) -> str:
 
 def _anything(key: str, text: str, kind: Any) -> str:
     """A value whose type the key does not tell: JSON, or what Hydra's grammar makes of it."""
-    whole = _json(text)
+    whole = from_json(text)
     if kind != Any and not (text.startswith("{") and text.endswith("}")):
         raise UserError(f"{key}={text}: must be a mapping, as in {override(key, '{name: value}')}")
     if isinstance(whole, dict | list):
-        return _hydra(whole)
-    if _parsed(key, text) is not None:
+        try:
+            return render(whole)
+        except UserError as error:
+            raise UserError(f"{key}: {error}") from None
+    if parsed(key, text) is not None:
         return text
     if text[:1] not in ("{", "["):
         return quote(text)
@@ -216,85 +219,4 @@ def _yaml(text: str) -> str | None:
     try:
         return json.dumps(OmegaConf.to_container(OmegaConf.create(text)), ensure_ascii=False)
     except Exception:  # whatever it is, it is only a hint
-        return None
-
-
-def _json(text: str) -> Any:
-    if text[:1] not in ("{", "["):
-        return None
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return None
-
-
-def _hydra(value: Any) -> str:
-    """What JSON holds, in Hydra's grammar."""
-    if isinstance(value, str):
-        return quote(value)
-    if isinstance(value, list):
-        return "[" + ",".join(map(_hydra, value)) + "]"
-    if isinstance(value, dict):
-        return (
-            "{" + ",".join(f"{_name(name)}: {_hydra(item)}" for name, item in value.items()) + "}"
-        )
-    return json.dumps(value)
-
-
-def _name(name: str) -> str:
-    """A dictionary's key, which Hydra's grammar takes without quotes only."""
-    escaped = re.sub(r"([\\()\[\]{}:=, \t])", r"\\\1", name)
-    if not re.fullmatch(r"[\w/+.$%*@?|\\()\[\]{}:=, \t-]+", name, re.ASCII):
-        raise UserError(f"{name}: is no name that can be set: leave out its special characters")
-    return escaped
-
-
-def _items(text: str) -> list[str]:
-    """The parts of `[a, "b, c", {d, e}]` or `{...}` between its outer commas, stripped."""
-    items, item, depth, at, inner = [], "", 0, 0, text[1:-1]
-    while at < len(inner):
-        begins = not item.strip() or item.rstrip()[-1] in ":[{("
-        string = QUOTED.match(inner, at) if begins else None
-        token = string[0] if string else inner[at]
-        depth += (token in ("[", "{", "(")) - (token in ("]", "}", ")"))
-        if token == "," and depth <= 0:
-            items.append(item.strip())
-            item = ""
-        else:
-            item += token
-        at += len(token)
-    return [*items, item.strip()] if items or item.strip() else []
-
-
-def quote(text: str) -> str:
-    """Text as Hydra's grammar takes any text: in double quotes."""
-    from hydra.core.override_parser.types import Quote, QuotedString
-
-    return QuotedString(text, Quote.double).with_quotes()
-
-
-def is_sweep(key: str, text: str) -> bool:
-    """Whether this is several values, a run for each, as in seed=1,2 or seed=range(3). Raises
-    UserError where a comma might part values but the grammar cannot read them.
-    """
-    parsed = _parsed(key, text)
-    if parsed is not None:
-        return bool(parsed.is_sweep_override())
-    parts = _items(f"[{text}]")
-    if len(parts) < 2:
-        return False
-    both = override(key, ",".join(map(_quoted, parts)))
-    raise UserError(
-        f"{key}={text}: {both} is a run for each, {override(key, quote(text))} is one value with "
-        "commas"
-    )
-
-
-def _parsed(key: str, text: str) -> Any:
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
-    try:
-        return OverridesParser.create().parse_override(f"{key}={text}")
-    except HydraException:
         return None

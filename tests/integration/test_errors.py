@@ -53,10 +53,14 @@ def test_one_sentence_and_code_2(
 
 
 def test_a_relative_path_is_the_caller_s(tiny_model: Path, tmp_path: Path) -> None:
-    write_rows(tmp_path / "rows.jsonl", 8)
-    overrides = score_overrides(Path("rows.jsonl"), tiny_model, Path("out"), "anchors.num=2")
-    assert run_job("score", *overrides, cwd=tmp_path).returncode == 0
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "rows.jsonl"]
+    # and may be called anything
+    rows, out, model = "rows (é) & 1,2=#%20 'x'.jsonl", 'out [x]{1} "y" ~ $z', "1e5 (質問)"
+    write_rows(tmp_path / rows, 8)
+    (tmp_path / model).symlink_to(tiny_model)
+    overrides = score_overrides(Path(rows), Path(model), Path(out), "anchors.num=2")
+    ended = run_job("score", *overrides, cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([model, out, rows])
 
 
 def test_an_out_dir_that_vanishes_ends_the_run(tiny_model: Path, tmp_path: Path) -> None:

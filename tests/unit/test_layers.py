@@ -32,6 +32,7 @@ LAYERS = (
     {"compose"},
     {"overrides"},
     {"values"},
+    {"grammar"},
     {"hints"},
     {"keys"},
     {"demo", "records", "config", "markdown"},
@@ -41,7 +42,7 @@ LEVELS = {name: level for level, names in enumerate(reversed(LAYERS)) for name i
 # Outside packages that only some of them may import, wherever the import stands.
 RESERVED = {
     "ray": {"stages"},
-    "hydra": {"compose", "values", "hydra_flags"},
+    "hydra": {"compose", "grammar", "hydra_flags"},
     "omegaconf": {"compose", "values"},
 }
 
