@@ -25,8 +25,9 @@ def load(arguments: list[str], uses: Sequence[str] | None = None) -> Config:
     out of range.
     """
     uses = sections() if uses is None else uses
-    config = resolve(compose(overrides.read(arguments, uses), uses))
-    _check_used(config, arguments)
+    composable = overrides.read(arguments, uses)
+    config = resolve(compose(composable, uses))
+    check_used(config, composable)
     return config
 
 
@@ -210,9 +211,9 @@ def _check_finite(prefix: str, section: Any) -> None:
             raise UserError(f"{key}={value}: is too large a number")
 
 
-def _check_used(config: Config, arguments: Sequence[str]) -> None:
+def check_used(config: Config, composable: Sequence[str]) -> None:
     """Raise UserError for an anchor file that is named and would not be read."""
-    given = any(argument.partition("=")[0].strip(" +") == "anchors.path" for argument in arguments)
+    given = any(override.startswith("anchors.path=") for override in composable)
     if given and config.anchors.path and config.anchors.method != "file":
         raise UserError(
             f"anchors.path={config.anchors.path} is not used by anchors={config.anchors.method}: "

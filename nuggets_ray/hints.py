@@ -174,7 +174,7 @@ def _candidates(key: str, uses: Sequence[str]) -> tuple[list[str], list[str]]:
     else:
         keys = [one for one in known if section_of(one) in ("", *uses)] + ["experiment"]
         close = get_close_matches(plain, keys, n=3, cutoff=0.75)
-        found = [*exact, *named, *close, *_close_names(name, keys)]
+        found = [*exact, *named] or [*close, *_close_names(name, keys)]
     found = [one for one in dict.fromkeys(found) if is_key(one)]
     near = [one for one in found if section_of(one) in ("", *uses)]
     return near, [one for one in found if one not in near]

@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from nuggets_ray import grammar, hints, overrides
-from nuggets_ray.compose import compose, explain, load, register_schema, resolve
+from nuggets_ray.compose import check_used, compose, explain, register_schema, resolve
 from nuggets_ray.config import Config, UserError
 from nuggets_ray.keys import CONF_DIR, choices_of, section_of, sections, type_of
 
@@ -142,8 +142,8 @@ def show(command: Command, uses: Sequence[str]) -> int:
     """Print what a flag of SHOW asks for. Raises UserError for a mistake beside it."""
     arguments = command.arguments
     if command.mode in ("--help", "--cfg", "--info"):
-        load(arguments, uses)
         arguments = overrides.read(arguments, uses)
+        _checked(compose(arguments, uses), arguments)
     flags = command.given(command.mode, "--package", "--resolve")
     printed = io.StringIO()
     with redirect_stdout(printed), _no_log_handlers():  # --info logs, to a handler of Hydra's own
@@ -208,7 +208,13 @@ def _config(run: list[str], index: int, uses: Sequence[str]) -> Config:
 
     composed = compose([*run, f"hydra.job.num={index}", f"hydra.job.id={index}"], uses)
     HydraConfig.instance().set_config(composed)
-    return resolve(composed)
+    return _checked(composed, run)
+
+
+def _checked(composed: Any, composable: Sequence[str]) -> Config:
+    config = resolve(composed)
+    check_used(config, composable)
+    return config
 
 
 def refuse_one_folder(configs: Sequence[Config], swept: Sequence[str], folder: "Folder") -> None:

@@ -62,6 +62,7 @@ def test_what_is_shown(
         (["-m", "seed=1,abc", "out_dir=/x-${seed}"], "seed=abc: must be a whole number"),
         (["-m", "seed=1,-2", "out_dir=/x-${seed}"], "seed=-2: must be at least 0"),
         (["-m", "seed=1,2"], "out_dir is missing"),
+        (["-m", "anchors.path=/a,/b", "out_dir=/x"], "anchors=file anchors.path=/a"),
         (["-m", "seed=interval(1,2)", "out_dir=/x"], "one by one"),
         (["-m", "out_dir=/a (1),/b"], "a run for each"),
         (["--foo"], "--foo: there is no such flag"),

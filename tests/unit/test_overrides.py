@@ -236,6 +236,11 @@ def test_a_job_suggests_no_key_that_it_does_not_use(key: str) -> None:
     assert re.search(r"is one of jobs/\w+\.py\)$", str(caught.value))
 
 
+def test_a_known_name_is_not_taken_for_another_that_looks_like_it() -> None:
+    with pytest.raises(UserError, match=r"select\.k is one of jobs/select_topk\.py"):
+        load(["topk=3"], ("evaluate", "generate"))  # and not generate.stop
+
+
 def test_the_keys_of_the_job_come_first() -> None:
     with pytest.raises(UserError, match=r"did you mean anchors\.num=20\?"):
         load(["num_anchors=20"], SCORING)
