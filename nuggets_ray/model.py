@@ -143,7 +143,8 @@ def load_model(config: ModelConfig, dtype: str, device: str) -> "PreTrainedModel
             raise
         raise cannot_load(config, error) from error
     tensors = read_headers(local_files(config, path, model_config))
-    check_report(config, model.config, LoadReport.of(info, undone_dtypes(tensors, model.config)))
+    # as it was before loading: a quantisation that is undone is no more in the model's own
+    check_report(config, model_config, LoadReport.of(info, undone_dtypes(tensors, model_config)))
     if os.path.isfile(os.path.join(path, ADAPTER_CONFIG)):
         logger.warning("model.path=%s: the adapter beside its weights is put over them", path)
     keep_soft_cap(model)

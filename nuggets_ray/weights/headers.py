@@ -5,15 +5,18 @@ the whole check where transformers gives no report: under ZeRO 3, and where vLLM
 import ray, hydra or omegaconf; transformers is imported inside functions.
 """
 
+import logging
 import os
 
 from nuggets_ray.config import ModelConfig, UserError
 from nuggets_ray.model import ADAPTER_CONFIG, empty_model, load_config, resolve_path
 from nuggets_ray.weights.check import check_kind, check_report, ignore_patterns
 from nuggets_ray.weights.files import local_files, read_headers
-from nuggets_ray.weights.load_errors import quiet
+from nuggets_ray.weights.load_errors import cannot_load, first_line, quiet
 from nuggets_ray.weights.quantised import is_quantised, undone_dtypes
 from nuggets_ray.weights.report import LoadReport
+
+logger = logging.getLogger(__name__)
 
 
 def check_weights(config: ModelConfig, any_architecture: bool = False) -> None:
@@ -42,14 +45,22 @@ def check_weights(config: ModelConfig, any_architecture: bool = False) -> None:
         if any_architecture:
             return
         raise
-    tensors = read_headers(files)
-    with quiet():
-        _, info = model_class.from_pretrained(
-            None,
-            config=model_config,
-            state_dict=tensors,
-            device_map={"": "meta"},
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-        )
+    try:
+        tensors = read_headers(files)
+    except Exception as error:
+        raise cannot_load(config, error) from error
+    try:
+        with quiet():
+            _, info = model_class.from_pretrained(
+                None,
+                config=model_config,
+                state_dict=tensors,
+                device_map={"": "meta"},
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+            )
+    # modelling code of any origin runs here, and may not bear what is no real load
+    except Exception as error:
+        logger.info("the weights' names are looked at when they are loaded (%s)", first_line(error))
+        return
     check_report(config, model_config, LoadReport.of(info, undone_dtypes(tensors, model_config)))

@@ -54,4 +54,4 @@ class LoadReport:
 
 def in_order(names: Iterable[str]) -> list[str]:
     """In the order of people: layer 2 before layer 10."""
-    return sorted(names, key=lambda name: [(part.zfill(9), part) for part in name.split(".")])
+    return sorted(names, key=lambda name: re.sub(r"\d+", lambda found: found[0].zfill(9), name))
