@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from broken_folders import (
+    Tensors,
     adding,
     as_bin,
     as_float8,
@@ -14,11 +15,12 @@ from broken_folders import (
     as_reward_model,
     in_shards,
     prefixed,
+    rewrite,
     set_config,
     without_head,
 )
 from tiny_models import make_model
-from transformers import GPT2LMHeadModel
+from transformers import GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 from nuggets_ray.config import ModelConfig, UserError
 from nuggets_ray.model import load_model
@@ -178,6 +180,28 @@ def test_healthy_models_of_other_families(
     found = load(tmp_path).state_dict()
     assert all(torch.equal(found[key], value) for key, value in model.state_dict().items())
     assert [r.message for r in caplog.records if r.name.startswith("nuggets_ray")] == []
+
+
+def test_a_quantisation_that_loading_undoes_is_taken(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 128, "intermediate_size": 128, "num_hidden_layers": 1}
+    LlamaForCausalLM(LlamaConfig(vocab_size=64, **sizes)).save_pretrained(tmp_path)
+    expected = load(tmp_path).model.layers[0].mlp.up_proj.weight
+
+    def pack(old: Tensors) -> Tensors:
+        new = dict(old)
+        for name in [name for name in old if name.endswith("proj.weight")]:
+            scale = old[name].abs().max() / 448
+            new[name] = (old[name] / scale).to(torch.float8_e4m3fn)
+            new[f"{name}_scale_inv"] = scale[None, None]
+        return new
+
+    rewrite(tmp_path, pack)
+    settings = {"quant_method": "fp8", "weight_block_size": [128, 128], "dequantize": True}
+    set_config(tmp_path, quantization_config=settings)
+    check_weights(ModelConfig(str(tmp_path)))
+    found = load(tmp_path).model.layers[0].mlp.up_proj.weight
+    torch.testing.assert_close(found.float(), expected, rtol=0.1, atol=1e-3)
 
 
 def test_a_body_alone_is_whole_where_the_head_is_tied(tmp_path: Path) -> None:
