@@ -39,6 +39,8 @@ class ModelConfig:
     """Hub revision (branch, tag or commit)."""
     trust_remote_code: bool = False
     """Run modelling code that comes with the model."""
+    ignore_keys: list[str] = field(default_factory=list, hash=False)
+    """Regular expressions: weights that may be missing, of another size, or not used."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from nuggets_ray.config import Config
-from nuggets_ray.model import load_config, resolve_path
+from nuggets_ray.model import ADAPTER_CONFIG, load_config, resolve_path
 from nuggets_ray.prompts import Prompt
 from nuggets_ray.records import Anchor
 from nuggets_ray.score.vllm_arguments import as_fingerprint
@@ -61,10 +61,16 @@ def of_anchors(anchors: Sequence[Anchor]) -> dict[str, str]:
 
 
 def of_weights(config: Config) -> str:
-    """A folder: hash of its weight files' names, sizes, first and last MiB, and of config.json and
-    the modelling code that model.trust_remote_code runs; a hub id, or its folder in the hub's
-    cache, which stands for it while the hub cannot be reached: its commit.
+    """A folder: hash of its weight files' names, sizes, first and last MiB, and of config.json, an
+    adapter's settings and the modelling code that model.trust_remote_code runs; a hub id, or its
+    folder in the hub's cache, which stands for it while the hub cannot be reached: its commit.
+    With model.ignore_keys where some are given.
     """
+    ignored = config.model.ignore_keys
+    return _of_files(config) + (f", ignore_keys {sorted(ignored)}" if ignored else "")
+
+
+def _of_files(config: Config) -> str:
     path = resolve_path(config.model)
     if cached := HUB_SNAPSHOT.search(path):
         return f"{cached['name'].replace('--', '/', 1)}@{cached['commit']}"
@@ -74,7 +80,8 @@ def of_weights(config: Config) -> str:
     code = (".py",) if config.model.trust_remote_code else ()
     digest = hashlib.sha256()
     for name in sorted(os.listdir(path)):
-        if name == "config.json" or name.endswith((".safetensors", ".bin", ".pt", *code)):
+        is_setting = name in ("config.json", ADAPTER_CONFIG)
+        if is_setting or name.endswith((".safetensors", ".bin", ".pt", *code)):
             file_path = os.path.join(path, name)
             size = os.path.getsize(file_path)
             digest.update(f"{name} {size} ".encode())

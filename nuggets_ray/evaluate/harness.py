@@ -13,6 +13,7 @@ from nuggets_ray.config import ModelConfig, UserError
 from nuggets_ray.evaluate.results import Result
 from nuggets_ray.evaluate_config import EvaluateConfig
 from nuggets_ray.model import resolve_path
+from nuggets_ray.weights.headers import check_weights
 
 BENCHMARK = "lm_eval"
 Z_95 = 1.959964
@@ -45,6 +46,7 @@ def run_tasks(
     """The harness's own results of one model, as its file holds them (no samples)."""
     from lm_eval import simple_evaluate
 
+    check_weights(model)  # the harness loads it by itself, and takes no report
     arguments = {
         "pretrained": resolve_path(model),
         "revision": model.revision or "main",

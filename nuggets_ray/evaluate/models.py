@@ -14,11 +14,10 @@ from pyarrow import fs
 from nuggets_ray import io
 from nuggets_ray.config import Config, DataConfig, ModelConfig, PromptConfig, UserError
 from nuggets_ray.manifest import read_config
-from nuggets_ray.model import load_tokenizer, resolve_path
+from nuggets_ray.model import ADAPTER_CONFIG, load_tokenizer, resolve_path
 
 BASE = "base"
 DONE = "finetune.json"
-ADAPTER_CONFIG = "adapter_config.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +126,8 @@ def _find(config: Config, name: str, trained: list[str]) -> EvalModel:
             f"evaluate.models={name} would be called {label}, as a model of out_dir="
             f"{config.out_dir} is: name evaluate.models={label} for that one, or rename the folder"
         )
-    return EvalModel(label, ModelConfig(resolved), _answered(config.prompt.template))
+    model = ModelConfig(resolved, ignore_keys=config.model.ignore_keys)
+    return EvalModel(label, model, _answered(config.prompt.template))
 
 
 def _of_run(config: Config, name: str) -> EvalModel:
@@ -139,7 +139,11 @@ def _of_run(config: Config, name: str) -> EvalModel:
         )
     if io.exists(io.join(folder, ADAPTER_CONFIG)):
         adapter = json.loads(io.read_bytes(io.join(folder, ADAPTER_CONFIG)))
-        base = ModelConfig(adapter["base_model_name_or_path"], adapter.get("revision"))
+        base = ModelConfig(
+            adapter["base_model_name_or_path"],
+            adapter.get("revision"),
+            ignore_keys=base_model(config).ignore_keys,
+        )
         return EvalModel(name, base, run_prompt(config), folder)
     return EvalModel(name, ModelConfig(folder), run_prompt(config))
 

@@ -28,6 +28,7 @@ from nuggets_ray.finetune.settings import (
 from nuggets_ray.finetune.steps import Schedule, learning_rate, micro_batches
 from nuggets_ray.finetune_config import FinetuneConfig
 from nuggets_ray.model import load_config, load_model
+from nuggets_ray.weights.headers import check_weights
 
 TAG = "deepspeed"
 """Folder of DeepSpeed's own files within a checkpoint."""
@@ -117,6 +118,8 @@ def trainable_model(setup: TrainSetup, settings: dict[str, Any]) -> Any:
     if config.method == "lora":
         model = _with_lora(model, config)
     del alive
+    if is_spread:
+        check_weights(setup.model)  # under ZeRO 3 transformers reports neither size nor surplus
     give_loss(model)
     return model
 

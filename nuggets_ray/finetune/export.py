@@ -13,11 +13,12 @@ from typing import Any
 
 import torch
 
-from nuggets_ray.config import ModelConfig
+from nuggets_ray.config import ModelConfig, UserError
 from nuggets_ray.finetune.engine import TAG, lora_config
 from nuggets_ray.finetune.settings import zero_stage
 from nuggets_ray.finetune_config import FinetuneConfig
 from nuggets_ray.model import LOAD_ERRORS, empty_model, load_config, load_model, resolve_path
+from nuggets_ray.weights.files import some
 
 MAX_SHARD = "5GB"
 ADAPTER = "adapter_model.safetensors"
@@ -148,11 +149,21 @@ def write_adapter(
 
 
 def merge(model: ModelConfig, dtype: str, folder: str) -> None:
-    """Replace the adapter in `folder` by whole weights with its update added, in float32."""
+    """Replace the adapter in `folder` by whole weights with its update added, in float32.
+
+    Raises UserError where adapter and model do not fit: peft would leave the rest of it random.
+    """
     from peft import PeftModel
 
     base = load_model(model, "float32", "cpu")
-    merged = PeftModel.from_pretrained(base, folder).merge_and_unload()
+    adapted = PeftModel.from_pretrained(base, folder)
+    found = adapted.load_adapter(folder, "default")  # again, for what it says of the keys
+    if strange := [*found.missing_keys, *found.unexpected_keys]:
+        raise UserError(
+            f"the adapter in {folder} does not fit model.path={model.path} ({some(strange)}): give "
+            "the base that it was trained on, in its adapter_config.json"
+        )
+    merged = adapted.merge_and_unload()
     for name in (ADAPTER, "adapter_config.json", "README.md"):
         if os.path.exists(os.path.join(folder, name)):
             os.unlink(os.path.join(folder, name))

@@ -18,10 +18,12 @@ from transformers import PreTrainedModel
 from nuggets_ray.config import UserError
 from nuggets_ray.records import Encoding
 from nuggets_ray.score.kv_cache import kv_cache_log_probs
+from nuggets_ray.score.model_check import check_model
 from nuggets_ray.score.plain import plain_log_probs
 from nuggets_ray.score.rope import max_shared_tokens
 from nuggets_ray.score.self_check import LogProbs, reason_against
 from nuggets_ray.score.tree import tree_log_probs
+from nuggets_ray.weights.load_errors import is_out_of_memory
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +50,7 @@ class Engine:
         self.counts: dict[str, int] = {}
         self._anchor_tokens = [anchor.num_tokens for anchor in anchors]
         self._max_shared_tokens = max_shared_tokens(model.config)
+        self._num_embeddings = _num_embeddings(model)
 
     @torch.inference_mode()
     def log_probs(self, prefixes: Sequence[np.ndarray]) -> np.ndarray:
@@ -56,8 +59,15 @@ class Engine:
 
         The zero-shot baseline is the same call with the zero-shot prefix, which may be empty: then
         an anchor's very first token has no prediction and does not count. 0.0 for an anchor without
-        answer tokens; NaN and infinities are passed on.
+        answer tokens; NaN and infinities are passed on. Raises ValueError for a token id that the
+        model has no embedding of.
         """
+        largest = max((int(prefix.max(initial=0)) for prefix in prefixes), default=0)
+        if largest >= self._num_embeddings:
+            # on a GPU the lookup would cost the whole process its device
+            raise ValueError(
+                f"token id {largest} is beyond the model's embedding of {self._num_embeddings} rows"
+            )
         parts = [torch.zeros(0, len(self.anchors))]
         start = 0
         while start < len(prefixes):
@@ -112,10 +122,18 @@ def make_engine(
 
     `engine` is tree, kv_cache, plain, or auto: the first of them that agrees. `max_pack_tokens` is
     the most tokens of one forward (default 4,096 on a CPU, 16,384 on a GPU). Raises UserError when
-    the engine asked for, or under auto every engine, disagrees with the reference.
+    the engine asked for, or under auto every engine, disagrees with the reference, or the model can
+    be scored with by none.
     """
     if engine != "auto" and engine not in ENGINES:
         raise UserError(f"score.engine={engine} is not known: use auto, {', '.join(ENGINES)}.")
+    check_model(model)
+    num_rows = _num_embeddings(model)
+    if (largest := max((int(a.token_ids.max(initial=0)) for a in anchors), default=0)) >= num_rows:
+        raise UserError(
+            f"model.path={model.name_or_path}: an anchor has token id {largest}, the model's "
+            f"embedding {num_rows} rows: give the tokenizer that belongs to the model"
+        )
     reasons: list[str] = []
     for name in ENGINES if engine == "auto" else (engine,):
         reason = reason_against(name, ENGINES[name], model)
@@ -134,11 +152,8 @@ def make_engine(
     )
 
 
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether the error is CUDA's, or the CPU allocator's, that there is not enough memory."""
-    if isinstance(error, torch.OutOfMemoryError):
-        return True
-    return any(words in str(error) for words in ("can't allocate memory", "not enough memory"))
+def _num_embeddings(model: PreTrainedModel) -> int:
+    return int(model.get_input_embeddings().weight.shape[0])  # type: ignore[arg-type, index]
 
 
 ENGINES: dict[str, LogProbs] = {

@@ -33,6 +33,7 @@ from nuggets_ray.score.vllm_arguments import (
 )
 from nuggets_ray.score.vllm_check import check, load_reference
 from nuggets_ray.score.vllm_pairs import Pair, answer_log_probs, make_pairs, sampling_keywords
+from nuggets_ray.weights.headers import check_weights
 
 logger = logging.getLogger(__name__)
 
@@ -218,7 +219,7 @@ def _load(model: ModelConfig, dtype: str, arguments: Mapping[str, Any]) -> Any:
     from vllm import LLM
 
     try:
-        return LLM(
+        llm = LLM(
             model=resolve_path(model),
             revision=model.revision,
             trust_remote_code=model.trust_remote_code,
@@ -239,6 +240,8 @@ def _load(model: ModelConfig, dtype: str, arguments: Mapping[str, Any]) -> Any:
             f"({' '.join(str(error).split())[:400]}): change score.vllm, or take "
             "score.backend=transformers"
         ) from error
+    check_weights(model, any_architecture=True)  # now a hub id's files are here too
+    return llm
 
 
 def _generate_with(llm: Any) -> Generate:

@@ -14,8 +14,9 @@ import ray
 
 from nuggets_ray import fingerprint, io
 from nuggets_ray.config import Config, ModelConfig
-from nuggets_ray.evaluate.models import ADAPTER_CONFIG, EvalModel
+from nuggets_ray.evaluate.models import EvalModel
 from nuggets_ray.finetune.export import ADAPTER, merge
+from nuggets_ray.model import ADAPTER_CONFIG
 from nuggets_ray.stages.cluster import result_of
 
 logger = logging.getLogger(__name__)

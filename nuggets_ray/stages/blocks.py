@@ -15,6 +15,7 @@ from typing import Any
 
 import ray.data
 
+from nuggets_ray.config import UserError
 from nuggets_ray.manifest import Run
 from nuggets_ray.stages.cluster import Workers
 from nuggets_ray.stages.progress import Progress
@@ -40,8 +41,8 @@ def run_blocks(
     scored.
 
     Blocks that were given up are missing from scores/ and from what is returned. Raises
-    FileNotFoundError when out_dir vanishes, RuntimeError with a worker's traceback when one fails
-    for another reason than its row.
+    FileNotFoundError when out_dir vanishes, UserError where a worker cannot have the model,
+    RuntimeError with a worker's traceback when one fails for another reason than its row.
     """
     results: queue.Queue[Any] = queue.Queue()
     dataset = _pipeline(setup, blocks, baseline_ref, workers, progress.counter)
@@ -60,6 +61,8 @@ def run_blocks(
             return unscored
         if isinstance(result, BaseException):
             raise result
+        if "refused" in result:
+            raise UserError(result["refused"])
         if "failed" in result:
             raise RuntimeError(f"a worker failed:\n{result['failed']}")
         unscored |= dict(result.get("unscored", ()))

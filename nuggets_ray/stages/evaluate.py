@@ -35,6 +35,7 @@ from nuggets_ray.stages.answers import open_answers
 from nuggets_ray.stages.benchmarks import Context, Outcome, alpaca, lm_eval, mt
 from nuggets_ray.stages.cluster import Workers, check_shared_folder, connected, on_worker
 from nuggets_ray.stages.likelihood import Likelihoods, likelihoods
+from nuggets_ray.weights.headers import check_weights
 
 logger = logging.getLogger(__name__)
 
@@ -154,7 +155,8 @@ def _check_judge(config: Config) -> None:
 
     if method in EXAMPLES and judge.model is not None and judge.url is None:
         try:
-            resolve_path(ModelConfig(judge.model))
+            local = ModelConfig(resolve_path(ModelConfig(judge.model)))
+            check_weights(local, any_architecture=config.generate.backend == "vllm")
         except UserError as error:
             raise UserError(str(error).replace("model.path", "judge.model", 1)) from error
 
@@ -165,7 +167,18 @@ def check_evaluate(config: Config) -> list[EvalModel]:
     models = find_models(config)
     for model in models:
         make_prompt(load_tokenizer(model.model), model.prompt)
+        try:
+            check_weights(model.model, any_architecture=_is_vllm(config))
+        except UserError as error:
+            raise UserError(f"evaluate.models={model.name}: {error}") from error
     return models
+
+
+def _is_vllm(config: Config) -> bool:
+    """Whether vLLM loads the models: for log-probs or for answers."""
+    if config.evaluate.method == "likelihood":
+        return config.score.backend == "vllm"
+    return config.evaluate.method != "lm_eval" and config.generate.backend == "vllm"
 
 
 EXAMPLES = {"alpaca_eval": "alpaca_eval.json", "mt_bench": "question.jsonl"}

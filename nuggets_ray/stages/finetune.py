@@ -34,6 +34,7 @@ from nuggets_ray.stages.train_plan import look_at_worker, predict
 from nuggets_ray.stages.train_progress import Board
 from nuggets_ray.stages.train_rows import Rows, read_train_rows
 from nuggets_ray.stages.train_run import train
+from nuggets_ray.weights.headers import check_weights
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +65,7 @@ def finetune(config: Config) -> dict[str, Any]:
     check_finetune(config)
     source = find_source(config)
     make_prompt(load_tokenizer(source.model), source.prompt)
+    check_weights(source.model)
     with (
         Run(config.out_dir, f"finetune-{source.name}") as run,
         connected(config.cluster) as workers,

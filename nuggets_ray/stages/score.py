@@ -39,6 +39,7 @@ from nuggets_ray.stages.finish import finish
 from nuggets_ray.stages.prepare import prepare
 from nuggets_ray.stages.progress import Counter, Progress
 from nuggets_ray.stages.scorer import Setup
+from nuggets_ray.weights.headers import check_weights
 
 logger = logging.getLogger(__name__)
 
@@ -57,14 +58,17 @@ def score(config: Config) -> dict[str, Any]:
 
 
 def check_inputs(config: Config) -> None:
-    """Raise UserError for data, anchors or a tokenizer that are not there, before Ray starts."""
-    logger.info("checking data, anchors and tokenizer")
+    """Raise UserError for data, anchors, a tokenizer or weights that are not there or not whole,
+    before Ray starts.
+    """
+    logger.info("checking data, anchors, tokenizer and weights")
     io.list_inputs(candidates_path() if config.data.path == "demo" else config.data.path)
     if config.data.columns:
         resolve_format(config.data.format, config.data.columns, [])
     if config.anchors.method == "file":
         load_examples(config.anchors)
     make_prompt(load_tokenizer(config.model), config.prompt)
+    check_weights(config.model, any_architecture=config.score.backend == "vllm")
 
 
 def check_fields(config: Config) -> None:

@@ -90,7 +90,12 @@ class Scorer:
             baseline_ref[0]
         )  # a bare ref among the arguments would arrive unresolved
         self.prompt = make_prompt(load_tokenizer(setup.config.model), setup.config.prompt)
-        self.engine = load_engine(setup, [anchor.encoding for anchor in self.baseline.anchors])
+        self.refused: str | None = None
+        try:
+            self.engine = load_engine(setup, [anchor.encoding for anchor in self.baseline.anchors])
+        except UserError as error:  # Ray would drop the worker, and the reason with it
+            self.refused = str(error)
+            return
         self.facts = engine_facts(self.engine)
         counter.started.remote(os.getpid(), self.facts)
 
@@ -98,6 +103,8 @@ class Scorer:
         return {"result": [json.dumps(self._answer(json.loads(block))) for block in batch["block"]]}
 
     def _answer(self, block: list[tuple[str, list[int]]]) -> dict[str, Any]:
+        if self.refused is not None:
+            return {"refused": self.refused}
         # an exception would make Ray Data drop the block as it drops one that killed its worker; so
         # it is told
         try:

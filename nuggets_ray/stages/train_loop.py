@@ -18,6 +18,7 @@ import torch.distributed as dist
 from ray.train import Checkpoint, CheckpointUploadMode
 
 from nuggets_ray import io
+from nuggets_ray.config import UserError
 from nuggets_ray.finetune import engine as engine_module
 from nuggets_ray.finetune.checkpoints import (
     Committed,
@@ -57,7 +58,11 @@ def train_loop(config: dict[str, LoopSetup]) -> dict[str, Any]:
     add_environment_to_path()
     torch.set_num_threads(setup.num_threads)
     rows, held_out = (ray.get(ref) for ref in setup.row_refs)
-    engine = engine_module.make_engine(setup.train)
+    try:
+        engine = engine_module.make_engine(setup.train)
+    except UserError as error:  # else Ray Train would start again, to fail at the same place
+        ray.get(setup.board.refused.remote(str(error)))
+        raise
     committed = read_committed(setup.folder)
     history = _resume(engine, setup, committed)
     step = committed.last.step if committed else 0

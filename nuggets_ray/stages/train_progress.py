@@ -16,6 +16,7 @@ import ray
 from tqdm import tqdm
 
 from nuggets_ray import io
+from nuggets_ray.config import UserError
 from nuggets_ray.finetune.checkpoints import Record
 from nuggets_ray.finetune.curve import loss_curve
 from nuggets_ray.manifest import Run
@@ -44,6 +45,10 @@ class Board:
     def saved(self, step: int) -> None:
         """The checkpoint after this step counts."""
         self._events.append(("saved", step))
+
+    def refused(self, sentence: str) -> None:
+        """A worker cannot have the model, and why."""
+        self._events.append(("refused", sentence))
 
     def take(self) -> list[tuple[str, Any]]:
         """What was told since the last call, in order."""
@@ -77,6 +82,8 @@ class TrainProgress:
                 self._start(value)
             elif kind == "record":
                 self._add(value)
+            elif kind == "refused":
+                raise UserError(value)
             else:
                 logger.info("checkpoint after step %d", value)
                 self._is_redrawn = True

@@ -192,6 +192,22 @@ def test_the_same_weights_elsewhere_and_other_files_beside_them(
     assert changed(of_settings(config), of_settings(copied)) == set()
 
 
+def test_ignore_keys_count_where_there_are_any(copied: Config) -> None:
+    ignoring = replace(copied, model=replace(copied.model, ignore_keys=["lm_head"]))
+    assert changed(of_settings(copied), of_settings(ignoring)) == {"weights"}
+    assert "lm_head" in fingerprint.of_weights(ignoring)
+    # without any it is what folders scored before they were a key hold
+    assert fingerprint.of_weights(copied) == fingerprint.of_weights(ignoring)[:16]
+
+
+def test_an_adapter_beside_the_weights_counts(copied: Config) -> None:
+    before = fingerprint.of_weights(copied)
+    Path(copied.model.path, "adapter_config.json").write_text('{"lora_alpha": 4}')
+    with_adapter = fingerprint.of_weights(copied)
+    Path(copied.model.path, "adapter_config.json").write_text('{"lora_alpha": 8}')
+    assert len({before, with_adapter, fingerprint.of_weights(copied)}) == 3
+
+
 def test_modelling_code_counts_where_it_runs(copied: Config) -> None:
     trusting = replace(copied, model=replace(copied.model, trust_remote_code=True))
     before = fingerprint.of_weights(copied), fingerprint.of_weights(trusting)

@@ -1,16 +1,25 @@
 """What is exported of any architecture: whole, under names that other tools know, in shards."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from safetensors import safe_open
 from tiny_models import COMMON, make_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, MixtralConfig
 
-from nuggets_ray.config import ModelConfig
+from nuggets_ray.config import ModelConfig, UserError
 from nuggets_ray.finetune import export as module
-from nuggets_ray.finetune.export import write_config, write_shards, write_tokenizer
+from nuggets_ray.finetune.export import (
+    ADAPTER,
+    merge,
+    write_config,
+    write_shards,
+    write_tokenizer,
+)
+from nuggets_ray.weights.headers import check_weights
 
 
 def save_model(family: str, folder: Path) -> ModelConfig:
@@ -47,6 +56,18 @@ def test_a_model_is_written_under_the_names_it_came_with(
     torch.testing.assert_close(before(ids).logits, after(ids).logits, rtol=0, atol=0)
     assert names(out) == names(tmp_path / "base")
     assert (out / "model.safetensors.index.json").exists() is (max_shard == "20KB")
+
+
+def test_an_adapter_of_another_model_is_not_merged(tmp_path: Path) -> None:
+    base = save_model("llama", tmp_path / "base")
+    for target in ("q_proj", "v_proj"):
+        settings = LoraConfig(r=2, target_modules=[target], init_lora_weights=False)
+        get_peft_model(make_model("llama"), settings).save_pretrained(tmp_path / target)
+    shutil.copy(tmp_path / "q_proj" / ADAPTER, tmp_path / "v_proj" / ADAPTER)
+    with pytest.raises(UserError, match=f"does not fit model.path={base.path} .*_proj.lora_"):
+        merge(base, "float32", str(tmp_path / "v_proj"))
+    merge(base, "float32", str(tmp_path / "q_proj"))
+    check_weights(ModelConfig(path=str(tmp_path / "q_proj")))
 
 
 def test_generation_stops_at_the_end_that_was_trained(tiny_model: Path, tmp_path: Path) -> None:
