@@ -34,6 +34,10 @@ class ModelConfig:
     """Hub revision (branch, tag or commit)."""
     trust_remote_code: bool = False
     """Run modelling code that comes with the model."""
+    tokenizer: str = "auto"
+    """Whose token ids: file (tokenizer.json's own), transformers (those of its class), or auto: the
+    file's where the class misreads it.
+    """
 
 
 @dataclass(frozen=True)
@@ -197,6 +201,7 @@ class Config:
 def check(config: Config) -> None:
     """Raise UserError for a value out of its range or outside its choices."""
     choices = {
+        "model.tokenizer": (config.model.tokenizer, ("auto", "file", "transformers")),
         "data.on_too_long": (config.data.on_too_long, ("skip", "truncate")),
         "prompt.template": (config.prompt.template, ("auto", "chat", "alpaca", "official")),
         "anchors.method": (config.anchors.method, ("random", "kmeans", "file")),
@@ -246,6 +251,8 @@ def check(config: Config) -> None:
     for key, share in shares.items():
         if not 0 <= share <= 1:
             raise UserError(f"{key}={share}: must be between 0 and 1")
+    if config.model.tokenizer != "auto" and not config.model.path:
+        raise UserError(f"model.tokenizer={config.model.tokenizer}: give model.path too")
     _check_backend(config)
 
 

@@ -26,7 +26,7 @@ LAYERS = (
         *("finetune", "evaluate"),
         *("candidate_table", "score_table", "skipped_table", "scored_candidates", "selected_rows"),
     },
-    {"model", "prompts", "templates", "chat_template", "token_mask", "data"},
+    {"model", "prompts", "templates", "chat_template", "token_mask", "data", "tokenizer_file"},
     {"io", "listing", "rows"},
     {"demo", "records", "compose", "config", "markdown"},
     {"bench_config", "finetune_config", "evaluate_config"},
