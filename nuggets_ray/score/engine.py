@@ -56,8 +56,11 @@ class Engine:
 
         The zero-shot baseline is the same call with the zero-shot prefix, which may be empty: then
         an anchor's very first token has no prediction and does not count. 0.0 for an anchor without
-        answer tokens; NaN and infinities are passed on.
+        answer tokens; NaN and infinities are passed on. Raises ValueError for a token that the
+        model has no embedding for, before the device sees it: a GPU would be lost to the process.
         """
+        for prefix in prefixes:
+            check_embedded(self.model, prefix)
         parts = [torch.zeros(0, len(self.anchors))]
         start = 0
         while start < len(prefixes):
@@ -112,8 +115,17 @@ def make_engine(
 
     `engine` is tree, kv_cache, plain, or auto: the first of them that agrees. `max_pack_tokens` is
     the most tokens of one forward (default 4,096 on a CPU, 16,384 on a GPU). Raises UserError when
-    the engine asked for, or under auto every engine, disagrees with the reference.
+    the engine asked for, or under auto every engine, disagrees with the reference, or an anchor
+    holds a token that the model has no embedding for.
     """
+    try:
+        for anchor in anchors:
+            check_embedded(model, anchor.token_ids)
+    except ValueError as error:
+        raise UserError(
+            f"model.path: its tokenizer is not its model's, an anchor cannot be scored ({error}): "
+            "give the tokenizer that the model was trained with, or resize its embeddings"
+        ) from error
     if engine != "auto" and engine not in ENGINES:
         raise UserError(f"score.engine={engine} is not known: use auto, {', '.join(ENGINES)}.")
     reasons: list[str] = []
@@ -132,6 +144,14 @@ def make_engine(
     raise UserError(
         f"score.engine={engine} is not right for this model ({'; '.join(reasons)}): {way_out}."
     )
+
+
+def check_embedded(model: PreTrainedModel, token_ids: np.ndarray) -> None:
+    """Raise ValueError for ids past the rows of the model's embedding."""
+    num_rows = int(model.get_input_embeddings().weight.shape[0])
+    highest = int(token_ids.max(initial=0))
+    if highest >= num_rows:
+        raise ValueError(f"token id {highest} is past the model's {num_rows} embeddings")
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
