@@ -146,7 +146,7 @@ def answers_of_a_misread_tokenizer(folder: Path) -> dict[str, list[str]]:
     asked = [conversation([text]) for text in ("the ten", "a sea", "an end", "the sea")]
     texts = {}
     for backend in ("vllm", "transformers"):
-        more = {"max_model_len": 600} if backend == "vllm" else {}
+        more = {"max_model_len": 500} if backend == "vllm" else {}
         settings = GenerateConfig(backend=backend, max_tokens=40, stop=[" t"], vllm=more)
         answerer = Answerer(
             ModelConfig(str(folder)), PromptConfig("alpaca"), settings, "float32", 0
