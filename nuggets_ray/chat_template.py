@@ -90,13 +90,17 @@ class ChatTemplate:
         self._tokenizer = tokenizer
         self._special_pattern = special_pattern
         self._learn = lru_cache(maxsize=4096)(self._try_folds)
+        self._ends_text = False
         try:
             alone = self._split(_PAIR)
             self._tail = alone[-1]
             pair = self._split(_PAIR + _PAIR)
             opening = pair[2][self._border(pair[2]) :]
             if not alone[0].endswith(opening):
-                raise _RefusedError
+                self._ends_text = True
+                opening = pair[2][self._border(pair[2]) :]
+                if not (opening and alone[0].endswith(opening)):
+                    raise _RefusedError
         except _RefusedError:
             raise _unstable() from None
         self.header = alone[0].removesuffix(opening)
@@ -144,10 +148,15 @@ class ChatTemplate:
 
     def _border(self, gap: str) -> int:
         """Where the text between two examples is cut: after what ends a conversation, else after
-        its end token.
+        its end token; in a template that ends the last turn by the end of text too (Phi-3), in
+        front of the special token where another turn differs from that.
         """
         if gap.startswith(self._tail):
             return len(self._tail)
+        if self._ends_text:
+            num_same = len(commonprefix((gap, self._tail)))
+            starts = [token.start() for token in self._special_pattern.finditer(gap)]
+            return max((start for start in starts if start <= num_same), default=0)
         end_token = self._special_pattern.match(gap)
         return end_token.end() if end_token else 0
 

@@ -41,6 +41,10 @@ class ModelConfig:
     """Run modelling code that comes with the model."""
     ignore_keys: list[str] = field(default_factory=list, hash=False)
     """Regular expressions: weights that may be missing, of another size, or not used."""
+    tokenizer: str = "auto"
+    """Whose token ids: file (tokenizer.json's own), transformers (those of its class), or auto: the
+    file's where the class misreads it.
+    """
 
 
 @dataclass(frozen=True)
@@ -204,6 +208,7 @@ class Config:
 def choices(config: Config) -> dict[str, tuple[str, tuple[str, ...]]]:
     """{key: (value, allowed values)} of every key that takes one of a few."""
     return {
+        "model.tokenizer": (config.model.tokenizer, ("auto", "file", "transformers")),
         "data.on_too_long": (config.data.on_too_long, ("skip", "truncate")),
         "prompt.template": (config.prompt.template, ("auto", "chat", "alpaca", "official")),
         "anchors.method": (config.anchors.method, ("random", "kmeans", "file")),
@@ -267,6 +272,8 @@ def check(config: Config) -> None:
     for key, (number, highest) in at_most.items():
         if number > highest:
             raise UserError(f"{key}={number}: must be at most {highest}")
+    if config.model.tokenizer != "auto" and not config.model.path:
+        raise UserError(f"model.tokenizer={config.model.tokenizer}: give model.path too")
     _check_backend(config)
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nuggets_ray.config import ModelConfig, UserError
+from nuggets_ray.tokenizer_file import read_tokenizer
 from nuggets_ray.weights.check import check_kind, check_report
 from nuggets_ray.weights.files import local_files, read_headers
 from nuggets_ray.weights.load_errors import cannot_load, first_line, is_of_the_machine, quiet
@@ -82,20 +83,19 @@ def resolve_path(config: ModelConfig) -> str:
 
 
 def load_tokenizer(config: ModelConfig) -> "PreTrainedTokenizerBase":
-    """The model's tokenizer. Raises UserError when there is none or it cannot be read."""
-    from transformers import AutoTokenizer
-
-    path = resolve_path(config)
+    """The model's tokenizer, with the token ids of tokenizer.json unless model.tokenizer says
+    otherwise. Raises UserError when there is none or it cannot be read.
+    """
+    path, revision = resolve_path(config), config.revision or "main"
     try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-            path, revision=config.revision or "main", trust_remote_code=config.trust_remote_code
-        )
-    except LOAD_ERRORS as error:
+        return read_tokenizer(path, revision, config.trust_remote_code, config.tokenizer)
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:  # tokenizers raises bare ones
         raise UserError(
             f"model.path={config.path} has no tokenizer that can be loaded ({first_line(error)}): "
             "put the tokenizer's files beside the weights."
         ) from error
-    return tokenizer
 
 
 def load_config(config: ModelConfig, any_architecture: bool = False) -> Any:

@@ -26,6 +26,7 @@ from nuggets_ray.model import (
 from nuggets_ray.prompts import make_prompt
 from nuggets_ray.records import Message
 from nuggets_ray.score.vllm_arguments import CPU_DEFAULTS, check_installed, set_environment
+from nuggets_ray.tokenizer_file import copy_where_misread
 from nuggets_ray.weights.headers import check_weights
 
 BATCH_ROWS = 8
@@ -136,7 +137,7 @@ def _vllm(
     dtype: str,
     num_gpus: float,
 ) -> Loaded:
-    llm = _load_vllm(model, generate, dtype, num_gpus)
+    llm = _load_vllm(model, tokenizer, generate, dtype, num_gpus)
     from vllm import SamplingParams
 
     def run(requests: Sequence[Request]) -> list[Answer]:
@@ -161,11 +162,14 @@ def _vllm(
     return run, int(llm.model_config.max_model_len)
 
 
-def _load_vllm(model: ModelConfig, generate: GenerateConfig, dtype: str, num_gpus: float) -> Any:
+def _load_vllm(
+    model: ModelConfig, tokenizer: Any, generate: GenerateConfig, dtype: str, num_gpus: float
+) -> Any:
     check_installed("cuda" if num_gpus else "cpu", "generate.backend")
     set_environment()
     from vllm import LLM
 
+    path = resolve_path(model)
     arguments: dict[str, Any] = {"tensor_parallel_size": max(1, int(num_gpus))}
     if not num_gpus:
         arguments |= CPU_DEFAULTS
@@ -176,13 +180,14 @@ def _load_vllm(model: ModelConfig, generate: GenerateConfig, dtype: str, num_gpu
         # left alone, vLLM may take Ray actors, which the stages know nothing of
         arguments.setdefault("distributed_executor_backend", "mp")
     try:
-        llm = LLM(
-            model=resolve_path(model),
-            revision=model.revision,
-            trust_remote_code=model.trust_remote_code,
-            dtype=dtype,
-            **arguments,
-        )
+        with copy_where_misread(tokenizer, path, model.revision, model.trust_remote_code) as copied:
+            llm = LLM(
+                model=path,
+                revision=model.revision,
+                trust_remote_code=model.trust_remote_code,
+                dtype=dtype,
+                **{"tokenizer": copied, **arguments},
+            )
     # What vLLM raises for a model or an argument that it does not take.
     except (RuntimeError, ValueError, TypeError, OSError, ImportError) as error:
         raise UserError(

@@ -12,7 +12,7 @@ from typing import Any
 from nuggets_ray.config import ModelConfig, UserError
 from nuggets_ray.evaluate.results import Result
 from nuggets_ray.evaluate_config import EvaluateConfig
-from nuggets_ray.model import resolve_path
+from nuggets_ray.model import load_tokenizer, resolve_path
 from nuggets_ray.weights.headers import check_weights
 
 BENCHMARK = "lm_eval"
@@ -52,6 +52,7 @@ def run_tasks(
         "revision": model.revision or "main",
         "trust_remote_code": model.trust_remote_code,
         "dtype": dtype,
+        "tokenizer": load_tokenizer(model),  # the harness's own may give other ids
     }
     try:
         found = simple_evaluate(

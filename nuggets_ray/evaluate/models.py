@@ -143,9 +143,18 @@ def _of_run(config: Config, name: str) -> EvalModel:
             adapter["base_model_name_or_path"],
             adapter.get("revision"),
             ignore_keys=base_model(config).ignore_keys,
+            tokenizer=_tokenizer_choice(config.out_dir, name),
         )
         return EvalModel(name, base, run_prompt(config), folder)
     return EvalModel(name, ModelConfig(folder), run_prompt(config))
+
+
+def _tokenizer_choice(out_dir: str, name: str) -> str:
+    """model.tokenizer as the model was trained with it."""
+    for stage in (f"finetune-{name}", "score"):
+        if (before := read_config(out_dir, stage)) and before["model"]["path"]:
+            return ModelConfig(**before["model"]).tokenizer
+    return ModelConfig().tokenizer
 
 
 def _trained(out_dir: str) -> Iterator[str]:

@@ -6,6 +6,7 @@ exported is what the training's forward pass used. Must not import ray.
 """
 
 import json
+import logging
 import os
 import shutil
 from collections.abc import Mapping
@@ -18,7 +19,10 @@ from nuggets_ray.finetune.engine import TAG, lora_config
 from nuggets_ray.finetune.settings import zero_stage
 from nuggets_ray.finetune_config import FinetuneConfig
 from nuggets_ray.model import LOAD_ERRORS, empty_model, load_config, load_model, resolve_path
+from nuggets_ray.tokenizer_file import is_read_alike
 from nuggets_ray.weights.files import some
+
+logger = logging.getLogger(__name__)
 
 MAX_SHARD = "5GB"
 ADAPTER = "adapter_model.safetensors"
@@ -175,6 +179,12 @@ def write_tokenizer(tokenizer: Any, model: ModelConfig, end_ids: list[int], fold
     from transformers import GenerationConfig
 
     tokenizer.save_pretrained(folder)
+    if not is_read_alike(tokenizer, folder, trust_remote_code=model.trust_remote_code):
+        logger.warning(
+            "AutoTokenizer takes a class for this kind of model that reads the tokenizer.json it "
+            "was trained with otherwise: load the exported tokenizer by "
+            "transformers.PreTrainedTokenizerFast.from_pretrained"
+        )
     try:
         generation = GenerationConfig.from_pretrained(
             resolve_path(model), revision=model.revision or "main"

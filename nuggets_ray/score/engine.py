@@ -50,7 +50,6 @@ class Engine:
         self.counts: dict[str, int] = {}
         self._anchor_tokens = [anchor.num_tokens for anchor in anchors]
         self._max_shared_tokens = max_shared_tokens(model.config)
-        self._num_embeddings = _num_embeddings(model)
 
     @torch.inference_mode()
     def log_probs(self, prefixes: Sequence[np.ndarray]) -> np.ndarray:
@@ -59,15 +58,11 @@ class Engine:
 
         The zero-shot baseline is the same call with the zero-shot prefix, which may be empty: then
         an anchor's very first token has no prediction and does not count. 0.0 for an anchor without
-        answer tokens; NaN and infinities are passed on. Raises ValueError for a token id that the
-        model has no embedding of.
+        answer tokens; NaN and infinities are passed on. Raises ValueError for a token that the
+        model has no embedding for, before the device sees it: a GPU would be lost to the process.
         """
-        largest = max((int(prefix.max(initial=0)) for prefix in prefixes), default=0)
-        if largest >= self._num_embeddings:
-            # on a GPU the lookup would cost the whole process its device
-            raise ValueError(
-                f"token id {largest} is beyond the model's embedding of {self._num_embeddings} rows"
-            )
+        for prefix in prefixes:
+            check_embedded(self.model, prefix)
         parts = [torch.zeros(0, len(self.anchors))]
         start = 0
         while start < len(prefixes):
@@ -122,18 +117,20 @@ def make_engine(
 
     `engine` is tree, kv_cache, plain, or auto: the first of them that agrees. `max_pack_tokens` is
     the most tokens of one forward (default 4,096 on a CPU, 16,384 on a GPU). Raises UserError when
-    the engine asked for, or under auto every engine, disagrees with the reference, or the model can
-    be scored with by none.
+    the engine asked for, or under auto every engine, disagrees with the reference, the model can be
+    scored with by none, or an anchor holds a token that the model has no embedding for.
     """
+    try:
+        for anchor in anchors:
+            check_embedded(model, anchor.token_ids)
+    except ValueError as error:
+        raise UserError(
+            f"model.path: its tokenizer is not its model's, an anchor cannot be scored ({error}): "
+            "give the tokenizer that the model was trained with, or resize its embeddings"
+        ) from error
     if engine != "auto" and engine not in ENGINES:
         raise UserError(f"score.engine={engine} is not known: use auto, {', '.join(ENGINES)}.")
     check_model(model)
-    num_rows = _num_embeddings(model)
-    if (largest := max((int(a.token_ids.max(initial=0)) for a in anchors), default=0)) >= num_rows:
-        raise UserError(
-            f"model.path={model.name_or_path}: an anchor has token id {largest}, the model's "
-            f"embedding {num_rows} rows: give the tokenizer that belongs to the model"
-        )
     reasons: list[str] = []
     for name in ENGINES if engine == "auto" else (engine,):
         reason = reason_against(name, ENGINES[name], model)
@@ -152,8 +149,12 @@ def make_engine(
     )
 
 
-def _num_embeddings(model: PreTrainedModel) -> int:
-    return int(model.get_input_embeddings().weight.shape[0])  # type: ignore[arg-type, index]
+def check_embedded(model: PreTrainedModel, token_ids: np.ndarray) -> None:
+    """Raise ValueError for ids past the rows of the model's embedding."""
+    num_rows = int(model.get_input_embeddings().weight.shape[0])  # type: ignore[arg-type, index]
+    highest = int(token_ids.max(initial=0))
+    if highest >= num_rows:
+        raise ValueError(f"token id {highest} is past the model's {num_rows} embeddings")
 
 
 ENGINES: dict[str, LogProbs] = {

@@ -89,6 +89,12 @@ def test_vllm_accepts_the_keywords_for_given_rows(answers: dict[str, Any]) -> No
     assert answers["num_accepted"] == answers["cases"]["together"]["num_pairs"]
 
 
+def test_answers_are_written_in_the_ids_of_tokenizer_json(answers: dict[str, Any]) -> None:
+    texts = answers["answers"]
+    assert texts["vllm"] == texts["transformers"] and len(set(texts["vllm"])) > 2
+    assert " " in "".join(texts["vllm"])
+
+
 @pytest.fixture
 def model(tiny_model: Path, tmp_path: Path) -> Path:
     """The tiny model, with heads that vLLM's attention takes on a CPU."""

@@ -14,8 +14,12 @@ from typing import Any
 
 import numpy as np
 from tiny_models import make_anchor, make_model, random_ids
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from nuggets_ray.config import ModelConfig
+from nuggets_ray.config import ModelConfig, PromptConfig
+from nuggets_ray.evaluate.chat import conversation
+from nuggets_ray.evaluate.generate import Answer, Answerer
+from nuggets_ray.evaluate_config import GenerateConfig
 from nuggets_ray.model import load_model, resolve_path
 from nuggets_ray.records import Encoding
 from nuggets_ray.score.engine import make_engine
@@ -125,6 +129,38 @@ def rows_that_vllm_accepts() -> int:
     return num_accepted
 
 
+def answers_of_a_misread_tokenizer(folder: Path) -> dict[str, list[str]]:
+    """Texts by backend, of a model whose tokenizer.json its class misreads."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    specials, alphabet = ["<s>", "</s>", "<unk>"], pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(initial_alphabet=alphabet, special_tokens=specials)
+    tokenizer.train_from_iterator(["  the ten", " a sea", " an end\n"] * 9, trainer)
+    size = tokenizer.get_vocab_size()
+    make_model("llama", **SIZES, vocab_size=size).save_pretrained(folder)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    roles = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+    described = {"tokenizer_class": "LlamaTokenizerFast", **roles}
+    (folder / "tokenizer_config.json").write_text(json.dumps(described))
+    asked = [conversation([text]) for text in ("the ten", "a sea", "an end", "the sea")]
+    texts = {}
+    for backend in ("vllm", "transformers"):
+        more = {"max_model_len": 500} if backend == "vllm" else {}
+        settings = GenerateConfig(backend=backend, max_tokens=40, stop=[" t"], vllm=more)
+        answerer = Answerer(
+            ModelConfig(str(folder)), PromptConfig("alpaca"), settings, "float32", 0
+        )
+        found = [answer for answer in answerer.answer(asked, [0] * 4) if isinstance(answer, Answer)]
+        texts[backend] = [f"{answer.text}|{answer.is_cut}" for answer in found]
+    return texts
+
+
 if __name__ == "__main__":
-    cases = {**tiny_cases(Path(sys.argv[1])), "demo": demo_case()}
-    print(json.dumps({"cases": cases, "num_accepted": rows_that_vllm_accepts()}))
+    tiny = Path(sys.argv[1])
+    found = {
+        "cases": {**tiny_cases(tiny / "scored"), "demo": demo_case()},
+        "num_accepted": rows_that_vllm_accepts(),
+        "answers": answers_of_a_misread_tokenizer(tiny / "answering"),
+    }
+    print(json.dumps(found))

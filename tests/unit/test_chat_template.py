@@ -216,6 +216,24 @@ def test_a_last_turn_that_ends_otherwise_does_so_in_the_anchor_only():
     assert joined == transformers_ids(tokenizer, plain, plain)
 
 
+@pytest.mark.parametrize("bos", ["", "<|endoftext|>"])
+def test_an_end_of_text_behind_the_whole_conversation_is_the_anchor_s_only(bos):
+    """Phi-3's: every turn ends alike, and the last is followed by an end of text."""
+    made, tokenizer = chat(
+        bos + "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n"
+        "{% endfor %}<|endoftext|>"
+    )
+    plain, turns = EXAMPLES["plain"], EXAMPLES["multi_turn"]
+    assert marked(tokenizer, made.demonstration(plain)).endswith("⟦Paris.<|im_end|>⟧\n")
+    assert marked(tokenizer, made.anchor(plain)).endswith("⟦Paris.<|im_end|>⟧\n<|endoftext|>")
+    for first, second in itertools.product((plain, turns), (plain, turns)):
+        demonstration, anchor = made.demonstration(first), made.anchor(second)
+        joined = demonstration.token_ids.tolist() + anchor.token_ids.tolist()
+        assert joined == transformers_ids(tokenizer, first, second)
+        header = made.zero_shot_prefix.tolist()
+        assert header + anchor.token_ids.tolist() == transformers_ids(tokenizer, second)
+
+
 @pytest.mark.parametrize(
     "template",
     [

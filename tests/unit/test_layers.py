@@ -27,7 +27,10 @@ LAYERS = (
         *("finetune", "evaluate"),
         *("candidate_table", "score_table", "skipped_table", "scored_candidates", "selected_rows"),
     },
-    {"model", "weights", "prompts", "templates", "chat_template", "token_mask", "data"},
+    {
+        *("model", "weights", "tokenizer_file"),
+        *("prompts", "templates", "chat_template", "token_mask", "data"),
+    },
     {"io", "listing", "rows"},
     {"compose"},
     {"overrides"},

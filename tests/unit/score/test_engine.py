@@ -8,10 +8,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_models import CONFIGS, WINDOW, make_anchor, make_model, random_ids
+from tiny_models import CONFIGS, VOCABULARY, WINDOW, make_anchor, make_model, random_ids
 
 from nuggets_ray.config import UserError
 from nuggets_ray.records import Encoding
+from nuggets_ray.score.candidates import _log_probs
 from nuggets_ray.score.engine import ENGINES, Engine, make_engine
 from nuggets_ray.score.reference import reference_log_probs
 
@@ -133,6 +134,19 @@ def test_an_engine_that_was_asked_for_and_is_wrong_is_refused():
     with pytest.raises(UserError, match="score.engine=tree .*score.engine=auto"):
         make_engine(make_model("bloom"), ANCHORS, engine="tree")
     assert make_engine(make_model("bloom"), ANCHORS, engine="plain").name == "plain"
+
+
+def test_a_token_without_an_embedding_is_refused_and_the_rest_is_scored():
+    model = make_model("llama")
+    engine = make_engine(model, ANCHORS)
+    past = np.array([3, VOCABULARY, 4])
+    with pytest.raises(ValueError, match=f"token id {VOCABULARY} is past the model's {VOCABULARY}"):
+        engine.log_probs([random_ids(1, 5), past])
+    found = _log_probs(engine, [random_ids(1, 5), past])
+    np.testing.assert_array_equal(found[0], engine.log_probs([random_ids(1, 5)])[0])
+    assert found[1].startswith("error: ValueError: token id")
+    with pytest.raises(UserError, match="its tokenizer is not its model's"):
+        make_engine(model, [Encoding(past, np.array([False, True, True]))])
 
 
 def test_an_engine_that_does_not_exist_is_refused():
