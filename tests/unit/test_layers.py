@@ -25,6 +25,7 @@ LAYERS = (
         *("manifest", "fingerprint", "score", "schedule", "select", "anchors", "candidates"),
         *("finetune", "evaluate"),
         *("candidate_table", "score_table", "skipped_table", "scored_candidates", "selected_rows"),
+        "selections",
     },
     {"model", "prompts", "templates", "chat_template", "token_mask", "data"},
     {"io", "listing", "rows"},
