@@ -114,7 +114,7 @@ def answer_lengths(record: Record) -> np.ndarray:
     return np.repeat(np.array([*map(int, lengths)], np.int64), np.array([*lengths.values()], int))
 
 
-def trained_on(out_dir: str, sha256: str) -> list[str]:
+def models_of(out_dir: str, sha256: str) -> list[str]:
     """Models and trainings that have begun (models/<name>, finetune/<name>) on the selected rows
     whose selected.jsonl has this hash.
     """

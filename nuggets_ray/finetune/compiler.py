@@ -13,20 +13,18 @@ import fcntl
 import functools
 import glob
 import hashlib
-import logging
 import os
 import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from typing import Any, TypeVar
 
 from nuggets_ray.config import UserError
 from nuggets_ray.demo import cache_dir
 
-logger = logging.getLogger(__name__)
 Kernel = TypeVar("Kernel")
 
 CPU_KERNELS = ("ShareMemCommBuilder",)
@@ -35,7 +33,7 @@ FOLDER = "TORCH_EXTENSIONS_DIR"
 LOCK = "nuggets_ray.lock"
 TORCHS_LOCK = "lock"
 POLL_S = 0.2
-COMPILING = "compiling {} (a minute, once on this machine)"
+COMPILING = "compiling kernels (a minute): {}"
 WAITING = "waiting for another process, which compiles kernels"
 
 
@@ -77,8 +75,9 @@ def check_compiler() -> None:
 
 def build_one_at_a_time(tell: Callable[[str], None]) -> None:
     """From now on this process loads each of DeepSpeed's kernels under the lock; `tell` hears when
-    one is compiled, or waited for.
+    one is compiled, or waited for. Where it was called before, what was told then stays.
     """
+    set_up_compiler()
     from deepspeed.ops.op_builder.builder import OpBuilder
 
     original = OpBuilder.jit_load
@@ -121,7 +120,7 @@ def _alone(folder: str, tell: Callable[[str], None]) -> Iterator[bool]:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         is_locked = True
     except OSError as error:
-        logger.warning("%s=%s cannot be locked (%s)", FOLDER, folder, error.strerror)
+        tell(f"{FOLDER}={folder} cannot be locked ({error.strerror})")
         is_locked = False
     try:
         yield is_locked
@@ -142,8 +141,9 @@ def _clear(folder: str, tell: Callable[[str], None]) -> None:
         tell(WAITING)
     while _has_ninja(folder):
         time.sleep(POLL_S)
-    logger.warning("%s is left of a build that was killed: removed", mark)
-    os.unlink(mark)
+    tell(f"{mark} is left of a build that was killed: removed")
+    with suppress(FileNotFoundError):
+        os.unlink(mark)
 
 
 def _has_ninja(folder: str) -> bool:

@@ -15,7 +15,7 @@ from typing import Any, get_args
 from nuggets_ray.config import UserError
 from nuggets_ray.finetune.settings import DEFAULTS, TAKEN
 
-VALUES = {
+VALUES: dict[str, type] = {
     "zero_allow_untested_optimizer": bool,
     "zero_force_ds_cpu_optimizer": bool,
     "steps_per_print": int,
@@ -29,7 +29,7 @@ VALUES = {
     "prescale_gradients": bool,
     "gradient_predivide_factor": float,
 }
-GROUPS = {
+GROUPS: dict[str, dict[str, Any]] = {
     "data_types": {
         "grad_accum_dtype": str,
         "param_dtype": str,

@@ -18,7 +18,7 @@ from nuggets_ray.manifest import check_same_run, write_config, write_json
 from nuggets_ray.scored_candidates import Scored, read_rows, read_scored
 from nuggets_ray.select import OUR_COLUMNS, Scores, Selection, check_clash, check_config, select
 from nuggets_ray.selected_rows import to_jsonl, to_table
-from nuggets_ray.selections import JSONL, PARQUET, WHOLE, selection_uri, trained_on
+from nuggets_ray.selections import JSONL, PARQUET, WHOLE, models_of, selection_uri
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ def _check_replaced(out_dir: str, name: str, rows: Sequence[bytes], ours: pa.Tab
     if not io.exists(jsonl):
         return
     there = io.sha256(jsonl)
-    models = trained_on(out_dir, there)
+    models = models_of(out_dir, there)
     if models and hashlib.sha256(to_jsonl(rows, ours)).hexdigest() != there:
         raise ReplacesTrainedError(
             f"select.name={name}: {' and '.join(models)} came from the rows of selections/{name}, "
