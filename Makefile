@@ -24,7 +24,7 @@ EXTRA ?= $(or $(HELD),cpu)
 CREATED := $(VENV)/.created
 INSTALLED := $(VENV)/.installed-$(EXTRA)
 DEMO_MODEL := $(VENV)/.demo-model
-KERNELS := $(VENV)/.kernels
+KERNELS := $(VENV)/share/nuggets_ray/kernels/.built
 
 PY := $(VENV)/bin/python
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(PY) -m pip
@@ -91,7 +91,7 @@ ray-down:  ## End that cluster, and no other
 clean:  ## Remove what make made: environment, caches, Ray's temp folder; never your runs
 	@docker/ray_cluster.sh clean
 	@if grep -qs made $(CREATED); then rm -rf $(VENV); \
-	 elif [ -d $(VENV) ]; then rm -f $(VENV)/.installed-* $(DEMO_MODEL) $(KERNELS) $(CREATED); \
+	 elif [ -d $(VENV) ]; then rm -rf $(VENV)/.installed-* $(DEMO_MODEL) $(VENV)/share/nuggets_ray $(CREATED); \
 	   echo "$(VENV) was there before make: left in place"; fi
 	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis nuggets_ray.egg-info
 	@find nuggets_ray jobs tests -name __pycache__ -prune -exec rm -rf {} +
@@ -127,4 +127,4 @@ $(DEMO_MODEL): $(INSTALLED)
 # DeepSpeed compiles at first use, for a minute: now, so that the first training does not wait for it.
 $(KERNELS): $(INSTALLED)
 	@$(RUN) python -m nuggets_ray.finetune.compiler > /dev/null
-	@touch $@
+	@mkdir -p $(@D) && touch $@

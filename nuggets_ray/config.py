@@ -158,6 +158,8 @@ class SelectConfig:
     """Put before our columns (example_id, golden_score, rank) in the selected files, when yours
     have those names.
     """
+    replace: bool = False
+    """Let other rows take the place of those that a model was trained on."""
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ class FinetuneConfig:
     """full (all weights) or lora."""
     selection: str | None = None
     """Train on selections/<selection>/ of the run; null: on the rows of data.path."""
+    allow_partial: bool = False
+    """Train on a selection that was made while scoring was partial, though more is scored now."""
     selections: list[str] = field(default_factory=list)
     """jobs/pipeline.py goes on to train on each of these selections, e.g. [golden, random-0];
     full: on every row.

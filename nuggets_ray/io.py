@@ -104,6 +104,13 @@ def list_files(uri_folder: str, suffix: str) -> list[str]:
     ]
 
 
+def list_folders(uri_folder: str) -> list[str]:
+    """Names of the folders directly in a folder, sorted; [] without the folder."""
+    store, path = open_fs(uri_folder)
+    infos = store.get_file_info(fs.FileSelector(path, allow_not_found=True))
+    return sorted(info.base_name for info in infos if info.type == fs.FileType.Directory)
+
+
 def read_bytes(uri: str) -> bytes:
     """The content of a file; FileNotFoundError without it."""
     store, path = open_fs(uri)

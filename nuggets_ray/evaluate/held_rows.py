@@ -4,6 +4,7 @@ Must not import ray, torch, hydra or omegaconf.
 """
 
 import json
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -19,6 +20,8 @@ from nuggets_ray.evaluate.models import TrainingData, training_data
 from nuggets_ray.manifest import read_config, read_manifest
 from nuggets_ray.records import Example
 from nuggets_ray.rows import BadRow
+
+logger = logging.getLogger(__name__)
 
 NUM_FORMAT_ROWS = 100
 CHUNK_ROWS = 4096
@@ -95,9 +98,20 @@ def training_sources(config: Config) -> dict[str, Iterator[list[TextRow]]]:
     if candidate_table.parts(config.out_dir):
         sources["candidates"] = _candidates(config)
     for trained in training_data(config):
+        _tell_if_changed(trained)
         rows = _file_rows(trained.data, _left_out(config, trained))
         sources[trained.data.path] = chain(sources.get(trained.data.path, ()), rows)
     return sources
+
+
+def _tell_if_changed(trained: TrainingData) -> None:
+    files = io.list_inputs(_data_path(trained.data), "evaluate.held_out_path")
+    if trained.sha256 and tuple(io.sha256(file.path) for file in files) != trained.sha256:
+        logger.warning(
+            "data.path=%s has changed since a model of the run was trained on it: held-out rows "
+            "are looked for among its rows of now",
+            trained.data.path,
+        )
 
 
 def _own_path(config: Config) -> str:
@@ -124,7 +138,7 @@ def _candidates(config: Config) -> Iterator[list[TextRow]]:
 
 
 def _file_rows(data: DataConfig, left_out: set[str]) -> Iterator[list[TextRow]]:
-    rows = _rows_of(candidates_path() if data.path == "demo" else data.path)
+    rows = _rows_of(_data_path(data))
     sample = list(islice(rows, NUM_FORMAT_ROWS))
     format = resolve_format(data.format, data.columns, sample)
     numbered = enumerate(chain(sample, rows))
@@ -138,6 +152,10 @@ def _file_rows(data: DataConfig, left_out: set[str]) -> Iterator[list[TextRow]]:
             if example.content_id not in left_out:
                 texts.append(text_row(f"row {number}", example))
         yield texts
+
+
+def _data_path(data: DataConfig) -> str:
+    return candidates_path() if data.path == "demo" else data.path
 
 
 def _rows_of(path: str) -> Iterator[object]:

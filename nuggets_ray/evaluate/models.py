@@ -9,15 +9,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from pyarrow import fs
-
 from nuggets_ray import io
 from nuggets_ray.config import Config, DataConfig, ModelConfig, PromptConfig, UserError
 from nuggets_ray.manifest import read_config
 from nuggets_ray.model import ADAPTER_CONFIG, load_tokenizer, resolve_path
+from nuggets_ray.selections import DONE
 
 BASE = "base"
-DONE = "finetune.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +80,13 @@ def _answered(template: str) -> PromptConfig:
 @dataclass(frozen=True, slots=True)
 class TrainingData:
     """Files that a model was trained on directly, and how they were read; `leaves_out`: sha256 of
-    the held-out rows that were left out of them, None where there were none.
+    the held-out rows that were left out of them, None where there were none; `sha256` of each file
+    as it was then, () where it is not known.
     """
 
     data: DataConfig
     leaves_out: str | None
+    sha256: tuple[str, ...]
 
 
 def training_data(config: Config) -> list[TrainingData]:
@@ -98,7 +98,8 @@ def training_data(config: Config) -> list[TrainingData]:
             done = json.loads(io.read_bytes(io.join(config.out_dir, "models", name, DONE)))
             held_out = done["settings"]["held_out"]  # a number: rows drawn by the training itself
             leaves_out = held_out if isinstance(held_out, str) else None
-            found.append(TrainingData(DataConfig(**before["data"]), leaves_out))
+            hashes = tuple(done["settings"].get("rows", {}).get("sha256", ()))
+            found.append(TrainingData(DataConfig(**before["data"]), leaves_out, hashes))
     return [one for index, one in enumerate(found) if one not in found[:index]]
 
 
@@ -158,7 +159,6 @@ def _tokenizer_choice(out_dir: str, name: str) -> str:
 
 
 def _trained(out_dir: str) -> Iterator[str]:
-    store, path = io.open_fs(io.join(out_dir, "models"))
-    for info in store.get_file_info(fs.FileSelector(path, allow_not_found=True)):
-        if io.exists(io.join(out_dir, "models", info.base_name, DONE)):
-            yield info.base_name
+    for name in io.list_folders(io.join(out_dir, "models")):
+        if io.exists(io.join(out_dir, "models", name, DONE)):
+            yield name

@@ -94,6 +94,13 @@ def _half_scores(
     return np.concatenate(blocks)
 
 
+def _without(lengths_N: np.ndarray, selected: np.ndarray) -> np.ndarray:
+    """The lengths but for those of `selected`, each as often as it stands there."""
+    lengths, counts = np.unique(np.concatenate([lengths_N, selected]), return_counts=True)
+    chosen = np.bincount(np.searchsorted(lengths, selected), minlength=len(lengths))
+    return np.repeat(lengths, np.maximum(counts - 2 * chosen, 0))
+
+
 def _rank_correlation(first_N: np.ndarray, second_N: np.ndarray) -> float | None:
     """Spearman's rho over the rows where both are known; None for under 3, or without spread."""
     is_known = np.isfinite(first_N) & np.isfinite(second_N)
@@ -104,11 +111,12 @@ def _rank_correlation(first_N: np.ndarray, second_N: np.ndarray) -> float | None
 
 
 def length_effect(
-    num_answer_tokens_N: np.ndarray, is_selected_N: np.ndarray, golden_score_N: np.ndarray
+    num_answer_tokens_N: np.ndarray, selected: np.ndarray, golden_score_N: np.ndarray
 ) -> LengthEffect | None:
     """How far answer length, in tokens, tells the selected rows from the rest; None where either is
-    empty. `golden_score_N` may hold NaN."""
-    selected, rest = num_answer_tokens_N[is_selected_N], num_answer_tokens_N[~is_selected_N]
+    empty. `selected` holds the lengths of those of the N that were selected; `golden_score_N` may
+    hold NaN."""
+    rest = _without(num_answer_tokens_N, selected)
     if not len(selected) or not len(rest):
         return None
     test = stats.mannwhitneyu(selected, rest, alternative="two-sided")

@@ -59,7 +59,8 @@ def model_card(facts: CardFacts, config: FinetuneConfig) -> str:
         ),
     ]
     if facts.selection is not None:
-        sections += ["## Selection\n", _block(facts.selection)]
+        told = {key: value for key, value in facts.selection.items() if key != "num_answer_tokens"}
+        sections += ["## Selection\n", _block(told)]
     if facts.score is not None:
         sections += ["## Score settings\n", _block(facts.score)]
     sections += [

@@ -13,8 +13,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pyarrow import fs
-
 from nuggets_ray import io
 from nuggets_ray.config import UserError
 
@@ -84,28 +82,42 @@ def remove_leftovers(folder: str) -> None:
 
 
 def _folders(uri: str) -> list[str]:
-    store, path = io.open_fs(uri)
-    infos = store.get_file_info(fs.FileSelector(path, allow_not_found=True))
-    return [io.join(uri, info.base_name) for info in infos if info.type == fs.FileType.Directory]
+    return [io.join(uri, name) for name in io.list_folders(uri)]
 
 
-def check_settings(committed: Committed, settings: Mapping[str, Any], name: str) -> None:
-    """Raise UserError where a checkpoint was made with other settings than those given now."""
+def check_settings(
+    committed: Committed, settings: Mapping[str, Any], name: str, source: str
+) -> None:
+    """Raise UserError where a checkpoint was made with other settings than those given now;
+    `source` is what the rows are of, such as "selection golden".
+    """
     before = committed.settings
-    changed = [key for key in settings if before.get(key) != settings[key]]
+    changed = differences(before, settings, source)
     if not changed:
         return
-    what = ", ".join(f"{key} (was {before.get(key)}, now {settings[key]})" for key in changed)
-    if changed == ["cluster.num_workers"]:
+    if list(changed) == ["cluster.num_workers"]:
         raise UserError(
-            f"cluster.num_workers={settings[changed[0]]}: the checkpoint of finetune.name={name} "
-            f"at step {committed.last.step} was written by {before.get(changed[0])} workers, each "
-            "its part of the optimizer: go on with as many, or give another finetune.name"
+            f"cluster.num_workers={settings['cluster.num_workers']}: the checkpoint of "
+            f"finetune.name={name} at step {committed.last.step} was written by "
+            f"{before.get('cluster.num_workers')} workers, each its part of the optimizer: go on "
+            "with as many, or give another finetune.name"
         )
     raise UserError(
-        f"finetune.name={name} was begun with another {what}: give the settings it was begun "
-        "with, or another finetune.name"
+        f"finetune.name={name} was begun with another {', '.join(changed.values())}: give the "
+        "settings it was begun with, or another finetune.name"
     )
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any], source: str) -> dict[str, str]:
+    """{key of `now` that had another value before: the key with both, as a text}"""
+    changed = {
+        key: f"{key} (was {before.get(key)}, now {value})"
+        for key, value in now.items()
+        if before.get(key) != value
+    }
+    if "rows" in changed and (before.get("rows") or {}).get("sha256") != now["rows"]["sha256"]:
+        changed["rows"] = f"set of rows ({source} holds others now)"
+    return changed
 
 
 def write_history(folder: str, history: Sequence[Record]) -> None:

@@ -7,6 +7,7 @@ because DeepSpeed averages over them. Must not import ray; deepspeed and peft ar
 """
 
 import hashlib
+import logging
 import math
 import os
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import torch
 import torch.distributed as dist
 
 from nuggets_ray.config import ModelConfig
+from nuggets_ray.finetune.compiler import build_one_at_a_time
 from nuggets_ray.finetune.loss import collate, give_loss
 from nuggets_ray.finetune.rows import TrainRows
 from nuggets_ray.finetune.settings import (
@@ -29,6 +31,8 @@ from nuggets_ray.finetune.steps import Schedule, learning_rate, micro_batches
 from nuggets_ray.finetune_config import FinetuneConfig
 from nuggets_ray.model import load_config, load_model
 from nuggets_ray.weights.headers import check_weights
+
+logger = logging.getLogger(__name__)
 
 TAG = "deepspeed"
 """Folder of DeepSpeed's own files within a checkpoint."""
@@ -67,6 +71,7 @@ class StepResult:
 def make_engine(setup: TrainSetup) -> Any:
     """The model under DeepSpeed, ready for `train_step`."""
     os.environ.setdefault("DS_ACCELERATOR", setup.device)
+    build_one_at_a_time(logger.info)
     import deepspeed
 
     config = setup.finetune

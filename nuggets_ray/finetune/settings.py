@@ -18,6 +18,9 @@ TAKEN = {
     "fp16": "give finetune.dtype=bfloat16 or float32",
     "optimizer": "give finetune.learning_rate and finetune.weight_decay",
     "scheduler": "give finetune.lr_schedule",
+    "torch_autocast": "give finetune.dtype=bfloat16",
+    "activation_checkpointing": "give finetune.gradient_checkpointing=true",
+    "gradient_allreduce_op": "the loss is made for the mean over all workers",
 }
 """DeepSpeed's keys that ours decide, each with the way out."""
 STAGES = (0, 1, 2, 3)

@@ -3,16 +3,12 @@
 Known before Ray starts, so that a missing selection or model costs seconds. Must not import ray.
 """
 
-import json
 import logging
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
-
-from pyarrow import fs
 
 from nuggets_ray import io
 from nuggets_ray.candidates.staging import choose_rules
@@ -22,13 +18,23 @@ from nuggets_ray.io import InputFile
 from nuggets_ray.manifest import read_config, read_manifest
 from nuggets_ray.model import load_config, load_tokenizer, max_context_tokens, resolve_path
 from nuggets_ray.prompts import Prompt, make_prompt
+from nuggets_ray.selections import (
+    JSONL,
+    check_not_outgrown,
+    read_selection,
+    selection_names,
+    selection_uri,
+)
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What is trained on, and with which model and prompt: all known before Ray starts."""
+    """What is trained on, and with which model and prompt: all known before Ray starts.
+
+    `selection`: the name of the run's selection, None for rows of data.path.
+    """
 
     name: str
     description: str
@@ -39,7 +45,7 @@ class Source:
     model: ModelConfig
     prompt: PromptConfig
     max_tokens: int | None
-    selection: dict[str, Any] | None
+    selection: str | None
     score: dict[str, Any] | None
 
 
@@ -87,37 +93,30 @@ def _selection(
     prompt: PromptConfig,
     max_tokens: int | None,
 ) -> Source:
-    name, out_dir = config.finetune.selection, config.out_dir
-    folder = io.join(out_dir, "selections")
-    if not io.exists(io.join(folder, str(name), "selection.json")) or scored is None:
-        found = ", ".join(sorted(_selections(folder))) or "none"
+    name, out_dir = str(config.finetune.selection), config.out_dir
+    made = read_selection(out_dir, name)
+    if made is None or scored is None:
+        found = ", ".join(selection_names(out_dir)) or "none"
         raise UserError(
             f"finetune.selection={name}: out_dir={out_dir} holds no such selection (there are: "
             f"{found}): make it with jobs/select_topk.py, or name another"
         )
-    uri = io.join(folder, str(name), "selected.jsonl")
-    made = json.loads(io.read_bytes(io.join(folder, str(name), "selection.json")))
+    check_not_outgrown(out_dir, name, made, config.finetune.allow_partial)
+    uri = selection_uri(out_dir, name, JSONL)
     manifest = read_manifest(out_dir) or {}
     return Source(
-        name=_name(config, str(name)),
+        name=_name(config, name),
         description=f"selection {name}",
         files=tuple(io.list_inputs(uri, "finetune.selection")),
         limit=None,
         format=manifest["data_format"],
         columns=scored["data"]["columns"],
-        selection=made,
+        selection=name,
         score={**manifest.get("fingerprint", {}), "data": scored["data"]["path"]},
         model=model,
         prompt=prompt,
         max_tokens=max_tokens,
     )
-
-
-def _selections(folder: str) -> Iterator[str]:
-    store, path = io.open_fs(folder)
-    for info in store.get_file_info(fs.FileSelector(path, allow_not_found=True)):
-        if io.exists(io.join(folder, info.base_name, "selection.json")):
-            yield info.base_name
 
 
 def _prompt_config(config: Config, scored: dict[str, Any] | None) -> PromptConfig:

@@ -5,7 +5,7 @@ format, and with a judge its numbers.
 import json
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -25,6 +25,7 @@ from nuggets_ray.evaluate.prompt_file import (
     read_mt_bench_questions,
 )
 from nuggets_ray.evaluate.results import Result
+from nuggets_ray.evaluate.trained_on import TrainedSelection
 from nuggets_ray.manifest import Run, write_json
 from nuggets_ray.stages.answers import open_answers
 from nuggets_ray.stages.cluster import Workers, result_of
@@ -35,13 +36,17 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What every method needs: the models whole, where and in what they compute."""
+    """What every method needs: the models whole, where and in what they compute.
+
+    `selections` {model: the selection it was trained on}.
+    """
 
     config: Config
     models: Sequence[EvalModel]
     dtype: str
     workers: Workers
     run: Run
+    selections: Mapping[str, TrainedSelection] = field(default_factory=dict)
 
     def folder(self, *parts: str) -> str:
         """A place under evaluation/ of the run."""

@@ -26,6 +26,7 @@ from nuggets_ray.evaluate.paired_rows import (
 )
 from nuggets_ray.evaluate.results import Results, open_results, read_results, write_results
 from nuggets_ray.evaluate.tables import results_table
+from nuggets_ray.evaluate.trained_on import trained_selections
 from nuggets_ray.evaluate.verdict import decide
 from nuggets_ray.manifest import Run, read_manifest, write_config
 from nuggets_ray.model import load_tokenizer, resolve_dtype, resolve_path
@@ -56,8 +57,10 @@ def evaluate(config: Config) -> dict[str, Any]:
         dtype = _dtype(config, workers)
         run.update(num_workers=workers.num_workers)
         whole = as_whole_models(models, config.out_dir, dtype)
-        outcome = METHODS[config.evaluate.method](Context(config, whole, dtype, workers, run))
-        verdict = _fuller(_verdict(config, outcome), results.verdict)
+        selections = trained_selections(config.out_dir, [model.name for model in models])
+        context = Context(config, whole, dtype, workers, run, selections)
+        outcome = METHODS[config.evaluate.method](context)
+        verdict = _fuller(_verdict(context, outcome), results.verdict)
         results = replace(results.merged(outcome.results), verdict=verdict)
         wrote = [*outcome.wrote, write_results(config.out_dir, results)]
         wrote.append(io.join(config.out_dir, "evaluation", "results.md"))
@@ -66,16 +69,17 @@ def evaluate(config: Config) -> dict[str, Any]:
     return {"wrote": wrote, "status": "done", "models": [model.name for model in models]}
 
 
-def _verdict(config: Config, outcome: Outcome) -> dict[str, Any] | None:
+def _verdict(context: Context, outcome: Outcome) -> dict[str, Any] | None:
     """The verdict, where this evaluation took the primary metric and a golden model is there."""
+    config, selections = context.config, context.selections
     benchmark, _, metric = config.evaluate.primary.partition("/")
     if benchmark != config.evaluate.method or metric not in outcome.values:
         return None
-    arms = make_arms(config.out_dir, outcome.values[metric])
+    arms = make_arms(selections, outcome.values[metric])
     if not arms:
         return None
     golden = next(arm.name for arm in arms if arm.kind == GOLDEN)
-    stability, length = score_signs(config.out_dir, golden, config.seed)
+    stability, length = score_signs(config.out_dir, selections[golden], config.seed)
     weight_N = outcome.weights.get(metric)
     evidence = gather(arms, config.evaluate.primary, weight_N, stability, length, config.seed)
     return decide(evidence).as_dict()
@@ -198,8 +202,12 @@ def _likelihood(context: Context) -> Outcome:
     found = likelihoods(config, list(context.models), context.dtype, context.workers)
     paired = pair_rows(found.log_probs)
     comparisons = Comparisons(
-        golden=golden_names(config.out_dir, list(found.log_probs)),
-        training_lengths=found.training_lengths,
+        golden=golden_names(context.selections, list(found.log_probs)),
+        training_lengths={
+            name: selection.num_answer_tokens_K
+            for name, selection in context.selections.items()
+            if len(selection.num_answer_tokens_K)
+        },
         data=found.data,
         seed=config.seed,
     )

@@ -14,6 +14,7 @@ import ray
 from nuggets_ray import fingerprint, io
 from nuggets_ray.config import Config
 from nuggets_ray.finetune.checkpoints import check_settings, read_committed, remove_leftovers
+from nuggets_ray.finetune.deepspeed_keys import check_keys
 from nuggets_ray.finetune.engine import TrainSetup
 from nuggets_ray.finetune.settings import deepspeed_settings, offload_device
 from nuggets_ray.finetune.source import Source, find_source
@@ -21,6 +22,7 @@ from nuggets_ray.finetune.steps import Work, make_schedule, measure
 from nuggets_ray.manifest import Run, write_config
 from nuggets_ray.model import load_tokenizer
 from nuggets_ray.prompts import make_prompt
+from nuggets_ray.selections import begin_record
 from nuggets_ray.stages.cluster import (
     Workers,
     check_shared_folder,
@@ -43,6 +45,7 @@ FULL = "full"
 """In finetune.selections: every row of data.path."""
 NOT_TRAINING = (
     "selection",
+    "allow_partial",
     "selections",
     "name",
     "checkpoint_steps",
@@ -94,6 +97,7 @@ def finetune_selections(config: Config) -> list[str]:
 
 def check_finetune(config: Config) -> None:
     """Raise UserError for settings of DeepSpeed that cannot be; needs no Ray and no data."""
+    check_keys(config.finetune.deepspeed)
     deepspeed_settings(config.finetune, "bfloat16", 1)
 
 
@@ -107,11 +111,13 @@ def _finetune(config: Config, source: Source, run: Run, workers: Workers) -> dic
     if done := read_done(config, source, settings):
         logger.info("models/%s is there already: nothing is left to do", source.name)
         return done
-    if committed := read_committed(folder):
-        check_settings(committed, settings, source.name)
+    committed = read_committed(folder)
+    if committed:
+        check_settings(committed, settings, source.name, source.description)
     check_shared_folder(config.out_dir)
     remove_leftovers(folder)
     write_config(config.out_dir, f"finetune-{source.name}", config)
+    selection = begin_record(config.out_dir, folder, source.selection, committed is not None)
     rows = read_train_rows(config, source)
     setup, work = _plan(config, source, rows, workers, facts.dtype)
     predicted_s = predict(setup, rows, work, facts, workers)
@@ -128,7 +134,7 @@ def _finetune(config: Config, source: Source, run: Run, workers: Workers) -> dic
     )
     history = train(config, loop, run, workers)
     run.update(actual_s=round(time.monotonic() - started, 1))
-    finished = Finished(setup, work, rows, workers.num_workers, history, settings)
+    finished = Finished(setup, work, rows, workers.num_workers, history, settings, selection)
     return export(config, source, finished, run)
 
 

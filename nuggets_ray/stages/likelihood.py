@@ -9,15 +9,14 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-import pyarrow.compute as pc
 
-from nuggets_ray import candidate_table, fingerprint, io
+from nuggets_ray import fingerprint, io
 from nuggets_ray.config import Config, UserError
 from nuggets_ray.evaluate.held_out import Overlap, find_overlaps, text_row
 from nuggets_ray.evaluate.held_rows import HeldRow, read_held_rows, training_sources
 from nuggets_ray.evaluate.models import BASE, EvalModel
 from nuggets_ray.evaluate.paired_rows import RowLogProbs
-from nuggets_ray.manifest import read_config, write_json
+from nuggets_ray.manifest import write_json
 from nuggets_ray.model import load_config, load_tokenizer, max_context_tokens
 from nuggets_ray.prompts import Prompt, make_prompt
 from nuggets_ray.records import Encoding
@@ -31,13 +30,11 @@ logger = logging.getLogger(__name__)
 class Likelihoods:
     """The rows compared on, and what each model gives them.
 
-    `training_lengths` {model: answer tokens of the rows it was trained on}, `left_out`
-    {reason: rows}, `data` {name: sha256}.
+    `left_out` {reason: rows}, `data` {name: sha256}.
     """
 
     rows: tuple[HeldRow, ...]
     log_probs: dict[str, list[RowLogProbs]]
-    training_lengths: dict[str, np.ndarray]
     left_out: dict[str, int]
     data: dict[str, str]
 
@@ -80,9 +77,8 @@ def likelihoods(
             )
             for row in rows
         ]
-    lengths = {m.name: found for m in models if len(found := _training_lengths(config, m.name))}
     data = {"held_out": io.inputs_sha256(held.path)}
-    return Likelihoods(rows, log_probs, lengths, left_out, data)
+    return Likelihoods(rows, log_probs, left_out, data)
 
 
 def _room(models: list[EvalModel], prompt: Prompt) -> int | None:
@@ -104,27 +100,6 @@ def _write_held_out(
         io.join(config.out_dir, "evaluation", "held_out.json"),
         {"path": path, "num_rows": num_rows, "num_used": num_used, "left_out": twins},
     )
-
-
-def _training_lengths(config: Config, name: str) -> np.ndarray:
-    """Answer tokens of the rows of the selection that a model was trained on; none where it was
-    trained on something else.
-    """
-    trained = read_config(config.out_dir, f"finetune-{name}") or {}
-    selection = trained.get("finetune", {}).get("selection")
-    if selection is None:
-        return np.zeros(0, np.int64)
-    folder = io.join(config.out_dir, "selections", selection)
-    uri = io.join(folder, "selected.parquet")
-    made = json.loads(io.read_bytes(io.join(folder, "selection.json")))
-    column = f"{made['settings']['prefix']}example_id"
-    chosen = io.read_table(uri, columns=[column])[column]
-    lengths = [np.zeros(0, np.int64)]
-    for part in candidate_table.parts(config.out_dir):
-        table = io.read_table(part, columns=["example_id", "num_answer_tokens"])
-        is_chosen = pc.is_in(table["example_id"], value_set=chosen.combine_chunks())
-        lengths.append(table["num_answer_tokens"].filter(is_chosen).to_numpy())
-    return np.concatenate(lengths)
 
 
 def _without_overlaps(

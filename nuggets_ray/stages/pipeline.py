@@ -17,7 +17,7 @@ from nuggets_ray.stages.cluster import connected
 from nuggets_ray.stages.evaluate import check_method, evaluate
 from nuggets_ray.stages.finetune import FULL, check_finetune, finetune_selections
 from nuggets_ray.stages.score import check_inputs, score
-from nuggets_ray.stages.select import select_candidates
+from nuggets_ray.stages.select import ReplacesTrainedError, select_candidates
 from nuggets_ray.stages.separation import report_separation
 
 logger = logging.getLogger(__name__)
@@ -49,13 +49,29 @@ def pipeline(config: Config) -> dict[str, Any]:
         selected = select_candidates(config)
         result["wrote"] += selected["wrote"]
         for other in _others(config, selected):
-            result["wrote"] += select_candidates(replace(config, select=other))["wrote"]
+            result["wrote"] += _select_beside(replace(config, select=other))
         if config.data.path == "demo":
             result["wrote"] += report_separation(config)["wrote"]
         result["wrote"] += finetune_selections(config)
         if _can_evaluate(config):
             result["wrote"] += evaluate(config)["wrote"]
     return result
+
+
+def _select_beside(config: Config) -> list[str]:
+    """Make a selection that stands beside the golden one, and return what was written.
+
+    It has no select.name of the user's, so one that a model was trained on is kept as it is, where
+    none is trained on it now.
+    """
+    name = default_name(config.select)
+    try:
+        return list(select_candidates(config)["wrote"])
+    except ReplacesTrainedError as error:
+        if name in config.finetune.selections:
+            raise
+        logger.warning("selections/%s is left as it was: %s", name, error)
+        return []
 
 
 def _check_names(config: Config) -> None:
@@ -103,7 +119,7 @@ def _others(config: Config, selected: dict[str, Any]) -> Iterator[SelectConfig]:
             continue
         if other.rule == "top_k":
             other = replace(other, k=num_rows)
-        yield replace(other, prefix=config.select.prefix)
+        yield replace(other, prefix=config.select.prefix, replace=config.select.replace)
 
 
 def _can_evaluate(config: Config) -> bool:

@@ -3,7 +3,9 @@
 selection.json is removed first and written last: where it stands, the selection is whole.
 """
 
+import hashlib
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -11,30 +13,36 @@ import numpy as np
 import pyarrow as pa
 
 from nuggets_ray import io
-from nuggets_ray.config import Config
+from nuggets_ray.config import Config, UserError
 from nuggets_ray.manifest import check_same_run, write_config, write_json
 from nuggets_ray.scored_candidates import Scored, read_rows, read_scored
 from nuggets_ray.select import OUR_COLUMNS, Scores, Selection, check_clash, check_config, select
 from nuggets_ray.selected_rows import to_jsonl, to_table
+from nuggets_ray.selections import JSONL, PARQUET, WHOLE, models_of, selection_uri
 
 logger = logging.getLogger(__name__)
+
+
+class ReplacesTrainedError(UserError):
+    """Other rows would take the place of those that a model was trained on."""
 
 
 def select_candidates(config: Config) -> dict[str, Any]:
     """Choose rows by `config.select` and write selections/<name>/; returns the job's JSON object.
 
     Works on a run that is still going or has died: then it chooses among the rows scored so far and
-    says partial. Raises UserError where the settings are wrong, nothing is scored yet, or a source
-    field has one of our names.
+    says partial. Raises UserError where the settings are wrong, nothing is scored yet, a source
+    field has one of our names, or other rows would replace those that a model was trained on.
     """
     check_config(config.select)
     check_same_run(config)
     name, ours, summary = _choose(config)
     rows = read_rows(config.out_dir, ours[0].to_numpy())
-    folder = io.join(config.out_dir, "selections", name)
     jsonl, parquet, last = (
-        io.join(folder, file) for file in ("selected.jsonl", "selected.parquet", "selection.json")
+        selection_uri(config.out_dir, name, file) for file in (JSONL, PARQUET, WHOLE)
     )
+    if not config.select.replace:
+        _check_replaced(config.out_dir, name, rows, ours)
     table = to_table(rows)
     check_clash(table.column_names, config.select.prefix)
     io.delete(last)
@@ -42,9 +50,24 @@ def select_candidates(config: Config) -> dict[str, Any]:
     del table  # with the lines of all rows beside it, a large selection would not fit
     io.write_bytes(jsonl, to_jsonl(rows, ours))
     settings = {**asdict(config.select), "name": name, "seed": config.seed}
+    del settings["replace"]  # says nothing of which rows were chosen
     write_json(last, {"settings": settings, **summary})
     write_config(config.out_dir, "select_topk", config)
     return {"wrote": [jsonl, parquet, last], "status": "done", "name": name, **summary}
+
+
+def _check_replaced(out_dir: str, name: str, rows: Sequence[bytes], ours: pa.Table) -> None:
+    """Raise ReplacesTrainedError where selections/<name> holds other rows that a model is of."""
+    jsonl = selection_uri(out_dir, name, JSONL)
+    if not io.exists(jsonl):
+        return
+    there = io.sha256(jsonl)
+    models = models_of(out_dir, there)
+    if models and hashlib.sha256(to_jsonl(rows, ours)).hexdigest() != there:
+        raise ReplacesTrainedError(
+            f"select.name={name}: {' and '.join(models)} came from the rows of selections/{name}, "
+            "which these would replace: give another select.name, or select.replace=true"
+        )
 
 
 def _choose(config: Config) -> tuple[str, pa.Table, dict[str, Any]]:

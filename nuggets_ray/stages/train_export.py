@@ -19,24 +19,23 @@ from nuggets_ray import io
 from nuggets_ray.config import Config, UserError
 from nuggets_ray.finetune.alpaca_template import give_chat_template
 from nuggets_ray.finetune.card import CardFacts, model_card
-from nuggets_ray.finetune.checkpoints import Record, Saved, read_committed
+from nuggets_ray.finetune.checkpoints import Record, Saved, differences, read_committed
 from nuggets_ray.finetune.engine import TrainSetup
 from nuggets_ray.finetune.export import export_weights, write_tokenizer
 from nuggets_ray.finetune.source import Source, prompts
 from nuggets_ray.finetune.steps import Work
 from nuggets_ray.manifest import Run, versions
 from nuggets_ray.model import load_tokenizer
+from nuggets_ray.selections import DONE
 from nuggets_ray.stages.cluster import result_of
 from nuggets_ray.stages.train_rows import Rows
 
 logger = logging.getLogger(__name__)
 
-DONE = "finetune.json"
-
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A training that came to its end."""
+    """A training that came to its end. `selection`: the record of the selection it was on."""
 
     setup: TrainSetup
     work: Work
@@ -44,6 +43,7 @@ class Finished:
     num_workers: int
     history: list[Record]
     settings: dict[str, Any]
+    selection: dict[str, Any] | None
 
 
 def read_done(config: Config, source: Source, settings: dict[str, Any]) -> dict[str, Any] | None:
@@ -55,13 +55,11 @@ def read_done(config: Config, source: Source, settings: dict[str, Any]) -> dict[
     if not io.exists(uri):
         return None
     done: dict[str, Any] = json.loads(io.read_bytes(uri))
-    chosen = _chosen(config)
-    changed = [key for key, value in settings.items() if done["settings"].get(key) != value]
-    changed += [key for key, value in chosen.items() if done["exported"].get(key) != value]
-    if changed:
+    before, now = done["settings"] | done["exported"], settings | _chosen(config)
+    if changed := differences(before, now, source.description):
         raise UserError(
             f"finetune.name={source.name}: models/{source.name} was trained with another "
-            f"{', '.join(changed)}: give another finetune.name, or remove that folder and "
+            f"{', '.join(changed.values())}: give another finetune.name, or remove that folder and "
             f"finetune/{source.name}"
         )
     summary: dict[str, Any] = done["summary"]
@@ -98,7 +96,12 @@ def export(config: Config, source: Source, finished: Finished, run: Run) -> dict
         "loss": facts.last_loss,
         "eval_loss": facts.eval_loss,
     }
-    done = {"settings": finished.settings, "exported": _chosen(config), "summary": summary}
+    done = {
+        "settings": finished.settings,
+        "selection": finished.selection,
+        "exported": _chosen(config),
+        "summary": summary,
+    }
     io.write_bytes(io.join(target, DONE), (json.dumps(done, indent=1) + "\n").encode())
     logger.info("models/%s: the weights after step %d", source.name, saved.step)
     return summary
@@ -127,7 +130,7 @@ def _card_facts(config: Config, source: Source, finished: Finished, saved: Saved
         last_loss=steps[-1]["loss"],
         eval_loss=saved.eval_loss,
         exported_step=saved.step,
-        selection=source.selection,
+        selection=finished.selection,
         score=source.score,
         versions=versions(),
     )

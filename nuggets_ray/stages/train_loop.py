@@ -30,7 +30,7 @@ from nuggets_ray.finetune.checkpoints import (
     read_history,
     write_history,
 )
-from nuggets_ray.finetune.compiler import add_environment_to_path
+from nuggets_ray.finetune.compiler import build_one_at_a_time
 from nuggets_ray.finetune.engine import TrainSetup
 from nuggets_ray.finetune.rows import TrainRows
 
@@ -55,7 +55,7 @@ def train_loop(config: dict[str, LoopSetup]) -> dict[str, Any]:
     """Train to the end; returns {step} or {diverged: step, loss, grad_norm}."""
     setup = config["setup"]
     os.environ["DS_ACCELERATOR"] = setup.train.device
-    add_environment_to_path()
+    build_one_at_a_time(lambda text: setup.board.say.remote(text))
     torch.set_num_threads(setup.num_threads)
     rows, held_out = (ray.get(ref) for ref in setup.row_refs)
     try:

@@ -50,6 +50,10 @@ class Board:
         """A worker cannot have the model, and why."""
         self._events.append(("refused", sentence))
 
+    def say(self, text: str) -> None:
+        """What a worker does before it can start."""
+        self._events.append(("said", text))
+
     def take(self) -> list[tuple[str, Any]]:
         """What was told since the last call, in order."""
         taken, self._events = self._events, []
@@ -84,6 +88,8 @@ class TrainProgress:
                 self._add(value)
             elif kind == "refused":
                 raise UserError(value)
+            elif kind == "said":
+                logger.info("%s", value)
             else:
                 logger.info("checkpoint after step %d", value)
                 self._is_redrawn = True
@@ -109,7 +115,8 @@ class TrainProgress:
             logger.info("going on after step %d", done)
         self.history = list(history)
         self._events.start(done, history)
-        self._bar.n = done
+        self._bar.n = self._bar.initial = self._bar.last_print_n = done
+        self._bar.unpause()  # its estimate counts from here: not the start, nor compiling
         self._bar.refresh()
         self._run.update(resumed_from=[*self._run.attempt.get("resumed_from", []), done])
 

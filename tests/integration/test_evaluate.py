@@ -5,7 +5,8 @@ import json
 import math
 import shutil
 import subprocess
-from dataclasses import dataclass, fields
+from collections import Counter
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,16 @@ from score_runs import command, environment, result_of, run_job, write_rows
 from train_jobs import family, kill, wait_for
 
 from nuggets_ray import io
+from nuggets_ray.config import Config, SelectConfig, UserError
 from nuggets_ray.evaluate.results import Result
+from nuggets_ray.finetune.source import find_source
+from nuggets_ray.finetune_config import FinetuneConfig
+from nuggets_ray.stages import pipeline
+from nuggets_ray.stages.select import select_candidates
 
 MODELS = ("base", "golden", "random-0", "random-1-tokens")
 NUM_HELD_OUT = 12
+COLUMNS = ("example_id", "num_answer_tokens")
 
 
 @dataclass(frozen=True)
@@ -133,8 +140,55 @@ def test_no_training_row_is_held_out(ended: Ended) -> None:
     }
 
 
+def test_a_model_keeps_how_it_was_trained(ended: Ended) -> None:
+    kept = json.loads((ended.out_dir / "models" / "golden" / "finetune.json").read_bytes())
+    folder = ended.out_dir / "selections" / "golden"
+    selection, rows = kept["selection"], read_lines(folder / "selected.jsonl")
+    assert selection["settings"] == json.loads((folder / "selection.json").read_bytes())["settings"]
+    assert (selection["settings"]["by"], selection["num_rows"]) == ("golden_score", len(rows))
+    assert selection["sha256"] == io.sha256(str(folder / "selected.jsonl"))
+    candidates = io.read_table(io.list_files(str(ended.out_dir / "candidates"), ".parquet")[0])
+    lengths = dict(zip(*(candidates[c].to_pylist() for c in COLUMNS), strict=True))
+    expected = Counter(str(lengths[row["example_id"]]) for row in rows)
+    assert selection["num_answer_tokens"] == expected
+    begun = ended.out_dir / "finetune" / "golden" / "selection.json"
+    assert json.loads(begun.read_bytes()) == selection
+
+
+def test_selections_of_a_run_again(out_dir: Path) -> None:
+    """The pipeline makes the same ones again; other rows do not take the place of a model's."""
+    names = [model for model in MODELS if model != "base"]
+    paths = [out_dir / "selections" / name / "selected.jsonl" for name in names]
+    before = [path.read_bytes() for path in paths]
+    finetune = FinetuneConfig(selections=names)
+    config = Config(str(out_dir), select=SelectConfig("top_k", k=4), finetune=finetune)
+    golden = select_candidates(config)
+    for other in pipeline._others(config, golden):
+        select_candidates(replace(config, select=other))
+    assert [path.read_bytes() for path in paths] == before
+    with pytest.raises(UserError, match="select.name=golden: models/golden came from"):
+        select_candidates(replace(config, select=SelectConfig("top_k", k=3)))
+    assert [path.read_bytes() for path in paths] == before
+
+
+def test_a_partial_selection_is_refused_once_more_is_scored(out_dir: Path) -> None:
+    uri = out_dir / "selections" / "golden" / "selection.json"
+    made = json.loads(uri.read_bytes())
+    uri.write_text(json.dumps(made | {"partial": True, "num_scored": made["num_scored"] - 1}))
+    config = Config(str(out_dir), finetune=FinetuneConfig(selection="golden"))
+    with pytest.raises(
+        UserError, match=r"finetune.selection=golden was made while .*allow_partial"
+    ):
+        find_source(config)
+    allowed = replace(config.finetune, allow_partial=True)
+    assert find_source(replace(config, finetune=allowed)).selection == "golden"
+
+
 def test_the_same_command_computes_nothing_anew(out_dir: Path) -> None:
+    """Nor does a selection written anew say how the models were trained."""
     before = results_of(out_dir)
+    anew = SelectConfig("top_k", k=3, by="longest", name="golden", replace=True)
+    select_candidates(Config(str(out_dir), select=anew))
     kept = out_dir / "evaluation" / "likelihood"
     times = {path.name: path.stat().st_mtime_ns for path in kept.iterdir()}
     job = evaluate(out_dir)

@@ -12,6 +12,8 @@ from nuggets_ray.evaluate_config import EvaluateConfig
 from nuggets_ray.finetune_config import FinetuneConfig
 from nuggets_ray.select import default_name
 from nuggets_ray.stages import pipeline as stage
+from nuggets_ray.stages.finetune import finetune as finetune_job
+from nuggets_ray.stages.select import ReplacesTrainedError
 
 SELECTED = {"num_rows": 4, "mean_answer_tokens": 12.6}
 
@@ -56,6 +58,17 @@ def test_a_model_that_will_not_be_there_is_refused_before_anything_starts(config
     assert not Path(config.out_dir).exists()
 
 
+def test_a_key_that_deepspeed_would_ignore_is_refused_before_anything_starts(
+    config: Config,
+) -> None:
+    finetune = FinetuneConfig(selections=["golden"], deepspeed={"zero_optimisation": {"stage": 3}})
+    with pytest.raises(UserError, match=r"zero_optimisation is no .*deepspeed.zero_optimization\?"):
+        stage.pipeline(replace(config, finetune=finetune))
+    with pytest.raises(UserError, match=r"zero_stage is no .*deepspeed.zero_optimization.stage\?"):
+        finetune_job(replace(config, finetune=FinetuneConfig(deepspeed={"zero_stage": 3})))
+    assert not Path(config.out_dir).exists()
+
+
 @pytest.mark.parametrize("name", ["bottom", "longest", "random-0", "full"])
 def test_the_selection_cannot_take_another_s_name(config: Config, name: str) -> None:
     with pytest.raises(UserError, match=f"select.name={name}"):
@@ -69,6 +82,21 @@ def test_bottom_longest_and_a_draw_are_always_made(config: Config) -> None:
         "longest": SelectConfig("top_k", k=4, by="longest", prefix="my_"),
         "random-0": SelectConfig("top_k", k=4, by="random", prefix="my_"),
     }
+
+
+def test_what_stands_beside_never_takes_the_place_of_what_a_model_is_of(
+    config: Config, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def replaces(config: Config) -> dict[str, Any]:
+        raise ReplacesTrainedError("models/random-0 came from it")
+
+    monkeypatch.setattr(stage, "select_candidates", replaces)
+    beside = replace(config, select=others(config)["random-0"])
+    assert stage._select_beside(beside) == []
+    assert "selections/random-0 is left as it was: models/random-0" in caplog.text
+    with pytest.raises(ReplacesTrainedError):
+        stage._select_beside(naming(beside, "golden", "random-0"))
+    assert others(naming(config, replace=True))["bottom"].replace
 
 
 def test_what_is_trained_on_is_made_once(config: Config) -> None:

@@ -4,6 +4,7 @@ manifest.
 
 import json
 import logging
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import ray
 
 from nuggets_ray.manifest import Run, read_manifest
 from nuggets_ray.stages.progress import Counter, Progress, _line
+from nuggets_ray.stages.train_progress import Board, TrainProgress
 
 NUMBERS = {
     "num_done": 3,
@@ -90,3 +92,22 @@ def test_rows_computed_twice_are_not_done_twice(tmp_path: Path) -> None:
         assert (start["num_done"], start["eta_s"]) == (1, None)
         assert (end["num_done"], end["eta_s"]) == (3, 0.0)
         assert run.attempt["num_computed"] == 4
+
+
+def test_compiling_kernels_is_told_and_not_in_the_estimate(
+    local_ray: None, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: Any
+) -> None:
+    caplog.set_level(logging.INFO, logger="nuggets_ray")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    step = {"step": 4, "loss": 1.0, "learning_rate": 1e-5}
+    with Run(str(tmp_path), "finetune-m") as run:
+        board = Board.remote()
+        progress = TrainProgress(run, board, 10, str(tmp_path / "finetune" / "m"), 1e6)
+        bar = progress._bar
+        bar.start_t, bar.last_print_t = bar.start_t - 100, bar.last_print_t - 100  # 100 s ago
+        ray.get([board.say.remote("compiling shm (a minute)"), board.started.remote([step])])
+        progress.poll()
+        assert bar.format_dict["elapsed"] < 50
+        assert (bar.n, bar.initial, bar.last_print_n) == (4, 4, 4), "none of them in this time"
+        progress.close()
+    assert "compiling shm (a minute)" in caplog.text

@@ -11,6 +11,8 @@ from score_runs import run_job
 
 from nuggets_ray import io, score_table
 from nuggets_ray.config import Config, SelectConfig, UserError
+from nuggets_ray.manifest import write_json
+from nuggets_ray.selections import begin_record, check_not_outgrown, read_selection
 from nuggets_ray.stages.select import select_candidates
 
 TOP_4 = SelectConfig(rule="top_k", k=4)
@@ -35,6 +37,7 @@ def write_candidates(out_dir: str, part: int, numbers: Sequence[int], **fields: 
                 "source_path": "/data/rows.jsonl",
                 "row_number": number + 100 * (copy - 1),
                 "row_json": json.dumps(source_row(number) | fields | {"copy": copy}),
+                "num_answer_tokens": 100 - number,
             }
         )
     uri = io.join(out_dir, "candidates", f"part-{part:05d}.parquet")
@@ -200,6 +203,106 @@ def test_a_run_without_scores_is_refused(out_dir: str, missing: str) -> None:
 def test_wrong_settings_are_refused_before_the_run_is_looked_for() -> None:
     with pytest.raises(UserError, match=r"select\.fraction=2\.0"):
         choose("/nowhere", SelectConfig(fraction=2.0))
+
+
+def begin(out_dir: str, model: str, selection: str) -> dict[str, Any]:
+    """What a training on a selection writes down before its first step."""
+    folder = io.join(out_dir, "finetune", model)
+    record = begin_record(out_dir, folder, selection, is_begun=False)
+    assert record is not None
+    return record
+
+
+def end(out_dir: str, model: str, done: dict[str, Any]) -> None:
+    """A model, without what was left of its training."""
+    write_json(io.join(out_dir, "models", model, "finetune.json"), done)
+    io.delete(io.join(out_dir, "finetune", model))
+
+
+@pytest.mark.parametrize("is_older", [False, True])
+def test_a_selection_that_a_model_was_trained_on_is_not_replaced(
+    out_dir: str, is_older: bool
+) -> None:
+    rows = choose(out_dir)
+    record = begin(out_dir, "m", "golden")
+    with pytest.raises(UserError, match=r"select.name=golden: finetune/m .*select.replace=true"):
+        choose(out_dir, SelectConfig(rule="top_k", k=2))
+    settings = {"rows": {"sha256": [record["sha256"]]}}
+    end(out_dir, "m", {"settings": settings} | ({} if is_older else {"selection": record}))
+    with pytest.raises(UserError, match=r"models/m came from the rows of selections/golden"):
+        choose(out_dir, SelectConfig(rule="top_k", k=2))
+    same = choose(out_dir, SelectConfig(rule="threshold", min_score=15.5 / 20))
+    assert same[1] == rows[1], "the same rows are no replacement"
+    choose(out_dir, SelectConfig(rule="top_k", k=2, name="other"))
+    _, replaced = choose(out_dir, SelectConfig(rule="top_k", k=2, replace=True))
+    assert len(replaced) == 2
+    choose(out_dir, SelectConfig(rule="top_k", k=3))  # nobody was trained on those two
+
+
+def test_a_checkpoint_made_by_an_earlier_version_holds_its_selection(out_dir: str) -> None:
+    record_of = choose(out_dir)[0]["wrote"][0]
+    settings = {"rows": {"sha256": [io.sha256(record_of)]}}
+    saved = {"settings": settings, "last": {}, "best": None}
+    write_json(io.join(out_dir, "finetune", "m", "checkpoints.json"), saved)
+    with pytest.raises(UserError, match="finetune/m came from"):
+        choose(out_dir, SelectConfig(rule="top_k", k=2))
+
+
+def test_a_training_that_goes_on_keeps_what_it_began_with(out_dir: str) -> None:
+    choose(out_dir)
+    folder = io.join(out_dir, "finetune", "m")
+    begun = begin(out_dir, "m", "golden")
+    assert begun["settings"]["k"] == begun["num_rows"] == 4
+    assert begun["num_answer_tokens"] == {str(100 - n): 1 for n in (19, 18, 17, 16)}
+    choose(out_dir, SelectConfig(rule="threshold", min_score=15.5 / 20))
+    assert begin_record(out_dir, folder, "golden", is_begun=True) == begun
+    anew = begin_record(out_dir, folder, "golden", is_begun=False)
+    assert anew and anew["settings"]["rule"] == "threshold"
+    assert begin_record(out_dir, folder, None, is_begun=False) is None
+    assert not io.exists(io.join(folder, "selection.json"))
+
+
+def check(out_dir: str, allow_partial: bool = False) -> None:
+    made = read_selection(out_dir, "golden")
+    assert made is not None
+    check_not_outgrown(out_dir, "golden", made, allow_partial)
+
+
+def test_a_partial_selection_is_not_trained_on_once_scoring_went_on(
+    out_dir: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    part = io.join(out_dir, "scores", "part-attempt-0.parquet")
+    scores = io.read_bytes(part)
+    io.delete(part)
+    choose(out_dir, SelectConfig(fraction=0.5))
+    check(out_dir)
+    assert "golden is partial: it was made while 5 of 21 candidates were scored" in caplog.text
+    io.write_bytes(part, scores)
+    with pytest.raises(
+        UserError,
+        match=r"finetune.selection=golden was made while 5 of 21 .*now "
+        r"21 are: .*jobs/select_topk.py.*finetune.allow_partial=true",
+    ):
+        check(out_dir)
+    check(out_dir, allow_partial=True)
+    choose(out_dir, SelectConfig(fraction=0.5))
+    caplog.clear()
+    check(out_dir)
+    assert caplog.text == ""
+
+
+def test_a_whole_selection_of_fewer_rows_is_told(
+    out_dir: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    choose(out_dir)
+    write_candidates(out_dir, 2, range(30, 33))
+    check(out_dir)
+    assert caplog.text == "", "none of them is scored yet"
+    write_scores(out_dir, 2, range(30, 33))
+    check(out_dir)
+    assert "golden was made among 21 scored candidates, of which there are 24 now" in caplog.text
+    io.delete(io.join(out_dir, "scores"))
+    check(out_dir)  # there is nothing that could have gone on
 
 
 def test_the_job_prints_a_table_and_one_json_line(out_dir: str) -> None:

@@ -237,3 +237,11 @@ def test_the_hash_of_inputs(tmp_path):
     assert io.inputs_sha256(str(tmp_path)) != both
     with pytest.raises(UserError, match="evaluate.prompts_path=.*no such file"):
         io.inputs_sha256(str(tmp_path / "none.json"), "evaluate.prompts_path")
+
+
+def test_folders_of_a_folder(tmp_path: Path) -> None:
+    for name in ("b", "a", "a/deeper"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "file").touch()
+    assert io.list_folders(str(tmp_path)) == ["a", "b"]
+    assert io.list_folders(str(tmp_path / "none")) == []

@@ -26,6 +26,7 @@ LAYERS = (
         *("manifest", "fingerprint", "score", "schedule", "select", "anchors", "candidates"),
         *("finetune", "evaluate"),
         *("candidate_table", "score_table", "skipped_table", "scored_candidates", "selected_rows"),
+        "selections",
     },
     {
         *("model", "weights", "tokenizer_file"),

@@ -12,7 +12,6 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from nuggets_ray.config import ModelConfig
-from nuggets_ray.finetune.compiler import add_environment_to_path
 from nuggets_ray.finetune.rows import TrainRows
 from nuggets_ray.finetune.steps import Schedule
 from nuggets_ray.finetune_config import FinetuneConfig
@@ -62,7 +61,6 @@ def run(cases: list[Case], num_workers: int, folder: Path) -> dict[str, dict[str
 
 def _worker(rank: int, num_workers: int, port: int, cases: list[Case], folder: str) -> None:
     torch.set_num_threads(1)
-    add_environment_to_path()
     os.environ |= {
         "DS_ACCELERATOR": "cpu",
         "RANK": str(rank),

@@ -109,8 +109,8 @@ def test_candidates_are_training_rows(out_dir: str) -> None:
     assert twins(out_dir, [row(0), row(1)]) == [(1, "candidates")]
 
 
-def train_on_all(out_dir: str, name: str, path: Path, held_out: str | int) -> None:
-    settings = {"settings": {"held_out": held_out}}
+def train_on_all(out_dir: str, name: str, path: Path, held_out: str | int, *hashes: str) -> None:
+    settings = {"settings": {"held_out": held_out, "rows": {"sha256": hashes}}}
     write_json(io.join(out_dir, "models", name, "finetune.json"), settings)
     data, finetune = DataConfig(str(path)), FinetuneConfig(selection=None)
     write_config(out_dir, f"finetune-{name}", Config(out_dir, data=data, finetune=finetune))
@@ -126,6 +126,18 @@ def test_rows_that_a_training_on_every_row_left_out_are_not_in_it(
     write_table(own, held)
     train_on_all(out_dir, "full", path, io.sha256(own))
     assert twins(out_dir, [*held, row(2)]) == [(1, str(path)), (2, str(path))]
+
+
+def test_a_file_that_has_changed_since_it_was_trained_on_is_told(
+    out_dir: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write_rows(tmp_path / "rows.jsonl", [row(0)])
+    train_on_all(out_dir, "full", path, 0, io.sha256(str(path)))
+    assert twins(out_dir, [row(0), row(1)]) == [(0, str(path))]
+    assert caplog.text == ""
+    write_rows(tmp_path / "rows.jsonl", [row(2)])
+    assert twins(out_dir, [row(0), row(1)]) == []
+    assert f"data.path={path} has changed since a model of the run was trained on it" in caplog.text
 
 
 @pytest.mark.parametrize("held_out", ["another hash", 2])

@@ -151,12 +151,14 @@ def test_files_that_were_trained_on(tmp_path: Path, tiny_model: Path) -> None:
         *(("a", None, "hash"), ("b", None, "hash"), ("c", None, 4), ("golden", "golden", "hash")),
     ]
     for name, selection, held_out in trained:
-        done = {"settings": {"held_out": held_out}}
+        done: dict[str, Any] = {"settings": {"held_out": held_out}}
+        if name == "c":
+            done["settings"]["rows"] = {"sha256": ["x", "y"]}
         make_folder(tmp_path / "run" / "models" / name, finetune=done)
         finetune = FinetuneConfig(selection=selection)
         config = Config(out_dir, data=DataConfig("rows.jsonl"), finetune=finetune)
         write_config(out_dir, f"finetune-{name}", config)
     found = training_data(Config(out_dir))
-    assert [(one.data.path, one.leaves_out) for one in found] == [
-        *(("rows.jsonl", "hash"), ("rows.jsonl", None)),
+    assert [(one.data.path, one.leaves_out, one.sha256) for one in found] == [
+        *(("rows.jsonl", "hash", ()), ("rows.jsonl", None, ("x", "y"))),
     ]

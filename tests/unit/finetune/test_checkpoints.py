@@ -15,7 +15,10 @@ from nuggets_ray.finetune.checkpoints import (
     write_history,
 )
 
-SETTINGS = {"cluster.num_workers": 2, "finetune.learning_rate": 1e-5}
+SETTINGS = {
+    **{"cluster.num_workers": 2, "finetune.learning_rate": 1e-5},
+    "rows": {"sha256": ["a"], "limit": None},
+}
 
 
 def make(folder: Path, attempt: str, step: int, eval_loss: float | None = None) -> Saved:
@@ -53,11 +56,18 @@ def test_nothing_is_committed_at_first(tmp_path: Path) -> None:
 
 def test_other_settings_are_refused_in_one_sentence(tmp_path: Path) -> None:
     committed = commit(str(tmp_path), SETTINGS, make(tmp_path, "a", 7))
-    check_settings(committed, SETTINGS, "golden")
+    names = ("golden", "selection best")
+    check_settings(committed, SETTINGS, *names)
     with pytest.raises(UserError, match=r"num_workers=3: the checkpoint .*step 7 .*by 2 workers"):
-        check_settings(committed, {**SETTINGS, "cluster.num_workers": 3}, "golden")
+        check_settings(committed, {**SETTINGS, "cluster.num_workers": 3}, *names)
     with pytest.raises(UserError, match=r"learning_rate \(was 1e-05, now 0.1\).*another"):
-        check_settings(committed, {**SETTINGS, "finetune.learning_rate": 0.1}, "golden")
+        check_settings(committed, {**SETTINGS, "finetune.learning_rate": 0.1}, *names)
+    changed = {**SETTINGS, "rows": {"sha256": ["b"], "limit": None}}
+    with pytest.raises(UserError, match=r"another set of rows \(selection best holds others now\)"):
+        check_settings(committed, changed, *names)
+    limited = {**SETTINGS, "rows": {"sha256": ["a"], "limit": 3}}
+    with pytest.raises(UserError, match=r"rows \(was .*'limit': None.*, now .*'limit': 3"):
+        check_settings(committed, limited, *names)
 
 
 def test_the_history_comes_back(tmp_path: Path) -> None:
