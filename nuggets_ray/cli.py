@@ -18,6 +18,7 @@ from typing import Any
 
 from nuggets_ray.compose import CONF_DIR, load, register_schema, resolve
 from nuggets_ray.config import Config, UserError, require
+from nuggets_ray.disk_full import DiskFull, is_disk_full, sentence
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +35,9 @@ def run(job: Job, requires: Sequence[str] = ("out_dir",)) -> None:
     """
     argv = sys.argv[1:]
     configure_logging()
-    signal.signal(signal.SIGTERM, _interrupt)
+    interrupt = Interrupt()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)
     if any(argument.startswith("-") for argument in argv):
         _run_with_hydra(job, requires)
     else:
@@ -55,7 +58,15 @@ def configure_logging() -> None:
 
 def _call(job: Job, config: Config, requires: Sequence[str]) -> None:
     require(config, *requires)
-    print_result(job(config))
+    try:
+        result = job(config)
+    except UserError:
+        raise
+    except Exception as error:
+        if is_disk_full(error):
+            raise DiskFull(sentence(error, config.out_dir)) from error
+        raise
+    print_result(result)
 
 
 def print_result(result: dict[str, Any]) -> None:
@@ -74,6 +85,9 @@ def guard(call: Callable[[], None]) -> int:
     except KeyboardInterrupt as interrupted:
         print(str(interrupted) or INTERRUPTED, file=sys.stderr, flush=True)
         return 130
+    except DiskFull as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        return 1
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -96,6 +110,21 @@ def _run_with_hydra(job: Job, requires: Sequence[str]) -> None:
     hydra.main(config_path=str(CONF_DIR), config_name="config", version_base="1.3")(main)()
 
 
-def _interrupt(signum: int, frame: FrameType | None) -> None:
-    # a scheduler's SIGTERM is to flush and end as Ctrl-C does
-    raise KeyboardInterrupt
+class Interrupt:
+    """Handler of Ctrl-C, and of a scheduler's SIGTERM, which is to flush and end as Ctrl-C does.
+
+    The first signal raises KeyboardInterrupt. Later ones must not cut short what it set off: the
+    second Ctrl-C is answered, the third ends the process.
+    """
+
+    def __init__(self) -> None:
+        self._num_signals = 0
+
+    def __call__(self, signum: int, frame: FrameType | None) -> None:
+        self._num_signals += 1
+        if self._num_signals == 1:
+            raise KeyboardInterrupt
+        if signum == signal.SIGINT and self._num_signals > 2:
+            os._exit(130)
+        # not by print: the signal may have come in the middle of one
+        os.write(2, b"ending: writing what is finished (Ctrl-C once more: end at once)\n")

@@ -17,6 +17,8 @@ from nuggets_ray.evaluate_config import (
 )
 from nuggets_ray.finetune_config import FinetuneConfig, finetune_choices, finetune_lowest
 
+RETRIES = ("killed_worker", "error")
+
 
 class UserError(Exception):
     """A mistake the user can mend: one sentence that names the key, the value and the way out. Exit
@@ -59,6 +61,8 @@ class DataConfig:
     """More skipped rows than this share of the data fails the job."""
     excerpt_chars: int = 80
     """How much of a skipped row is kept in skipped.parquet, in characters (0: nothing)."""
+    retry: list[str] = field(default_factory=lambda: list(RETRIES))
+    """Rows left without a score that the next attempt tries once more: killed_worker, error."""
 
 
 @dataclass(frozen=True)
@@ -211,7 +215,8 @@ def check(config: Config) -> None:
         **finetune_choices(config.finetune),
         **evaluate_choices(config.evaluate, config.generate),
     }
-    for key, (value, allowed) in choices.items():
+    named = [("data.retry", kind, RETRIES) for kind in config.data.retry]
+    for key, value, allowed in [*named, *((key, *choice) for key, choice in choices.items())]:
         if value not in allowed:
             raise UserError(f"{key}={value}: take one of {', '.join(allowed)}")
     at_least: dict[str, tuple[float | None, float]] = {

@@ -5,6 +5,7 @@ A block comes as the places of its rows in candidates/, and goes as one part of 
 here, atomically; the driver sees counts and reasons only.
 """
 
+import hashlib
 import json
 import logging
 import os
@@ -21,6 +22,7 @@ import torch
 from nuggets_ray import candidate_table, score_table
 from nuggets_ray.config import Config, UserError
 from nuggets_ray.data import parse
+from nuggets_ray.disk_full import is_disk_full
 from nuggets_ray.model import load_model, load_tokenizer
 from nuggets_ray.prompts import make_prompt
 from nuggets_ray.records import Encoding, ScoreRow
@@ -30,6 +32,7 @@ from nuggets_ray.score.engine import make_engine
 from nuggets_ray.score.memory import does_not_fit
 from nuggets_ray.score.vllm_engine import make_vllm_engine
 from nuggets_ray.stages.cluster import Workers
+from nuggets_ray.stages.deaths import MAX_DEATHS, deaths_of, this_process
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +88,8 @@ class Scorer:
     """A Ray Data actor: `scorer({"block": [json]})` scores a block and returns its counts."""
 
     def __init__(self, setup: Setup, baseline_ref: list[ray.ObjectRef], counter: Any) -> None:
-        self.setup, self.counter = setup, counter
+        self.setup, self.counter, self.process = setup, counter, this_process()
+        ray.get(counter.loading.remote(self.process))
         self.baseline = ray.get(
             baseline_ref[0]
         )  # a bare ref among the arguments would arrive unresolved
@@ -93,17 +97,26 @@ class Scorer:
         self.engine = load_engine(setup, [anchor.encoding for anchor in self.baseline.anchors])
         self.facts = engine_facts(self.engine)
         counter.started.remote(os.getpid(), self.facts)
+        counter.ready.remote(self.process)
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, list[str]]:
-        return {"result": [json.dumps(self._answer(json.loads(block))) for block in batch["block"]]}
+        return {"result": [json.dumps(self._answer(block)) for block in batch["block"]]}
 
-    def _answer(self, block: list[tuple[str, list[int]]]) -> dict[str, Any]:
-        # an exception would make Ray Data drop the block as it drops one that killed its worker; so
-        # it is told
+    def _answer(self, block_json: str) -> dict[str, Any]:
+        # who holds it is told first, so that it is known whose death is this block's
+        name = hashlib.sha256(block_json.encode()).hexdigest()
+        lost = ray.get(self.counter.hold.remote(name, self.process))
+        if len(deaths_of(lost)) >= MAX_DEATHS:
+            return {"given_up": True}
+        # an exception would make Ray Data drop the block without a word; so it is told
         try:
-            return self.score_block(block)
-        except Exception:
+            return self.score_block(json.loads(block_json))
+        except Exception as error:
+            if is_disk_full(error):
+                return {"disk_full": getattr(error, "filename", None) or ""}
             return {"failed": traceback.format_exc()}
+        finally:
+            self.counter.release.remote(name)
 
     def score_block(self, block: list[tuple[str, list[int]]]) -> dict[str, Any]:
         """Score the rows at [(candidate part, row numbers)]; {num_rows, unscored: [[content_id,
