@@ -15,9 +15,12 @@ from nuggets_ray import io
 
 ERRNOS = (errno.ENOSPC, errno.EDQUOT)
 TEXT = re.compile(
-    r"No space left on device|Disk quota exceeded|inline_container\.cc\S* \. unexpected pos"
+    r"No space left on device|Disk quota exceeded"
+    # Ray, which wants to write objects out
+    r"|object store is full and the local disk"
+    # torch.save, whose file came out shorter than what it wrote
+    r"|inline_container\.cc\S* \. unexpected pos"
 )
-"""The last is torch.save's, whose file came out shorter than what it wrote."""
 FEW_BYTES = 16 << 20
 
 
@@ -36,9 +39,11 @@ def is_disk_full(error: BaseException) -> bool:
 def sentence(error: BaseException, out_dir: str) -> str:
     """Which folder is full, what is kept, how to go on."""
     kept = f"what is finished in out_dir={out_dir} is kept: " if out_dir else ""
+    folder = _full_folder(error, out_dir)
+    where = f"in {folder}" if folder else f"on some disk that it writes to ({_told(error)})"
     return (
-        f"no space is left in {_full_folder(error, out_dir)}: {kept}free some there (or have the "
-        "quota raised), then run the same command again to go on from it"
+        f"no space is left {where}: {kept}free some there (or have the quota raised), then run the "
+        "same command again to go on from it"
     )
 
 
@@ -53,16 +58,21 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
             waiting += [one.__cause__, one.__context__, getattr(one, "cause", None)]
 
 
-def _full_folder(error: BaseException, out_dir: str) -> str:
+def _told(error: BaseException) -> str:
+    """The line that says so."""
+    lines = [line for one in _chain(error) for line in str(one).splitlines() if TEXT.search(line)]
+    return lines[0].strip() if lines else "it is not said which"
+
+
+def _full_folder(error: BaseException, out_dir: str) -> str | None:
     """The folder that the error names, else the first of those we write to with hardly any room."""
     for one in _chain(error):
         if isinstance(one, OSError) and one.errno in ERRNOS and isinstance(one.filename, str):
             return os.path.dirname(one.filename)
-    if out_dir and io.is_remote(out_dir):
-        return tempfile.gettempdir()
-    folders = [io.open_fs(out_dir)[1]] if out_dir else []
-    folders.append(tempfile.gettempdir())
-    for folder in folders:
-        if os.path.isdir(folder) and shutil.disk_usage(folder).free < FEW_BYTES:
-            return folder
-    return folders[0]
+    folders = [] if not out_dir or io.is_remote(out_dir) else [io.open_fs(out_dir)[1]]
+    folders += [tempfile.gettempdir(), os.path.expanduser("~/.cache")]
+    return next((folder for folder in folders if _is_full(folder)), None)
+
+
+def _is_full(folder: str) -> bool:
+    return os.path.isdir(folder) and shutil.disk_usage(folder).free < FEW_BYTES

@@ -47,6 +47,12 @@ class LeftOut:
         return self.kind in retry and self.num_tries is not None and self.num_tries < MAX_TRIES
 
 
+def give_up(reasons: Mapping[str, str], earlier: Mapping[str, LeftOut]) -> dict[str, LeftOut]:
+    """The candidates that this attempt gives up ({content_id: reason}), after those before it."""
+    tries = {content_id: why.num_tries or 0 for content_id, why in earlier.items()}
+    return {i: LeftOut(reason, tries.get(i, 0) + 1) for i, reason in reasons.items()}
+
+
 def count_kinds(left_out: Iterable[LeftOut]) -> str:
     """How many were left out for each kind of reason, as text."""
     counts = Counter(why.kind for why in left_out)

@@ -147,10 +147,12 @@ def reason(dead: Sequence[Process], last: Exit | None) -> str:
     if last is not None and last.kind == OUT_OF_MEMORY:
         return "Ray ended them because the memory of their node ran out"
     on_last_node = [p.num_oom_kills for p in dead if p.node_id == dead[-1].node_id]
-    if max(on_last_node) > min(on_last_node):
+    if on_last_node and max(on_last_node) > min(on_last_node):
         return "the kernel ended processes there because memory ran out"
-    detail = " ".join(last.detail.split()).split(". Some common causes")[0] if last else "nothing"
-    return f"by a signal such as SIGKILL or SIGSEGV: Ray says {detail.rstrip('.')!r}"
+    if last is None:
+        return "by a signal such as SIGKILL or SIGSEGV"
+    detail = " ".join(last.detail.split()).split(". Some common causes")[0].rstrip(".")
+    return f"by a signal such as SIGKILL or SIGSEGV: Ray says {detail!r}"
 
 
 def cannot_load(config: Config, why: str) -> str:

@@ -128,9 +128,7 @@ def _score(config: Config, given: Config, run: Run, workers: Workers) -> dict[st
         _tell_again(candidates.content_id_N[is_again_N], again)
         todo = (np.flatnonzero(is_todo_N & ~is_again_N), np.flatnonzero(is_again_N))
         reasons = _score_rows(run, setup, candidates, *todo, base, workers)
-        for content_id, reason in reasons.items():
-            num_tries = again[content_id].num_tries if content_id in again else 0
-            unscored[content_id] = LeftOut(reason, num_tries + 1)
+        unscored |= skipped_table.give_up(reasons, again)
     return finish(run, setup, prompt, prepared, candidates, base, unscored)
 
 

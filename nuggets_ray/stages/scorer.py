@@ -31,8 +31,16 @@ from nuggets_ray.score.contract import DeviceLost, ScoringEngine
 from nuggets_ray.score.engine import make_engine
 from nuggets_ray.score.memory import does_not_fit
 from nuggets_ray.score.vllm_engine import make_vllm_engine
-from nuggets_ray.stages.cluster import Workers
-from nuggets_ray.stages.deaths import MAX_DEATHS, deaths_of, this_process
+from nuggets_ray.stages.cluster import Workers, result_of
+from nuggets_ray.stages.deaths import (
+    MAX_DEATHS,
+    OUT_OF_MEMORY,
+    Exit,
+    cannot_load,
+    deaths_of,
+    reason,
+    this_process,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -55,11 +63,23 @@ class Setup:
 
 
 def model_task(function: Callable[..., Any], setup: Setup, workers: Workers) -> Any:
-    """`function`, which loads a model, as a Ray task with the resources of one worker."""
+    """`function`, which loads a model, as a Ray task with the resources of one worker; see
+    model_result.
+    """
     # vLLM leaves its memory and process groups behind, so the process ends with the task
     is_vllm = setup.config.score.backend == "vllm"
     task = ray.remote(max_calls=1)(function) if is_vllm else ray.remote(function)
-    return task.options(max_retries=2, **workers.ray_options)
+    return task.options(max_retries=MAX_DEATHS - 1, **workers.ray_options)
+
+
+def model_result(ref: ray.ObjectRef, config: Config) -> Any:
+    """What a model_task returned. UserError where it raised that, or its workers died."""
+    try:
+        return result_of(ref)
+    except ray.exceptions.OutOfMemoryError as error:
+        raise UserError(cannot_load(config, reason([], Exit(OUT_OF_MEMORY, "")))) from error
+    except ray.exceptions.WorkerCrashedError as error:
+        raise UserError(cannot_load(config, reason([], None))) from error
 
 
 def load_engine(setup: Setup, encodings: list[Encoding]) -> ScoringEngine:

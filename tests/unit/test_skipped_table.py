@@ -151,6 +151,14 @@ def test_a_row_that_something_befell_is_tried_once_more(
     assert why.is_tried_again(retry) is again
 
 
+def test_a_row_that_was_tried_again_and_given_up_again_is_final() -> None:
+    once = skipped_table.give_up({"c1": "killed_worker", "c2": "error: x"}, {})
+    assert once == {"c1": LeftOut("killed_worker", 1), "c2": LeftOut("error: x", 1)}
+    twice = skipped_table.give_up({"c1": "error: y"}, once)
+    assert twice == {"c1": LeftOut("error: y", 2)}
+    assert not twice["c1"].is_tried_again(["killed_worker", "error"])
+
+
 def test_reasons_are_counted_by_kind() -> None:
     some = [LeftOut("error: ValueError: a", 1), LeftOut("killed_worker", 1), LeftOut("error: b", 2)]
     assert skipped_table.count_kinds(some) == "2 error, 1 killed_worker"
