@@ -51,6 +51,7 @@ def run_blocks(
     """
     if not blocks:
         return {}
+    not_ours = threading.enumerate()
     results: queue.Queue[Any] = queue.Queue()
     dataset = _pipeline(setup, blocks, baseline_ref, workers, progress.counter)
     consumer = threading.Thread(target=_consume, args=(dataset, results), daemon=True)
@@ -58,7 +59,7 @@ def run_blocks(
     try:
         return _follow(run, setup.config, results, progress)
     finally:
-        end_executors()
+        end_executors(but=not_ours)
         consumer.join(JOIN_S)
 
 

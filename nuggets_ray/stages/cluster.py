@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -89,13 +89,13 @@ def connected(config: ClusterConfig) -> Iterator[Workers]:
         ray.shutdown()
 
 
-def end_executors() -> None:
-    """Stop the threads of Ray Data that a pipeline left early goes on with.
+def end_executors(but: Collection[threading.Thread] = ()) -> None:
+    """Stop the threads in which Ray Data goes on with a pipeline that was left early, but for some.
 
     One that calls Ray while it is shut down would end this process at once, with exit code 1.
     """
     for thread in threading.enumerate():
-        if isinstance(thread, StreamingExecutor):
+        if isinstance(thread, StreamingExecutor) and thread not in but:
             thread.shutdown(force=True)
 
 
