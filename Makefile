@@ -47,11 +47,11 @@ bench: setup  ## Measure speed here: make bench ARGS="bench=peers bench.make_pee
 test: setup  ## Run all tests
 	@$(RUN) python -m pytest tests/unit tests/integration $(ARGS)
 
-test-fast: setup  ## Run the unit tests: no Ray, under 5 minutes
-	@$(RUN) python -m pytest tests/unit $(ARGS)
+test-fast: setup  ## Run the unit tests but the long ones: no Ray, a minute
+	@$(RUN) python -m pytest -m "not slow and not long" tests/unit $(ARGS)
 
-test-slow: setup  ## Run the tests that make test leaves out: every ZeRO stage, with and without offload
-	@$(RUN) python -m pytest -m slow tests/unit tests/integration $(ARGS)
+test-slow: setup  ## Run the tests that make test leaves out, and list them: every ZeRO stage, more kills, more signals
+	@$(RUN) python -m pytest -m slow -v tests/unit tests/integration $(ARGS)
 
 check: lint type  ## What CI runs before the tests: lint and type
 

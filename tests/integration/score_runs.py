@@ -2,10 +2,16 @@
 runs it.
 """
 
+import contextlib
+import io
 import json
+import logging
 import os
+import runpy
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +57,48 @@ def score_overrides(data: Path, model: Path, out_dir: Path, *more: str) -> list[
 def run_job(
     name: str, *overrides: str, cwd: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run jobs/<name>.py to its end and return it with its streams."""
+    """Run jobs/<name>.py to its end in this process and return it with its streams.
+
+    It works on the Ray of the fixture `shared_ray`, as a stage of a pipeline does on the
+    pipeline's: neither Ray nor the imports start anew.
+    """
+    arguments = command(name, *overrides)
+    stdout, stderr = io.StringIO(), io.StringIO()
+    code: str | int | None = 0
+    with (
+        contextlib.redirect_stdout(stdout),
+        contextlib.redirect_stderr(stderr),
+        contextlib.chdir(cwd or Path.cwd()),
+        _as_it_was(),
+    ):
+        sys.argv = arguments[1:]
+        try:
+            runpy.run_path(arguments[1], run_name="__main__")
+        except SystemExit as end:
+            code = end.code
+    assert isinstance(code, int)
+    return subprocess.CompletedProcess(arguments, code, stdout.getvalue(), stderr.getvalue())
+
+
+@contextlib.contextmanager
+def _as_it_was() -> Iterator[None]:
+    """What a job sets for its own process: arguments, log handlers, signal handlers."""
+    argv, logger = sys.argv, logging.getLogger()
+    handlers, level = logger.handlers[:], logger.level
+    signals = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        sys.argv, logger.handlers[:] = argv, handlers
+        logger.setLevel(level)
+        for number, handler in signals.items():
+            signal.signal(number, handler)
+
+
+def run_process(
+    name: str, *overrides: str, cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """The same in a process of its own, with a Ray of its own: where that is the point."""
     return subprocess.run(
         command(name, *overrides),
         capture_output=True,

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from score_runs import command, environment, run_job, score_overrides, write_rows
+from score_runs import command, environment, run_job, run_process, score_overrides, write_rows
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("cluster.num_workers=0", ["cluster.num_workers=0"]),
         ("cluster.num_workers=4000", ["cluster.num_workers=4000", "room for"]),
         ("anchors.num=100", ["anchors.num=100", "12"]),
-        ("cluster.address=127.0.0.1:1", ["cluster.address=127.0.0.1:1"]),
     ],
 )
 def test_one_sentence_and_code_2(
@@ -50,6 +49,14 @@ def test_one_sentence_and_code_2(
     assert last.startswith("error: ") and all(word in last for word in words), last
     assert "Traceback" not in ended.stderr
     assert ended.stdout == ""
+
+
+def test_a_cluster_out_of_reach_is_told(data: Path, tiny_model: Path, tmp_path: Path) -> None:
+    overrides = score_overrides(data, tiny_model, tmp_path / "out", "cluster.address=127.0.0.1:1")
+    ended = run_process("score", *overrides)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "error: cluster.address=127.0.0.1:1: " in ended.stderr.splitlines()[-1]
+    assert "Traceback" not in ended.stderr
 
 
 def test_a_relative_path_is_the_caller_s(tiny_model: Path, tmp_path: Path) -> None:

@@ -8,14 +8,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import ray
 
 from nuggets_ray import io, skipped_table
 from nuggets_ray.config import Config, DataConfig, ModelConfig, UserError
@@ -24,18 +22,6 @@ from nuggets_ray.stages.prepare import prepare
 
 ROOT = Path(__file__).resolve().parents[2]
 NUM_ROWS = 3000
-
-
-@pytest.fixture(scope="module", autouse=True)
-def local_ray() -> Iterator[None]:
-    ray.init(
-        num_cpus=2,
-        include_dashboard=False,
-        object_store_memory=300_000_000,
-        logging_level="WARNING",
-    )
-    yield
-    ray.shutdown()
 
 
 @pytest.fixture(scope="module")

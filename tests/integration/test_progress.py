@@ -1,10 +1,9 @@
-"""What the progress of a run says, with a counter on a small Ray of its own: lines, metrics,
+"""What the progress of a run says, with a counter on Ray: lines, metrics,
 manifest.
 """
 
 import json
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +23,6 @@ NUMBERS = {
 }
 TREE = {"engine": "tree", "why": "tree agrees", "max_pack_tokens": 4096}
 SMALLER = {**TREE, "max_pack_tokens": 2048}
-
-
-@pytest.fixture(scope="module")
-def local_ray() -> Iterator[None]:
-    ray.init(
-        num_cpus=1,
-        include_dashboard=False,
-        object_store_memory=100_000_000,
-        logging_level="WARNING",
-    )
-    yield
-    ray.shutdown()
 
 
 @pytest.mark.parametrize(
@@ -62,7 +49,7 @@ def metrics(run: Run) -> list[dict[str, Any]]:
 
 
 def test_lines_metrics_and_manifest_tell_the_same(
-    local_ray: None, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, logger="nuggets_ray")
     with Run(str(tmp_path), "score") as run:
@@ -92,7 +79,7 @@ def test_lines_metrics_and_manifest_tell_the_same(
     assert attempt["engines"] == [TREE, SMALLER]
 
 
-def test_rows_computed_twice_are_not_done_twice(local_ray: None, tmp_path: Path) -> None:
+def test_rows_computed_twice_are_not_done_twice(tmp_path: Path) -> None:
     with Run(str(tmp_path), "score") as run:
         counter = Counter.remote()
         progress = Progress(run, counter, num_rows=3, num_reused=1, interval_s=1e-9)

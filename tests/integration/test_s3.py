@@ -23,28 +23,18 @@ ROWS = [{"instruction": f"question {i}", "output": "a" * (i + 1)} for i in range
 
 
 @pytest.fixture(scope="module")
-def bucket() -> Iterator[str]:
-    """An empty bucket of a server on this machine, which all S3 clients of the process talk to."""
+def bucket(s3_port: int) -> Iterator[str]:
+    """An empty bucket of a server on this machine."""
     from moto.server import ThreadedMotoServer
+    from pyarrow import fs
 
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=s3_port, verbose=False)
     server.start()
-    host, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        patch.delenv("AWS_ENDPOINT_URL_S3", raising=False)
-        patch.setenv("AWS_ACCESS_KEY_ID", "test")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-        patch.setenv("AWS_REGION", "us-east-1")
-        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-        patch.setenv("NO_PROXY", "127.0.0.1")
-        from pyarrow import fs
-
-        store = fs.S3FileSystem(
-            endpoint_override=f"{host}:{port}", scheme="http", allow_bucket_creation=True
-        )
-        store.create_dir("nuggets")
-        yield "s3://nuggets"
+    store = fs.S3FileSystem(
+        endpoint_override=f"127.0.0.1:{s3_port}", scheme="http", allow_bucket_creation=True
+    )
+    store.create_dir("nuggets")
+    yield "s3://nuggets"
     server.stop()
 
 
@@ -100,8 +90,6 @@ def test_writes_reads_lists_and_deletes(bucket: str) -> None:
 
 
 def test_prepare_from_a_bucket_into_a_bucket(bucket: str, data: str, tiny_model: Path) -> None:
-    import ray
-
     from nuggets_ray.stages.prepare import prepare
 
     config = Config(
@@ -109,16 +97,7 @@ def test_prepare_from_a_bucket_into_a_bucket(bucket: str, data: str, tiny_model:
         model=ModelConfig(path=str(tiny_model)),
         data=DataConfig(path=data, holdout=4),
     )
-    ray.init(
-        num_cpus=2,
-        include_dashboard=False,
-        object_store_memory=300_000_000,
-        logging_level="WARNING",
-    )
-    try:
-        prepared = prepare(config, "try1")
-    finally:
-        ray.shutdown()
+    prepared = prepare(config, "try1")
     assert (prepared.num_rows, prepared.num_candidates, prepared.num_excluded) == (40, 36, 4)
     (part,) = io.list_files(io.join(config.out_dir, "candidates"), ".parquet")
     table = io.read_table(part)

@@ -1,20 +1,18 @@
 """The select stage on run folders as score leaves them: finished, going on, dead in compaction."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
+from score_runs import run_job
 
 from nuggets_ray import io, score_table
 from nuggets_ray.config import Config, SelectConfig, UserError
 from nuggets_ray.stages.select import select_candidates
 
-ROOT = Path(__file__).resolve().parents[2]
 TOP_4 = SelectConfig(rule="top_k", k=4)
 
 
@@ -204,13 +202,8 @@ def test_wrong_settings_are_refused_before_the_run_is_looked_for() -> None:
         choose("/nowhere", SelectConfig(fraction=2.0))
 
 
-def run_job(*overrides: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "jobs/select_topk.py", *overrides]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-
-
 def test_the_job_prints_a_table_and_one_json_line(out_dir: str) -> None:
-    finished = run_job(f"out_dir={out_dir}", "select.fraction=0.2")
+    finished = run_job("select_topk", f"out_dir={out_dir}", "select.fraction=0.2")
     assert finished.returncode == 0, finished.stderr
     *table, last = finished.stdout.splitlines()
     assert json.loads(last)["num_rows"] == 5
@@ -231,7 +224,7 @@ def test_the_job_prints_a_table_and_one_json_line(out_dir: str) -> None:
 def test_the_job_ends_with_one_sentence_and_code_2(
     out_dir: str, overrides: list[str], message: str
 ) -> None:
-    finished = run_job(f"out_dir={out_dir}", *overrides)
+    finished = run_job("select_topk", f"out_dir={out_dir}", *overrides)
     assert finished.returncode == 2
     assert message in finished.stderr
     assert "Traceback" not in finished.stderr

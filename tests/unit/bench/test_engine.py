@@ -28,6 +28,7 @@ for arguments in (["--cases", "cut-9"], ["--model", sys.argv[1]], ["--help"]):
 """
 
 
+@pytest.mark.long
 def test_its_command_line_works_with_ray_and_hydra_blocked(tmp_path: Path) -> None:
     command = [sys.executable, "-c", BLOCKED, str(tmp_path / "nowhere")]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)

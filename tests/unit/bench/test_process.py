@@ -21,6 +21,7 @@ def make_task(kind: str, model: Path | str) -> Task:
     return Task(kind, "float32", str(model), None, False, "cpu", 1, None, (WORK.to_json(),))
 
 
+@pytest.mark.long
 def test_a_worker_scores_rates_and_profiles(tiny_model: Path) -> None:
     worker = WorkerProcess(make_task("tree", tiny_model))
     try:
@@ -40,6 +41,7 @@ def test_a_worker_scores_rates_and_profiles(tiny_model: Path) -> None:
     assert len(profile) == 5
 
 
+@pytest.mark.long
 def test_a_model_that_does_not_load_and_a_process_that_dies_are_told(tmp_path: Path) -> None:
     with pytest.raises(NotMeasured, match="model.path"):
         WorkerProcess(make_task("tree", tmp_path))

@@ -77,6 +77,7 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.long
 def test_tasks_are_looked_at_before_a_model_loads(tasks: Path, tmp_path: Path) -> None:
     check_tasks(EvaluateConfig(tasks=["capitals", "arc_easy"], tasks_path=str(tasks)))
     with pytest.raises(UserError, match="evaluate.tasks is missing"):
@@ -101,6 +102,7 @@ def likeliest(model: Path, question: str) -> int:
     return max(range(len(CHOICES)), key=lambda i: sums[i])
 
 
+@pytest.mark.long
 def test_a_task_of_our_own_on_a_tiny_model(
     tasks: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,6 +18,8 @@ from nuggets_ray.finetune.loss import collate, give_loss
 from nuggets_ray.finetune.steps import learning_rate
 from nuggets_ray.finetune_config import FinetuneConfig
 
+pytestmark = pytest.mark.long
+
 BASE = {"learning_rate": 3e-3, "warmup_fraction": 0.0}
 LORA = {"method": "lora", "lora_dropout": 0.3, "lora_rank": 4}
 Z2, Z3 = FinetuneConfig(**BASE, deepspeed=zero(2)), FinetuneConfig(**BASE, deepspeed=zero(3))

@@ -142,6 +142,7 @@ def measure(malloc: dict[str, str], *arguments: object) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="Linux tells peaks there")
 @pytest.mark.parametrize(
     ("dtype", "least_kernels"),
@@ -156,6 +157,7 @@ def test_what_the_formula_says_lives_at_once_is_what_a_process_takes(
     assert at_least < peak < 1.2 * (found["live"] + KERNELS_BYTES[dtype])
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="Linux tells peaks there")
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_more_candidates_take_no_more_memory(dtype: str) -> None:
