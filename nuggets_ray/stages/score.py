@@ -44,6 +44,9 @@ from nuggets_ray.stages.scorer import Setup
 
 logger = logging.getLogger(__name__)
 
+LOST = "error: Ray lost its block"
+"""Reason of a row that no worker died of and none answered for."""
+
 
 def score(config: Config) -> dict[str, Any]:
     """Score the instruction data of `config` into `config.out_dir`; the same call goes on where an
@@ -170,17 +173,17 @@ def _score_rows(
     plan = plan_blocks(
         cost_N, tokens_per_s * config.score.block_s, config.score.block_rows, workers.num_workers
     )
-    counter = Counter.remote()
     num_reused = run.attempt["num_reused"]
     num_rows = num_reused + len(rows) + len(again)
-    progress = Progress(run, counter, num_rows, num_reused, config.progress_s)
+    progress = Progress(run, Counter.remote(), num_rows, num_reused, config.progress_s)
     baseline_ref = ray.put(base)
     started = time.monotonic()
     try:
         blocks = [_block(candidates, rows[index]) for index in plan]
         unscored = run_blocks(run, setup, blocks, baseline_ref, workers, progress)
         left = _unanswered(setup, candidates, rows, unscored)
-        if len(left) == len(rows) and len(blocks) > 1:
+        num_killed = len(left) + list(unscored.values()).count("killed_worker")
+        if num_killed == len(rows) and len(blocks) > 1:
             raise RuntimeError(
                 f"every worker died on each of {len(blocks)} blocks, before it finished one: see "
                 "Ray's logs; mostly the host's memory is too small for cluster.num_workers replicas"
@@ -190,12 +193,12 @@ def _score_rows(
                 "%d candidates were in blocks that killed their worker: again one by one", len(left)
             )
         # one a block: the death of a process is then the row's own
-        left = np.concatenate([left, again])
-        blocks = [_block(candidates, left[i : i + 1]) for i in range(len(left))]
+        alone = np.concatenate([left, again])
+        blocks = [_block(candidates, alone[i : i + 1]) for i in range(len(alone))]
         unscored |= run_blocks(run, setup, blocks, baseline_ref, workers, progress)
-        for row in _unanswered(setup, candidates, left, unscored):
-            unscored[str(candidates.content_id_N[row])] = "killed_worker"
-            progress.num_skipped += 1
+        lost = _unanswered(setup, candidates, alone, unscored)
+        unscored |= dict.fromkeys(candidates.content_id_N[lost].tolist(), LOST)
+        progress.num_skipped += len(lost)
     except KeyboardInterrupt:
         written = score_table.num_rows_of_attempt(config.out_dir, run.attempt_id)
         logger.warning("%d of %d candidates are written", num_reused + written, progress.num_rows)

@@ -126,11 +126,12 @@ class Scorer:
         # who holds it is told first, so that it is known whose death is this block's
         name = hashlib.sha256(block_json.encode()).hexdigest()
         lost = ray.get(self.counter.hold.remote(name, self.process))
+        block = json.loads(block_json)
         if len(deaths_of(lost)) >= MAX_DEATHS:
-            return {"given_up": True}
+            return _give_up(block)
         # an exception would make Ray Data drop the block without a word; so it is told
         try:
-            return self.score_block(json.loads(block_json))
+            return self.score_block(block)
         except Exception as error:
             if is_disk_full(error):
                 return {"disk_full": getattr(error, "filename", None) or ""}
@@ -186,6 +187,15 @@ class Scorer:
             self.facts = facts
             self.counter.started.remote(os.getpid(), facts)
         return results
+
+
+def _give_up(block: list[tuple[str, list[int]]]) -> dict[str, Any]:
+    """A row alone is condemned; of several, one is to blame: they are missing, and come again."""
+    [(part, numbers), *others] = block
+    if others or len(numbers) > 1:
+        return {}
+    [(content_id, _)] = candidate_table.read_rows(part, numbers)
+    return {"unscored": [(content_id, "killed_worker")]}
 
 
 def engine_facts(engine: ScoringEngine) -> dict[str, Any]:
