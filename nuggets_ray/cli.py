@@ -17,6 +17,7 @@ from typing import Any
 from nuggets_ray import hydra_flags
 from nuggets_ray.compose import load, require, resolve
 from nuggets_ray.config import Config, UserError
+from nuggets_ray.disk_full import DiskFull, is_disk_full, sentence
 from nuggets_ray.keys import sections
 
 logger = logging.getLogger(__name__)
@@ -45,7 +46,9 @@ def run(
     """
     argv = sys.argv[1:]
     configure_logging()
-    signal.signal(signal.SIGTERM, _interrupt)
+    interrupt = Interrupt()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)
     sys.exit(guard(lambda: _start(argv, job, requires, uses or sections(), folder)))
 
 
@@ -89,7 +92,15 @@ def configure_logging() -> None:
 
 def _call(job: Job, config: Config, requires: Sequence[str]) -> None:
     require(config, *requires)
-    print_result(job(config))
+    try:
+        result = job(config)
+    except UserError:
+        raise
+    except Exception as error:
+        if is_disk_full(error):
+            raise DiskFull(sentence(error, config.out_dir)) from error
+        raise
+    print_result(result)
 
 
 def print_result(result: dict[str, Any]) -> None:
@@ -108,6 +119,9 @@ def guard(call: Callable[[], int | None]) -> int:
     except KeyboardInterrupt as interrupted:
         print(str(interrupted) or INTERRUPTED, file=sys.stderr, flush=True)
         return 130
+    except DiskFull as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        return 1
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -116,6 +130,21 @@ def guard(call: Callable[[], int | None]) -> int:
         return 1
 
 
-def _interrupt(signum: int, frame: FrameType | None) -> None:
-    # a scheduler's SIGTERM is to flush and end as Ctrl-C does
-    raise KeyboardInterrupt
+class Interrupt:
+    """Handler of Ctrl-C, and of a scheduler's SIGTERM, which is to flush and end as Ctrl-C does.
+
+    The first signal raises KeyboardInterrupt. Later ones must not cut short what it set off: the
+    second Ctrl-C is answered, the third ends the process.
+    """
+
+    def __init__(self) -> None:
+        self._num_signals = 0
+
+    def __call__(self, signum: int, frame: FrameType | None) -> None:
+        self._num_signals += 1
+        if self._num_signals == 1:
+            raise KeyboardInterrupt
+        if signum == signal.SIGINT and self._num_signals > 2:
+            os._exit(130)
+        # not by print: the signal may have come in the middle of one
+        os.write(2, b"ending: writing what is finished (Ctrl-C once more: end at once)\n")

@@ -18,6 +18,8 @@ from nuggets_ray.evaluate_config import (
 )
 from nuggets_ray.finetune_config import FinetuneConfig, finetune_choices, finetune_lowest
 
+RETRIES = ("killed_worker", "error")
+
 
 class UserError(Exception):
     """A mistake the user can mend: one sentence that names the key, the value and the way out. Exit
@@ -70,6 +72,8 @@ class DataConfig:
     """More skipped rows than this share of the data fails the job."""
     excerpt_chars: int = 80
     """How much of a skipped row is kept in skipped.parquet, in characters (0: nothing)."""
+    retry: list[str] = field(default_factory=lambda: list(RETRIES))
+    """Rows left without a score that the next attempt tries once more: killed_worker, error."""
 
 
 @dataclass(frozen=True)
@@ -229,7 +233,8 @@ def choices(config: Config) -> dict[str, tuple[str, tuple[str, ...]]]:
 
 def check(config: Config) -> None:
     """Raise UserError for a value out of its range or outside its choices."""
-    for key, (value, allowed) in choices(config).items():
+    named = [("data.retry", kind, RETRIES) for kind in config.data.retry]
+    for key, value, allowed in [*named, *((k, *choice) for k, choice in choices(config).items())]:
         if value not in allowed:
             close = get_close_matches(value.lower(), allowed, n=1)
             hint = f"; did you mean {key}={close[0]}?" if close else ""

@@ -134,9 +134,11 @@ def write_bytes(uri: str, data: bytes | pa.Buffer) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         if os.path.exists(temporary):
             os.unlink(temporary)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = path  # a full disk is told without it
         raise
 
 

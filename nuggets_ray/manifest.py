@@ -33,6 +33,9 @@ logger = logging.getLogger(__name__)
 SCHEMA_VERSION = 1
 HEARTBEAT_S = 5.0
 STALE_S = 60.0
+ROOM = ".room"
+ROOM_BYTES = 1 << 20
+"""A file that keeps room for the manifest on a disk that fills up during the run."""
 
 
 class Run:
@@ -102,12 +105,21 @@ class Run:
                     "give another"
                 ) from error
             return
-        self.update(status=status, ended=_now())
-        self.manifest["stages"][self.stage]["status"] = status
-        self.save()
-        io.delete(io.join(self.out_dir, "lease.json"))
+        self._close_books(status)
         if was_cut_short:
             raise KeyboardInterrupt from error
+
+    def _close_books(self, status: str) -> None:
+        """Write how the attempt ended, into the room that was kept for it."""
+        io.delete(io.join(self.out_dir, ROOM))
+        self.manifest["stages"][self.stage]["status"] = status
+        try:
+            self.update(status=status, ended=_now())
+        except OSError as error:
+            if status == "done":
+                raise
+            logger.error("manifest.json still says running: it cannot be written (%s)", error)
+        io.delete(io.join(self.out_dir, "lease.json"))
 
     def update(self, **values: Any) -> None:
         """Set fields of this attempt (num_workers, worker_pids, num_computed, ...) and write the
@@ -146,11 +158,16 @@ class Run:
 
         def interrupt(signum: int, frame: FrameType | None) -> None:
             self.interrupted.set()
-            raise KeyboardInterrupt
+            handler = self._handlers[signum]
+            if callable(handler):
+                handler(signum, frame)
+            else:
+                raise KeyboardInterrupt
 
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
-                self._handlers[number] = signal.signal(number, interrupt)
+                self._handlers[number] = signal.getsignal(number)
+                signal.signal(number, interrupt)
 
     def _take_lease(self) -> None:
         path = io.join(self.out_dir, "lease.json")
@@ -158,6 +175,9 @@ class Run:
             if io.exists(path):
                 self._refuse_if_alive(json.loads(io.read_bytes(path)))
             self._write_lease()
+            if not io.is_remote(self.out_dir):
+                # random, as a file system that compresses would keep no room for zeros
+                io.write_bytes(io.join(self.out_dir, ROOM), os.urandom(ROOM_BYTES))
         except OSError as error:
             raise UserError(
                 f"out_dir={self.out_dir}: cannot be written ({error.strerror or error}); give a "

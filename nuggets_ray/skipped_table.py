@@ -1,12 +1,13 @@
 """skipped.parquet: every row of the data that has no score, with its reason: skipped in reading or
 scoring, or excluded.
 
-Columns source_path, row_number, reason, excerpt. Reading writes it first; scoring rewrites it at
-its end. Must not import ray or torch.
+Columns source_path, row_number, reason, excerpt, num_tries. Reading writes it first; scoring
+rewrites it at its end. Must not import ray or torch.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,22 +20,60 @@ SCHEMA = pa.schema(
         ("row_number", pa.int64()),
         ("reason", pa.string()),
         ("excerpt", pa.string()),
+        ("num_tries", pa.int32()),
     ]
 )
+"""`num_tries` is in how many attempts scoring gave the row up, null where it never tried."""
 
 EXCLUDED_REASONS = ("held_out", "is_anchor")
 SCORE_REASONS = ("too_long_for_context", "non_finite_score", "no_other_anchor", "killed_worker")
+MAX_TRIES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Why a candidate has no score, and how many attempts gave it up (None: none tried it)."""
+
+    reason: str
+    num_tries: int | None = None
+
+    @property
+    def kind(self) -> str:
+        """The reason without what an exception said."""
+        return self.reason.partition(":")[0]
+
+    def is_tried_again(self, retry: Collection[str]) -> bool:
+        """Whether the next attempt scores it; `retry` (data.retry) names what is tried again."""
+        return self.kind in retry and self.num_tries is not None and self.num_tries < MAX_TRIES
+
+
+def give_up(reasons: Mapping[str, str], earlier: Mapping[str, LeftOut]) -> dict[str, LeftOut]:
+    """The candidates that this attempt gives up ({content_id: reason}), after those before it."""
+    tries = {content_id: why.num_tries or 0 for content_id, why in earlier.items()}
+    return {i: LeftOut(reason, tries.get(i, 0) + 1) for i, reason in reasons.items()}
+
+
+def count_kinds(left_out: Iterable[LeftOut]) -> str:
+    """How many were left out for each kind of reason, as text."""
+    counts = Counter(why.kind for why in left_out)
+    return ", ".join(f"{num} {kind}" for kind, num in counts.most_common())
 
 
 def is_score_reason(reason: str) -> bool:
-    """Whether scoring gave this reason, so that the row is a candidate, and is not tried again."""
+    """Whether scoring gave this reason, so that the row is a candidate."""
     return reason in SCORE_REASONS or reason.startswith("error: ")
 
 
 def read(out_dir: str) -> pa.Table:
     """The rows of skipped.parquet; none before it is written."""
     uri = io.join(out_dir, "skipped.parquet")
-    return io.read_table(uri).select(SCHEMA.names) if io.exists(uri) else SCHEMA.empty_table()
+    if not io.exists(uri):
+        return SCHEMA.empty_table()
+    table = io.read_table(uri)
+    if "num_tries" not in table.column_names:  # of an earlier version, which never tried again
+        tries = [1 if is_score_reason(reason) else None for reason in table["reason"].to_pylist()]
+        table = table.append_column(SCHEMA.field("num_tries"), pa.array(tries, pa.int32()))
+    return table.select(SCHEMA.names)
 
 
 def count_reasons(out_dir: str) -> Counter[str]:
@@ -42,36 +81,38 @@ def count_reasons(out_dir: str) -> Counter[str]:
     return Counter(read(out_dir)["reason"].to_pylist())
 
 
-def unscorable_ids(out_dir: str) -> dict[str, str]:
-    """content_id -> reason of the candidates that an earlier attempt could not score."""
-    return _candidate_ids(out_dir, is_score_reason)
+def given_up(out_dir: str) -> dict[str, LeftOut]:
+    """content_id -> why, of the candidates that earlier attempts could not score."""
+    return _candidates(out_dir, is_score_reason)
 
 
 def anchor_ids(out_dir: str) -> list[str]:
     """content_id of the candidates that are excluded because they are anchors."""
-    return list(_candidate_ids(out_dir, lambda reason: reason == "is_anchor"))
+    return list(_candidates(out_dir, lambda reason: reason == "is_anchor"))
 
 
-def _candidate_ids(out_dir: str, is_wanted: Callable[[str], bool]) -> dict[str, str]:
+def _candidates(out_dir: str, is_wanted: Callable[[str], bool]) -> dict[str, LeftOut]:
     table = read(out_dir)
     wanted = [is_wanted(reason) for reason in table["reason"].to_pylist()]
     table = table.filter(pa.array(wanted, pa.bool_()))
     if table.num_rows == 0:
         return {}
-    places = zip(table["source_path"].to_pylist(), table["row_number"].to_pylist(), strict=True)
-    reasons = dict(zip(places, table["reason"].to_pylist(), strict=True))
+    left_out = {
+        (row["source_path"], row["row_number"]): LeftOut(row["reason"], row["num_tries"])
+        for row in table.to_pylist()
+    }
+    numbers = pa.array({number for _, number in left_out}, pa.int64())
     found = {}
     for part in _candidate_parts(out_dir, ["content_id", "source_path", "row_number"]):
-        keep = pc.is_in(part["row_number"], pa.array({number for _, number in reasons}, pa.int64()))
-        for row in part.filter(keep).to_pylist():
-            reason = reasons.get((row["source_path"], row["row_number"]))
-            if reason is not None:
-                found[row["content_id"]] = reason
+        for row in part.filter(pc.is_in(part["row_number"], numbers)).to_pylist():
+            why = left_out.get((row["source_path"], row["row_number"]))
+            if why is not None:
+                found[row["content_id"]] = why
     return found
 
 
-def rewrite(out_dir: str, reasons: Mapping[str, str], excerpt_chars: int) -> None:
-    """Keep what reading skipped, and put the candidates of `reasons` (content_id -> reason), all
+def rewrite(out_dir: str, left_out: Mapping[str, LeftOut], excerpt_chars: int) -> None:
+    """Keep what reading skipped, and put the candidates of `left_out` (content_id -> why), all
     copies, below it.
     """
     table = read(out_dir)
@@ -80,22 +121,21 @@ def rewrite(out_dir: str, reasons: Mapping[str, str], excerpt_chars: int) -> Non
         for reason in table["reason"].to_pylist()
     ]
     tables = [table.filter(pa.array(kept, pa.bool_()))]
-    ids = pa.array(list(reasons), pa.string())
-    if reasons:
+    ids = pa.array(list(left_out), pa.string())
+    if left_out:
         columns = ["content_id", "source_path", "row_number", "row_json"]
         for part in _candidate_parts(out_dir, columns):
             part = part.filter(pc.is_in(part["content_id"], ids))
             excerpts = pc.utf8_slice_codeunits(part["row_json"], 0, excerpt_chars)
-            reason = pa.array(
-                [reasons[content_id] for content_id in part["content_id"].to_pylist()], pa.string()
-            )
+            why = [left_out[content_id] for content_id in part["content_id"].to_pylist()]
             tables.append(
                 pa.table(
                     [
                         part["source_path"],
                         part["row_number"].cast(pa.int64()),
-                        reason,
+                        pa.array([one.reason for one in why], pa.string()),
                         excerpts.cast(pa.string()),
+                        pa.array([one.num_tries for one in why], pa.int32()),
                     ],
                     schema=SCHEMA,
                 )

@@ -99,14 +99,14 @@ def write(
             f"data.holdout={config.data.holdout}: every usable row is held out, nothing is left to "
             "score: add data, or give another out_dir"
         )
-    unscorable = skipped_table.unscorable_ids(config.out_dir)
+    given_up = skipped_table.given_up(config.out_dir)
     parts = _PartWriter(io.join(config.out_dir, "candidates"), attempt_id)
     holdout, skipped = [SCHEMA.empty_table()], [skipped_table.SCHEMA.empty_table()]
     for table, at in _blocks(rows, paths):
         parts.add(table.filter(pa.array(is_candidate_N[at])).select(SCHEMA.names))
         is_first_held = is_held_N[at] & (rows.copy_N[at] == 1)
         holdout.append(table.filter(pa.array(is_first_held)).select(SCHEMA.names))
-        skipped.append(_skipped(table, is_held_N[at], unscorable, config.data.excerpt_chars))
+        skipped.append(_skipped(table, is_held_N[at], given_up, config.data.excerpt_chars))
     if is_new:
         io.write_table(io.join(config.out_dir, "holdout.parquet"), pa.concat_tables(holdout))
     staging = staging_folder(config.out_dir, attempt_id)
@@ -152,18 +152,23 @@ def _blocks(rows: Rows, paths: Sequence[str]) -> Iterator[tuple[pa.Table, slice]
 
 
 def _skipped(
-    table: pa.Table, is_held: np.ndarray, unscorable: Mapping[str, str], excerpt_chars: int
+    table: pa.Table,
+    is_held: np.ndarray,
+    given_up: Mapping[str, skipped_table.LeftOut],
+    excerpt_chars: int,
 ) -> pa.Table:
     """The rows of a block that were skipped or held out, or that an earlier attempt could not
     score.
     """
+    earlier = [given_up.get(content_id) for content_id in table["content_id"].to_pylist()]
+    earlier_reason = pa.array([why and why.reason for why in earlier], pa.string())
     reason = pc.if_else(pa.array(is_held), "held_out", table["reason"])
-    if unscorable:
-        earlier = [unscorable.get(content_id) for content_id in table["content_id"].to_pylist()]
-        reason = pc.coalesce(reason, pa.array(earlier, pa.string()))
+    reason = pc.coalesce(reason, earlier_reason)
+    num_tries = pa.array([why and why.num_tries for why in earlier], pa.int32())
+    num_tries = pc.if_else(pa.array(is_held), pa.scalar(None, pa.int32()), num_tries)
     start_of_row = pc.utf8_slice_codeunits(table["row_json"], 0, excerpt_chars)
     excerpt = pc.coalesce(table["excerpt"], start_of_row)
-    columns = [table["source_path"], table["row_number"], reason, excerpt]
+    columns = [table["source_path"], table["row_number"], reason, excerpt, num_tries]
     return pa.table(columns, schema=skipped_table.SCHEMA).filter(pc.is_valid(reason))
 
 

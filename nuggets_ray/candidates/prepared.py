@@ -69,10 +69,11 @@ class Rows:
 
 def prepare_key(config: Config, files: Sequence[io.InputFile], prompt_fingerprint: str) -> str:
     """A hash of everything that decides what prepare writes: the same key, the same tables."""
+    data = {key: value for key, value in asdict(config.data).items() if key != "retry"}
     parts = {
         "version": PREPARE_VERSION,
         "files": [(file.path, file.num_bytes, file.modified_ns) for file in files],
-        "data": asdict(config.data),
+        "data": data,
         "prompt": prompt_fingerprint,
         "seed": config.seed,
     }

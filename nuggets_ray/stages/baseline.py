@@ -30,8 +30,8 @@ from nuggets_ray.records import Anchor, Encoding, Example
 from nuggets_ray.score.candidates import Baseline
 from nuggets_ray.score.golden import NOISE_BAND_NATS
 from nuggets_ray.scored_candidates import read_rows
-from nuggets_ray.stages.cluster import Workers, result_of
-from nuggets_ray.stages.scorer import Setup, engine_facts, load_engine, model_task
+from nuggets_ray.stages.cluster import Workers
+from nuggets_ray.stages.scorer import Setup, engine_facts, load_engine, model_result, model_task
 
 logger = logging.getLogger(__name__)
 
@@ -121,7 +121,7 @@ def measure(
     encodings = [anchor.encoding for anchor in anchors]
     task = model_task(_measure, setup, workers)
     arguments = (setup, encodings, prompt.zero_shot_prefix, list(demonstrations), duration_s)
-    measured: Measured = result_of(task.remote(*arguments))
+    measured: Measured = model_result(task.remote(*arguments), setup.config)
     logger.info("engine %s: %s", measured.engine["engine"], measured.engine["why"])
     return measured
 
@@ -165,7 +165,7 @@ def choose_anchors(
         check_num(config.num, len(ids))
         sample = random_ids(ids, min(len(ids), MAX_KMEANS_ROWS), seed)
         task = model_task(_kmeans, setup, workers)
-        chosen = result_of(task.remote(setup, sample, prompt))
+        chosen = model_result(task.remote(setup, sample, prompt), setup.config)
     else:
         chosen = random_ids(ids, config.num, seed)
     return _encode(_examples(setup, chosen), config.method, prompt)

@@ -1,13 +1,15 @@
 """Run blocks of candidates through a Ray Data pool of scorers and hand their results to the driver
 as they come.
 
-A worker that dies is replaced without limit; a block that killed three is given up, and the caller
-sees it missing. The driver stays awake while it waits: for progress, for Ctrl-C, and for an out_dir
-that has vanished.
+A worker that dies is replaced without limit, unless three in a row die while they load the model;
+a block that three died of is given up, and the caller sees it missing. The driver stays awake while
+it waits: for progress, for Ctrl-C, and for an out_dir that has vanished.
 """
 
+import errno
 import json
 import logging
+import os
 import queue
 import threading
 from collections.abc import Sequence
@@ -15,9 +17,10 @@ from typing import Any
 
 import ray.data
 
-from nuggets_ray.config import UserError
+from nuggets_ray.config import Config, UserError
 from nuggets_ray.manifest import Run
-from nuggets_ray.stages.cluster import Workers
+from nuggets_ray.stages.cluster import Workers, end_executors
+from nuggets_ray.stages.deaths import refuse_endless_loading
 from nuggets_ray.stages.progress import Progress
 from nuggets_ray.stages.scorer import Scorer, Setup
 
@@ -27,6 +30,7 @@ Block = list[tuple[str, list[int]]]
 """The places of a block's rows: [(candidate part, row numbers within it)]."""
 
 POLL_S = 0.5
+JOIN_S = 5.0
 
 
 def run_blocks(
@@ -41,12 +45,27 @@ def run_blocks(
     scored.
 
     Blocks that were given up are missing from scores/ and from what is returned. Raises
-    FileNotFoundError when out_dir vanishes, UserError where a worker cannot have the model,
-    RuntimeError with a worker's traceback when one fails for another reason than its row.
+    FileNotFoundError when out_dir vanishes, OSError when a worker finds its disk full, UserError
+    where a worker cannot have the model or none can load it, RuntimeError with a worker's traceback
+    when one fails for another reason than its row.
     """
+    if not blocks:
+        return {}
+    not_ours = threading.enumerate()
     results: queue.Queue[Any] = queue.Queue()
     dataset = _pipeline(setup, blocks, baseline_ref, workers, progress.counter)
-    threading.Thread(target=_consume, args=(dataset, results), daemon=True, name="blocks").start()
+    consumer = threading.Thread(target=_consume, args=(dataset, results), daemon=True)
+    consumer.start()
+    try:
+        return _follow(run, setup.config, results, progress)
+    finally:
+        end_executors(but=not_ours)
+        consumer.join(JOIN_S)
+
+
+def _follow(
+    run: Run, config: Config, results: queue.Queue[Any], progress: Progress
+) -> dict[str, str]:
     unscored: dict[str, str] = {}
     while True:
         try:
@@ -63,12 +82,15 @@ def run_blocks(
             raise result
         if "refused" in result:
             raise UserError(result["refused"])
+        if "disk_full" in result:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), result["disk_full"] or None)
         if "failed" in result:
             raise RuntimeError(f"a worker failed:\n{result['failed']}")
         unscored |= dict(result.get("unscored", ()))
         progress.num_skipped += len(result.get("unscored", ()))
         progress.counts.update(result.get("counts", {}))
         progress.poll()
+        refuse_endless_loading(progress.lost_loading, config)
 
 
 def _pipeline(
@@ -96,7 +118,8 @@ def _pipeline(
                 size=workers.num_workers, max_tasks_in_flight_per_actor=1
             ),
             max_restarts=-1,
-            max_task_retries=2,
+            # the worker gives up a block for deaths; a lost node costs it nothing
+            max_task_retries=-1,
             **workers.ray_options,
         )
 

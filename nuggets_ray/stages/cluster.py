@@ -7,15 +7,19 @@ node sees out_dir.
 import logging
 import math
 import os
+import signal
 import socket
+import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 import ray
+from ray._private import auto_init_hook
+from ray.data._internal.execution.streaming_executor import StreamingExecutor
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from nuggets_ray import io
@@ -81,7 +85,18 @@ def connected(config: ClusterConfig) -> Iterator[Workers]:
     try:
         yield _fit(config, is_local=address == "local")
     finally:
+        end_executors()
         ray.shutdown()
+
+
+def end_executors(but: Collection[threading.Thread] = ()) -> None:
+    """Stop the threads in which Ray Data goes on with a pipeline that was left early, but for some.
+
+    One that calls Ray while it is shut down would end this process at once, with exit code 1.
+    """
+    for thread in threading.enumerate():
+        if isinstance(thread, StreamingExecutor) and thread not in but:
+            thread.shutdown(force=True)
 
 
 def _knock(address: str) -> None:
@@ -159,12 +174,30 @@ def _init(config: ClusterConfig, **options: Any) -> None:
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     # one environment for all tasks, so that a process that has loaded torch serves several of them
     env_vars = {"OMP_NUM_THREADS": str(config.cpus_per_worker), **KEEP_MEMORY, **FEW_KERNELS}
-    ray.init(
-        logging_level="WARNING",
-        log_to_driver=False,
-        runtime_env={"env_vars": env_vars},
-        **options,
-    )
+    with _our_sigterm():
+        ray.init(
+            logging_level="WARNING",
+            log_to_driver=False,
+            runtime_env={"env_vars": env_vars},
+            **options,
+        )
+
+
+@contextmanager
+def _our_sigterm() -> Iterator[None]:
+    """Keep the handler of SIGTERM over ray.init, which puts one of its own in its place."""
+    # a thread that calls Ray once it is shut down would start another by itself
+    auto_init_hook.enable_auto_connect = False
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    except SystemExit as ended:  # Ray's handler, on a SIGTERM while it starts
+        raise KeyboardInterrupt from ended
+    finally:
+        signal.signal(signal.SIGTERM, handler)
 
 
 def _fit(config: ClusterConfig, is_local: bool) -> Workers:

@@ -6,7 +6,7 @@ Rows in = scored + skipped + excluded, or the job fails: a row may be skipped, n
 import json
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,11 +16,12 @@ import pyarrow.compute as pc
 from nuggets_ray import candidate_table, io, score_table, skipped_table
 from nuggets_ray.candidate_table import CandidateIds, is_among
 from nuggets_ray.candidates.prepared import Prepared
-from nuggets_ray.config import UserError
+from nuggets_ray.config import RETRIES, UserError
 from nuggets_ray.data import parse
 from nuggets_ray.manifest import Run
 from nuggets_ray.prompts import Prompt
 from nuggets_ray.score.candidates import Baseline
+from nuggets_ray.skipped_table import LeftOut, count_kinds
 from nuggets_ray.stages.scorer import Setup
 
 logger = logging.getLogger(__name__)
@@ -36,11 +37,11 @@ def finish(
     prepared: Prepared,
     candidates: CandidateIds,
     base: Baseline,
-    unscored: Mapping[str, str],
+    unscored: Mapping[str, LeftOut],
 ) -> dict[str, Any]:
     """Complete the run folder and return the job's summary.
 
-    `unscored` is {content_id: reason}. Raises UserError when too many rows were skipped,
+    `unscored` is {content_id: why}. Raises UserError when too many rows were skipped,
     RuntimeError when the counts do not add up.
     """
     config = setup.config
@@ -62,6 +63,7 @@ def finish(
         logger.info(
             "without a score: %s", ", ".join(f"{n} {reason}" for reason, n in reasons.most_common())
         )
+    _tell_given_up(config.data.retry, unscored.values())
     _check_skipped(config.data.max_skipped_fraction, num_skipped, prepared.num_rows, reasons)
     rows = np.flatnonzero(is_scored_N)[:NUM_PREVIEW_CANDIDATES]
     write_preview(setup, prompt, candidates, rows, base)
@@ -76,6 +78,23 @@ def finish(
     logger.info("scored %d of %d rows in %s", num_scored, prepared.num_rows, config.out_dir)
     names = ("scores", "anchors.parquet", "skipped.parquet", "preview.jsonl", "manifest.json")
     return {"wrote": [io.join(config.out_dir, name) for name in names], "status": "done", **counts}
+
+
+def _tell_given_up(retry: Sequence[str], left_out: Collection[LeftOut]) -> None:
+    """WARN of rows that have no score for what happened to them, not for what they are."""
+    given_up = [why for why in left_out if why.kind in RETRIES]
+    again = [why for why in given_up if why.is_tried_again(retry)]
+    final = [why for why in given_up if why not in again]
+    if again:
+        logger.warning(
+            "%d candidates have no score (%s): the same command tries them once more (data.retry)",
+            *(len(again), count_kinds(again)),
+        )
+    if final:
+        logger.warning(
+            "%d candidates have no score and are not tried again (%s, data.retry=%s)",
+            *(len(final), count_kinds(final), list(retry)),
+        )
 
 
 def _tell_near_ties(out_dir: str, noise_band_nats: float, dtype: str) -> None:

@@ -20,8 +20,8 @@ from nuggets_ray.manifest import write_json
 from nuggets_ray.model import load_config, load_tokenizer, max_context_tokens
 from nuggets_ray.prompts import Prompt, make_prompt
 from nuggets_ray.records import Encoding
-from nuggets_ray.stages.cluster import Workers, result_of
-from nuggets_ray.stages.scorer import Setup, load_engine, model_task
+from nuggets_ray.stages.cluster import Workers
+from nuggets_ray.stages.scorer import Setup, load_engine, model_result, model_task
 
 logger = logging.getLogger(__name__)
 
@@ -172,7 +172,8 @@ def _log_probs(
             for shard in filter(None, shards)
         ]
         for shard, ref in pending:
-            known |= dict(zip(shard, result_of(ref).tolist(), strict=True))
+            log_probs_N = model_result(ref, setup.config)
+            known |= dict(zip(shard, log_probs_N.tolist(), strict=True))
         write_json(uri, {"key": key, "mean_logprob": known})
     return known
 

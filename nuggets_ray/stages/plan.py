@@ -226,7 +226,8 @@ def _request(setup: Setup, candidates: CandidateIds, anchor_tokens: Sequence[int
 def _todo(setup: Setup, candidates: CandidateIds, anchors: Sequence[Anchor]) -> np.ndarray:
     """Whether a run would compute each candidate, shape (N,)."""
     config = setup.config
-    left_out = list(skipped_table.unscorable_ids(config.out_dir))
+    given_up = skipped_table.given_up(config.out_dir)
+    left_out = [i for i, why in given_up.items() if not why.is_tried_again(config.data.retry)]
     if config.anchors.exclude_from_candidates:
         left_out += [anchor.content_id for anchor in anchors]
     left_out += score_table.scored_ids(config.out_dir).tolist()

@@ -17,15 +17,17 @@ from tqdm import tqdm
 
 from nuggets_ray import io
 from nuggets_ray.manifest import Run
+from nuggets_ray.stages.deaths import Journal, Process
 
 logger = logging.getLogger(__name__)
 
 
 @ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)
 class Counter:
-    """Counts what the workers computed since it was last asked."""
+    """Counts what the workers computed since it was last asked, and keeps their journal."""
 
     def __init__(self) -> None:
+        self._journal = Journal()
         self._rows = 0
         self._anchor_tokens = 0
         self._workers: dict[int, dict[str, Any]] = {}
@@ -41,9 +43,28 @@ class Counter:
         """A worker is ready; `facts` says on which engine and why."""
         self._workers[pid] = facts
 
-    def take(self) -> tuple[int, int, dict[int, dict[str, Any]]]:
-        """(candidates, anchor tokens) since the last call, and the workers so far by process id."""
-        taken = (self._rows, self._anchor_tokens, self._workers)
+    def loading(self, process: Process) -> None:
+        """See Journal."""
+        self._journal.loading(process)
+
+    def ready(self, process: Process) -> None:
+        """See Journal."""
+        self._journal.ready(process)
+
+    def hold(self, block: str, process: Process) -> list[Process]:
+        """See Journal."""
+        return self._journal.hold(block, process)
+
+    def release(self, block: str) -> None:
+        """See Journal."""
+        self._journal.release(block)
+
+    def take(self) -> tuple[int, int, dict[int, dict[str, Any]], list[Process]]:
+        """(candidates, anchor tokens) since the last call; the workers so far by process id; the
+        processes lost in a row while they loaded.
+        """
+        lost = self._journal.lost_loading
+        taken = (self._rows, self._anchor_tokens, self._workers, lost)
         self._rows = self._anchor_tokens = 0
         return taken
 
@@ -63,6 +84,7 @@ class Progress:
         self._started = self._said = time.monotonic()
         self._lines: list[str] = []
         self._workers: dict[int, dict[str, Any]] = {}
+        self.lost_loading: list[Process] = []
         self._bar = tqdm(
             total=num_rows,
             initial=num_reused,
@@ -73,7 +95,7 @@ class Progress:
 
     def poll(self, last: bool = False) -> None:
         """Read the counter; at most once an interval, say and record where the run is."""
-        rows, tokens, workers = ray.get(self.counter.take.remote())
+        rows, tokens, workers, self.lost_loading = ray.get(self.counter.take.remote())
         self.num_computed += rows
         self.num_anchor_tokens += tokens
         self._bar.update(rows)

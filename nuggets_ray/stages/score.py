@@ -7,6 +7,7 @@ skipped.parquet.
 
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -32,6 +33,7 @@ from nuggets_ray.schedule.full import plan_blocks
 from nuggets_ray.score.candidates import Baseline
 from nuggets_ray.score.vllm_arguments import check_installed
 from nuggets_ray.select import OUR_COLUMNS, check_clash
+from nuggets_ray.skipped_table import LeftOut
 from nuggets_ray.stages.baseline import baseline, claim
 from nuggets_ray.stages.blocks import Block, run_blocks
 from nuggets_ray.stages.cluster import Workers, check_shared_folder, connected, on_worker
@@ -42,6 +44,9 @@ from nuggets_ray.stages.scorer import Setup
 from nuggets_ray.weights.headers import check_weights
 
 logger = logging.getLogger(__name__)
+
+LOST = "error: Ray lost its block"
+"""Reason of a row that no worker died of and none answered for."""
 
 
 def score(config: Config) -> dict[str, Any]:
@@ -113,18 +118,24 @@ def _score(config: Config, given: Config, run: Run, workers: Workers) -> dict[st
     _count_killed_attempts(run)
     base = baseline(run, setup, prompt, candidates, workers)
     setup = replace(setup, max_demonstration_tokens=demonstration_limit(config, base.max_tokens))
-    unscored = skipped_table.unscorable_ids(config.out_dir)
+    given_up = skipped_table.given_up(config.out_dir)
+    again = {i: why for i, why in given_up.items() if why.is_tried_again(config.data.retry)}
+    unscored = {i: why for i, why in given_up.items() if i not in again}
     if config.anchors.exclude_from_candidates:
-        unscored |= {anchor.content_id: "is_anchor" for anchor in base.anchors}
+        unscored |= {anchor.content_id: LeftOut("is_anchor") for anchor in base.anchors}
     is_first_N = ~candidates.is_duplicate_N
     is_done_N = is_among(candidates.content_id_N, score_table.scored_ids(config.out_dir))
     is_todo_N = is_first_N & ~is_done_N & ~is_among(candidates.content_id_N, unscored)
+    is_again_N = is_todo_N & is_among(candidates.content_id_N, again)
     num_reused = int((is_first_N & is_done_N).sum())
     run.update(num_workers=workers.num_workers, num_reused=num_reused, num_computed=0)
     if not is_todo_N.any():
         logger.info("nothing is left to score")
     else:
-        unscored |= _score_rows(run, setup, candidates, np.flatnonzero(is_todo_N), base, workers)
+        _tell_again(candidates.content_id_N[is_again_N], again)
+        todo = (np.flatnonzero(is_todo_N & ~is_again_N), np.flatnonzero(is_again_N))
+        reasons = _score_rows(run, setup, candidates, *todo, base, workers)
+        unscored |= skipped_table.give_up(reasons, again)
     return finish(run, setup, prompt, prepared, candidates, base, unscored)
 
 
@@ -136,34 +147,47 @@ def _count_killed_attempts(run: Run) -> None:
             attempt["num_computed"] = max(attempt.get("num_computed", 0), written)
 
 
+def _tell_again(content_id_N: np.ndarray, again: Mapping[str, LeftOut]) -> None:
+    if len(content_id_N):
+        reasons = skipped_table.count_kinds(again[str(content_id)] for content_id in content_id_N)
+        logger.warning(
+            "%d candidates that an earlier attempt gave up (%s) are tried once more, one by one, "
+            "after the others (data.retry)",
+            *(len(content_id_N), reasons),
+        )
+
+
 def _score_rows(
     run: Run,
     setup: Setup,
     candidates: CandidateIds,
     rows: np.ndarray,
+    again: np.ndarray,
     base: Baseline,
     workers: Workers,
 ) -> dict[str, str]:
-    """Score the candidates at `rows`; {content_id: reason} of those that cannot be."""
+    """Score the candidates at `rows` in blocks, then those at `again` one by one; {content_id:
+    reason} of those that cannot be.
+    """
     config = setup.config
     cost_N = candidates.num_tokens_N[rows] + base.num_tokens
     tokens_per_s = run.manifest["calibration"]["tokens_per_s"]
-    run.update(predicted_s=round(float(cost_N.sum()) / tokens_per_s / workers.num_workers, 1))
+    num_tokens = float(cost_N.sum()) + (candidates.num_tokens_N[again] + base.num_tokens).sum()
+    run.update(predicted_s=round(num_tokens / tokens_per_s / workers.num_workers, 1))
     plan = plan_blocks(
         cost_N, tokens_per_s * config.score.block_s, config.score.block_rows, workers.num_workers
     )
-    counter = Counter.remote()
     num_reused = run.attempt["num_reused"]
-    progress = Progress(run, counter, num_reused + len(rows), num_reused, config.progress_s)
+    num_rows = num_reused + len(rows) + len(again)
+    progress = Progress(run, Counter.remote(), num_rows, num_reused, config.progress_s)
     baseline_ref = ray.put(base)
     started = time.monotonic()
     try:
         blocks = [_block(candidates, rows[index]) for index in plan]
         unscored = run_blocks(run, setup, blocks, baseline_ref, workers, progress)
-        # a block that killed its worker three times is given up: its rows again, one a block, to
-        # find the one
         left = _unanswered(setup, candidates, rows, unscored)
-        if len(left) == len(rows) and len(blocks) > 1:
+        num_killed = len(left) + list(unscored.values()).count("killed_worker")
+        if num_killed == len(rows) and len(blocks) > 1:
             raise RuntimeError(
                 f"every worker died on each of {len(blocks)} blocks, before it finished one: see "
                 "Ray's logs; mostly the host's memory is too small for cluster.num_workers replicas"
@@ -172,11 +196,13 @@ def _score_rows(
             logger.warning(
                 "%d candidates were in blocks that killed their worker: again one by one", len(left)
             )
-            blocks = [_block(candidates, left[i : i + 1]) for i in range(len(left))]
-            unscored |= run_blocks(run, setup, blocks, baseline_ref, workers, progress)
-            for row in _unanswered(setup, candidates, left, unscored):
-                unscored[str(candidates.content_id_N[row])] = "killed_worker"
-                progress.num_skipped += 1
+        # one a block: the death of a process is then the row's own
+        alone = np.concatenate([left, again])
+        blocks = [_block(candidates, alone[i : i + 1]) for i in range(len(alone))]
+        unscored |= run_blocks(run, setup, blocks, baseline_ref, workers, progress)
+        lost = _unanswered(setup, candidates, alone, unscored)
+        unscored |= dict.fromkeys(candidates.content_id_N[lost].tolist(), LOST)
+        progress.num_skipped += len(lost)
     except KeyboardInterrupt:
         written = score_table.num_rows_of_attempt(config.out_dir, run.attempt_id)
         logger.warning("%d of %d candidates are written", num_reused + written, progress.num_rows)

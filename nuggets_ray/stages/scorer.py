@@ -5,6 +5,7 @@ A block comes as the places of its rows in candidates/, and goes as one part of 
 here, atomically; the driver sees counts and reasons only.
 """
 
+import hashlib
 import json
 import logging
 import os
@@ -21,6 +22,7 @@ import torch
 from nuggets_ray import candidate_table, score_table
 from nuggets_ray.config import Config, UserError
 from nuggets_ray.data import parse
+from nuggets_ray.disk_full import is_disk_full
 from nuggets_ray.model import load_model, load_tokenizer
 from nuggets_ray.prompts import make_prompt
 from nuggets_ray.records import Encoding, ScoreRow
@@ -29,7 +31,16 @@ from nuggets_ray.score.contract import DeviceLost, ScoringEngine
 from nuggets_ray.score.engine import make_engine
 from nuggets_ray.score.memory import does_not_fit
 from nuggets_ray.score.vllm_engine import make_vllm_engine
-from nuggets_ray.stages.cluster import Workers
+from nuggets_ray.stages.cluster import Workers, result_of
+from nuggets_ray.stages.deaths import (
+    MAX_DEATHS,
+    OUT_OF_MEMORY,
+    Exit,
+    cannot_load,
+    deaths_of,
+    reason,
+    this_process,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -52,11 +63,23 @@ class Setup:
 
 
 def model_task(function: Callable[..., Any], setup: Setup, workers: Workers) -> Any:
-    """`function`, which loads a model, as a Ray task with the resources of one worker."""
+    """`function`, which loads a model, as a Ray task with the resources of one worker; see
+    model_result.
+    """
     # vLLM leaves its memory and process groups behind, so the process ends with the task
     is_vllm = setup.config.score.backend == "vllm"
     task = ray.remote(max_calls=1)(function) if is_vllm else ray.remote(function)
-    return task.options(max_retries=2, **workers.ray_options)
+    return task.options(max_retries=MAX_DEATHS - 1, **workers.ray_options)
+
+
+def model_result(ref: ray.ObjectRef, config: Config) -> Any:
+    """What a model_task returned. UserError where it raised that, or its workers died."""
+    try:
+        return result_of(ref)
+    except ray.exceptions.OutOfMemoryError as error:
+        raise UserError(cannot_load(config, reason([], Exit(OUT_OF_MEMORY, "")))) from error
+    except ray.exceptions.WorkerCrashedError as error:
+        raise UserError(cannot_load(config, reason([], None))) from error
 
 
 def load_engine(setup: Setup, encodings: list[Encoding]) -> ScoringEngine:
@@ -85,7 +108,8 @@ class Scorer:
     """A Ray Data actor: `scorer({"block": [json]})` scores a block and returns its counts."""
 
     def __init__(self, setup: Setup, baseline_ref: list[ray.ObjectRef], counter: Any) -> None:
-        self.setup, self.counter = setup, counter
+        self.setup, self.counter, self.process = setup, counter, this_process()
+        ray.get(counter.loading.remote(self.process))
         self.baseline = ray.get(
             baseline_ref[0]
         )  # a bare ref among the arguments would arrive unresolved
@@ -98,19 +122,29 @@ class Scorer:
             return
         self.facts = engine_facts(self.engine)
         counter.started.remote(os.getpid(), self.facts)
+        counter.ready.remote(self.process)
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, list[str]]:
-        return {"result": [json.dumps(self._answer(json.loads(block))) for block in batch["block"]]}
+        return {"result": [json.dumps(self._answer(block)) for block in batch["block"]]}
 
-    def _answer(self, block: list[tuple[str, list[int]]]) -> dict[str, Any]:
+    def _answer(self, block_json: str) -> dict[str, Any]:
         if self.refused is not None:
             return {"refused": self.refused}
-        # an exception would make Ray Data drop the block as it drops one that killed its worker; so
-        # it is told
+        # who holds it is told first, so that it is known whose death is this block's
+        name = hashlib.sha256(block_json.encode()).hexdigest()
+        lost = ray.get(self.counter.hold.remote(name, self.process))
+        block = json.loads(block_json)
+        if len(deaths_of(lost)) >= MAX_DEATHS:
+            return _give_up(block)
+        # an exception would make Ray Data drop the block without a word; so it is told
         try:
             return self.score_block(block)
-        except Exception:
+        except Exception as error:
+            if is_disk_full(error):
+                return {"disk_full": getattr(error, "filename", None) or ""}
             return {"failed": traceback.format_exc()}
+        finally:
+            self.counter.release.remote(name)
 
     def score_block(self, block: list[tuple[str, list[int]]]) -> dict[str, Any]:
         """Score the rows at [(candidate part, row numbers)]; {num_rows, unscored: [[content_id,
@@ -160,6 +194,15 @@ class Scorer:
             self.facts = facts
             self.counter.started.remote(os.getpid(), facts)
         return results
+
+
+def _give_up(block: list[tuple[str, list[int]]]) -> dict[str, Any]:
+    """A row alone is condemned; of several, one is to blame: they are missing, and come again."""
+    [(part, numbers), *others] = block
+    if others or len(numbers) > 1:
+        return {}
+    [(content_id, _)] = candidate_table.read_rows(part, numbers)
+    return {"unscored": [(content_id, "killed_worker")]}
 
 
 def engine_facts(engine: ScoringEngine) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from ray.train import Checkpoint, CheckpointUploadMode
 
 from nuggets_ray import io
 from nuggets_ray.config import UserError
+from nuggets_ray.disk_full import is_disk_full
 from nuggets_ray.finetune import engine as engine_module
 from nuggets_ray.finetune.checkpoints import (
     Committed,
@@ -54,6 +55,15 @@ class LoopSetup:
 def train_loop(config: dict[str, LoopSetup]) -> dict[str, Any]:
     """Train to the end; returns {step} or {diverged: step, loss, grad_norm}."""
     setup = config["setup"]
+    try:
+        return _train(setup)
+    except Exception as error:
+        if is_disk_full(error):  # else Ray Train would start again, to fail at the same place
+            ray.get(setup.board.disk_full.remote(getattr(error, "filename", None)))
+        raise
+
+
+def _train(setup: LoopSetup) -> dict[str, Any]:
     os.environ["DS_ACCELERATOR"] = setup.train.device
     build_one_at_a_time(lambda text: setup.board.say.remote(text))
     torch.set_num_threads(setup.num_threads)

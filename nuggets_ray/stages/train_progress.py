@@ -4,6 +4,7 @@ A bar on a terminal, a line an interval elsewhere; metrics/<attempt>.jsonl; Tens
 files and loss.png under finetune/<name>/.
 """
 
+import errno
 import json
 import logging
 import os
@@ -54,6 +55,10 @@ class Board:
         """What a worker does before it can start."""
         self._events.append(("said", text))
 
+    def disk_full(self, path: str | None) -> None:
+        """A worker could not write (this file, where it is known)."""
+        self._events.append(("disk_full", path))
+
     def take(self) -> list[tuple[str, Any]]:
         """What was told since the last call, in order."""
         taken, self._events = self._events, []
@@ -80,7 +85,10 @@ class TrainProgress:
         )
 
     def poll(self, last: bool = False) -> None:
-        """Read the board; at most once an interval, say and record where the run is."""
+        """Read the board; at most once an interval, say and record where the run is.
+
+        Raises OSError where a worker, or the driver itself, finds its disk full.
+        """
         for kind, value in ray.get(self._board.take.remote()):
             if kind == "started":
                 self._start(value)
@@ -90,6 +98,8 @@ class TrainProgress:
                 raise UserError(value)
             elif kind == "said":
                 logger.info("%s", value)
+            elif kind == "disk_full":
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), value)
             else:
                 logger.info("checkpoint after step %d", value)
                 self._is_redrawn = True
@@ -105,9 +115,11 @@ class TrainProgress:
     def close(self) -> None:
         """Write the last line and end the bar."""
         self._is_redrawn = True
-        self.poll(last=True)
-        self._events.close()
-        self._bar.close()
+        try:
+            self.poll(last=True)
+        finally:
+            self._events.close()
+            self._bar.close()
 
     def _start(self, history: list[Record]) -> None:
         done = history[-1]["step"] if history else 0
@@ -173,20 +185,32 @@ class Events:
 
     def start(self, step: int, history: list[Record]) -> None:
         """Begin a file that replaces what earlier ones say of the steps after `step`."""
-        from tensorboardX import SummaryWriter
+        # SummaryWriter writes from a thread: when the disk is full that dies, and its queue blocks
+        # the driver for ever
+        from tensorboardX.event_file_writer import EventsWriter
+        from tensorboardX.proto.event_pb2 import Event, SessionLog
 
         self.close()
         os.makedirs(self._folder, exist_ok=True)
-        self._writer = SummaryWriter(self._folder, purge_step=step + 1 if step else None)
+        self._writer = EventsWriter(os.path.join(self._folder, "events"))
+        if step:
+            log = SessionLog(status=SessionLog.START)
+            self._writer.write_event(Event(wall_time=time.time(), step=step + 1, session_log=log))
         if self._temporary:
             for record in history:
                 self.add(record)
 
     def add(self, record: Record) -> None:
         """The numbers of one record as scalars."""
+        from tensorboardX.proto.event_pb2 import Event
+        from tensorboardX.summary import scalar
+
         for key in SHOWN:
             if key in record and self._writer is not None:
-                self._writer.add_scalar(key, record[key], record["step"])
+                event = Event(
+                    wall_time=time.time(), step=record["step"], summary=scalar(key, record[key])
+                )
+                self._writer.write_event(event)
 
     def flush(self) -> None:
         """Write what is there."""

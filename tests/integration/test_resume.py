@@ -1,16 +1,17 @@
 """Nothing is lost: actors and drivers killed at any moment, a row that kills its worker, Ctrl-C."""
 
-import json
 import os
 import random
 import signal
 import subprocess
+import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import psutil
+import pyarrow.parquet as pq
 import pytest
 from score_runs import (
     command,
@@ -161,53 +162,106 @@ def test_a_killed_driver_goes_on_where_it_was(
     assert sum(attempt.get("num_reused", 0) for attempt in attempts) > 0
 
 
-def test_ctrl_c_keeps_what_is_finished(
+def interrupt(process: subprocess.Popen[bytes], number: signal.Signals) -> int:
+    """Send the signal as it comes: a terminal's Ctrl-C to the whole group, and here twice."""
+    if number == signal.SIGTERM:
+        process.send_signal(number)
+    else:
+        os.killpg(process.pid, number)
+        time.sleep(0.2)
+        os.killpg(process.pid, number)
+    return process.wait(timeout=300)
+
+
+def test_an_interrupted_run_keeps_what_is_finished(
     data: Path, tiny_model: Path, undisturbed: Path, tmp_path: Path
 ) -> None:
     out_dir = tmp_path / "out"
-    process = start(data, tiny_model, out_dir, 2)
-    assert wait_for(lambda: num_parts(out_dir) >= 3, process)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the whole group
-    code = process.wait(timeout=300)
-    said = (tmp_path / "stderr.txt").read_text()
-    assert code == 130, said
-    assert "run the same command again" in said and "Traceback" not in said
+    for number in (signal.SIGTERM, signal.SIGINT):
+        before = num_parts(out_dir)
+        process = start(data, tiny_model, out_dir, 2)
+        assert wait_for(lambda before=before: num_parts(out_dir) >= before + 3, process)
+        code = interrupt(process, number)
+        said = (tmp_path / "stderr.txt").read_text()
+        assert code == 130, said
+        assert said.rstrip().endswith("run the same command again to go on from it")
+        for fright in ("Traceback", "*** SIG", "Stack trace", "PC: @"):
+            assert fright not in said
+        assert manifest_of(out_dir)["stages"]["score"]["status"] == "interrupted"
+        assert not (out_dir / "lease.json").exists()
+        # a thread that is still at work must not start another Ray
+        assert len(list(Path("/tmp/ray").glob(f"session_*_{process.pid}"))) == 1
     kept = len(read_scores(out_dir))
     assert 0 < kept < NUM_ROWS
-    assert manifest_of(out_dir)["stages"]["score"]["status"] == "interrupted"
     result_of(run_job("score", *overrides(data, tiny_model, out_dir, 2)))
     assert_same_scores(out_dir, undisturbed)
     last = manifest_of(out_dir)["stages"]["score"]["attempts"][-1]
     assert last["num_reused"] == kept and last["num_computed"] == NUM_ROWS - kept
 
 
-def test_a_row_that_kills_its_worker_is_given_up_and_the_rest_is_scored(
-    data: Path, tiny_model: Path, undisturbed: Path, tmp_path: Path
-) -> None:
-    script = tmp_path / "poisoned.py"
-    script.write_text(POISONED, encoding="utf-8")
-    arguments = overrides(data, tiny_model, tmp_path / "out", 2)
-    ended = subprocess.run(
+def run_faulty(fault: str, tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The score job, whose workers have a fault: the body of a function that runs in each."""
+    script = tmp_path / "faulty.py"
+    script.write_text(FAULTY.replace("FAULT", textwrap.indent(fault, "    ")), encoding="utf-8")
+    return subprocess.run(
         [*command("score", *arguments)[:1], str(script), *arguments],
         capture_output=True,
         text=True,
         timeout=600,
         env=environment(),
     )
+
+
+def test_a_row_that_kills_its_worker_is_given_up_tried_once_more_and_the_rest_is_scored(
+    data: Path, tiny_model: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    arguments = overrides(data, tiny_model, tmp_path / "out", 2)
+    ended = run_faulty(KILLS_ITS_WORKER, tmp_path, *arguments)
     result = result_of(ended)
     assert (result["num_scored"], result["num_skipped"]) == (NUM_ROWS - 1, 1)
+    assert "1 candidates have no score (1 killed_worker): the same command tries" in ended.stderr
     found, expected = read_scores(tmp_path / "out"), read_scores(undisturbed)
     lost = set(expected) - set(found)
     assert len(lost) == 1
     for example_id in found:
         assert found[example_id]["num_wins"] == expected[example_id]["num_wins"]
-    import pyarrow.parquet as pq
-
     [row] = pq.read_table(tmp_path / "out/skipped.parquet").to_pylist()
-    assert row["reason"] == "killed_worker" and row["row_number"] == 77
-    again = result_of(run_job("score", *arguments))
-    assert (again["num_scored"], again["num_skipped"]) == (NUM_ROWS - 1, 1)
-    assert json.dumps(again["wrote"])
+    assert row["reason"] == "killed_worker" and row["row_number"] == 77 and row["num_tries"] == 1
+    # nothing to try: no worker starts, so no model is loaded
+    ended = run_job("score", *arguments, "data.retry=[]")
+    assert result_of(ended)["num_skipped"] == 1
+    assert "nothing is left to score" in ended.stderr and "not tried again" in ended.stderr
+    last = manifest_of(tmp_path / "out")["stages"]["score"]["attempts"][-1]
+    assert "worker_pids" not in last and last["num_computed"] == 0
+    # tried once more, by workers without the fault
+    ended = run_job("score", *arguments)
+    again = result_of(ended)
+    assert "1 candidates that an earlier attempt gave up (1 killed_worker)" in ended.stderr
+    assert (again["num_scored"], again["num_skipped"]) == (NUM_ROWS, 0)
+    assert_same_scores(tmp_path / "out", undisturbed)
+
+
+def test_workers_that_die_while_they_load_the_model_end_the_run(
+    data: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    ended = run_faulty(DIES_LOADING, tmp_path, *overrides(data, tiny_model, tmp_path / "out", 1))
+    assert ended.returncode == 2, ended.stderr
+    said = ended.stderr.splitlines()[-1]
+    assert said.startswith(f"error: model.path={tiny_model}: 3 workers in a row died")
+    assert "by a signal such as SIGKILL" in said and "cluster.num_workers=1" in said
+    assert manifest_of(tmp_path / "out")["stages"]["score"]["status"] == "failed"
+
+
+def test_a_disk_that_fills_up_in_a_worker_is_one_sentence(
+    data: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    ended = run_faulty(FILLS_THE_DISK, tmp_path, *overrides(data, tiny_model, tmp_path / "out", 1))
+    assert ended.returncode == 1, ended.stderr
+    said = ended.stderr.splitlines()[-1]
+    assert said.startswith(f"error: no space is left in {tmp_path / 'out' / 'scores'}: what is")
+    assert "Traceback" not in ended.stderr
+    assert manifest_of(tmp_path / "out")["stages"]["score"]["status"] == "failed"
+    assert num_parts(tmp_path / "out") == 2
 
 
 STOPS_IN_COMPACTION = '''
@@ -236,32 +290,61 @@ io.delete = delete_or_stop
 run(score)
 '''
 
-POISONED = '''
-"""The score job with a model that takes its process down on one row, as a bad kernel would."""
+KILLS_ITS_WORKER = """
+score_some = scorer.Scorer.score_some
+
+
+def poisoned(self, candidates, demonstrations):
+    if any(example.messages[0].text.startswith("Say number 77 ") for _, example in candidates):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return score_some(self, candidates, demonstrations)
+
+
+scorer.Scorer.score_some = poisoned
+"""
+
+DIES_LOADING = """
+scorer.make_prompt = lambda *arguments: os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+FILLS_THE_DISK = """
+import errno
+
+from nuggets_ray import io
+
+write_bytes, num_parts = io.write_bytes, 0
+
+
+def full(uri, data):
+    nonlocal num_parts
+    num_parts += "/scores/" in uri
+    if num_parts == 3:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), uri)
+    write_bytes(uri, data)
+
+
+io.write_bytes = full
+"""
+
+FAULTY = '''
+"""The score job, in whose workers something is wrong."""
 
 import ray
 
 
-def poison_workers():
+def break_worker():
     import os
     import signal
 
     from nuggets_ray.stages import scorer
 
-    score_some = scorer.Scorer.score_some
-
-    def poisoned(self, candidates, demonstrations):
-        if any(example.messages[0].text.startswith("Say number 77 ") for _, example in candidates):
-            os.kill(os.getpid(), signal.SIGKILL)
-        return score_some(self, candidates, demonstrations)
-
-    scorer.Scorer.score_some = poisoned
+FAULT
 
 
 if __name__ == "__main__":
     ray.init(
         num_cpus=2, include_dashboard=False, object_store_memory=150_000_000, log_to_driver=False,
-        runtime_env={"worker_process_setup_hook": poison_workers},
+        runtime_env={"worker_process_setup_hook": break_worker},
     )
     from nuggets_ray.cli import run
     from nuggets_ray.stages.score import score

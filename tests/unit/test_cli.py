@@ -52,6 +52,12 @@ def test_the_last_line_of_stdout_is_the_result() -> None:
             130,
             "interrupted",
         ),
+        (
+            "import errno; raise OSError(errno.ENOSPC, 'No space left on device', '/d/part')",
+            ["out_dir=/tmp/x"],
+            1,
+            "error: no space is left in /d: what is finished in out_dir=/tmp/x is kept",
+        ),
     ],
 )
 def test_a_user_s_end_has_its_code_and_no_traceback(
@@ -62,6 +68,36 @@ def test_a_user_s_end_has_its_code_and_no_traceback(
     assert message in ended.stderr
     assert "Traceback" not in ended.stderr
     assert ended.stdout == ""
+
+
+FLUSHES = """
+import os, signal, time
+
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(60)
+finally:
+    for _ in range({more}):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.01)
+    print("flushed", flush=True)
+"""
+
+
+def test_a_second_ctrl_c_is_answered_and_cuts_nothing_short() -> None:
+    body = textwrap.indent(FLUSHES.format(more=1), "    ").strip()
+    ended = run_job(body, "out_dir=/tmp/x")
+    assert ended.returncode == 130, ended.stderr
+    assert ended.stdout == "flushed\n"
+    assert "Ctrl-C once more: end at once" in ended.stderr
+    assert "run the same command again" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_third_ctrl_c_ends_at_once() -> None:
+    ended = run_job(textwrap.indent(FLUSHES.format(more=2), "    ").strip(), "out_dir=/tmp/x")
+    assert (ended.returncode, ended.stdout) == (130, "")
+    assert "Traceback" not in ended.stderr
 
 
 def test_a_fault_of_ours_has_a_traceback_and_code_1() -> None:

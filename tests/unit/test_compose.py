@@ -57,6 +57,7 @@ def test_the_demo_needs_no_key_of_the_user() -> None:
         ("data=csv", ["data=csv"]),
         ("seed=null", ["seed"]),
         ("data.max_skipped_fraction=2", ["data.max_skipped_fraction=2"]),
+        ("data.retry=[error,killed]", ["data.retry=killed", "killed_worker, error"]),
     ],
 )
 def test_a_mistake_is_one_sentence_that_names_it(override: str, words: list[str]) -> None:

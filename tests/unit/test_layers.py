@@ -32,6 +32,7 @@ LAYERS = (
         *("model", "weights", "tokenizer_file"),
         *("prompts", "templates", "chat_template", "token_mask", "data"),
     },
+    {"disk_full"},
     {"io", "listing", "rows"},
     {"compose"},
     {"overrides"},

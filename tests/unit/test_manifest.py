@@ -1,7 +1,9 @@
 """The run folder's books: attempts, the fingerprint, the lease."""
 
+import errno
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -42,6 +44,63 @@ def test_what_fails_while_an_attempt_is_interrupted_is_not_why_it_ended(tmp_path
         raise RuntimeError("the workers are gone already")
     assert ends(tmp_path) == ["interrupted"]
     assert not (tmp_path / "lease.json").exists()
+
+
+FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def fill_disk(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on a file can be written in `folder` only where another one has gone."""
+    num_bytes = sum(path.stat().st_size for path in folder.iterdir())
+
+    def fsync(descriptor: int) -> None:
+        if sum(path.stat().st_size for path in folder.iterdir()) > num_bytes:
+            raise FULL
+
+    monkeypatch.setattr(os, "fsync", fsync)
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(FULL, "failed"), (KeyboardInterrupt(), "interrupted")]
+)
+def test_the_books_are_closed_on_a_full_disk(
+    error: BaseException, status: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(type(error)), Run(str(tmp_path), "score") as run:
+        fill_disk(tmp_path, monkeypatch)
+        with pytest.raises(OSError, match="No space left"):
+            run.update(num_computed=3)
+        raise error
+    assert ends(tmp_path) == [status]
+    assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
+
+
+def test_books_that_cannot_be_closed_do_not_hide_why_the_run_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def no_room(descriptor: int) -> None:
+        raise FULL
+
+    with pytest.raises(ValueError, match="why"), Run(str(tmp_path), "score"):
+        monkeypatch.setattr(os, "fsync", no_room)
+        raise ValueError("why")
+    assert "still says running" in caplog.text
+    assert not (tmp_path / "lease.json").exists()
+    monkeypatch.undo()
+    with Run(str(tmp_path), "score"):
+        pass
+    assert ends(tmp_path) == ["killed", "done"]
+
+
+def test_a_signal_in_a_run_is_one_of_the_job_s_too(tmp_path: Path) -> None:
+    told: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda signum, frame: told.append(signum))
+    try:
+        with Run(str(tmp_path), "score") as run:
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert run.interrupted.is_set() and told == [signal.SIGTERM]
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_a_killed_attempt_is_found_by_the_next(tmp_path: Path) -> None:

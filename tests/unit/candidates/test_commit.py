@@ -22,6 +22,7 @@ from nuggets_ray.candidates.staging import (
 )
 from nuggets_ray.config import Config, DataConfig, UserError
 from nuggets_ray.records import Encoding, Example
+from nuggets_ray.skipped_table import LeftOut
 
 
 class WordPrompt:
@@ -169,15 +170,16 @@ def test_rows_that_could_not_be_scored_stay_recorded(tmp_path: Path, data: Path)
     prepare(run)
     table = candidates(run)
     ids = table["content_id"].to_pylist()
-    skipped_table.rewrite(run.out_dir, {ids[0]: "non_finite_score", ids[1]: "error: x"}, 10)
+    left_out = {ids[0]: LeftOut("killed_worker", 2), ids[1]: LeftOut("error: x", 1)}
+    skipped_table.rewrite(run.out_dir, left_out, 10)
     (data / "0.jsonl").write_text(line("in front of all"))
     (data / "1.jsonl").write_text("\n".join([line("new"), line("q", n=1), line("other")]))
     prepare(run, "try2")
-    assert [row for row in skipped(run) if row[2] in ("non_finite_score", "error: x")] == [
-        ("1.jsonl", 1, "non_finite_score"),
-        ("2.jsonl", 0, "non_finite_score"),
+    assert [row for row in skipped(run) if row[2] in ("killed_worker", "error: x")] == [
+        ("1.jsonl", 1, "killed_worker"),
+        ("2.jsonl", 0, "killed_worker"),
     ]
-    assert skipped_table.unscorable_ids(run.out_dir) == {ids[0]: "non_finite_score"}
+    assert skipped_table.given_up(run.out_dir) == {ids[0]: LeftOut("killed_worker", 2)}
 
 
 def test_a_lost_or_doubled_block_is_noticed(tmp_path: Path, data: Path) -> None:
@@ -273,3 +275,5 @@ def test_the_key_changes_with_data_and_settings(tmp_path: Path, data: Path) -> N
     keys.add(prepare_key(run, io.list_inputs(run.data.path), "p"))
     assert len(keys) == 6
     assert prepare_key(run, files, "p") in keys
+    # what is tried again is no matter of what is written
+    assert prepare_key(config(tmp_path, retry=[]), files, "p") in keys
