@@ -162,9 +162,6 @@ def _vllm(
 
 def _load_vllm(model: ModelConfig, generate: GenerateConfig, dtype: str, num_gpus: float) -> Any:
     check_installed("cuda" if num_gpus else "cpu", "generate.backend")
-    set_environment()
-    from vllm import LLM
-
     arguments: dict[str, Any] = {"tensor_parallel_size": max(1, int(num_gpus))}
     if not num_gpus:
         arguments |= CPU_DEFAULTS
@@ -174,6 +171,9 @@ def _load_vllm(model: ModelConfig, generate: GenerateConfig, dtype: str, num_gpu
     if arguments["tensor_parallel_size"] > 1:
         # left alone, vLLM may take Ray actors, which the stages know nothing of
         arguments.setdefault("distributed_executor_backend", "mp")
+    set_environment(arguments)
+    from vllm import LLM
+
     try:
         return LLM(
             model=resolve_path(model),

@@ -63,7 +63,7 @@ def test_the_environment_is_the_user_s_where_he_set_it(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("VLLM_LOGGING_LEVEL", "DEBUG")
     monkeypatch.setattr(os, "environ", dict(os.environ))
-    set_environment()
+    set_environment({})
     assert os.environ["VLLM_LOGGING_LEVEL"] == "DEBUG"
     assert os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] == "0"
 
