@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nuggets_ray.config import ModelConfig, UserError
+from nuggets_ray.umask import follow_umask
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -294,6 +295,7 @@ def _convert_demo(gguf_path: Path, folder: Path) -> None:
     )
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    follow_umask(folder)
 
 
 def _cannot_load(config: ModelConfig, error: Exception) -> UserError:

@@ -19,6 +19,7 @@ from nuggets_ray.finetune.plain_load import plain_load
 from nuggets_ray.finetune.settings import zero_stage
 from nuggets_ray.finetune_config import FinetuneConfig
 from nuggets_ray.model import LOAD_ERRORS, empty_model, load_config, load_model, resolve_path
+from nuggets_ray.umask import follow_umask
 
 MAX_SHARD = "5GB"
 ADAPTER = "adapter_model.safetensors"
@@ -32,10 +33,11 @@ def export_weights(
     if config.method == "full":
         write_shards(tensors, model, folder, getattr(torch, dtype))
         write_config(model, dtype, folder)
-        return
-    write_adapter(tensors, model, config, dtype, folder)
-    if config.lora_merge:
-        merge(model, dtype, folder)
+    else:
+        write_adapter(tensors, model, config, dtype, folder)
+        if config.lora_merge:
+            merge(model, dtype, folder)
+    follow_umask(folder)
 
 
 def checkpoint_tensors(checkpoint: str, config: FinetuneConfig) -> dict[str, Any]:

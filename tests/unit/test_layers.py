@@ -27,7 +27,7 @@ LAYERS = (
         *("candidate_table", "score_table", "skipped_table", "scored_candidates", "selected_rows"),
     },
     {"model", "prompts", "templates", "chat_template", "token_mask", "data"},
-    {"io", "listing", "rows", "loopback"},
+    {"io", "listing", "rows", "loopback", "umask"},
     {"demo", "records", "compose", "config", "markdown"},
     {"bench_config", "finetune_config", "evaluate_config"},
 )
