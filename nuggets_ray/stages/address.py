@@ -6,6 +6,7 @@ import socket
 import ray
 
 from nuggets_ray.config import UserError
+from nuggets_ray.loopback import LOOPBACK
 
 KNOCK_S = 10.0
 
@@ -30,9 +31,23 @@ def check_address(key: str, address: str) -> None:
         raise _dashboard(key, address)
 
 
+def is_on_loopback_only(address: str) -> bool:
+    """Whether a cluster answers at 127.0.0.1 and not at this machine's address, by which Ray would
+    replace it.
+    """
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if host not in (LOOPBACK, "localhost"):
+        return False
+    try:
+        socket.create_connection((ray.util.get_node_ip_address(), int(port)), KNOCK_S).close()
+    except (OSError, ValueError):
+        return True
+    return False
+
+
 def unreachable(key: str, address: str, error: Exception) -> UserError:
     """What to say of an error that came of connecting to `address`."""
-    if isinstance(error, ray.exceptions.AuthenticationError) or "AuthToken" in str(error):
+    if _lacks_token(error):
         return UserError(
             f"{_named(key, address)}: the cluster asks for a token: set RAY_AUTH_MODE=token, and "
             "RAY_AUTH_TOKEN_PATH to the file that holds it"
@@ -42,6 +57,15 @@ def unreachable(key: str, address: str, error: Exception) -> UserError:
         f"{_named(key, address)}: no cluster answers there ({reason}); start one, or take "
         "cluster.address=local"
     )
+
+
+def _lacks_token(error: BaseException | None) -> bool:
+    """Ray tells it by the text of the error that led to the one that it raises."""
+    while error is not None:
+        if "AuthenticationError" in f"{type(error).__name__}: {error}":
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _dashboard(key: str, address: str) -> UserError:

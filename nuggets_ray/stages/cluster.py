@@ -59,8 +59,8 @@ def connected(config: ClusterConfig) -> Iterator[Workers]:
     address = config.address
     if address == "auto":
         address = os.environ.get("RAY_ADDRESS") or "local"
-    is_ours = address == "local" and not ray.is_initialized()
-    with closed_doors() if is_ours else nullcontext(), _connected(config, address) as workers:
+    doors = nullcontext() if ray.is_initialized() else closed_doors(address)
+    with doors, _connected(config, address) as workers:
         yield workers
 
 

@@ -15,6 +15,7 @@ from ray._private import ray_constants
 from ray._raylet import AuthenticationTokenLoader, Config
 
 from nuggets_ray.loopback import LOOPBACK
+from nuggets_ray.stages.address import is_on_loopback_only
 
 logger = logging.getLogger(__name__)
 
@@ -25,18 +26,21 @@ ON_LOOPBACK: dict[str, object] = {"_node_ip_address": LOOPBACK}
 
 
 @contextmanager
-def closed_doors() -> Iterator[None]:
-    """For the time of the context, Ray that is started here is closed to others.
+def closed_doors(address: str) -> Iterator[None]:
+    """For the time of the context, a Ray that is started here (`address` is local) is closed to
+    others, and a cluster that is closed so, such as that of `make ray-up`, is found.
 
     Ray replaces 127.0.0.1 by the machine's own address where it takes clusters to be possible;
     it reads that, and its way to authenticate, when it is imported.
     """
-    given = {ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR: "0"}
-    if AUTH_MODE not in os.environ:
+    given = {}
+    if address == "local" or is_on_loopback_only(address):
+        given[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"
+    if address == "local" and AUTH_MODE not in os.environ:
         given |= {AUTH_MODE: "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     before = {name: os.environ.get(name) for name in given}
     clusters = ray_constants.ENABLE_RAY_CLUSTER
-    ray_constants.ENABLE_RAY_CLUSTER = False
+    ray_constants.ENABLE_RAY_CLUSTER = clusters and not given
     _apply(given)
     try:
         yield
