@@ -27,5 +27,5 @@ def interface_of(address: str) -> str | None:
     """The name of this machine's interface with that address; None where it has none (NAT)."""
     for name, places in psutil.net_if_addrs().items():
         if any(place.address == address for place in places):
-            return name
+            return str(name)
     return None

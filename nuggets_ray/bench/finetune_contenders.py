@@ -68,10 +68,12 @@ def ours(options: Options, rows: TrainRows) -> Callable[[int], float]:
     from nuggets_ray.finetune.compiler import add_environment_to_path
     from nuggets_ray.finetune.steps import Schedule
     from nuggets_ray.finetune_config import FinetuneConfig
+    from nuggets_ray.loopback import LOOPBACK, on_interface_of
 
     add_environment_to_path()
     address = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "LOCAL_WORLD_SIZE": "1"}
     os.environ |= {**address, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
+    on_interface_of(LOOPBACK)
     store = dist.HashStore()  # type: ignore[attr-defined]
     dist.init_process_group("gloo", store=store, rank=0, world_size=1)
 

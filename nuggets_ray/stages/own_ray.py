@@ -50,6 +50,9 @@ def closed_doors(address: str) -> Iterator[None]:
 
 
 def _apply(variables: Mapping[str, str | None]) -> None:
+    """Set them (None: unset), also for the part of Ray that has read them already."""
+    if not variables:
+        return
     for name, value in variables.items():
         if value is None:
             os.environ.pop(name, None)
