@@ -111,7 +111,7 @@ submit() {
     id=job-$(date +%Y%m%d-%H%M%S)-$$
     excludes=$(python "$here/ray_cluster.py" excludes)
     # Ray's own hint, "ray job stop", lacks the address and the token.
-    echo "To stop it: RAY_AUTH_MODE=$RAY_AUTH_MODE RAY_AUTH_TOKEN_PATH=$temp/token $(command -v ray) job stop" \
+    echo "To stop it: env -u RAY_AUTH_TOKEN RAY_AUTH_MODE=$RAY_AUTH_MODE RAY_AUTH_TOKEN_PATH=$temp/token $(command -v ray) job stop" \
         "--address $(cat "$temp/dashboard") $id"
     ray job submit --address "$(cat "$temp/dashboard")" --submission-id "$id" --working-dir . \
         --runtime-env-json "$excludes" -- "$@"
