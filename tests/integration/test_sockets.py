@@ -24,7 +24,9 @@ import pytest
 from evaluate_runs import make_model, pipeline_overrides
 from score_runs import command, environment, write_rows
 
-POLL_S = 0.1
+POLL_S = 0.5
+AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
+"""Both are web servers; the first runs commands, if no other Ray of the machine has its port."""
 UMASK = 0o027
 ALL_BITS = {True: 0o777, False: 0o666}
 """For a folder and for a file: DeepSpeed makes some of its own executable."""
@@ -66,7 +68,7 @@ class Watch(threading.Thread):
         while self._process.poll() is None:
             doors = set(self._look())
             for door in doors - self.doors:
-                if door.process == "ray::DashboardAgent":
+                if door.process in AGENTS:
                     self._knock(door)
             self.doors |= doors
             time.sleep(POLL_S)
@@ -78,7 +80,9 @@ class Watch(threading.Thread):
                 self._family[child.pid] = child
         for process in [psutil.Process(self._process.pid), *self._family.values()]:
             with suppress(psutil.Error):
-                name = (process.cmdline() or [process.name()])[0].split(" ")[0]
+                name = os.path.basename((process.cmdline() or [process.name()])[0])
+                if title := re.match(r"ray::\w+", name):  # what it does stands behind
+                    name = title[0]
                 for found in process.net_connections(kind="inet"):
                     if found.status == psutil.CONN_LISTEN:
                         yield Door(name, found.laddr.ip, found.laddr.port)
@@ -130,14 +134,15 @@ def watched(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Watch
 
 
 def test_every_door_is_on_loopback(watched: Watched) -> None:
-    kinds = {re.sub(r"[(\[].*", "", door.process) for door in watched.doors}
-    seen = {"gcs_server", "raylet", "ray::DashboardAgent", "ray::RayTrainWorker", "ray::Replica"}
-    assert seen <= {os.path.basename(kind) for kind in kinds}, kinds
+    seen = {door.process for door in watched.doors}
+    assert seen >= {"gcs_server", "raylet", *AGENTS, "ray::MapWorker"}, seen
+    assert seen >= {"ray::RayTrainWorker", "ray::Replica"}, seen
     assert [door for door in sorted(watched.doors) if not door.is_loopback] == []
 
 
 def test_a_stranger_has_no_command_run(watched: Watched) -> None:
-    assert watched.strangers and set(watched.strangers.values()) <= {401, 404, 405}
+    """405 is the port that metrics are read from, which takes no command."""
+    assert set(watched.strangers.values()) <= {401, 405}
     assert 401 in watched.strangers.values()
 
 
