@@ -62,7 +62,9 @@ class Watch(threading.Thread):
         super().__init__(daemon=True)
         self.doors: set[Door] = set()
         self.strangers: dict[int, int] = {}
-        self._process, self._family = process, {}
+        self._process = process
+        self._driver = psutil.Process(process.pid)
+        self._family = {process.pid: self._driver}
 
     def run(self) -> None:
         while self._process.poll() is None:
@@ -76,9 +78,11 @@ class Watch(threading.Thread):
     def _look(self) -> Iterator[Door]:
         with suppress(psutil.NoSuchProcess):
             # kept: what has lost its parent is no child any more
-            for child in psutil.Process(self._process.pid).children(recursive=True):
-                self._family[child.pid] = child
-        for process in [psutil.Process(self._process.pid), *self._family.values()]:
+            for child in self._driver.children(recursive=True):
+                self._family.setdefault(child.pid, child)
+        # a number that a stranger has taken over is not ours
+        self._family = {pid: one for pid, one in self._family.items() if one.is_running()}
+        for process in self._family.values():
             with suppress(psutil.Error):
                 name = os.path.basename((process.cmdline() or [process.name()])[0])
                 if title := re.match(r"ray::\w+", name):  # what it does stands behind
