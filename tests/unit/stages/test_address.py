@@ -75,6 +75,21 @@ def test_the_environment_s_dashboard_reaches_the_user(
         pass
 
 
+def test_auto_in_the_environment_is_left_to_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def init(**options: object) -> None:
+        asked.append(options["address"])
+        raise ConnectionError("Could not find any running Ray instance.\nMore lines.")
+
+    monkeypatch.setattr(module.ray, "init", init)
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    told = r"^RAY_ADDRESS=auto: no cluster answers there \(Could not find any .* instance.\); start"
+    with pytest.raises(UserError, match=told), connected(ClusterConfig(address="auto")):
+        pass
+    assert asked == ["auto"]
+
+
 def test_a_missing_token_is_told() -> None:
     try:
         try:
