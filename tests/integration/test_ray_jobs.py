@@ -182,6 +182,15 @@ def test_up_submit_down(project: Project, other_ray: subprocess.Popen[str]) -> N
     assert "make ray-up" in after.stderr
 
 
+def test_up_says_why_it_failed_twice(project: Project) -> None:
+    up = project.make("ray-up", CLUSTER_WORKER_PORTS="23999-23000")
+    assert up.returncode != 0
+    assert up.stderr.count("max_worker_port must be higher") == 2
+    assert up.stderr.count("Ray ended while starting") == 2
+    assert "one more try" in up.stderr and "in two tries" in up.stderr
+    assert not project.commands()
+
+
 def test_down_spares_a_process_that_took_over_the_pid(project: Project) -> None:
     with subprocess.Popen(["sleep", "600"]) as bystander:
         (project.temp / "pid").write_text(str(bystander.pid))
