@@ -1,28 +1,31 @@
 #!/usr/bin/env bash
 # The Ray cluster behind `make ray-up`, `make submit` and `make ray-down`: one machine, loopback only.
 #
-#   ray_cluster.sh up                   start it and wait until its dashboard answers
+#   ray_cluster.sh up                   start it and wait until its node is there with its CPUs; one more try
 #   ray_cluster.sh submit COMMAND ...   run COMMAND as a Ray job, in a copy of the current folder
 #   ray_cluster.sh down                 end that cluster, and no other on the machine (`ray stop` would end them all)
 #   ray_cluster.sh clean                down, and remove its temp folder
 #
-# $CLUSTER_TEMP (yours alone) holds `pid` of `ray start --block`, `dashboard` (its address), `log`, and `r`, Ray's own
-# temp folder. The cluster belongs to the current folder: the default $CLUSTER_TEMP carries a checksum of its path.
+# $CLUSTER_TEMP (yours alone) holds `pid` of `ray start --block`, `dashboard` (its address), `log`, `token` (what every
+# request must bring: other users of the machine reach loopback too), and `r`, Ray's own temp folder. The cluster belongs
+# to the current folder: the default $CLUSTER_TEMP carries a checksum of its path.
 set -euo pipefail
 
 port=${CLUSTER_PORT:-6411}
 dashboard_port=${CLUSTER_DASHBOARD_PORT:-8311}
 agent_port=${CLUSTER_AGENT_PORT:-52411}
-client_port=${CLUSTER_CLIENT_PORT:-9411}
 worker_ports=${CLUSTER_WORKER_PORTS:-21000-21999}
 num_cpus=${CLUSTER_NUM_CPUS:-} # empty: all of them
 object_store_mib=${CLUSTER_OBJECT_STORE_MIB:-512}
 temp=${CLUSTER_TEMP:-/tmp/nuggets-$(id -u)-$(pwd -P | cksum | cut -d' ' -f1)}
-wait_s=120
+wait_s=${CLUSTER_WAIT_S:-180}
+here=$(cd "$(dirname "$0")" && pwd)
 # A Unix socket's path has at most 107 bytes, and Ray's reach 71 below $temp.
 max_temp_chars=36
 # Without it Ray replaces 127.0.0.1 by the machine's address and listens there; it acts on Linux too.
 export RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0
+export RAY_AUTH_MODE=${RAY_AUTH_MODE:-token} RAY_AUTH_TOKEN_PATH=$temp/token
+unset RAY_AUTH_TOKEN # it would go before the file
 
 fail() {
     echo "error: $*" >&2
@@ -39,10 +42,6 @@ running_pid() {
 
 taken() {
     (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null
-}
-
-answers() {
-    python -c 'import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeout=5)' "$1" 2>/dev/null
 }
 
 end() {
@@ -62,47 +61,60 @@ up() {
     fi
     ((${#temp} <= max_temp_chars)) ||
         fail "CLUSTER_TEMP=$temp is too long for Ray's sockets: at most $max_temp_chars characters"
-    for name in CLUSTER_PORT=$port CLUSTER_DASHBOARD_PORT=$dashboard_port CLUSTER_AGENT_PORT=$agent_port \
-        CLUSTER_CLIENT_PORT=$client_port; do
+    for name in CLUSTER_PORT=$port CLUSTER_DASHBOARD_PORT=$dashboard_port CLUSTER_AGENT_PORT=$agent_port; do
         number=${name#*=}
         ! taken "$number" || fail "$name is taken on this machine: name another port"
     done
     mkdir -p -m 700 "$temp"
     [ -O "$temp" ] || fail "CLUSTER_TEMP=$temp belongs to someone else: name another folder"
-    rm -rf "$temp/r"
+    echo "http://127.0.0.1:$dashboard_port" >"$temp/dashboard"
+    rm -f "$temp/token"
+    (umask 077 && python -c 'import secrets; print(secrets.token_hex(32), end="")' >"$temp/token")
+    start || {
+        echo "Ray did not come up: one more try" >&2
+        start || fail "Ray did not come up in two tries: the end of $temp/log is above"
+    }
+    echo "Ray is up at $(cat "$temp/dashboard") (pid $(cat "$temp/pid"), log $temp/log)"
+    echo "A job of your own finds it by cluster.address=127.0.0.1:$port, with RAY_AUTH_MODE=$RAY_AUTH_MODE and" \
+        "RAY_AUTH_TOKEN_PATH=$temp/token in its environment; the dashboard asks for what is in that file"
+}
 
-    # A session of its own: a Ctrl-C or a closed terminal does not reach the cluster.
-    env -u RAY_ADDRESS setsid nohup ray start --head --block --disable-usage-stats "--temp-dir=$temp/r" \
-        --node-ip-address=127.0.0.1 --dashboard-host=127.0.0.1 "--port=$port" "--dashboard-port=$dashboard_port" \
-        "--dashboard-agent-listen-port=$agent_port" "--ray-client-server-port=$client_port" \
+# One try: Ray, in a session of its own, which a Ctrl-C or a closed terminal does not reach.
+start() {
+    local pid why
+    rm -rf "$temp/r"
+    # Ray gives its parts 30 s and 60 s to start, which a busy machine takes; one that failed ends Ray.
+    env -u RAY_ADDRESS "RAY_DASHBOARD_SUBPROCESS_MODULE_WAIT_READY_TIMEOUT=$wait_s" \
+        "RAY_DASHBOARD_STARTUP_TIMEOUT_S=$wait_s" "RAY_agent_register_timeout_ms=$((wait_s * 1000))" \
+        setsid nohup python "$here/ray_cluster.py" start --head --block --disable-usage-stats --include-dashboard=true \
+        "--temp-dir=$temp/r" --node-ip-address=127.0.0.1 --dashboard-host=127.0.0.1 "--port=$port" \
+        "--dashboard-port=$dashboard_port" "--dashboard-agent-listen-port=$agent_port" \
         "--min-worker-port=${worker_ports%-*}" "--max-worker-port=${worker_ports#*-}" \
         "--object-store-memory=$((object_store_mib * 1024 * 1024))" ${num_cpus:+"--num-cpus=$num_cpus"} \
         >"$temp/log" 2>&1 </dev/null &
     pid=$!
     echo "$pid" >"$temp/pid"
-    echo "http://127.0.0.1:$dashboard_port" >"$temp/dashboard"
     trap 'end "$pid"; exit 130' INT TERM
-    for _ in $(seq "$wait_s"); do
-        if ! kill -0 "$pid" 2>/dev/null; then
-            tail -n 20 "$temp/log" >&2
-            fail "Ray ended while starting: the end of $temp/log is above"
-        fi
-        if answers "$(cat "$temp/dashboard")/api/jobs/"; then
-            echo "Ray is up at $(cat "$temp/dashboard") (pid $pid, log $temp/log)"
-            return
-        fi
-        sleep 1
-    done
+    why=$(python "$here/ray_cluster.py" wait "$(cat "$temp/dashboard")" "$pid" "$wait_s" 2>&1) && {
+        trap - INT TERM
+        return
+    }
     end "$pid"
     tail -n 20 "$temp/log" >&2
-    fail "Ray's dashboard did not answer within $wait_s s: the end of $temp/log is above"
+    echo "$why" >&2
+    return 1
 }
 
 submit() {
+    local id excludes
     running_pid >/dev/null || fail "this folder has no cluster up: make ray-up starts one"
-    # Ray leaves out what .gitignore names too; this holds where there is none.
-    ray job submit --address "$(cat "$temp/dashboard")" --working-dir . \
-        --runtime-env-json '{"excludes": [".git/", ".venv/", "runs/", "__pycache__/", ".*_cache/"]}' -- "$@"
+    id=job-$(date +%Y%m%d-%H%M%S)-$$
+    excludes=$(python "$here/ray_cluster.py" excludes)
+    # Ray's own hint, "ray job stop", lacks the address and the token.
+    echo "To stop it: env -u RAY_AUTH_TOKEN RAY_AUTH_MODE=$RAY_AUTH_MODE RAY_AUTH_TOKEN_PATH=$temp/token $(command -v ray) job stop" \
+        "--address $(cat "$temp/dashboard") $id"
+    ray job submit --address "$(cat "$temp/dashboard")" --submission-id "$id" --working-dir . \
+        --runtime-env-json "$excludes" -- "$@"
 }
 
 down() {
@@ -113,7 +125,7 @@ down() {
     else
         echo "this folder has no cluster up"
     fi
-    rm -f "$temp/pid"
+    rm -f "$temp/pid" "$temp/token"
 }
 
 case "${1:-}" in

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from nuggets_ray.config import ModelConfig, UserError
 from nuggets_ray.tokenizer_file import read_tokenizer
+from nuggets_ray.umask import follow_umask
 from nuggets_ray.weights.check import check_kind, check_report
 from nuggets_ray.weights.files import local_files, read_headers
 from nuggets_ray.weights.load_errors import cannot_load, first_line, is_of_the_machine, quiet
@@ -328,3 +329,4 @@ def _convert_demo(gguf_path: Path, folder: Path) -> None:
     )
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    follow_umask(folder)

@@ -67,9 +67,11 @@ def ours(options: Options, rows: TrainRows) -> Callable[[int], float]:
     from nuggets_ray.finetune import engine as module
     from nuggets_ray.finetune.steps import Schedule
     from nuggets_ray.finetune_config import FinetuneConfig
+    from nuggets_ray.loopback import LOOPBACK, on_interface_of
 
     address = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "LOCAL_WORLD_SIZE": "1"}
     os.environ |= {**address, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
+    on_interface_of(LOOPBACK)
     store = dist.HashStore()  # type: ignore[attr-defined]
     dist.init_process_group("gloo", store=store, rank=0, world_size=1)
 

@@ -8,7 +8,7 @@ anchors.jsonl as it is. Imports nothing of the package but config and damage.
 import hashlib
 import json
 import os
-import tempfile
+import uuid
 from pathlib import Path
 
 from nuggets_ray.config import UserError
@@ -58,14 +58,13 @@ def candidates_path() -> str:
 
 def _write_atomic(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}"
     try:
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp makes it private, but a cache may be shared
-        os.replace(temporary, path)
+        temporary.replace(path)
     except OSError:
-        os.unlink(temporary)
+        temporary.unlink(missing_ok=True)
         raise

@@ -166,9 +166,6 @@ def _load_vllm(
     model: ModelConfig, tokenizer: Any, generate: GenerateConfig, dtype: str, num_gpus: float
 ) -> Any:
     check_installed("cuda" if num_gpus else "cpu", "generate.backend")
-    set_environment()
-    from vllm import LLM
-
     path = resolve_path(model)
     arguments: dict[str, Any] = {"tensor_parallel_size": max(1, int(num_gpus))}
     if not num_gpus:
@@ -179,6 +176,9 @@ def _load_vllm(
     if arguments["tensor_parallel_size"] > 1:
         # left alone, vLLM may take Ray actors, which the stages know nothing of
         arguments.setdefault("distributed_executor_backend", "mp")
+    set_environment(arguments)
+    from vllm import LLM
+
     try:
         with copy_where_misread(tokenizer, path, model.revision, model.trust_remote_code) as copied:
             llm = LLM(

@@ -20,6 +20,7 @@ import torch.distributed as dist
 from nuggets_ray.config import ModelConfig
 from nuggets_ray.finetune.compiler import build_one_at_a_time
 from nuggets_ray.finetune.loss import collate, give_loss
+from nuggets_ray.finetune.plain_load import plain_load
 from nuggets_ray.finetune.rows import TrainRows
 from nuggets_ray.finetune.settings import (
     deepspeed_settings,
@@ -233,7 +234,8 @@ def save(engine: Any, setup: TrainSetup, folder: str) -> None:
 def load(engine: Any, setup: TrainSetup, folder: str) -> None:
     """Read a checkpoint that as many workers have written: weights and optimizer state."""
     is_lora = setup.finetune.method == "lora"
-    path, _ = engine.load_checkpoint(folder, tag=TAG, load_module_strict=not is_lora)
+    with plain_load():
+        path, _ = engine.load_checkpoint(folder, tag=TAG, load_module_strict=not is_lora)
     if path is None:
         raise FileNotFoundError(f"{folder} holds no checkpoint of DeepSpeed")
 

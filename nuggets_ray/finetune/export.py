@@ -16,10 +16,12 @@ import torch
 
 from nuggets_ray.config import ModelConfig, UserError
 from nuggets_ray.finetune.engine import TAG, lora_config
+from nuggets_ray.finetune.plain_load import plain_load
 from nuggets_ray.finetune.settings import zero_stage
 from nuggets_ray.finetune_config import FinetuneConfig
 from nuggets_ray.model import LOAD_ERRORS, empty_model, load_config, load_model, resolve_path
 from nuggets_ray.tokenizer_file import is_read_alike
+from nuggets_ray.umask import follow_umask
 from nuggets_ray.weights.files import some
 
 logger = logging.getLogger(__name__)
@@ -36,10 +38,11 @@ def export_weights(
     if config.method == "full":
         write_shards(tensors, model, folder, getattr(torch, dtype))
         write_config(model, dtype, folder)
-        return
-    write_adapter(tensors, model, config, dtype, folder)
-    if config.lora_merge:
-        merge(model, dtype, folder)
+    else:
+        write_adapter(tensors, model, config, dtype, folder)
+        if config.lora_merge:
+            merge(model, dtype, folder)
+    follow_umask(folder)
 
 
 def checkpoint_tensors(checkpoint: str, config: FinetuneConfig) -> dict[str, Any]:
@@ -48,13 +51,14 @@ def checkpoint_tensors(checkpoint: str, config: FinetuneConfig) -> dict[str, Any
         from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
 
         is_lora = config.method == "lora"
-        lazy: dict[str, Any] = get_fp32_state_dict_from_zero_checkpoint(
-            checkpoint, tag=TAG, exclude_frozen_parameters=is_lora, lazy_mode=True
-        )
+        with plain_load():
+            lazy: dict[str, Any] = get_fp32_state_dict_from_zero_checkpoint(
+                checkpoint, tag=TAG, exclude_frozen_parameters=is_lora, lazy_mode=True
+            )
         return lazy
     path = os.path.join(checkpoint, TAG, "mp_rank_00_model_states.pt")
-    # DeepSpeed's file holds objects of its own, and was written by this run
-    state = torch.load(path, map_location="cpu", mmap=True, weights_only=False)
+    with plain_load():
+        state = torch.load(path, map_location="cpu", mmap=True)
     module: dict[str, Any] = state["module"]
     return module
 

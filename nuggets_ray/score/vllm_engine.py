@@ -215,7 +215,7 @@ def _checked(
 
 
 def _load(model: ModelConfig, dtype: str, arguments: Mapping[str, Any]) -> Any:
-    set_environment()
+    set_environment(arguments)
     from vllm import LLM
 
     try:

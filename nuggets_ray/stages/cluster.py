@@ -8,12 +8,11 @@ import logging
 import math
 import os
 import signal
-import socket
 import threading
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,13 +24,13 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from nuggets_ray import io
 from nuggets_ray.config import ClusterConfig, UserError
 from nuggets_ray.score.worker_environment import FEW_KERNELS, KEEP_MEMORY
+from nuggets_ray.stages.address import check_address, unreachable
+from nuggets_ray.stages.own_ray import ON_LOOPBACK, closed_doors, warn_if_open
 
 logger = logging.getLogger(__name__)
 
 Resources = dict[str, float]
 """What a node has, by Ray's names (CPU, GPU)."""
-
-KNOCK_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +62,14 @@ def connected(config: ClusterConfig) -> Iterator[Workers]:
     """
     address = config.address
     if address == "auto":
-        address = os.environ.get("RAY_ADDRESS", "local")
+        address = os.environ.get("RAY_ADDRESS") or "local"
+    doors = nullcontext() if ray.is_initialized() else closed_doors(address)
+    with doors, _connected(config, address) as workers:
+        yield workers
+
+
+@contextmanager
+def _connected(config: ClusterConfig, address: str) -> Iterator[Workers]:
     if ray.is_initialized():
         # whoever connected has waited for the nodes
         yield _fit(replace(config, wait_s=0.0), is_local=address == "local")
@@ -71,17 +77,15 @@ def connected(config: ClusterConfig) -> Iterator[Workers]:
     if address == "local":
         _refuse_too_many(config, [{"CPU": os.cpu_count() or 1, "GPU": _num_local_gpus()}])
         store_bytes = int(config.object_store_gib * 2**30)
-        _init(config, address="local", include_dashboard=False, object_store_memory=store_bytes)
+        here = {"address": "local", "include_dashboard": False, **ON_LOOPBACK}
+        _init(config, object_store_memory=store_bytes, **here)
+        warn_if_open()
     else:
+        check_address(config.address, address)
         try:
-            _knock(address)
             _init(config, address=address)
-        except (OSError, RuntimeError, ValueError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise UserError(
-                f"cluster.address={config.address}: no cluster answers at {address} ({reason}); "
-                "start one, or take cluster.address=local"
-            ) from error
+        except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+            raise unreachable(config.address, address, error) from error
     try:
         yield _fit(config, is_local=address == "local")
     finally:
@@ -97,12 +101,6 @@ def end_executors(but: Collection[threading.Thread] = ()) -> None:
     for thread in threading.enumerate():
         if isinstance(thread, StreamingExecutor) and thread not in but:
             thread.shutdown(force=True)
-
-
-def _knock(address: str) -> None:
-    """Raise OSError or ValueError where nothing listens at host:port; Ray would try for minutes."""
-    host, _, port = address.rpartition("://")[2].rpartition(":")
-    socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_S).close()
 
 
 def result_of(ref: ray.ObjectRef) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 
 import ray
 from ray.train import FailureConfig, RunConfig, ScalingConfig
-from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.torch import TorchTrainer
 
 from nuggets_ray import io
 from nuggets_ray.config import Config, UserError
@@ -17,6 +17,7 @@ from nuggets_ray.finetune.checkpoints import Record, read_committed
 from nuggets_ray.finetune.estimate import hint
 from nuggets_ray.manifest import Run
 from nuggets_ray.stages.cluster import Workers
+from nuggets_ray.stages.process_group import OwnNodesTorchConfig
 from nuggets_ray.stages.train_loop import LoopSetup, train_loop
 from nuggets_ray.stages.train_progress import TrainProgress
 
@@ -56,7 +57,7 @@ def _trainer(config: Config, loop: LoopSetup, workers: Workers) -> TorchTrainer:
     return TorchTrainer(
         train_loop,
         train_loop_config={"setup": loop},
-        torch_config=TorchConfig(backend="nccl" if workers.device == "cuda" else "gloo"),
+        torch_config=OwnNodesTorchConfig(backend="nccl" if workers.device == "cuda" else "gloo"),
         scaling_config=ScalingConfig(
             num_workers=workers.num_workers,
             use_gpu=workers.device == "cuda",

@@ -13,6 +13,8 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -60,9 +62,18 @@ class Project:
         (folder / "runs").mkdir()
         (folder / "runs" / "large.bin").write_bytes(b"0" * 1000)
         (folder / "docker").mkdir()
-        for name in ("Makefile", "pyproject.toml", "docker/ray_cluster.sh"):
+        for name in ("data", "models", "my_env"):
+            (folder / name).mkdir()
+            (folder / name / "pyvenv.cfg").touch()
+        (folder / ".env").write_text("SECRET=1")
+        for name in (
+            "Makefile",
+            "pyproject.toml",
+            "docker/ray_cluster.sh",
+            "docker/ray_cluster.py",
+        ):
             shutil.copy2(ROOT / name, folder / name)
-        names = ("PORT", "DASHBOARD_PORT", "AGENT_PORT", "CLIENT_PORT")
+        names = ("PORT", "DASHBOARD_PORT", "AGENT_PORT")
         ports = dict(zip(names, free_ports(len(names)), strict=True))
         self.dashboard_port = ports["DASHBOARD_PORT"]
         self.environment = {
@@ -85,9 +96,9 @@ class Project:
             check=False,
         )
 
-    def num_processes(self) -> int:
-        """Processes of this machine with the cluster's temp folder in their command line."""
-        return sum(f"{self.temp}/" in command for command in command_lines())
+    def commands(self) -> list[str]:
+        """Command lines of this machine's processes with the cluster's temp folder in them."""
+        return [command for command in command_lines() if f"{self.temp}/" in command]
 
 
 def command_lines() -> Iterator[str]:
@@ -132,6 +143,10 @@ def test_up_submit_down(project: Project, other_ray: subprocess.Popen[str]) -> N
     up = project.make("ray-up")
     assert up.returncode == 0, up.stdout + up.stderr
     assert f"http://127.0.0.1:{project.dashboard_port}" in up.stdout
+    assert (project.temp / "token").stat().st_mode & 0o777 == 0o600
+    assert not any("client.server" in command for command in project.commands())
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        urllib.request.urlopen(f"http://127.0.0.1:{project.dashboard_port}/api/jobs/")
 
     again = project.make("ray-up")
     assert again.returncode != 0
@@ -149,18 +164,31 @@ def test_up_submit_down(project: Project, other_ray: subprocess.Popen[str]) -> N
     assert facts["prefix"] == sys.prefix
     assert facts["one"] == 1
     assert facts["files"] == ["Makefile", "docker", "jobs", "pyproject.toml"]
+    [stop] = [line for line in submitted.stdout.splitlines() if line.startswith("To stop it: ")]
+    command = stop.removeprefix("To stop it: ")
+    stopped = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert stopped.returncode == 0 and "succeeded" in stopped.stdout, stopped  # it had ended
 
     failed = project.make("submit", "JOB=facts", "ARGS=fail")
     assert failed.returncode != 0
 
     down = project.make("ray-down")
     assert down.returncode == 0, down.stderr
-    assert wait_until(lambda: project.num_processes() == 0)
+    assert wait_until(lambda: not project.commands())
     assert answer(other_ray) == "alive"
 
     after = project.make("submit", "JOB=facts")
     assert after.returncode != 0
     assert "make ray-up" in after.stderr
+
+
+def test_up_says_why_it_failed_twice(project: Project) -> None:
+    up = project.make("ray-up", CLUSTER_WORKER_PORTS="23999-23000")
+    assert up.returncode != 0
+    assert up.stderr.count("max_worker_port must be higher") == 2
+    assert up.stderr.count("Ray ended while starting") == 2
+    assert "one more try" in up.stderr and "in two tries" in up.stderr
+    assert not project.commands()
 
 
 def test_down_spares_a_process_that_took_over_the_pid(project: Project) -> None:

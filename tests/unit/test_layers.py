@@ -33,7 +33,7 @@ LAYERS = (
         *("prompts", "templates", "chat_template", "token_mask", "data"),
     },
     {"disk_full"},
-    {"io", "listing", "rows"},
+    {"io", "listing", "rows", "loopback", "umask"},
     {"compose"},
     {"overrides"},
     {"values"},

@@ -63,7 +63,7 @@ def test_the_environment_is_the_user_s_where_he_set_it(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("VLLM_LOGGING_LEVEL", "DEBUG")
     monkeypatch.setattr(os, "environ", dict(os.environ))
-    set_environment()
+    set_environment({})
     assert os.environ["VLLM_LOGGING_LEVEL"] == "DEBUG"
     assert os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] == "0"
 
@@ -135,3 +135,14 @@ def test_what_can_change_a_number_is_in_the_fingerprint():
     assert as_fingerprint({"tensor_parallel_size": 2, "gpu_memory_utilization": 0.5}) == "none"
     given = {"quantization": "fp8", "hf_overrides": {"b": 1, "a": 2}, "max_num_seqs": 3}
     assert as_fingerprint(given) == 'hf_overrides={"a": 2, "b": 1}, quantization="fp8"'
+
+
+def test_the_parts_of_a_replica_talk_on_loopback_unless_ray_spreads_them(monkeypatch):
+    names = ("VLLM_HOST_IP", "GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
+    monkeypatch.setattr(os, "environ", {})
+    set_environment({"distributed_executor_backend": "ray"})
+    assert not set(names) & set(os.environ)
+    set_environment({"distributed_executor_backend": "mp"})
+    assert os.environ["VLLM_HOST_IP"] == "127.0.0.1"
+    assert {os.environ[name] for name in names[1:]} <= {"lo", "lo0"}
+    assert os.environ["VLLM_NO_USAGE_STATS"] == "1"
