@@ -153,7 +153,7 @@ def make_engine(
 
 
 def _num_embeddings(model: PreTrainedModel) -> int:
-    return int(model.get_input_embeddings().weight.shape[0])  # type: ignore[arg-type, index]
+    return int(model.get_input_embeddings().weight.shape[0])  # type: ignore[index]
 
 
 ENGINES: dict[str, LogProbs] = {
