@@ -130,8 +130,7 @@ def load_model(config: ModelConfig, dtype: str, device: str) -> "PreTrainedModel
         # a weight that model.ignore_keys lets be missing is drawn alike by every worker
         with quiet(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            model: PreTrainedModel
-            model, info = AutoModelForCausalLM.from_pretrained(
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
                 path,
                 revision=config.revision or "main",
                 trust_remote_code=config.trust_remote_code,
@@ -143,6 +142,8 @@ def load_model(config: ModelConfig, dtype: str, device: str) -> "PreTrainedModel
         if is_of_the_machine(error):
             raise
         raise cannot_load(config, error) from error
+    model: PreTrainedModel
+    model, info = loaded
     tensors = read_headers(local_files(config, path, model_config))
     # as it was before loading: a quantisation that is undone is no more in the model's own
     check_report(config, model_config, LoadReport.of(info, undone_dtypes(tensors, model_config)))

@@ -151,7 +151,7 @@ def make_engine(
 
 def check_embedded(model: PreTrainedModel, token_ids: np.ndarray) -> None:
     """Raise ValueError for ids past the rows of the model's embedding."""
-    num_rows = int(model.get_input_embeddings().weight.shape[0])  # type: ignore[arg-type, index]
+    num_rows = int(model.get_input_embeddings().weight.shape[0])  # type: ignore[index]
     highest = int(token_ids.max(initial=0))
     if highest >= num_rows:
         raise ValueError(f"token id {highest} is past the model's {num_rows} embeddings")

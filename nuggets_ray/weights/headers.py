@@ -7,6 +7,7 @@ import ray, hydra or omegaconf; transformers is imported inside functions.
 
 import logging
 import os
+from typing import Any
 
 from nuggets_ray.config import ModelConfig, UserError
 from nuggets_ray.model import ADAPTER_CONFIG, empty_model, load_config, resolve_path
@@ -51,7 +52,7 @@ def check_weights(config: ModelConfig, any_architecture: bool = False) -> None:
         raise cannot_load(config, error) from error
     try:
         with quiet():
-            _, info = model_class.from_pretrained(
+            loaded: Any = model_class.from_pretrained(
                 None,
                 config=model_config,
                 state_dict=tensors,
@@ -63,4 +64,6 @@ def check_weights(config: ModelConfig, any_architecture: bool = False) -> None:
     except Exception as error:
         logger.info("the weights' names are looked at when they are loaded (%s)", first_line(error))
         return
-    check_report(config, model_config, LoadReport.of(info, undone_dtypes(tensors, model_config)))
+    check_report(
+        config, model_config, LoadReport.of(loaded[1], undone_dtypes(tensors, model_config))
+    )
