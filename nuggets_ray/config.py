@@ -27,8 +27,7 @@ class UserError(Exception):
     """
 
 
-COLUMN_FIELDS = ("instruction", "input", "output", "system", "messages")
-"""Our side of data.columns and anchors.columns."""
+COLUMN_FIELDS = ("instruction", "input", "output", "system", "messages")  # of data.columns
 
 
 @dataclass(frozen=True)
@@ -237,8 +236,8 @@ def check(config: Config) -> None:
     for key, value, allowed in [*named, *((k, *choice) for k, choice in choices(config).items())]:
         if value not in allowed:
             close = get_close_matches(value.lower(), allowed, n=1)
-            hint = f"; did you mean {key}={close[0]}?" if close else ""
-            raise UserError(f"{key}={value}: take one of {', '.join(allowed)}{hint}")
+            meant = f"; did you mean {key}={close[0]}?" if close else ""
+            raise UserError(f"{key}={value}: take one of {', '.join(allowed)}{meant}")
     at_least: dict[str, tuple[float | None, float]] = {
         "data.limit": (config.data.limit, 1),
         "data.holdout": (config.data.holdout, 0),
