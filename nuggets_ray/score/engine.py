@@ -10,6 +10,7 @@ Legend: C candidates, A anchors.
 import logging
 import resource
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -151,7 +152,8 @@ def make_engine(
 
 def check_embedded(model: PreTrainedModel, token_ids: np.ndarray) -> None:
     """Raise ValueError for ids past the rows of the model's embedding."""
-    num_rows = int(model.get_input_embeddings().weight.shape[0])  # type: ignore[index]
+    embedding: Any = model.get_input_embeddings()
+    num_rows = int(embedding.weight.shape[0])
     highest = int(token_ids.max(initial=0))
     if highest >= num_rows:
         raise ValueError(f"token id {highest} is past the model's {num_rows} embeddings")

@@ -2,15 +2,19 @@
 
 import json
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from transformers import AutoTokenizer
 
 from nuggets_ray.config import ModelConfig, PromptConfig
+from nuggets_ray.evaluate import generate
 from nuggets_ray.evaluate.chat import conversation, prompt_ids
 from nuggets_ray.evaluate.generate import Answer, Answerer, request_key, seed_of, settings
 from nuggets_ray.evaluate_config import GenerateConfig
@@ -131,6 +135,29 @@ def test_a_sampled_answer_is_its_seed_s_own(tiny_model: Path) -> None:
     assert len({str(answer) for answer in same}) == 4
     sharp = answers(tiny_model, replace(SAMPLED, top_p=1e-6))
     assert sharp == answers(tiny_model, GREEDY), "top_p leaves the likeliest token only"
+
+
+@pytest.mark.parametrize("tokenizer_class", ["LlamaTokenizer", "PreTrainedTokenizerFast"])
+def test_vllm_writes_answers_with_the_tokenizer_that_prompts_are_made_of(
+    tokenizer_class: str, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A class of Llama's misreads the byte-level file, and vLLM loads a tokenizer by itself."""
+    model = shutil.copytree(tiny_model, tmp_path / "model")
+    described = json.loads((model / "tokenizer_config.json").read_text())
+    described["tokenizer_class"] = tokenizer_class
+    (model / "tokenizer_config.json").write_text(json.dumps(described))
+    found = []
+
+    def make_llm(model: str, tokenizer: str | None, **arguments: Any) -> SimpleNamespace:
+        read = AutoTokenizer.from_pretrained(tokenizer or model)
+        found.append((tokenizer is None, read.decode(read("the  old town").input_ids)))
+        return SimpleNamespace(model_config=SimpleNamespace(max_model_len=99))
+
+    stand_in = SimpleNamespace(LLM=make_llm, SamplingParams=None)
+    monkeypatch.setitem(sys.modules, "vllm", stand_in)
+    monkeypatch.setattr(generate, "check_installed", lambda *_: None)
+    Answerer(ModelConfig(str(model)), ALPACA, GenerateConfig(), "float32", 0)
+    assert found == [(tokenizer_class == "PreTrainedTokenizerFast", "the  old town")]
 
 
 def test_nothing_to_answer(tiny_model: Path) -> None:

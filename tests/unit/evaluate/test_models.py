@@ -97,6 +97,11 @@ def test_an_adapter_comes_with_its_base(tmp_path: Path, tiny_model: Path) -> Non
     [found] = find(out_dir, "golden")
     base = ModelConfig(str(tiny_model), "r")
     assert found == EvalModel("golden", base, ALPACA, adapter=str(folder))
+    for stage, choice in (("score", "file"), ("finetune-golden", "transformers")):
+        chosen = ModelConfig(str(tiny_model), tokenizer=choice)
+        write_config(out_dir, stage, Config(out_dir, model=chosen))
+        [found] = find(out_dir, "golden")
+        assert found.model.tokenizer == choice, "its ids are those it was trained with"
 
 
 def test_a_model_that_is_not_there(tmp_path: Path, tiny_model: Path) -> None:
