@@ -153,12 +153,14 @@ def test_compilers_that_a_killed_builder_has_left_behind_are_waited_for(tmp_path
     ninja = tmp_path / "ninja"
     ninja.symlink_to("/bin/sleep")
     left = subprocess.Popen([ninja, "1000"], cwd=tmp_path / KERNEL)
-    process = builder(tmp_path, "a", 0)
-    assert process.stdout is not None and process.stdout.readline().startswith("waiting for")
-    time.sleep(0.5)
-    assert process.poll() is None and not (tmp_path / "a.begun").exists()
-    left.kill()
-    left.wait()
+    try:
+        process = builder(tmp_path, "a", 0)
+        assert process.stdout is not None and process.stdout.readline().startswith("waiting for")
+        time.sleep(0.5)
+        assert process.poll() is None and not (tmp_path / "a.begun").exists()
+    finally:
+        left.kill()
+        left.wait()
     out, _ = process.communicate(timeout=100)
     assert out.endswith("loaded\n")
 
