@@ -61,7 +61,7 @@ def make(tiny_model: Path, started: list[FakeLlm], monkeypatch: pytest.MonkeyPat
     fake = SimpleNamespace(LLM=start, SamplingParams=lambda **given: given)
     monkeypatch.setitem(sys.modules, "vllm", fake)
     monkeypatch.setattr(module, "check_installed", lambda *_: None)
-    monkeypatch.setattr(module, "set_environment", lambda: None)
+    monkeypatch.setattr(module, "set_environment", lambda arguments: None)
     return lambda config, num_gpus=0.0: Answerer(
         ModelConfig(str(tiny_model)), PromptConfig("alpaca"), config, "float32", num_gpus
     )
