@@ -6,7 +6,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 
 from nuggets_ray.config import Config, ModelConfig, PromptConfig
@@ -77,7 +76,7 @@ def test_answers_side_by_side_show_no_row_twice(
     run: Any = None
     context = Context(config, models, "float32", Workers(1, 0, 1), run)
     rows = tuple(held_row(i) for i in range(8))
-    found = Likelihoods(rows, {}, {"golden": np.zeros(0)}, {}, {})
+    found = Likelihoods(rows, {}, {}, {})
     shown = stage._show_answers(context, found).split("## ")[1:]
     assert [block.splitlines()[0] for block in shown] == [f"Ask {i}?" for i in expected]
     assert "base: (none: no room)" in shown[0]
