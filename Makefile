@@ -6,6 +6,7 @@
 #   EXTRA=cpu|gpu         cpu: the locked set of packages; gpu: vllm and what pyproject.toml allows
 #   TORCH_INDEX=URL       where torch comes from, for those who want a CPU build; empty: where pip looks anyway
 #   ARGS="key=value ..."  passed on by demo, bench, test, test-fast and submit
+#   TEST_PROCESSES=2      how many processes test and test-fast share the files of tests among
 #   CLUSTER_PORT= ...     ports and folder of ray-up: see docker/ray_cluster.sh
 
 SHELL := /bin/bash
@@ -26,6 +27,9 @@ INSTALLED := $(VENV)/.installed-$(EXTRA)
 DEMO_MODEL := $(VENV)/.demo-model
 KERNELS := $(VENV)/share/nuggets_ray/kernels/.built
 
+TEST_PROCESSES ?= 2
+SHARED := -n $(TEST_PROCESSES) --dist loadfile
+
 PY := $(VENV)/bin/python
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(PY) -m pip
 # Ray, ninja and the jobs' own children are found in the environment's bin.
@@ -45,10 +49,10 @@ bench: setup  ## Measure speed here: make bench ARGS="bench=peers bench.make_pee
 	@$(RUN) python jobs/bench.py $(ARGS)
 
 test: setup  ## Run all tests
-	@$(RUN) python -m pytest tests/unit tests/integration $(ARGS)
+	@$(RUN) python -m pytest $(SHARED) tests/unit tests/integration $(ARGS)
 
 test-fast: setup  ## Run the unit tests but the long ones: no Ray, a minute
-	@$(RUN) python -m pytest -m "not slow and not long" tests/unit $(ARGS)
+	@$(RUN) python -m pytest $(SHARED) -m "not slow and not long" tests/unit $(ARGS)
 
 test-slow: setup  ## Run the tests that make test leaves out, and list them: every ZeRO stage, more kills, more signals
 	@$(RUN) python -m pytest -m slow -v tests/unit tests/integration $(ARGS)

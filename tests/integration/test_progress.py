@@ -95,7 +95,7 @@ def test_rows_computed_twice_are_not_done_twice(tmp_path: Path) -> None:
 
 
 def test_compiling_kernels_is_told_and_not_in_the_estimate(
-    local_ray: None, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: Any
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: Any
 ) -> None:
     caplog.set_level(logging.INFO, logger="nuggets_ray")
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import ray
 import train_jobs
 from broken_folders import set_config, without_head
 from score_runs import run_job, score_overrides, write_rows
@@ -15,6 +16,7 @@ from nuggets_ray.config import Config, ModelConfig, UserError
 from nuggets_ray.records import Encoding
 from nuggets_ray.score.candidates import Baseline
 from nuggets_ray.stages import scorer
+from nuggets_ray.stages.progress import Counter
 
 
 @pytest.fixture
@@ -51,8 +53,8 @@ def test_a_scoring_worker_that_cannot_have_the_model_says_so(
         raise UserError("it does not fit")
 
     monkeypatch.setattr(scorer, "load_engine", refuse)
-    monkeypatch.setattr("ray.get", lambda given: given)
     config = Config(model=ModelConfig(str(model)))
     setup = scorer.Setup(config, "try", "cpu", "float32", "alpaca", 100, 0.0)
-    worker = scorer.Scorer(setup, [Baseline((), np.zeros(0))], None)  # type: ignore[list-item]
+    baseline_ref = ray.put(Baseline((), np.zeros(0)))
+    worker = scorer.Scorer(setup, [baseline_ref], Counter.remote())
     assert worker({"block": np.array(["[]"])}) == {"result": ['{"refused": "it does not fit"}']}
