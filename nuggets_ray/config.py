@@ -236,7 +236,11 @@ def check(config: Config) -> None:
     for key, value, allowed in [*named, *((k, *choice) for k, choice in choices(config).items())]:
         if value not in allowed:
             close = get_close_matches(value.lower(), allowed, n=1)
-            meant = f"; did you mean {key}={close[0]}?" if close else ""
+            meant = close[0] if close else ""
+            if key == "data.retry":  # a list, all of whose other items stay
+                kept = [kind for kind in config.data.retry if kind in allowed and kind != meant]
+                meant = meant and f"[{','.join([*kept, meant])}]"
+            meant = f"; did you mean {key}={meant}?" if meant else ""
             raise UserError(f"{key}={value}: take one of {', '.join(allowed)}{meant}")
     at_least: dict[str, tuple[float | None, float]] = {
         "data.limit": (config.data.limit, 1),

@@ -53,7 +53,9 @@ def items_of(text: str) -> list[str]:
     while at < len(inner):
         begins = not item.strip() or item.rstrip()[-1] in ":[{("
         string = QUOTED.match(inner, at) if begins else None
-        token = string[0] if string else inner[at]
+        # an escaped comma parts nothing, as in Hydra's grammar
+        is_comma = inner.startswith("\\,", at)
+        token = string[0] if string else "\\," if is_comma else inner[at]
         depth += (token in ("[", "{", "(")) - (token in ("]", "}", ")"))
         if token == "," and depth <= 0:
             items.append(item.strip())
@@ -101,4 +103,4 @@ def parsed(key: str, text: str) -> Any:
 
 def quoted(item: str) -> str:
     """A text in quotes, in which it may be already."""
-    return item if QUOTED.fullmatch(item) else quote(item)
+    return item if QUOTED.fullmatch(item) else quote(item.replace("\\,", ","))

@@ -266,10 +266,11 @@ def check_same_run(config: Config) -> None:
     given, default = asdict(config), asdict(Config())
     for section in ("model", "prompt", "data"):
         for key, value in given[section].items():
-            if value not in (default[section][key], scored[section].get(key)):
+            before = scored[section].get(key, default[section][key])
+            if value not in (default[section][key], before):
                 raise UserError(
                     f"{section}.{key}={value}: the run in out_dir={config.out_dir} was scored with "
-                    f"{scored[section].get(key)}; leave it out, or give another out_dir"
+                    f"{before}; leave it out, or give another out_dir"
                 )
 
 

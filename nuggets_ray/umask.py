@@ -6,6 +6,7 @@ anything of the package.
 
 import os
 import uuid
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -16,7 +17,11 @@ def follow_umask(folder: str | os.PathLike[str]) -> None:
     rights = _rights_of_a_new_file(folder)
     for path in Path(folder).rglob("*"):
         if path.is_file() and not path.is_symlink():
-            path.chmod(path.stat().st_mode & 0o111 | rights)
+            mode = path.stat().st_mode & 0o7777
+            if mode != (wanted := mode & 0o111 | rights):
+                # a file system without rights (CIFS, exFAT) refuses, which costs nobody a model
+                with suppress(PermissionError):
+                    path.chmod(wanted)
 
 
 def _rights_of_a_new_file(folder: str | os.PathLike[str]) -> int:

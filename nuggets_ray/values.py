@@ -131,7 +131,9 @@ def read_list(key: str, text: str, alike: Sequence[str]) -> str:
     text = text.strip()
     if text.startswith("[") and text.endswith("]"):
         whole = from_json(text)
-        if isinstance(whole, list) and all(isinstance(item, str) for item in whole):
+        is_texts = isinstance(whole, list) and all(isinstance(item, str) for item in whole)
+        # JSON would make a backspace of a regular expression's \\b
+        if is_texts and not any("\b" in item for item in whole):
             return render(whole)
         items = items_of(text)
         if all(items) or not items:

@@ -153,7 +153,10 @@ def _of_run(config: Config, name: str) -> EvalModel:
 def _tokenizer_choice(out_dir: str, name: str) -> str:
     """model.tokenizer as the model was trained with it."""
     for stage in (f"finetune-{name}", "score"):
-        if (before := read_config(out_dir, stage)) and before["model"]["path"]:
+        before = read_config(out_dir, stage)
+        if before and "tokenizer" not in before["model"]:
+            return "transformers"  # before the key, nothing else was read
+        if before and before["model"]["path"]:
             return ModelConfig(**before["model"]).tokenizer
     return ModelConfig().tokenizer
 

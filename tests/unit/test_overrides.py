@@ -273,3 +273,18 @@ def test_a_hint_survives_a_shell(tmp_path: Path) -> None:
         ["bash", "-c", f"printf %s {hint}"], capture_output=True, text=True, check=True
     )
     assert load([shell.stdout]).data.path == path
+
+
+def test_misspelt_retry_is_answered_with_a_list_that_is_taken() -> None:
+    with pytest.raises(UserError, match=r"did you mean data.retry=\[killed_worker,error\]\?"):
+        load(["data.retry=[killed_worker,errors]"])
+    assert load(["data.retry=[killed_worker,error]"]).data.retry == ["killed_worker", "error"]
+
+
+def test_word_boundary_of_a_regular_expression_is_no_backspace() -> None:
+    config = load([r'model.ignore_keys=["\blm_head\b"]'])
+    assert config.model.ignore_keys == [r"\blm_head\b"]
+
+
+def test_escaped_comma_in_a_list_parts_nothing() -> None:
+    assert load([r"generate.stop=[a\,b,c]"]).generate.stop == ["a,b", "c"]

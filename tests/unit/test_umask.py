@@ -70,3 +70,14 @@ def test_who_may_execute_a_file_stays_and_links_are_left_alone(tmp_path: Path) -
     assert (folder / "script").stat().st_mode & 0o111 == 0o100
     assert elsewhere.stat().st_mode & 0o777 == 0o600
     assert sorted(path.name for path in folder.iterdir()) == ["link", "script"]
+
+
+def test_a_file_system_that_refuses_chmod_is_left_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, mode: int) -> None:
+        raise PermissionError(1, "Operation not permitted", str(path))
+
+    (tmp_path / "model.safetensors").touch(0o600)
+    monkeypatch.setattr(Path, "chmod", refuse)
+    follow_umask(tmp_path)

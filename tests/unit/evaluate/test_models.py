@@ -167,3 +167,15 @@ def test_files_that_were_trained_on(tmp_path: Path, tiny_model: Path) -> None:
     assert [(one.data.path, one.leaves_out, one.sha256) for one in found] == [
         *(("rows.jsonl", "hash", ()), ("rows.jsonl", None, ("x", "y"))),
     ]
+
+
+def test_adapter_trained_before_model_tokenizer_keeps_the_ids_of_transformers(
+    tmp_path: Path,
+) -> None:
+    from nuggets_ray.evaluate.models import _tokenizer_choice
+
+    (tmp_path / "config").mkdir()
+    for stage, path in (("finetune-golden", ""), ("score", "/m")):
+        text = f"model: {{path: '{path}', revision: null, trust_remote_code: false}}\n"
+        (tmp_path / "config" / f"{stage}.yaml").write_text(text)
+    assert _tokenizer_choice(str(tmp_path), "golden") == "transformers"
