@@ -23,9 +23,14 @@ def check_address(key: str, address: str) -> None:
     host, _, port = place.rstrip("/").rpartition(":")
     if scheme in ("http", "https"):
         raise _dashboard(key, address)
+    if not host or not port.isdecimal():
+        raise UserError(
+            f"{_named(key, address)}: is no address of a cluster: give host:port (6379 is the port "
+            "by default), auto or local"
+        )
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_S).close()
-    except (OSError, ValueError) as error:
+    except (OSError, OverflowError) as error:
         raise unreachable(key, address, error) from error
     if _speaks_http(host.strip("[]"), int(port)):
         raise _dashboard(key, address)

@@ -29,7 +29,7 @@ HARMLESS = {
     ),
     "buffers": re.compile(
         r"(^|\.)(\w*inv_freq|(cos|sin)_cached|masked_bias|position_ids|relative_position_index|"
-        r"causal_mask|num_batches_tracked)$|\.(attn|attention|self_attention)\.bias$"
+        r"causal_mask|num_batches_tracked|rope\.freqs|embed_positions\.weights)$|\.(attn|attention|self_attention)\.bias$"
     ),
 }
 """Unexpected keys that are named in the log only, by what they are."""

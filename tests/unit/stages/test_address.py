@@ -58,9 +58,15 @@ def test_a_cluster_s_port_is_let_through(grpc: str) -> None:
     check_address("auto", "auto")
 
 
-@pytest.mark.parametrize("given", ["127.0.0.1:1", "somewhere", "127.0.0.1", "127.0.0.1:port"])
-def test_nothing_listens(given: str) -> None:
+def test_nothing_listens() -> None:
+    given = "127.0.0.1:1"
     with pytest.raises(UserError, match=f"^cluster.address={given}: no cluster answers there"):
+        check_address(given, given)
+
+
+@pytest.mark.parametrize("given", ["somewhere", "127.0.0.1", "127.0.0.1:port", "ray://head"])
+def test_what_is_no_address_is_told_its_form(given: str) -> None:
+    with pytest.raises(UserError, match=f"^cluster.address={given}: is no address .*host:port"):
         check_address(given, given)
 
 
