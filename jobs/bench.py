@@ -2,19 +2,28 @@
 bench=engine|peers|dtypes|finetune [bench.repeats=5] [bench.out=FILE.json]
 """
 
-from nuggets_ray.bench import dtypes, engine, finetune, peers
-from nuggets_ray.cli import run
+from typing import Any
 
-BENCHES = {
-    "engine": engine.bench,
-    "peers": peers.bench,
-    "dtypes": dtypes.bench,
-    "finetune": finetune.bench,
-}
+from nuggets_ray.cli import run
+from nuggets_ray.config import Config
+
+
+def main(config: Config) -> dict[str, Any]:
+    """Import the benches, which takes seconds, once the command line is known to be right."""
+    from nuggets_ray.bench import dtypes, engine, finetune, peers
+
+    benches = {
+        "engine": engine.bench,
+        "peers": peers.bench,
+        "dtypes": dtypes.bench,
+        "finetune": finetune.bench,
+    }
+    return benches[config.bench.name](config)
+
 
 if __name__ == "__main__":
     run(
-        lambda config: BENCHES[config.bench.name](config),
+        main,
         requires=(),
         uses=("bench", "model", "data", "prompt", "score"),
         folder=None,

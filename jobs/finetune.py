@@ -4,10 +4,10 @@ python jobs/finetune.py out_dir=/data/runs/first finetune.selection=golden finet
 """
 
 from pathlib import PurePath
+from typing import Any
 
 from nuggets_ray.cli import run
 from nuggets_ray.config import Config
-from nuggets_ray.stages.finetune import finetune
 
 
 def folder(config: Config) -> tuple[str, str]:
@@ -16,5 +16,12 @@ def folder(config: Config) -> tuple[str, str]:
     return "finetune.name", name
 
 
+def main(config: Config) -> dict[str, Any]:
+    """Import the job, which takes seconds, once the command line is known to be right."""
+    from nuggets_ray.stages.finetune import finetune
+
+    return finetune(config)
+
+
 if __name__ == "__main__":
-    run(finetune, uses=("model", "data", "prompt", "finetune", "cluster"), folder=folder)
+    run(main, uses=("model", "data", "prompt", "finetune", "cluster"), folder=folder)

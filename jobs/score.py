@@ -2,12 +2,22 @@
 [key=value ...]
 """
 
+from typing import Any
+
 from nuggets_ray.cli import run
-from nuggets_ray.stages.score import score
+from nuggets_ray.config import Config
+
+
+def main(config: Config) -> dict[str, Any]:
+    """Import the job, which takes seconds, once the command line is known to be right."""
+    from nuggets_ray.stages.score import score
+
+    return score(config)
+
 
 if __name__ == "__main__":
     run(
-        score,
+        main,
         requires=("data.path", "model.path", "out_dir"),
         uses=("model", "data", "prompt", "anchors", "score", "schedule", "cluster"),
     )

@@ -8,11 +8,12 @@ from typing import Any
 from nuggets_ray.cli import run
 from nuggets_ray.config import Config
 from nuggets_ray.select import default_name
-from nuggets_ray.stages.select import select_candidates
 
 
 def main(config: Config) -> dict[str, Any]:
     """Write the selection, print its summary and return it."""
+    from nuggets_ray.stages.select import select_candidates
+
     result = select_candidates(config)
     keys = (
         "num_rows",

@@ -134,7 +134,8 @@ class Interrupt:
     """Handler of Ctrl-C, and of a scheduler's SIGTERM, which is to flush and end as Ctrl-C does.
 
     The first signal raises KeyboardInterrupt. Later ones must not cut short what it set off: the
-    second Ctrl-C is answered, the third ends the process.
+    second Ctrl-C is answered, the third ends the process. Each is answered at once, since what is
+    set off takes a while.
     """
 
     def __init__(self) -> None:
@@ -142,9 +143,10 @@ class Interrupt:
 
     def __call__(self, signum: int, frame: FrameType | None) -> None:
         self._num_signals += 1
-        if self._num_signals == 1:
-            raise KeyboardInterrupt
         if signum == signal.SIGINT and self._num_signals > 2:
             os._exit(130)
         # not by print: the signal may have come in the middle of one
-        os.write(2, b"ending: writing what is finished (Ctrl-C once more: end at once)\n")
+        way_out = b" (Ctrl-C once more: end at once)" if self._num_signals > 1 else b""
+        os.write(2, b"ending: writing what is finished" + way_out + b"\n")
+        if self._num_signals == 1:
+            raise KeyboardInterrupt

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
-from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 from transformers import PreTrainedModel
 
@@ -70,6 +69,8 @@ def kmeans_ids(content_ids: Sequence[str], hidden_NH: np.ndarray, num: int, seed
     the rows sorted by content_id. A row nearest to two centres serves the first; ties go to the
     smaller content_id. Raises UserError when there are fewer distinct content_ids than `num`.
     """
+    from sklearn.cluster import KMeans  # seconds, which other rules need not wait for
+
     distinct_ids, first_row = np.unique(np.asarray(content_ids), return_index=True)
     check_num(num, len(distinct_ids))
     sorted_NH = hidden_NH[first_row]

@@ -94,10 +94,12 @@ def build_one_at_a_time(tell: Callable[[str], None]) -> None:
 def build(name: str, load: Callable[[], Kernel], tell: Callable[[str], None]) -> Kernel:
     """What `load`, which compiles the kernel `name` where that is needed, returns."""
     folder = os.environ[FOLDER]
-    with _alone(folder, tell) as is_alone:
+    library = os.path.join(folder, name, f"{name}.so")
+    # where it is built, the others are loading it, which takes a moment
+    with _alone(folder, tell, is_built=os.path.exists(library)) as is_alone:
         if is_alone:
             _clear(os.path.join(folder, name), tell)
-        if os.path.exists(os.path.join(folder, name, f"{name}.so")):
+        if os.path.exists(library):
             return load()
         tell(COMPILING.format(name))
         started = time.monotonic()
@@ -107,7 +109,7 @@ def build(name: str, load: Callable[[], Kernel], tell: Callable[[str], None]) ->
 
 
 @contextmanager
-def _alone(folder: str, tell: Callable[[str], None]) -> Iterator[bool]:
+def _alone(folder: str, tell: Callable[[str], None], is_built: bool) -> Iterator[bool]:
     """Hold the lock of a folder, once nobody else does; False where it cannot be locked."""
     descriptor = None
     try:
@@ -116,7 +118,8 @@ def _alone(folder: str, tell: Callable[[str], None]) -> Iterator[bool]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            tell(WAITING)
+            if not is_built:
+                tell(WAITING)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         is_locked = True
     except OSError as error:

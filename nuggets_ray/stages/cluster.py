@@ -25,7 +25,12 @@ from nuggets_ray import io
 from nuggets_ray.config import ClusterConfig, UserError
 from nuggets_ray.score.worker_environment import FEW_KERNELS, KEEP_MEMORY
 from nuggets_ray.stages.address import check_address, unreachable
-from nuggets_ray.stages.own_ray import ON_LOOPBACK, closed_doors, warn_if_open
+from nuggets_ray.stages.own_ray import (
+    ON_LOOPBACK,
+    closed_doors,
+    in_a_session_of_its_own,
+    warn_if_open,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +83,8 @@ def _connected(config: ClusterConfig, address: str) -> Iterator[Workers]:
         _refuse_too_many(config, [{"CPU": os.cpu_count() or 1, "GPU": _num_local_gpus()}])
         store_bytes = int(config.object_store_gib * 2**30)
         here = {"address": "local", "include_dashboard": False, **ON_LOOPBACK}
-        _init(config, object_store_memory=store_bytes, **here)
+        with in_a_session_of_its_own():
+            _init(config, object_store_memory=store_bytes, **here)
         warn_if_open()
     else:
         check_address(config.address, address)

@@ -9,9 +9,10 @@ import os
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import ray
-from ray._private import ray_constants
+from ray._private import ray_constants, services
 from ray._raylet import AuthenticationTokenLoader, Config
 
 from nuggets_ray.loopback import LOOPBACK
@@ -47,6 +48,25 @@ def closed_doors(address: str) -> Iterator[None]:
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = clusters
         _apply(before)
+
+
+@contextmanager
+def in_a_session_of_its_own() -> Iterator[None]:
+    """Ray's processes that are started within the context get no signal that is meant for the
+    driver: `timeout`, a terminal and some schedulers send theirs to the whole process group, and
+    Ray shields its processes from SIGINT alone.
+    """
+    popen = services.ConsolePopen
+
+    class OwnSession(popen):  # type: ignore[misc, valid-type]
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options, start_new_session=True)
+
+    services.ConsolePopen = OwnSession
+    try:
+        yield
+    finally:
+        services.ConsolePopen = popen
 
 
 def _apply(variables: Mapping[str, str | None]) -> None:

@@ -2,8 +2,10 @@
 fits a backend.
 """
 
+import os
 from pathlib import Path
 
+import psutil
 import pyarrow as pa
 import pytest
 import torch
@@ -91,3 +93,11 @@ def test_a_model_that_does_not_fit_the_gpu_is_one_sentence(
     setup = Setup(config, "try", "cuda", "bfloat16", "alpaca", 100, 1.0)
     with pytest.raises(UserError, match=r"bfloat16 \(0\.0 GiB\) do not fit .*score.backend=vllm"):
         scorer.load_engine(setup, [])
+
+
+def test_a_signal_to_the_driver_s_group_spares_ray(shared_ray: None) -> None:
+    started = psutil.Process().children()
+    names = {process.name() for process in started}
+    assert {"gcs_server", "raylet"} <= names
+    of_ray = [process.pid for process in started if process.name() in ("gcs_server", "raylet")]
+    assert all(os.getpgid(pid) != os.getpgid(0) for pid in of_ray)
