@@ -160,7 +160,7 @@ def interrupt(process: subprocess.Popen[bytes], number: signal.Signals) -> int:
     if number == signal.SIGINT:
         os.killpg(process.pid, number)
         time.sleep(0.2)
-        os.killpg(process.pid, number)
+    os.killpg(process.pid, number)
     return process.wait(timeout=300)
 
 
