@@ -17,6 +17,14 @@ settings.load_profile("untimed")
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def pytest_configure() -> None:
+    """Processes that share the tests share the cores: each a thread, or they wait for each other."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        import torch
+
+        torch.set_num_threads(1)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Unit tests first: what they find, an integration test would find late."""
     items.sort(key=lambda item: "integration" in item.path.parts)

@@ -40,13 +40,3 @@ def test_log_probs_that_are_not_finite_name_the_dtype(monkeypatch):
     model.model.norm.register_forward_hook(lambda module, given, out: out * torch.nan)
     with pytest.raises(UserError, match="bfloat16: set score.dtype=float32"):
         make_engine(model, ANCHORS)
-
-
-def test_a_token_id_without_embedding_is_an_error_of_its_row():
-    engine = make_engine(make_model("llama"), ANCHORS)
-    with pytest.raises(ValueError, match="token id 61 is beyond .* 61 rows"):
-        engine.log_probs([np.array([3, 61])])
-    assert np.isfinite(engine.log_probs([np.array([3, 60])])).all()
-    beyond = Encoding(np.array([2, 70]), np.array([False, True]))
-    with pytest.raises(UserError, match="token id 70"):
-        make_engine(make_model("llama"), [*ANCHORS, beyond])
