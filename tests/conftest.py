@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def pytest_configure() -> None:
-    """Processes that share the tests share the cores: each a thread, or they wait for each other."""
+    """Processes that share the tests share the cores: one thread each, or they wait in turn."""
     if "PYTEST_XDIST_WORKER" in os.environ:
         import torch
 
