@@ -54,10 +54,10 @@ test: setup  ## Run all tests
 	@$(RUN) python -m pytest $(SHARED) tests/unit $(ARGS) || [ $$? -eq $(NO_TESTS) ]
 	@$(RUN) python -m pytest $(SHARED) tests/integration $(ARGS) || [ $$? -eq $(NO_TESTS) ]
 
-test-fast: setup  ## Run the unit tests but the long ones: no Ray, a minute
+test-fast: setup  ## Run the unit tests but the long ones: no Ray, about 2 minutes
 	@$(RUN) python -m pytest $(SHARED) -m "not slow and not long" tests/unit $(ARGS)
 
-test-slow: setup  ## Run the tests that make test leaves out, and list them: every ZeRO stage, more kills, more signals
+test-slow: setup  ## Run the tests that make test leaves out, and list them: every ZeRO stage, more kills and signals
 	@$(RUN) python -m pytest -m slow -v tests/unit tests/integration $(ARGS)
 
 check: lint type  ## What CI runs before the tests: lint and type

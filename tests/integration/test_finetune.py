@@ -120,6 +120,7 @@ def test_kills_of_worker_and_driver_change_no_loss(
     assert weights[0].read_bytes() == weights[1].read_bytes()
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_the_last_checkpoint(data: Path, tiny_model: Path, tmp_path: Path) -> None:
     out_dir = tmp_path / "out"
     process = start(data, tiny_model, out_dir, tmp_path)

@@ -150,6 +150,7 @@ def test_a_whole_run_in_a_bucket_and_a_selection_of_it(
         assert {key: row[key] for key in ROWS[0]} in ROWS
 
 
+@pytest.mark.slow
 def test_a_fine_tune_goes_on_from_a_checkpoint_in_the_store(
     bucket: str, tiny_model: Path, tmp_path: Path
 ) -> None:

@@ -35,6 +35,7 @@ def test_scoring_refuses_a_model_without_its_head_before_ray_starts(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_training_ends_at_the_first_worker_that_cannot_load(model: Path, tmp_path: Path) -> None:
     # only loading it tells that the package is not there
     set_config(model, quantization_config={"quant_method": "hqq"})
