@@ -232,6 +232,7 @@ def test_a_row_that_kills_its_worker_is_given_up_tried_once_more_and_the_rest_is
     assert_same_scores(tmp_path / "out", undisturbed)
 
 
+@pytest.mark.slow
 def test_workers_that_die_while_they_load_the_model_end_the_run(
     data: Path, tiny_model: Path, tmp_path: Path
 ) -> None:
