@@ -180,7 +180,7 @@ def naive_log_probs(
 def official_log_probs(
     model: "PreTrainedModel", anchors: Sequence[Encoding], prefix: np.ndarray
 ) -> np.ndarray:
-    """The official script's algorithm (PAPER.md): (A,).
+    """The official script's algorithm (arXiv 2312.10302): (A,).
 
     The demonstration's KV cache once, expanded over each batch of anchors; all anchors padded to
     the longest; log_softmax over the whole vocabulary at every position, in the model's dtype.

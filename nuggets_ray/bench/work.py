@@ -26,7 +26,7 @@ from nuggets_ray.records import Encoding, Example
 logger = logging.getLogger(__name__)
 
 CUT_TOKENS = 200
-"""Where the official script cuts its anchors (PAPER.md)."""
+"""Where the official script cuts its anchors (arXiv 2312.10302)."""
 ANCHOR_FILE = "anchors/alpaca_gpt4_kmeans_100.json"
 CANDIDATE_FILE = "candidates/alpaca_9229.json"
 BYTES_A_TOKEN = 4
