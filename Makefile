@@ -74,7 +74,7 @@ format: $(INSTALLED)  ## Mend what ruff can mend
 	@$(PY) -m ruff format .
 
 golden: setup  ## Write the golden files of the tests again; review them as a diff
-	@$(PY) tests/golden/regenerate_prompts.py
+	@$(PY) tests/support/regenerate_prompts.py
 
 lock: $(INSTALLED)  ## Resolve docker/requirements-cpu.lock again, with uv
 	@$(PY) -m uv --version >/dev/null 2>&1 || $(PIP) install -qq uv
@@ -127,11 +127,11 @@ endif
 	@touch $@
 
 $(DEMO_MODEL): $(INSTALLED)
-	@TQDM_DISABLE=1 $(RUN) python -c "from nuggets_ray.config import ModelConfig; from nuggets_ray.model import resolve_path; \
-	   print(resolve_path(ModelConfig(path='demo')))"
+	@TQDM_DISABLE=1 $(RUN) python -c "from nuggets_ray.demo.model import demo_folder; \
+	   print(demo_folder())"
 	@touch $@
 
 # DeepSpeed compiles at first use, for a minute: now, so that the first training does not wait for it.
 $(KERNELS): $(INSTALLED)
-	@$(RUN) python -m nuggets_ray.finetune.compiler > /dev/null
+	@$(RUN) python -m nuggets_ray.finetune.deepspeed_kernels > /dev/null
 	@mkdir -p $(@D) && touch $@

@@ -5,7 +5,7 @@ bench=engine|peers|dtypes|finetune [bench.repeats=5] [bench.out=FILE.json]
 from typing import Any
 
 from nuggets_ray.cli import run
-from nuggets_ray.config import Config
+from nuggets_ray.config.schema import Config
 
 
 def main(config: Config) -> dict[str, Any]:

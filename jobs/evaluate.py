@@ -6,12 +6,12 @@ python jobs/evaluate.py out_dir=/data/runs/first evaluate=likelihood evaluate.mo
 from typing import Any
 
 from nuggets_ray.cli import run
-from nuggets_ray.config import Config
+from nuggets_ray.config.schema import Config
 
 
 def main(config: Config) -> dict[str, Any]:
     """Import the job, which takes seconds, once the command line is known to be right."""
-    from nuggets_ray.stages.evaluate import evaluate
+    from nuggets_ray.stages.evaluate.job import evaluate
 
     return evaluate(config)
 

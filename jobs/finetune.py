@@ -7,7 +7,7 @@ from pathlib import PurePath
 from typing import Any
 
 from nuggets_ray.cli import run
-from nuggets_ray.config import Config
+from nuggets_ray.config.schema import Config
 
 
 def folder(config: Config) -> tuple[str, str]:
@@ -18,7 +18,7 @@ def folder(config: Config) -> tuple[str, str]:
 
 def main(config: Config) -> dict[str, Any]:
     """Import the job, which takes seconds, once the command line is known to be right."""
-    from nuggets_ray.stages.finetune import finetune
+    from nuggets_ray.stages.finetune.job import finetune
 
     return finetune(config)
 

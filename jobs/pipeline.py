@@ -5,8 +5,8 @@
 from typing import Any
 
 from nuggets_ray.cli import run
-from nuggets_ray.config import Config
-from nuggets_ray.keys import sections
+from nuggets_ray.config.keys import sections
+from nuggets_ray.config.schema import Config
 
 
 def main(config: Config) -> dict[str, Any]:

@@ -5,12 +5,12 @@
 from typing import Any
 
 from nuggets_ray.cli import run
-from nuggets_ray.config import Config
+from nuggets_ray.config.schema import Config
 
 
 def main(config: Config) -> dict[str, Any]:
     """Import the job, which takes seconds, once the command line is known to be right."""
-    from nuggets_ray.stages.score import score
+    from nuggets_ray.stages.score.job import score
 
     return score(config)
 

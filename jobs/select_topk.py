@@ -6,7 +6,7 @@ python jobs/select_topk.py out_dir=/data/runs/first select=top_fraction select.f
 from typing import Any
 
 from nuggets_ray.cli import run
-from nuggets_ray.config import Config
+from nuggets_ray.config.schema import Config
 from nuggets_ray.select import default_name
 
 

@@ -14,11 +14,12 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any
 
-from nuggets_ray import hydra_flags
-from nuggets_ray.compose import load, require, resolve
-from nuggets_ray.config import Config, UserError
-from nuggets_ray.disk_full import DiskFull, is_disk_full, sentence
-from nuggets_ray.keys import sections
+from nuggets_ray.config.command_line import hydra_flags
+from nuggets_ray.config.compose import load, require, resolve
+from nuggets_ray.config.keys import sections
+from nuggets_ray.config.schema import Config
+from nuggets_ray.disk_full import DiskFull, describe_disk_full, is_disk_full
+from nuggets_ray.errors import UserError
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +99,7 @@ def _call(job: Job, config: Config, requires: Sequence[str]) -> None:
         raise
     except Exception as error:
         if is_disk_full(error):
-            raise DiskFull(sentence(error, config.out_dir)) from error
+            raise DiskFull(describe_disk_full(error, config.out_dir)) from error
         raise
     print_result(result)
 

@@ -1,7 +1,7 @@
 """A full disk, as every library that writes tells it, and the sentence for the user.
 
 pyarrow raises OSError, safetensors its own error, torch a RuntimeError without the reason, and
-Ray wraps what a worker raised. Must not import ray, torch, hydra or omegaconf.
+Ray wraps what a worker raised.
 """
 
 import errno
@@ -36,11 +36,11 @@ def is_disk_full(error: BaseException) -> bool:
     )
 
 
-def sentence(error: BaseException, out_dir: str) -> str:
+def describe_disk_full(error: BaseException, out_dir: str) -> str:
     """Which folder is full, what is kept, how to go on."""
     kept = f"what is finished in out_dir={out_dir} is kept: " if out_dir else ""
     folder = _full_folder(error, out_dir)
-    where = f"in {folder}" if folder else f"on some disk that it writes to ({_told(error)})"
+    where = f"in {folder}" if folder else f"on some disk that it writes to ({_message(error)})"
     return (
         f"no space is left {where}: {kept}free some there (or have the quota raised), then run the "
         "same command again to go on from it"
@@ -58,7 +58,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
             waiting += [one.__cause__, one.__context__, getattr(one, "cause", None)]
 
 
-def _told(error: BaseException) -> str:
+def _message(error: BaseException) -> str:
     """The line that says so."""
     lines = [line for one in _chain(error) for line in str(one).splitlines() if TEXT.search(line)]
     return lines[0].strip() if lines else "it is not said which"

@@ -1,7 +1,4 @@
-"""The network interface that processes of one job talk on: loopback where one node holds them all.
-
-Must not import ray, torch, hydra or omegaconf.
-"""
+"""The network interface that one job's processes talk on: loopback where a node holds them all."""
 
 import os
 

@@ -3,8 +3,7 @@
 Rules: top_fraction keeps ceil(fraction x scored rows), top_k keeps k, top_tokens as many as have
 nearest to that many answer tokens, threshold keeps the rows strictly above min_score (below it
 under order=bottom). Ranked by golden score, a seeded random
-draw, or answer length; ties by mean delta, then example_id. Must not import ray, torch, pyarrow,
-hydra or omegaconf.
+draw, or answer length; ties by mean delta, then example_id.
 """
 
 import hashlib
@@ -16,7 +15,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from nuggets_ray.config import SelectConfig, UserError
+from nuggets_ray.config.schema import SelectConfig
+from nuggets_ray.errors import UserError
 
 OUR_COLUMNS = ("example_id", "golden_score", "rank")
 RULES = {

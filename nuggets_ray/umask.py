@@ -1,7 +1,6 @@
 """Files are as open as the user's umask says, those of libraries too.
 
-safetensors and tempfile make their files private (0600) whatever the umask. Must not import
-anything of the package.
+safetensors and tempfile make their files private (0600) whatever the umask.
 """
 
 import os

@@ -1,19 +1,19 @@
 """Anchors from a file: its first anchors.num rows, in any format that data.path takes.
 
-An anchor is part of every score, so a bad row is an error here and never skipped. Must not import
-ray, torch, hydra or omegaconf.
+An anchor is part of every score, so a bad row is an error here and never skipped.
 """
 
 import logging
 from collections.abc import Iterator
 from itertools import islice
 
-from nuggets_ray.config import AnchorsConfig, UserError
-from nuggets_ray.data import SkipRow, parse, resolve_format
-from nuggets_ray.demo import anchors_path
-from nuggets_ray.io import list_inputs, read_rows
+from nuggets_ray.config.schema import AnchorsConfig
+from nuggets_ray.data.formats import SkipRow, parse, resolve_format
+from nuggets_ray.data.inputs import list_inputs, read_rows
+from nuggets_ray.data.rows import BadRow
+from nuggets_ray.demo.files import anchors_path
+from nuggets_ray.errors import UserError
 from nuggets_ray.records import Example
-from nuggets_ray.rows import BadRow
 
 logger = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 A candidate's vector is the mean over its tokens of the last hidden state; unlike the official code,
 padding is left out of the mean. Shapes: N candidates, B a batch, T padded tokens, H hidden size, K
-anchors. Must not import ray, hydra or omegaconf.
+anchors.
 """
 
 from collections.abc import Iterator, Sequence

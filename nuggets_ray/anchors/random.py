@@ -1,14 +1,14 @@
 """Random anchors: the candidates with the smallest hash of seed and content_id.
 
 A candidate's hash does not depend on the others, so the draw is the same whatever order, file
-format or worker the rows come from. Must not import ray, torch, hydra or omegaconf.
+format or worker the rows come from.
 """
 
 import hashlib
 import heapq
 from collections.abc import Sequence
 
-from nuggets_ray.config import UserError
+from nuggets_ray.errors import UserError
 
 
 def random_ids(content_ids: Sequence[str], num: int, seed: int) -> list[str]:

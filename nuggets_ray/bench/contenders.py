@@ -3,7 +3,7 @@ script's algorithm, vLLM. Each loads once, prepares a work (anchors), then score
 
 All return mean log-probs of the anchors' answers, (C, A) in nats per answer token, as reference.py
 does. torch, transformers and vllm are imported inside functions: data_juicer.py loads this module
-in an environment of its own. Must not import ray, hydra or omegaconf.
+in an environment of its own.
 
 Legend: N rows of a batch, L tokens of its longest, V vocabulary, C candidates, A anchors.
 """
@@ -17,8 +17,8 @@ import numpy as np
 
 from nuggets_ray.bench.data_juicer import load_filter
 from nuggets_ray.bench.task import NotMeasured, Task
-from nuggets_ray.bench.work import Work, work_from_json
-from nuggets_ray.config import ModelConfig
+from nuggets_ray.bench.workload import Workload, work_from_json
+from nuggets_ray.config.schema import ModelConfig
 from nuggets_ray.records import Encoding
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Loaded:
     are its own totals, such as pairs scored again; `model` is None where it is not ours to look
     into."""
 
-    prepare: Callable[[Work], Score]
+    prepare: Callable[[Workload], Score]
     counts: Mapping[str, int] = field(default_factory=dict)
     model: "PreTrainedModel | None" = None
     max_pack_tokens: int = 0
@@ -55,7 +55,7 @@ def _engine(task: Task) -> Loaded:
 
     model = load_transformers(task)
 
-    def prepare(work: Work) -> Score:
+    def prepare(work: Workload) -> Score:
         engine = make_engine(
             model, work.anchors, engine=task.kind, max_pack_tokens=task.max_pack_tokens
         )
@@ -105,7 +105,7 @@ def _vllm(task: Task) -> Loaded:
     if task.kind == "vllm_prefix_cache" and not engine.reads_prefix_cache:
         raise NotMeasured(f"vLLM does not read its cache here: {engine.why}")
 
-    def prepare(work: Work) -> Score:
+    def prepare(work: Workload) -> Score:
         def score(candidates: Sequence[int]) -> np.ndarray:
             engine.anchors = list(work.anchors)
             return engine.log_probs([work.prefixes[c] for c in candidates])
@@ -120,7 +120,7 @@ def load_transformers(task: Task) -> "PreTrainedModel":
     import torch
 
     from nuggets_ray.bench.random_models import SIZES, make_random_model
-    from nuggets_ray.model import load_model
+    from nuggets_ray.model.load import load_model
 
     torch.set_num_threads(task.threads)
     if task.model_path in SIZES:
@@ -132,7 +132,7 @@ def load_transformers(task: Task) -> "PreTrainedModel":
 def _each(
     log_probs: Callable[["PreTrainedModel", Sequence[Encoding], np.ndarray], np.ndarray],
     model: "PreTrainedModel",
-    work: Work,
+    work: Workload,
     candidates: Sequence[int],
 ) -> np.ndarray:
     import torch

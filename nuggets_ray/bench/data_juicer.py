@@ -4,7 +4,7 @@ It joins the texts of demonstration, anchor prompt and anchor answer by blanks, 
 and takes the model's loss over the last tokens, as many as the answer alone has (one fewer where
 the tokenizer has a BOS, even one that it does not add): one pair a forward, logits at every
 position. `text_work` gives the other contenders just these token ids and these answer tokens.
-data_juicer is imported inside functions. Must not import ray, hydra or omegaconf.
+data_juicer is imported inside functions.
 """
 
 import logging
@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from nuggets_ray.bench.task import NotMeasured, Task
-from nuggets_ray.bench.work import Texts, Work
-from nuggets_ray.demo import cache_dir
+from nuggets_ray.bench.workload import Texts, Workload
+from nuggets_ray.demo.files import cache_dir
 from nuggets_ray.records import Encoding
 
 logger = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ def _call(*command: str) -> str:
     return ended.stdout
 
 
-def text_work(work: Work, tokenizer: Any) -> Work:
+def text_work(work: Workload, tokenizer: Any) -> Workload:
     """The same examples as Data-Juicer tokenises and scores them, with their texts.
 
     Raises NotMeasured where the tokenizer merges across the blanks that join the texts, so that
@@ -102,7 +102,7 @@ def text_work(work: Work, tokenizer: Any) -> Work:
             raise NotMeasured("an anchor's answer is too short: Data-Juicer would score everything")
         mask = np.arange(len(tail)) >= len(tail) - num_answer_tokens
         encodings.append(Encoding(np.array(tail, dtype=np.int64), mask))
-    return Work(
+    return Workload(
         work.name,
         tuple(np.array(ids, dtype=np.int64) for ids in prefix_ids),
         tuple(encodings),
@@ -110,7 +110,7 @@ def text_work(work: Work, tokenizer: Any) -> Work:
     )
 
 
-def load_filter(task: Task) -> Callable[[Work], Callable[[Sequence[int]], np.ndarray]]:
+def load_filter(task: Task) -> Callable[[Workload], Callable[[Sequence[int]], np.ndarray]]:
     """The filter itself, as contenders.Loaded.prepare: its losses are taken down, (C, A) log-probs.
 
     What it would do around it (datasets, processes, the zero-shot losses) is left out.
@@ -132,7 +132,7 @@ def load_filter(task: Task) -> Callable[[Work], Callable[[Sequence[int]], np.nda
 
     operator = Recording(hf_model=task.model_path, model_params={"dtype": task.dtype})
 
-    def prepare(work: Work) -> Callable[[Sequence[int]], np.ndarray]:
+    def prepare(work: Workload) -> Callable[[Sequence[int]], np.ndarray]:
         assert work.texts
         texts = work.texts
         samples = [{"messages": _messages(prompt, answer)} for prompt, answer in texts.anchors]

@@ -2,8 +2,7 @@
 in bfloat16 and in float32; decisions, golden scores and ranks compared.
 
     error of a delta = delta in bfloat16 - delta in float32,   delta = one-shot - zero-shot
-The noise band of score/golden.py is the 99th percentile of |error|. Must not import ray, hydra or
-omegaconf.
+The noise band of score/golden.py is the 99th percentile of |error|.
 
 Legend: C candidates, A anchors.
 """
@@ -20,15 +19,15 @@ import torch
 from scipy.stats import spearmanr
 
 from nuggets_ray.anchors.file import load_examples
-from nuggets_ray.bench.common import check_request, finish
-from nuggets_ray.bench.plan import Results
-from nuggets_ray.bench.tables import Row, hardware, make_row, shown
-from nuggets_ray.config import AnchorsConfig, Config, ModelConfig
-from nuggets_ray.data import parse
-from nuggets_ray.demo import candidates_path
+from nuggets_ray.bench.plan import BenchResults
+from nuggets_ray.bench.session import check_request, finish
+from nuggets_ray.bench.tables import Row, format_number, hardware, make_row
+from nuggets_ray.config.schema import AnchorsConfig, Config, ModelConfig
+from nuggets_ray.data.formats import parse
+from nuggets_ray.demo.files import candidates_path
 from nuggets_ray.markdown import markdown_table
-from nuggets_ray.model import load_model, load_tokenizer, resolve_path
-from nuggets_ray.prompts import Prompt, make_prompt
+from nuggets_ray.model.load import load_model, load_tokenizer, resolve_path
+from nuggets_ray.prompts.prompt import Prompt, make_prompt
 from nuggets_ray.records import Encoding
 from nuggets_ray.score.engine import make_engine
 
@@ -79,7 +78,7 @@ class DeltaBin:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class DtypeComparison:
     """One dtype against the exact one. Errors are of a delta, in nats per answer token; rank
     correlations are None where all values are equal; `top_overlap` is the common share of the best
     tenth."""
@@ -98,7 +97,7 @@ class Comparison:
     top_overlap: float
 
 
-def compare(exact: LogProbs, other: LogProbs) -> Comparison:
+def compare(exact: LogProbs, other: LogProbs) -> DtypeComparison:
     """Compare decisions, golden scores and ranks. Raises ValueError for shapes that differ and for
     log-probs that are not finite."""
     if exact.one_shot_CA.shape != other.one_shot_CA.shape or not exact.one_shot_CA.size:
@@ -115,7 +114,7 @@ def compare(exact: LogProbs, other: LogProbs) -> Comparison:
     means = [delta_CA.mean(axis=1) for delta_CA in (exact_CA, other_CA)]
     change_C = np.abs(scores[1] - scores[0])
     tops = [_top(score_C, mean_C) for score_C, mean_C in zip(scores, means, strict=True)]
-    return Comparison(
+    return DtypeComparison(
         num_candidates=exact_CA.shape[0],
         num_anchors=exact_CA.shape[1],
         flipped_share=float(flipped_CA.mean()),
@@ -150,7 +149,7 @@ def bench(config: Config) -> dict[str, Any]:
         f"packaged demo (answers of {answer_tokens:.0f} tokens on average), prompt={prompt.name}; "
         "both dtypes by our engine."
     )
-    return finish(config, f"{header}\n\n{tables(comparison)}", rows, Results())
+    return finish(config, f"{header}\n\n{tables(comparison)}", rows, BenchResults())
 
 
 def _name(config: Config) -> str:
@@ -183,7 +182,7 @@ def measure(
     return LogProbs(engine.log_probs([zero_shot_prefix])[0], engine.log_probs(prefixes))
 
 
-def comparison_rows(comparison: Comparison) -> list[Row]:
+def comparison_rows(comparison: DtypeComparison) -> list[Row]:
     """Every number of the comparison as a row of bench.out."""
     case = "demo"
     rows = []
@@ -196,7 +195,7 @@ def comparison_rows(comparison: Comparison) -> list[Row]:
     return rows
 
 
-def tables(comparison: Comparison) -> str:
+def tables(comparison: DtypeComparison) -> str:
     """Decisions by size of |delta|, and the other numbers, as Markdown."""
     bins = [
         [f"{one.low:g} to {one.high:g}", str(one.num_decisions), _percent(one.flipped_share)]
@@ -205,7 +204,7 @@ def tables(comparison: Comparison) -> str:
     num = comparison.num_candidates * comparison.num_anchors
     bins.append(["all", str(num), _percent(comparison.flipped_share)])
     others = [
-        [f"{metric} ({unit})" if unit else metric, shown(getattr(comparison, metric))]
+        [f"{metric} ({unit})" if unit else metric, format_number(getattr(comparison, metric))]
         for metric, unit in METRICS.items()
         if metric != "flipped_share"
     ]

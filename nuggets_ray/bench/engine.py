@@ -12,7 +12,11 @@ from typing import Any
 
 import torch
 
-from nuggets_ray.bench.common import (
+from nuggets_ray.bench.engine_tables import GPU_BARS, gpu_rows, share_rows, text
+from nuggets_ray.bench.measure import measure
+from nuggets_ray.bench.plan import BenchResults, Contender, Plan
+from nuggets_ray.bench.process import WorkerFailed
+from nuggets_ray.bench.session import (
     check_request,
     encode_works,
     expected_seconds,
@@ -21,17 +25,13 @@ from nuggets_ray.bench.common import (
     start_worker,
     tell_duration,
 )
-from nuggets_ray.bench.engine_tables import GPU_BARS, gpu_rows, share_rows, text
-from nuggets_ray.bench.measure import measure
-from nuggets_ray.bench.plan import Contender, Plan, Results
-from nuggets_ray.bench.process import WorkerFailed
 from nuggets_ray.bench.tables import cost_rows, make_row
 from nuggets_ray.bench.task import NotMeasured
-from nuggets_ray.bench.work import load_source
-from nuggets_ray.bench_config import BenchConfig
+from nuggets_ray.bench.workload import load_source
 from nuggets_ray.cli import configure_logging, guard, print_result
-from nuggets_ray.config import Config, ModelConfig, ScoreConfig, check
-from nuggets_ray.model import resolve_dtype
+from nuggets_ray.config.bench import BenchConfig
+from nuggets_ray.config.schema import Config, ModelConfig, ScoreConfig, check
+from nuggets_ray.model.load import resolve_dtype
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ def make_plan(config: Config, device: str) -> Plan:
     return Plan(cases, works, source.note, repeats, num, task, expected_s, with_rates=True)
 
 
-def _profile(plan: Plan, results: Results) -> dict[str, float]:
+def _profile(plan: Plan, results: BenchResults) -> dict[str, float]:
     """Seconds by group of one run of the tree, in the first case that has it."""
     case = next((case for case, some in plan.cases.items() if some[0].kind == "tree"), None)
     if case is None or plan.cases[case][0].name in results.reasons:

@@ -1,7 +1,7 @@
 """The tables of bench=engine: shares of the matrix rate, the GPU's figures, where the time goes.
 
     share = useful FLOP a second / FLOP a second of the model's own matrix products
-A second is a CPU second on a CPU, a wall second on a GPU. Must not import ray, hydra or omegaconf.
+A second is a CPU second on a CPU, a wall second on a GPU.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,16 +9,16 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from nuggets_ray.bench.flop import data_sheet_flops
-from nuggets_ray.bench.plan import Contender, Plan, Reading, Results
+from nuggets_ray.bench.plan import BenchResults, Contender, Plan, Reading
 from nuggets_ray.bench.tables import (
     Row,
+    format_number,
     hardware,
     make_row,
-    middle,
+    median_of,
     readings_of,
     reasons_text,
     short_reason,
-    shown,
 )
 from nuggets_ray.markdown import markdown_table
 
@@ -49,15 +49,15 @@ def figures(readings: Sequence[Reading], device: str) -> dict[str, tuple[float, 
     """Metric -> (median, unit)."""
     second = "s" if device == "cuda" else "CPU s"
     return {
-        "useful_flop": (middle(readings, lambda r: r.run.useful_flop or 0.0), "FLOP"),
-        "useful_rate": (middle(readings, lambda r: flops(r, device)), f"FLOP/{second}"),
-        "matrix_rate": (middle(readings, lambda r: r.rates["mean"]), f"FLOP/{second}"),
-        "share": (middle(readings, lambda r: share(r, "mean", device)), ""),
-        "share_in_turn": (middle(readings, lambda r: share(r, "in_turn", device)), ""),
+        "useful_flop": (median_of(readings, lambda r: r.run.useful_flop or 0.0), "FLOP"),
+        "useful_rate": (median_of(readings, lambda r: flops(r, device)), f"FLOP/{second}"),
+        "matrix_rate": (median_of(readings, lambda r: r.rates["mean"]), f"FLOP/{second}"),
+        "share": (median_of(readings, lambda r: share(r, "mean", device)), ""),
+        "share_in_turn": (median_of(readings, lambda r: share(r, "in_turn", device)), ""),
     }
 
 
-def share_rows(plan: Plan, results: Results) -> list[Row]:
+def share_rows(plan: Plan, results: BenchResults) -> list[Row]:
     """Rows of the figures, and of the share of the data sheet's rate where that is known."""
     rows = []
     for case, contender, readings in _measured(plan, results):
@@ -85,7 +85,7 @@ def _why_not(plan: Plan) -> str:
     return "not measured: no GPU here"
 
 
-def text(plan: Plan, results: Results, profile: Mapping[str, float], model_name: str) -> str:
+def text(plan: Plan, results: BenchResults, profile: Mapping[str, float], model_name: str) -> str:
     """The whole report as Markdown."""
     dtype = plan.contenders[0].dtype
     parts = [
@@ -103,7 +103,7 @@ def text(plan: Plan, results: Results, profile: Mapping[str, float], model_name:
     return "\n\n".join([part for part in parts if part] + ["\n".join(made)])
 
 
-def _share_table(plan: Plan, results: Results, model_name: str) -> str:
+def _share_table(plan: Plan, results: BenchResults, model_name: str) -> str:
     on_gpu = plan.task.device == "cuda"
     unit, scale = ("TFLOP/s", 1e12) if on_gpu else ("GFLOP / CPU s", 1e9)
     header = ["case", "engine", "CPU s", "wall s", "GiB", f"useful {unit}", "matrices alone"]
@@ -118,11 +118,11 @@ def _share_table(plan: Plan, results: Results, model_name: str) -> str:
             [
                 case,
                 contender.name,
-                shown(middle(readings, lambda r: r.cost.cpu_s)),
-                shown(middle(readings, lambda r: r.cost.wall_s)),
-                shown(peak),
-                shown(found["useful_rate"] / scale),
-                shown(found["matrix_rate"] / scale),
+                format_number(median_of(readings, lambda r: r.cost.cpu_s)),
+                format_number(median_of(readings, lambda r: r.cost.wall_s)),
+                format_number(peak),
+                format_number(found["useful_rate"] / scale),
+                format_number(found["matrix_rate"] / scale),
                 f"{found['share']:.1%}",
                 f"{found['share_in_turn']:.1%}",
                 "-" if bar is None else f"{bar:.0%}",
@@ -155,13 +155,13 @@ def _gpu_table(plan: Plan) -> str:
 
 def _profile_table(profile: Mapping[str, float]) -> str:
     total = sum(profile.values())
-    rows = [[group, shown(s), f"{s / total:.1%}"] for group, s in profile.items()]
+    rows = [[group, format_number(s), f"{s / total:.1%}"] for group, s in profile.items()]
     return "Where the time goes (one run of tree, under the profiler):\n\n" + markdown_table(
         ["group", "s", "share"], rows
     )
 
 
-def _measured(plan: Plan, results: Results) -> list[tuple[str, Contender, list[Reading]]]:
+def _measured(plan: Plan, results: BenchResults) -> list[tuple[str, Contender, list[Reading]]]:
     found = [
         (case, contender, readings_of(results, case, contender))
         for case, contenders in plan.cases.items()

@@ -13,11 +13,11 @@ import subprocess
 import sys
 from typing import Any
 
-from nuggets_ray.bench.common import check_request, finish
 from nuggets_ray.bench.finetune_contenders import Options, load_rows, step_rows, work
-from nuggets_ray.bench.plan import Results
+from nuggets_ray.bench.plan import BenchResults
+from nuggets_ray.bench.session import check_request, finish
 from nuggets_ray.bench.tables import hardware, make_row
-from nuggets_ray.config import Config
+from nuggets_ray.config.schema import Config
 from nuggets_ray.finetune.rows import TrainRows
 from nuggets_ray.markdown import markdown_table
 
@@ -45,7 +45,7 @@ def bench(config: Config) -> dict[str, Any]:
         threads=config.bench.threads,
         contenders=tuple(config.bench.contenders) or CONTENDERS,
     )
-    results = Results()
+    results = BenchResults()
     found = _medians(options, _measure(options))
     rows = [
         make_row("finetune", name, metric, value, UNITS[metric])
@@ -102,8 +102,8 @@ def useful_flop(options: Options, rows: TrainRows, step: int) -> float:
     """FLOP of a step that cannot be done without: 6 a weight and token, the vocabulary at answer
     tokens only, no padding; attention left out.
     """
-    from nuggets_ray.config import ModelConfig
-    from nuggets_ray.model import empty_model
+    from nuggets_ray.config.schema import ModelConfig
+    from nuggets_ray.model.size import empty_model
 
     model: Any = empty_model(ModelConfig(path=options.model))
     head = model.get_output_embeddings().weight.numel()

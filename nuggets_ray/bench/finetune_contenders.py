@@ -36,19 +36,19 @@ class Options:
 
 def load_rows(options: Options) -> TrainRows:
     """The first rows of the data, in the model's own prompt, as the training stage encodes them."""
-    from nuggets_ray import io
-    from nuggets_ray.candidates.staging import choose_rules
-    from nuggets_ray.config import DataConfig, ModelConfig, PromptConfig
-    from nuggets_ray.demo import candidates_path
+    from nuggets_ray.config.schema import DataConfig, ModelConfig, PromptConfig
+    from nuggets_ray.data.inputs import list_inputs, read_texts
+    from nuggets_ray.demo.files import candidates_path
     from nuggets_ray.finetune.rows import encode_texts
     from nuggets_ray.finetune.source import prompts
-    from nuggets_ray.model import resolve_path
+    from nuggets_ray.model.load import resolve_path
+    from nuggets_ray.prepare.staging import choose_rules
 
-    files = io.list_inputs(candidates_path() if options.data == "demo" else options.data)
+    files = list_inputs(candidates_path() if options.data == "demo" else options.data)
     rules = choose_rules(DataConfig(path=options.data), files)
     model = ModelConfig(path=resolve_path(ModelConfig(path=options.model)))
     prompt, limited, eos_id = prompts(model, PromptConfig(), None)
-    texts = [text for text in io.read_texts(files[0]) if isinstance(text, str)]
+    texts = [text for text in read_texts(files[0]) if isinstance(text, str)]
     num_rows = options.batch_rows * (options.num_steps + 1)
     encoded = encode_texts(texts, prompt, limited, rules.format, {}, eos_id, None, "error")
     return encoded.rows.take(np.arange(num_rows) % encoded.rows.num_rows)
@@ -63,10 +63,10 @@ def ours(options: Options, rows: TrainRows) -> Callable[[int], float]:
     """One optimizer step through the training stage's own code, on one worker."""
     import torch.distributed as dist
 
-    from nuggets_ray.config import ModelConfig
+    from nuggets_ray.config.finetune import FinetuneConfig
+    from nuggets_ray.config.schema import ModelConfig
     from nuggets_ray.finetune import engine as module
     from nuggets_ray.finetune.steps import Schedule
-    from nuggets_ray.finetune_config import FinetuneConfig
     from nuggets_ray.loopback import LOOPBACK, on_interface_of
 
     address = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "LOCAL_WORLD_SIZE": "1"}
@@ -102,8 +102,8 @@ def trainer(options: Options, rows: TrainRows, batch: int) -> Iterator[float]:
 
     from transformers import DataCollatorForSeq2Seq, Trainer, TrainerCallback, TrainingArguments
 
-    from nuggets_ray.config import ModelConfig
-    from nuggets_ray.model import load_model, load_tokenizer
+    from nuggets_ray.config.schema import ModelConfig
+    from nuggets_ray.model.load import load_model, load_tokenizer
 
     config = ModelConfig(path=options.model)
     model = load_model(config, "float32", "cpu").requires_grad_(True).train()

@@ -3,7 +3,7 @@
     useful FLOP = 2 x non-embedding parameters x tokens    every demonstration and anchor token once
                 + 4 x heads x head size x visible pairs    in each layer
                 + 2 x hidden x vocabulary x answer tokens
-Of dense models; norms count as parameters. Must not import ray, hydra or omegaconf.
+Of dense models; norms count as parameters.
 """
 
 import time

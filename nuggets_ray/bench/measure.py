@@ -2,7 +2,7 @@
 turn, repeat by repeat, a different candidate each repeat and the same for all.
 
 Workers are processes of their own (process.py), started when their first case comes and ended after
-their last. Must not import ray, hydra, omegaconf or torch.
+their last.
 
 Legend: C candidates, A anchors.
 """
@@ -13,10 +13,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from nuggets_ray.bench.plan import Contender, Plan, Reading, Results, Running, Start
+from nuggets_ray.bench.plan import BenchResults, Contender, Plan, Reading, Running, Start
 from nuggets_ray.bench.process import WorkerFailed
 from nuggets_ray.bench.task import NotMeasured, Task
-from nuggets_ray.bench.work import Work
+from nuggets_ray.bench.workload import Workload
 
 logger = logging.getLogger(__name__)
 
@@ -25,10 +25,10 @@ TOLERANCE_NATS = 1e-3
 NUM_CHECK_ANCHORS = 8
 
 
-def measure(plan: Plan, start: Start, *, checked: bool) -> Results:
+def measure(plan: Plan, start: Start, *, checked: bool) -> BenchResults:
     """Check the contenders (unless not `checked`) and time them. A KeyboardInterrupt ends it early:
     the results say so, and hold what there is."""
-    results = Results()
+    results = BenchResults()
     try:
         if checked and plan.cases:
             _check_all(plan, start, results)
@@ -48,7 +48,7 @@ def invalid_reason(got_CA: np.ndarray, wanted_CA: np.ndarray) -> str | None:
     return f"invalid: off by {difference:.2g} nats in float32"
 
 
-def _check_all(plan: Plan, start: Start, results: Results) -> None:
+def _check_all(plan: Plan, start: Start, results: BenchResults) -> None:
     """One candidate and a few anchors, short and long, of each kind's first case."""
     first_case: dict[str, str] = {}
     for case, contenders in plan.cases.items():
@@ -78,9 +78,9 @@ def _check(
     plan: Plan,
     start: Start,
     contender: Contender,
-    sample: Work,
+    sample: Workload,
     wanted_CA: np.ndarray,
-    results: Results,
+    results: BenchResults,
 ) -> str | None:
     """Why the contender has no figures; None where it is right."""
     try:
@@ -90,14 +90,14 @@ def _check(
         finally:
             running.close()
     except (NotMeasured, WorkerFailed) as error:
-        return _told(error)
+        return _describe_failure(error)
     if got_CA.shape == wanted_CA.shape:
         difference = float(np.abs(got_CA - wanted_CA).max(initial=0.0))
         results.differences[contender.kind] = difference
     return invalid_reason(got_CA, wanted_CA)
 
 
-def _task(plan: Plan, contender: Contender, works: Iterable[Work]) -> Task:
+def _task(plan: Plan, contender: Contender, works: Iterable[Workload]) -> Task:
     return replace(
         plan.task,
         kind=contender.kind,
@@ -106,7 +106,7 @@ def _task(plan: Plan, contender: Contender, works: Iterable[Work]) -> Task:
     )
 
 
-def _told(error: NotMeasured | WorkerFailed) -> str:
+def _describe_failure(error: NotMeasured | WorkerFailed) -> str:
     if isinstance(error, NotMeasured):
         return f"not measured: {error}"
     logger.warning("a contender failed: %s", error)
@@ -114,7 +114,7 @@ def _told(error: NotMeasured | WorkerFailed) -> str:
     return f"failed: {lines[-1][:200] if lines else type(error).__name__}"
 
 
-def _time_all(plan: Plan, start: Start, results: Results) -> None:
+def _time_all(plan: Plan, start: Start, results: BenchResults) -> None:
     running: dict[str, Running] = {}
     clock = _Clock(plan)
     try:
@@ -143,7 +143,7 @@ def _make_ready(
     case: str,
     contender: Contender,
     running: dict[str, Running],
-    results: Results,
+    results: BenchResults,
 ) -> None:
     """Load the contender unless it is, and let it warm up; where it cannot, note why.
 
@@ -166,9 +166,9 @@ def _leave_out(
     contender: Contender,
     error: NotMeasured | WorkerFailed,
     running: dict[str, Running],
-    results: Results,
+    results: BenchResults,
 ) -> None:
-    results.reasons[contender.name] = _told(error)
+    results.reasons[contender.name] = _describe_failure(error)
     if contender.name in running:
         running.pop(contender.name).close()
 
@@ -179,7 +179,7 @@ def _read_one(
     contender: Contender,
     repeat: int,
     running: dict[str, Running],
-    results: Results,
+    results: BenchResults,
 ) -> None:
     worker = running[contender.name]
     num = len(plan.works[case].prefixes)
@@ -206,7 +206,7 @@ class _Clock:
         self.expected_s = 0.0
         self.taken_s = 0.0
 
-    def passed(self, case: str, contender: Contender, repeat: int, results: Results) -> None:
+    def passed(self, case: str, contender: Contender, repeat: int, results: BenchResults) -> None:
         expected_s = self.plan.expected_s[case, contender.name]
         self.left_s -= expected_s
         last = results.readings[-1] if results.readings else None

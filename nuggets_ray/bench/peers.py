@@ -10,7 +10,11 @@ from typing import Any
 
 import torch
 
-from nuggets_ray.bench.common import (
+from nuggets_ray.bench.contenders import NAIVE_BATCH_TOKENS, OFFICIAL_BATCH_ROWS
+from nuggets_ray.bench.data_juicer import environment_python, make_environment
+from nuggets_ray.bench.measure import TOLERANCE_NATS, measure
+from nuggets_ray.bench.plan import BenchResults, Contender, Plan
+from nuggets_ray.bench.session import (
     check_request,
     encode_works,
     expected_seconds,
@@ -19,10 +23,6 @@ from nuggets_ray.bench.common import (
     start_worker,
     tell_duration,
 )
-from nuggets_ray.bench.contenders import NAIVE_BATCH_TOKENS, OFFICIAL_BATCH_ROWS
-from nuggets_ray.bench.data_juicer import environment_python, make_environment
-from nuggets_ray.bench.measure import TOLERANCE_NATS, measure
-from nuggets_ray.bench.plan import Contender, Plan, Results
 from nuggets_ray.bench.tables import (
     Compared,
     Comparison,
@@ -30,16 +30,17 @@ from nuggets_ray.bench.tables import (
     compared_rows,
     cost_rows,
     difference_from,
+    format_number,
     hardware,
-    middle,
+    median_of,
     readings_of,
     reasons_text,
     short_reason,
-    shown,
 )
 from nuggets_ray.bench.task import NotMeasured
-from nuggets_ray.bench.work import load_source
-from nuggets_ray.config import Config, ModelConfig, UserError
+from nuggets_ray.bench.workload import load_source
+from nuggets_ray.config.schema import Config, ModelConfig
+from nuggets_ray.errors import UserError
 from nuggets_ray.markdown import markdown_table
 
 logger = logging.getLogger(__name__)
@@ -186,7 +187,7 @@ def make_plan(
     return Plan(cases, works, source.note, repeats, 1, task, expected_s), reasons
 
 
-def text(plan: Plan, results: Results, compared: list[Compared], model_name: str) -> str:
+def text(plan: Plan, results: BenchResults, compared: list[Compared], model_name: str) -> str:
     """The whole report as Markdown."""
     made = [f"* {contender.name}: {contender.made_fast}." for contender in plan.contenders]
     second = "wall" if plan.task.device == "cuda" else "CPU"
@@ -204,7 +205,7 @@ def text(plan: Plan, results: Results, compared: list[Compared], model_name: str
     return "\n\n".join(part for part in parts if part)
 
 
-def _cost_table(plan: Plan, results: Results) -> str:
+def _cost_table(plan: Plan, results: BenchResults) -> str:
     header = ["case", "tokens", "contender", "CPU s", "wall s", "GiB"]
     header += ["off in float32", "mean off tree"]
     rows = []
@@ -224,17 +225,17 @@ def _cost_table(plan: Plan, results: Results) -> str:
                     case,
                     tokens,
                     contender.name,
-                    shown(middle(readings, lambda r: r.cost.cpu_s)),
-                    shown(middle(readings, lambda r: r.cost.wall_s)),
-                    shown(max(r.cost.peak_gib for r in readings)),
+                    format_number(median_of(readings, lambda r: r.cost.cpu_s)),
+                    format_number(median_of(readings, lambda r: r.cost.wall_s)),
+                    format_number(max(r.cost.peak_gib for r in readings)),
                     checked,
-                    shown(difference_from("tree", readings, results), 2),
+                    format_number(difference_from("tree", readings, results), 2),
                 ]
             )
     return markdown_table(header, rows)
 
 
-def _ratio_table(compared: list[Compared], results: Results) -> str:
+def _ratio_table(compared: list[Compared], results: BenchResults) -> str:
     rows = []
     for one in compared:
         of = one.comparison

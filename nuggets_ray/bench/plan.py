@@ -1,14 +1,11 @@
-"""What the bench is to measure and what it has measured: contenders, cases, readings.
-
-Must not import ray, hydra, omegaconf or torch.
-"""
+"""What the bench is to measure and what it has measured: contenders, cases, readings."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from nuggets_ray.bench.task import Cost, Run, Task
-from nuggets_ray.bench.work import Work
+from nuggets_ray.bench.task import Cost, Task, TaskRun
+from nuggets_ray.bench.workload import Workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +28,7 @@ class Reading:
     case: str
     contender: str
     repeat: int
-    run: Run
+    run: TaskRun
     rates: Mapping[str, float]
 
     @property
@@ -40,7 +37,7 @@ class Reading:
 
 
 @dataclass(slots=True)
-class Results:
+class BenchResults:
     """What was measured so far.
 
     `differences`: contender kind -> largest difference from the reference in float32, in nats;
@@ -56,7 +53,7 @@ class Results:
 class Running(Protocol):
     """Of process.WorkerProcess, what is used here."""
 
-    def run(self, work: str, candidates: list[int]) -> Run: ...
+    def run(self, work: str, candidates: list[int]) -> TaskRun: ...
 
     def rate(self, work: str, candidates: list[int]) -> dict[str, float]: ...
 
@@ -75,7 +72,7 @@ class Plan:
     """
 
     cases: Mapping[str, Sequence[Contender]]
-    works: Mapping[str, Work]
+    works: Mapping[str, Workload]
     note: str
     repeats: int
     candidates_a_run: int

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from nuggets_ray.bench.task import Cost, NotMeasured, Run, Task
+from nuggets_ray.bench.task import Cost, NotMeasured, Task, TaskRun
 from nuggets_ray.score.worker_environment import FEW_KERNELS, KEEP_MEMORY
 
 PACKAGE_PARENT = Path(__file__).resolve().parents[2]
@@ -47,10 +47,10 @@ class WorkerProcess:
             self.close()
             raise
 
-    def run(self, work: str, candidates: list[int]) -> Run:
+    def run(self, work: str, candidates: list[int]) -> TaskRun:
         """Score the candidates, measured."""
         answer = self._ask({"do": "run", "work": work, "candidates": candidates})
-        return Run(
+        return TaskRun(
             cost=Cost(**answer["cost"]),
             log_probs_CA=np.array(answer["log_probs"]),
             useful_flop=answer["useful_flop"],

@@ -1,6 +1,6 @@
 """Models of a given shape with random weights, made on the device: nothing is downloaded.
 
-Speed does not depend on the weights. Must not import ray, hydra or omegaconf.
+Speed does not depend on the weights.
 """
 
 from typing import Any

@@ -1,7 +1,7 @@
 """Results as Markdown tables and as rows {case, contender, metric, value, unit}; the hardware line;
 the log.
 
-Figures are medians over the repeats, peaks the largest. Must not import ray, hydra or omegaconf.
+Figures are medians over the repeats, peaks the largest.
 """
 
 import json
@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import psutil
 
-from nuggets_ray.bench.plan import Contender, Plan, Reading, Results
-from nuggets_ray.config import UserError
+from nuggets_ray.bench.plan import BenchResults, Contender, Plan, Reading
+from nuggets_ray.errors import UserError
 
 Row = dict[str, Any]
 LOG_PATH = Path(__file__).resolve().parent / "LOG.md"
@@ -54,12 +54,12 @@ class Compared:
         return self.ratio >= self.comparison.bar
 
 
-def middle(readings: Sequence[Reading], value: Callable[[Reading], float]) -> float:
+def median_of(readings: Sequence[Reading], value: Callable[[Reading], float]) -> float:
     """The median of `value` over the readings."""
     return float(median(value(reading) for reading in readings))
 
 
-def compare(comparison: Comparison, results: Results, device: str) -> Compared:
+def compare(comparison: Comparison, results: BenchResults, device: str) -> Compared:
     """CPU seconds over CPU seconds of the same repeat (wall seconds on a GPU)."""
 
     def costs(contender: str) -> dict[int, float]:
@@ -74,7 +74,7 @@ def compare(comparison: Comparison, results: Results, device: str) -> Compared:
     return Compared(comparison, float(median(ratios)) if ratios else None)
 
 
-def cost_rows(plan: Plan, results: Results) -> list[Row]:
+def cost_rows(plan: Plan, results: BenchResults) -> list[Row]:
     """Rows of every contender in every case of the plan: its costs, or why there are none."""
     rows: list[Row] = []
     for case, contenders in plan.cases.items():
@@ -99,8 +99,8 @@ def cost_rows(plan: Plan, results: Results) -> list[Row]:
 
 def _costs(readings: Sequence[Reading]) -> list[tuple[str, float, str]]:
     costs = [
-        ("cpu_s", middle(readings, lambda r: r.cost.cpu_s), "s"),
-        ("wall_s", middle(readings, lambda r: r.cost.wall_s), "s"),
+        ("cpu_s", median_of(readings, lambda r: r.cost.cpu_s), "s"),
+        ("wall_s", median_of(readings, lambda r: r.cost.wall_s), "s"),
         ("peak_memory", max(r.cost.peak_gib for r in readings), "GiB"),
         ("repeats", len(readings), ""),
     ]
@@ -111,18 +111,18 @@ def _costs(readings: Sequence[Reading]) -> list[tuple[str, float, str]]:
     return [*costs, ("peak_gpu_memory", gpu_peak, "GiB")] if gpu_peak else costs
 
 
-def readings_of(results: Results, case: str, contender: Contender) -> list[Reading]:
+def readings_of(results: BenchResults, case: str, contender: Contender) -> list[Reading]:
     """The readings of a contender in a case."""
     return [r for r in results.readings if (r.case, r.contender) == (case, contender.name)]
 
 
-def short_reason(results: Results, *contenders: str) -> str:
+def short_reason(results: BenchResults, *contenders: str) -> str:
     """Why a figure is missing, in a word or two, for a cell; `reasons_text` tells it in full."""
     found = [results.reasons[name] for name in contenders if name in results.reasons]
     return (found or [INTERRUPTED])[0].partition(":")[0]
 
 
-def reasons_text(results: Results) -> str:
+def reasons_text(results: BenchResults) -> str:
     """A line for each contender that has no figures, or not all, and why."""
     lines = [f"* {name}: {reason}" for name, reason in results.reasons.items()]
     if results.interrupted:
@@ -152,7 +152,7 @@ def make_row(case: str, contender: str, metric: str, value: Any, unit: str) -> R
     return {"case": case, "contender": contender, "metric": metric, "value": value, "unit": unit}
 
 
-def difference_from(base: str, readings: Sequence[Reading], results: Results) -> float | None:
+def difference_from(base: str, readings: Sequence[Reading], results: BenchResults) -> float | None:
     """Mean |difference| of the readings' log-probs from those of `base` in the same runs, in
     nats."""
     others = {
@@ -166,7 +166,7 @@ def difference_from(base: str, readings: Sequence[Reading], results: Results) ->
     return float(np.mean(found)) if found else None
 
 
-def shown(value: float | None, digits: int = 3) -> str:
+def format_number(value: float | None, digits: int = 3) -> str:
     """A number with so many significant digits; `-` where there is none."""
     if value is None:
         return "-"

@@ -49,7 +49,7 @@ class Cost:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class TaskRun:
     """What a run gave: its cost, log-probs (C, A), the FLOP that it could not avoid (None where
     the model is not ours to look into), and what the contender counted."""
 

@@ -22,8 +22,8 @@ import psutil
 
 from nuggets_ray.bench.contenders import Loaded, Score, load
 from nuggets_ray.bench.task import Cost, NotMeasured, Task
-from nuggets_ray.bench.work import Work, work_from_json
-from nuggets_ray.config import UserError
+from nuggets_ray.bench.workload import Workload, work_from_json
+from nuggets_ray.errors import UserError
 
 PROC_STATUS = "/proc/self/status"
 PROC_CLEAR = "/proc/self/clear_refs"
@@ -78,7 +78,7 @@ class Worker:
         return where_time_goes(lambda: self._scores[work](candidates), vocab_size)
 
 
-def run_tokens(work: Work, candidates: list[int]) -> tuple[int, int]:
+def run_tokens(work: Workload, candidates: list[int]) -> tuple[int, int]:
     """(demonstration and anchor tokens, answer tokens) of a run."""
     num_tokens = sum(len(work.prefixes[c]) + work.num_anchor_tokens for c in candidates)
     return num_tokens, len(candidates) * work.num_answer_tokens

@@ -1,7 +1,7 @@
 """Conversations -> the token ids that a model answers, and the ids that end its answer.
 
 The ids are those of scoring and training: everything in front of the answer in the rendering of
-the whole conversation. Must not import torch or ray.
+the whole conversation.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from nuggets_ray.finetune.rows import encode_example
-from nuggets_ray.prompts import Prompt
+from nuggets_ray.prompts.prompt import Prompt
 from nuggets_ray.records import Example, Message
 
 PLACEHOLDER = "x"

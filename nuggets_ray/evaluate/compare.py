@@ -1,7 +1,6 @@
 """Results of several runs side by side; what makes numbers of one line unlike is flagged.
 
-A line is a benchmark, metric, subset, model and opponent, a column is a run. Must not import ray,
-torch, hydra or omegaconf.
+A line is a benchmark, metric, subset, model and opponent, a column is a run.
 """
 
 import json

@@ -1,7 +1,7 @@
 """Answers of one model: token ids in, texts out, by vLLM or, slowly, by transformers.
 
 Both stop at the same tokens and texts; greedy answers of the two agree up to rounding. vllm and
-torch are imported inside functions. Must not import ray, hydra or omegaconf.
+torch are imported inside functions.
 """
 
 import hashlib
@@ -12,10 +12,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from nuggets_ray.config import ModelConfig, PromptConfig, UserError
+from nuggets_ray.config.evaluate import GenerateConfig
+from nuggets_ray.config.schema import ModelConfig, PromptConfig
+from nuggets_ray.errors import UserError
 from nuggets_ray.evaluate.chat import end_ids, prompt_ids
-from nuggets_ray.evaluate_config import GenerateConfig
-from nuggets_ray.model import (
+from nuggets_ray.model.load import (
     LOAD_ERRORS,
     load_config,
     load_model,
@@ -23,11 +24,11 @@ from nuggets_ray.model import (
     max_context_tokens,
     resolve_path,
 )
-from nuggets_ray.prompts import make_prompt
+from nuggets_ray.model.tokenizer_file import copy_where_misread
+from nuggets_ray.model.vllm import CPU_DEFAULTS, check_installed, set_environment
+from nuggets_ray.model.weights.headers import check_weights
+from nuggets_ray.prompts.prompt import make_prompt
 from nuggets_ray.records import Message
-from nuggets_ray.score.vllm_arguments import CPU_DEFAULTS, check_installed, set_environment
-from nuggets_ray.tokenizer_file import copy_where_misread
-from nuggets_ray.weights.headers import check_weights
 
 BATCH_ROWS = 8
 
@@ -42,7 +43,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class AnswerRequest:
     """Token ids (T,) to answer, and the seed that sampling takes for it."""
 
     token_ids: np.ndarray
@@ -52,7 +53,7 @@ class Request:
 class Generator(Protocol):
     """One loaded model."""
 
-    def __call__(self, requests: Sequence[Request]) -> list[Answer]: ...
+    def __call__(self, requests: Sequence[AnswerRequest]) -> list[Answer]: ...
 
 
 Loaded = tuple[Generator, int | None]
@@ -82,7 +83,7 @@ class Answerer:
     ) -> list[Answer | str]:
         """An answer to each; a reason in place of one that leaves no room in the context."""
         results: list[Answer | str] = [""] * len(conversations)
-        requests: dict[int, Request] = {}
+        requests: dict[int, AnswerRequest] = {}
         for index, (messages, seed) in enumerate(zip(conversations, seeds, strict=True)):
             token_ids = prompt_ids(self._prompt, messages, self._eos_id)
             if self._context is not None and len(token_ids) >= self._context:
@@ -90,14 +91,14 @@ class Answerer:
                     f"the prompt has {len(token_ids)} tokens, the context {self._context}"
                 )
             else:
-                requests[index] = Request(token_ids, seed)
+                requests[index] = AnswerRequest(token_ids, seed)
         answers = self._generate(list(requests.values()))
         for index, answer in zip(requests, answers, strict=True):
             results[index] = answer
         return results
 
 
-def settings(generate: GenerateConfig, dtype: str, seed: int) -> dict[str, Any]:
+def generation_settings(generate: GenerateConfig, dtype: str, seed: int) -> dict[str, Any]:
     """What decides the answers beside model and prompt, as results.json tells it."""
     return {**asdict(generate), "dtype": dtype, "seed": seed}
 
@@ -140,7 +141,7 @@ def _vllm(
     llm = _load_vllm(model, tokenizer, generate, dtype, num_gpus)
     from vllm import SamplingParams
 
-    def run(requests: Sequence[Request]) -> list[Answer]:
+    def run(requests: Sequence[AnswerRequest]) -> list[Answer]:
         params = [
             SamplingParams(
                 max_tokens=generate.max_tokens,
@@ -221,7 +222,7 @@ def _transformers(
             **{"top_p": generate.top_p, "top_k": 0},
         }
 
-    def run_batch(batch: Sequence[Request], max_tokens: int) -> list[Answer]:
+    def run_batch(batch: Sequence[AnswerRequest], max_tokens: int) -> list[Answer]:
         length = max(len(request.token_ids) for request in batch)
         ids_NL = torch.full((len(batch), length), pad)
         mask_NL = torch.zeros_like(ids_NL)
@@ -241,7 +242,7 @@ def _transformers(
             )
         return [_answer(row, tokenizer, ends, generate) for row in out_NL[:, length:].tolist()]
 
-    def run(requests: Sequence[Request]) -> list[Answer]:
+    def run(requests: Sequence[AnswerRequest]) -> list[Answer]:
         answers: dict[int, Answer] = {}
         for batch, max_tokens in _batches(requests, generate, context):
             found = run_batch([requests[index] for index in batch], max_tokens)
@@ -252,7 +253,7 @@ def _transformers(
 
 
 def _batches(
-    requests: Sequence[Request], generate: GenerateConfig, context: int | None
+    requests: Sequence[AnswerRequest], generate: GenerateConfig, context: int | None
 ) -> Iterator[tuple[list[int], int]]:
     """(which requests are answered together, their most tokens). An answer must not depend on its
     neighbours: not on their draws, nor on the room that the context leaves them.

@@ -1,6 +1,6 @@
 """Which models are evaluated: the base, those under models/ of the run, and any folder.
 
-Known before Ray starts, so that a misspelt name costs seconds. Must not import ray.
+Known before Ray starts, so that a misspelt name costs seconds.
 """
 
 import json
@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from nuggets_ray import io
-from nuggets_ray.config import Config, DataConfig, ModelConfig, PromptConfig, UserError
-from nuggets_ray.manifest import read_config
-from nuggets_ray.model import ADAPTER_CONFIG, load_tokenizer, resolve_path
-from nuggets_ray.selections import DONE
+from nuggets_ray.config.schema import Config, DataConfig, ModelConfig, PromptConfig
+from nuggets_ray.errors import UserError
+from nuggets_ray.model.load import ADAPTER_CONFIG, load_tokenizer, resolve_path
+from nuggets_ray.run.job_configs import read_config
+from nuggets_ray.run.selections import DONE
 
 BASE = "base"
 

@@ -2,7 +2,7 @@
 
 AlpacaEval {instruction, dataset}, and of the sets it was made from {id, prompt} (Koala),
 {id, instruction, instances: [{input}]} (self-instruct) and {question_id, category, turns} (Vicuna,
-MT-Bench). Must not import ray, torch, hydra or omegaconf.
+MT-Bench).
 """
 
 import os
@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeVar
 
-from nuggets_ray import io
-from nuggets_ray.config import UserError
-from nuggets_ray.rows import BadRow
+from nuggets_ray.data.inputs import list_inputs, read_rows
+from nuggets_ray.data.rows import BadRow
+from nuggets_ray.errors import UserError
 
 T = TypeVar("T")
 
@@ -21,7 +21,7 @@ KEY = "evaluate.prompts_path"
 
 
 @dataclass(frozen=True, slots=True)
-class Prompt:
+class BenchmarkPrompt:
     """What a model is asked, a turn after the other. `category`: the benchmark's own subset."""
 
     prompt_id: str
@@ -33,24 +33,26 @@ class WrongShapeError(Exception):
     """A row that is not of the wanted shape; says what is wrong with it."""
 
 
-def read_alpaca_prompts(path: str, limit: int | None) -> list[Prompt]:
+def read_alpaca_prompts(path: str, limit: int | None) -> list[BenchmarkPrompt]:
     """The first `limit` prompts (None: all), one turn each, in order of the file.
 
     A prompt without an id gets its row's number, from 0; one without a category the file's name.
     UserError, naming evaluate.prompts_path, for a missing file or a row of another shape.
     """
     stem = _stem(path)
-    prompts = read_rows(path, limit, KEY, lambda row, index: _alpaca_prompt(row, index, stem))
+    prompts = read_prompt_rows(
+        path, limit, KEY, lambda row, index: _alpaca_prompt(row, index, stem)
+    )
     _check_ids(path, prompts)
     return prompts
 
 
-def read_mt_bench_questions(path: str, limit: int | None, num_turns: int) -> list[Prompt]:
+def read_mt_bench_questions(path: str, limit: int | None, num_turns: int) -> list[BenchmarkPrompt]:
     """The first `limit` questions (None: all) with their first `num_turns` turns.
 
     UserError, naming the key, for a missing file, a row of another shape, or too few turns.
     """
-    prompts = read_rows(path, limit, KEY, lambda row, _: _question(row))
+    prompts = read_prompt_rows(path, limit, KEY, lambda row, _: _question(row))
     for prompt in prompts:
         if len(prompt.turns) < num_turns:
             raise UserError(
@@ -59,10 +61,10 @@ def read_mt_bench_questions(path: str, limit: int | None, num_turns: int) -> lis
                 "with more"
             )
     _check_ids(path, prompts)
-    return [Prompt(p.prompt_id, p.turns[:num_turns], p.category) for p in prompts]
+    return [BenchmarkPrompt(p.prompt_id, p.turns[:num_turns], p.category) for p in prompts]
 
 
-def read_rows(
+def read_prompt_rows(
     path: str, limit: int | None, key: str, convert: Callable[[Mapping[str, Any], int], T]
 ) -> list[T]:
     """`convert(row, its number from 0)` of the first `limit` rows of json or jsonl files.
@@ -117,10 +119,10 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str) and not any("\ud800" <= char <= "\udfff" for char in value)
 
 
-def _alpaca_prompt(row: Mapping[str, Any], index: int, stem: str) -> Prompt:
+def _alpaca_prompt(row: Mapping[str, Any], index: int, stem: str) -> BenchmarkPrompt:
     if "turns" in row:
         question = _question(row)
-        return Prompt(question.prompt_id, question.turns[:1], question.category)
+        return BenchmarkPrompt(question.prompt_id, question.turns[:1], question.category)
     text = text_of(row, "prompt" if "prompt" in row else "instruction")
     if "instances" in row:
         text = _with_input(text, row["instances"])
@@ -128,7 +130,7 @@ def _alpaca_prompt(row: Mapping[str, Any], index: int, stem: str) -> Prompt:
         raise WrongShapeError("the prompt is empty")
     prompt_id = id_of(row, "id") if "id" in row else str(index)
     category = text_of(row, "dataset") if "dataset" in row else stem
-    return Prompt(prompt_id, (text,), category)
+    return BenchmarkPrompt(prompt_id, (text,), category)
 
 
 def _with_input(instruction: str, instances: object) -> str:
@@ -139,11 +141,13 @@ def _with_input(instruction: str, instances: object) -> str:
     return f"{instruction}\n\n{given}" if given else instruction
 
 
-def _question(row: Mapping[str, Any]) -> Prompt:
-    return Prompt(id_of(row, "question_id"), texts_of(row, "turns"), text_of(row, "category"))
+def _question(row: Mapping[str, Any]) -> BenchmarkPrompt:
+    return BenchmarkPrompt(
+        id_of(row, "question_id"), texts_of(row, "turns"), text_of(row, "category")
+    )
 
 
-def _check_ids(path: str, prompts: list[Prompt]) -> None:
+def _check_ids(path: str, prompts: list[BenchmarkPrompt]) -> None:
     seen: set[str] = set()
     for prompt in prompts:
         if prompt.prompt_id in seen:
@@ -154,8 +158,8 @@ def _check_ids(path: str, prompts: list[Prompt]) -> None:
 
 
 def _all_rows(path: str, key: str) -> Iterator[object]:
-    for file in io.list_inputs(path, key):
-        yield from io.read_rows(file)
+    for file in list_inputs(path, key):
+        yield from read_rows(file)
 
 
 def _stem(path: str) -> str:

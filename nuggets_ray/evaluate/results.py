@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from nuggets_ray import io
-from nuggets_ray.config import UserError
+from nuggets_ray.errors import UserError
 
 SCHEMA_VERSION = 1
 ALL = "all"

@@ -1,8 +1,7 @@
 """Intervals and tests of paired rows: bootstrap, win rate, sign test, sign-flip test, Holm.
 
     value = sum_i w_i x_i / sum_i w_i,   w = 1: the mean over rows; w = tokens: the mean over tokens
-Suffixes: N rows, B resamples, K draws. Seeded; numpy and scipy only. Must not import ray, torch,
-hydra or omegaconf.
+Suffixes: N rows, B resamples, K draws. Seeded; numpy and scipy only.
 """
 
 import math

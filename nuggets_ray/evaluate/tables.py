@@ -1,7 +1,4 @@
-"""Results of one run as a text table, in Markdown with aligned columns.
-
-Must not import ray, torch, hydra or omegaconf.
-"""
+"""Results of one run as a text table, in Markdown with aligned columns."""
 
 from nuggets_ray.evaluate.results import ALL, Result, Results
 from nuggets_ray.markdown import markdown_table

@@ -1,14 +1,11 @@
-"""The model card, models/<name>/README.md: what was trained on what, how, and with which result.
-
-Must not import ray or torch.
-"""
+"""The model card, models/<name>/README.md: what was trained on what, how, and with which result."""
 
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from nuggets_ray.finetune_config import FinetuneConfig
+from nuggets_ray.config.finetune import FinetuneConfig
 
 
 @dataclass(frozen=True, slots=True)

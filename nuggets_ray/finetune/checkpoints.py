@@ -3,7 +3,7 @@
 {settings, last: {uri, step}, best: {uri, step, eval_loss}}. A checkpoint counts once it is named
 there, which happens after every worker's part has been written; a folder that is not named was left
 by a kill and is removed at the next start. history.jsonl in a checkpoint holds one line a step up
-to it, so that the whole curve outlives the processes. Must not import ray or torch.
+to it, so that the whole curve outlives the processes.
 """
 
 import json
@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from nuggets_ray import io
-from nuggets_ray.config import UserError
+from nuggets_ray.errors import UserError
 
 Record = dict[str, Any]
 """One line of the history: {step, loss, grad_norm, learning_rate, ...} or {step, eval_loss}."""

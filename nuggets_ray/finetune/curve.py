@@ -1,4 +1,4 @@
-"""The loss curves of a fine-tune as a PNG. Must not import ray or torch."""
+"""The loss curves of a fine-tune as a PNG."""
 
 import io
 from collections.abc import Sequence

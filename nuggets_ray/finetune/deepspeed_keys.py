@@ -3,7 +3,7 @@
 DeepSpeed takes what it knows out of the dictionary and says nothing of the rest, so a misspelt key
 trains with the default. At the top level the keys below are allowed: those that DeepSpeed 0.19
 reads and that mean something to this training. What lies under them is held against DeepSpeed's own
-models. Must not import ray; deepspeed is imported inside, where there is more to check than a ZeRO
+models. Deepspeed is imported inside, where there is more to check than a ZeRO
 stage.
 """
 
@@ -12,8 +12,8 @@ import logging
 from collections.abc import Iterator, Mapping
 from typing import Any, get_args
 
-from nuggets_ray.config import UserError
-from nuggets_ray.finetune.settings import DEFAULTS, TAKEN
+from nuggets_ray.errors import UserError
+from nuggets_ray.finetune.deepspeed_config import DEFAULTS, TAKEN
 
 VALUES: dict[str, type] = {
     "zero_allow_untested_optimizer": bool,

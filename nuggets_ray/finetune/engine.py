@@ -3,7 +3,7 @@
 Every worker of a process group that exists already calls these together. A step's gradient is that
 of the mean over all its answer tokens, whatever the number of workers and micro-batches: each
 micro-batch's summed loss is divided by the step's answer tokens, and times the number of workers,
-because DeepSpeed averages over them. Must not import ray; deepspeed and peft are imported inside.
+because DeepSpeed averages over them. Deepspeed and peft are imported inside.
 """
 
 import hashlib
@@ -17,21 +17,21 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from nuggets_ray.config import ModelConfig
-from nuggets_ray.finetune.compiler import build_one_at_a_time
-from nuggets_ray.finetune.loss import collate, give_loss
-from nuggets_ray.finetune.plain_load import plain_load
-from nuggets_ray.finetune.rows import TrainRows
-from nuggets_ray.finetune.settings import (
+from nuggets_ray.config.finetune import FinetuneConfig
+from nuggets_ray.config.schema import ModelConfig
+from nuggets_ray.finetune.deepspeed_config import (
     deepspeed_settings,
     offload_device,
     weights_dtype,
     zero_stage,
 )
+from nuggets_ray.finetune.deepspeed_kernels import build_one_at_a_time
+from nuggets_ray.finetune.loss import collate, give_loss
+from nuggets_ray.finetune.plain_load import plain_load
+from nuggets_ray.finetune.rows import TrainRows
 from nuggets_ray.finetune.steps import Schedule, learning_rate, micro_batches
-from nuggets_ray.finetune_config import FinetuneConfig
-from nuggets_ray.model import load_config, load_model
-from nuggets_ray.weights.headers import check_weights
+from nuggets_ray.model.load import load_config, load_model
+from nuggets_ray.model.weights.headers import check_weights
 
 logger = logging.getLogger(__name__)
 

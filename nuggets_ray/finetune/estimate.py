@@ -2,14 +2,14 @@
 
 Memory of a worker = weights + gradients + optimizer (exact, from ZeRO's stage and offload) +
 activations (a rough count: 17 numbers of hidden size a token and layer, 1 where they are computed
-again). Time = FLOPs / measured matrix-multiply rate / ASSUMED_SHARE. Must not import ray or torch.
+again). Time = FLOPs / measured matrix-multiply rate / ASSUMED_SHARE.
 """
 
 from dataclasses import dataclass
 
-from nuggets_ray.config import UserError
-from nuggets_ray.finetune.settings import offload_device, weights_dtype, zero_stage
-from nuggets_ray.finetune_config import FinetuneConfig
+from nuggets_ray.config.finetune import FinetuneConfig
+from nuggets_ray.errors import UserError
+from nuggets_ray.finetune.deepspeed_config import offload_device, weights_dtype, zero_stage
 
 GIB = 2**30
 PROCESS_GIB = 0.6
@@ -21,7 +21,7 @@ ASSUMED_SHARE = 0.4
 
 
 @dataclass(frozen=True, slots=True)
-class ModelSize:
+class TrainedSize:
     """What of a model decides its cost. `num_trained`: the parameters that get a gradient."""
 
     num_parameters: int
@@ -31,7 +31,7 @@ class ModelSize:
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
+class TrainMemory:
     """GiB of one worker: what is exact (`states`), what is rough (`activations`), and where.
 
     `host_gib` is what offloading puts into the memory of the host instead.
@@ -47,8 +47,8 @@ class Memory:
 
 
 def memory(
-    config: FinetuneConfig, size: ModelSize, dtype: str, num_workers: int, max_tokens: int
-) -> Memory:
+    config: FinetuneConfig, size: TrainedSize, dtype: str, num_workers: int, max_tokens: int
+) -> TrainMemory:
     """What a worker needs at its peak, with micro-batches of `max_tokens` tokens."""
     stage = zero_stage(config)
     number = 2 if weights_dtype(config, dtype) == "bfloat16" else 4
@@ -68,7 +68,7 @@ def memory(
     activations = compute * kept * max_tokens * size.hidden_size * size.num_layers
     if config.gradient_checkpointing:
         activations += compute * 17 * max_tokens * size.hidden_size
-    return Memory(
+    return TrainMemory(
         (optimizer + gradients + weights) / GIB + PROCESS_GIB,
         activations / GIB + LOGITS_GIB,
         host / GIB,
@@ -76,7 +76,7 @@ def memory(
 
 
 def check_memory(
-    config: FinetuneConfig, needed: Memory, available_gib: float, where: str
+    config: FinetuneConfig, needed: TrainMemory, available_gib: float, where: str
 ) -> str | None:
     """A warning where it may not fit, None where it fits.
 
@@ -109,7 +109,7 @@ def hint(config: FinetuneConfig, rows_are_the_trouble: bool = False) -> str:
     return ", or ".join(ways) or "take more workers, or a smaller model"
 
 
-def flops(config: FinetuneConfig, size: ModelSize, num_padded_tokens: int) -> float:
+def flops(config: FinetuneConfig, size: TrainedSize, num_padded_tokens: int) -> float:
     """Floating-point operations of the training: 2 a parameter and token for each of forward,
     backward to the inputs, backward to the trained weights, and forward again if recomputed.
     """

@@ -2,7 +2,7 @@
 
 Weights are read from memory-mapped files and written shard by shard, so that no host holds a whole
 model (ZeRO 3 through DeepSpeed's lazy tensors). The dtype is the one that was trained in: what is
-exported is what the training's forward pass used. Must not import ray.
+exported is what the training's forward pass used.
 """
 
 import json
@@ -14,15 +14,17 @@ from typing import Any
 
 import torch
 
-from nuggets_ray.config import ModelConfig, UserError
+from nuggets_ray.config.finetune import FinetuneConfig
+from nuggets_ray.config.schema import ModelConfig
+from nuggets_ray.errors import UserError
+from nuggets_ray.finetune.deepspeed_config import zero_stage
 from nuggets_ray.finetune.engine import TAG, lora_config
 from nuggets_ray.finetune.plain_load import plain_load
-from nuggets_ray.finetune.settings import zero_stage
-from nuggets_ray.finetune_config import FinetuneConfig
-from nuggets_ray.model import LOAD_ERRORS, empty_model, load_config, load_model, resolve_path
-from nuggets_ray.tokenizer_file import is_read_alike
+from nuggets_ray.model.load import LOAD_ERRORS, load_config, load_model, resolve_path
+from nuggets_ray.model.size import empty_model
+from nuggets_ray.model.tokenizer_file import is_read_alike
+from nuggets_ray.model.weights.files import some
 from nuggets_ray.umask import follow_umask
-from nuggets_ray.weights.files import some
 
 logger = logging.getLogger(__name__)
 

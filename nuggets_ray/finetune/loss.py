@@ -3,7 +3,7 @@
 A micro-batch is padded on the right and needs no attention mask: a causal model's tokens never see
 what follows them, and nothing is predicted from a pad. Labels go by position, never by token id
 (pad equals eos in some tokenizers). Chunks of logits are computed again in the backward pass, so
-that their size is bounded. Must not import ray.
+that their size is bounded.
 
 Legend: B rows, T tokens of the longest, R answer tokens, E hidden size, V vocabulary.
 Alignment: the hidden state of token t - 1 predicts token t.

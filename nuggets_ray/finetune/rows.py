@@ -2,8 +2,7 @@
 
 A row is zero-shot prefix + anchor rendering, as the scoring sees it; its answer mask is the loss
 mask: every assistant turn and nothing else. A template without an end of turn (alpaca) gets the
-end-of-sequence token after each answer, or the model would not learn to stop. Must not import ray
-or torch.
+end-of-sequence token after each answer, or the model would not learn to stop.
 
 Legend: N rows, T tokens of all rows.
 """
@@ -15,11 +14,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nuggets_ray.config import UserError
-from nuggets_ray.data import SkipRow, parse
-from nuggets_ray.prompts import Prompt
+from nuggets_ray.data.formats import SkipRow, parse
+from nuggets_ray.data.rows import BadRow, decode_row
+from nuggets_ray.errors import UserError
+from nuggets_ray.prompts.prompt import Prompt
 from nuggets_ray.records import Encoding, Example
-from nuggets_ray.rows import BadRow, decode_row
 
 
 @dataclass(frozen=True, slots=True)

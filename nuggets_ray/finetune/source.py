@@ -1,6 +1,6 @@
 """What is fine-tuned on, with which model and prompt: a selection of the run, or any data path.
 
-Known before Ray starts, so that a missing selection or model costs seconds. Must not import ray.
+Known before Ray starts, so that a missing selection or model costs seconds.
 """
 
 import logging
@@ -10,15 +10,16 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
-from nuggets_ray import io
-from nuggets_ray.candidates.staging import choose_rules
-from nuggets_ray.config import Config, ModelConfig, PromptConfig, UserError
-from nuggets_ray.demo import candidates_path
-from nuggets_ray.io import InputFile
-from nuggets_ray.manifest import read_config, read_manifest
-from nuggets_ray.model import load_config, load_tokenizer, max_context_tokens, resolve_path
-from nuggets_ray.prompts import Prompt, make_prompt
-from nuggets_ray.selections import (
+from nuggets_ray.config.schema import Config, ModelConfig, PromptConfig
+from nuggets_ray.data.inputs import InputFile, list_inputs
+from nuggets_ray.demo.files import candidates_path
+from nuggets_ray.errors import UserError
+from nuggets_ray.model.load import load_config, load_tokenizer, max_context_tokens, resolve_path
+from nuggets_ray.prepare.staging import choose_rules
+from nuggets_ray.prompts.prompt import Prompt, make_prompt
+from nuggets_ray.run.job_configs import read_config
+from nuggets_ray.run.manifest import read_manifest
+from nuggets_ray.run.selections import (
     JSONL,
     check_not_outgrown,
     read_selection,
@@ -68,7 +69,7 @@ def find_source(config: Config) -> Source:
             "out_dir, or data.path=... for rows of your own"
         )
     path = candidates_path() if config.data.path == "demo" else config.data.path
-    files = io.list_inputs(path)
+    files = list_inputs(path)
     rules = choose_rules(config.data, files)
     stem = os.path.basename(path.rstrip("/")).partition(".")[0]
     return Source(
@@ -107,7 +108,7 @@ def _selection(
     return Source(
         name=_name(config, name),
         description=f"selection {name}",
-        files=tuple(io.list_inputs(uri, "finetune.selection")),
+        files=tuple(list_inputs(uri, "finetune.selection")),
         limit=None,
         format=manifest["data_format"],
         columns=scored["data"]["columns"],

@@ -3,7 +3,7 @@
 A step is a pure function of (seed, step): nothing is drawn as training goes, so a run that is
 resumed at step s sees the rows that an undisturbed one sees. Rows follow each other in a new
 permutation each epoch, and a step may span two. Within a step rows of like length share a
-micro-batch, padded to its longest. Must not import ray or torch.
+micro-batch, padded to its longest.
 """
 
 import math
@@ -13,8 +13,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from nuggets_ray.config import UserError
-from nuggets_ray.finetune_config import FinetuneConfig
+from nuggets_ray.config.finetune import FinetuneConfig
+from nuggets_ray.errors import UserError
 
 MicroBatches = list[list[np.ndarray]]
 """[accumulation slot][worker] -> indices into the step's rows; empty: the worker has nothing."""

@@ -2,8 +2,7 @@
 work.
 
 A block is the unit that one worker computes, writes and can lose. Its work is taken as proportional
-to its tokens: a candidate costs its demonstration and all the anchors. Must not import torch or
-ray.
+to its tokens: a candidate costs its demonstration and all the anchors.
 """
 
 import numpy as np

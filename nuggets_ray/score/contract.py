@@ -1,8 +1,6 @@
 """What the stages need of a scoring backend, and nothing more: score.backend=transformers
 (engine.py) and score.backend=vllm (vllm_engine.py) both offer it.
 
-Must not import torch, ray, hydra or omegaconf.
-
 Legend: C candidates, A anchors.
 """
 

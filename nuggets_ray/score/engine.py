@@ -2,7 +2,7 @@
 
 Three ways, tried in this order: the token tree, an expanded KV cache, plain padded batches. The
 first that agrees with reference.py on this model is used. When memory runs out, packs are halved
-and the work goes on. Must not import ray, hydra or omegaconf.
+and the work goes on.
 
 Legend: C candidates, A anchors.
 """
@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from nuggets_ray.config import UserError
+from nuggets_ray.errors import UserError
+from nuggets_ray.model.weights.load_errors import is_out_of_memory
 from nuggets_ray.records import Encoding
 from nuggets_ray.score.kv_cache import kv_cache_log_probs
 from nuggets_ray.score.model_check import check_model
@@ -24,7 +25,6 @@ from nuggets_ray.score.plain import plain_log_probs
 from nuggets_ray.score.rope import max_shared_tokens
 from nuggets_ray.score.self_check import LogProbs, reason_against
 from nuggets_ray.score.tree import tree_log_probs
-from nuggets_ray.weights.load_errors import is_out_of_memory
 
 logger = logging.getLogger(__name__)
 

@@ -14,10 +14,10 @@ heads x head size, V vocabulary.
 from dataclasses import dataclass
 from typing import Any
 
-from nuggets_ray.config import ModelConfig
-from nuggets_ray.model import load_config
+from nuggets_ray.config.schema import ModelConfig
+from nuggets_ray.model.load import load_config
+from nuggets_ray.model.size import model_size
 from nuggets_ray.score.head import CHUNK_ROWS
-from nuggets_ray.score.model_size import model_size
 from nuggets_ray.score.self_check import CHECK_ANCHOR_TOKENS, check_prefixes
 
 MIB = 1 << 20

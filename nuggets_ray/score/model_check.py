@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from nuggets_ray.config import UserError
-from nuggets_ray.model import max_context_tokens
+from nuggets_ray.errors import UserError
+from nuggets_ray.model.load import max_context_tokens
 from nuggets_ray.score.rope import forget_longer_sequences
 
 NUM_TOKENS = 32

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from nuggets_ray.model import max_context_tokens
+from nuggets_ray.model.load import max_context_tokens
 from nuggets_ray.records import Encoding
 from nuggets_ray.score.kv_cache import takes_positions
 from nuggets_ray.score.reference import reference_log_probs

@@ -14,10 +14,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from transformers import PreTrainedModel
 
-from nuggets_ray.config import ModelConfig, UserError
-from nuggets_ray.model import load_model
+from nuggets_ray.config.schema import ModelConfig
+from nuggets_ray.errors import UserError
+from nuggets_ray.model.load import load_model
+from nuggets_ray.model.size import model_size
 from nuggets_ray.records import Encoding
-from nuggets_ray.score.model_size import model_size
 from nuggets_ray.score.reference import reference_log_probs
 
 LogProbs = Callable[[Sequence[Encoding], Sequence[np.ndarray], bool], np.ndarray]

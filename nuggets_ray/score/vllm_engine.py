@@ -3,7 +3,7 @@
 For models that need tensor parallelism, quantised weights, or an architecture that transformers
 cannot hold. vLLM's prefix cache keeps a demonstration from being computed anew for each anchor;
 where the guard of vllm_pairs.py does not hold, the pair is scored again without it. vllm is
-imported inside functions. Must not import ray, hydra or omegaconf.
+imported inside functions.
 
 Legend: C candidates, A anchors, R answer tokens of a pair.
 """
@@ -20,20 +20,21 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from nuggets_ray.config import ModelConfig, UserError
-from nuggets_ray.model import load_config, max_context_tokens, resolve_path
-from nuggets_ray.records import Encoding
-from nuggets_ray.score.contract import DeviceLost
-from nuggets_ray.score.vllm_arguments import (
+from nuggets_ray.config.schema import ModelConfig
+from nuggets_ray.errors import UserError
+from nuggets_ray.model.load import load_config, max_context_tokens, resolve_path
+from nuggets_ray.model.vllm import (
     PACKAGES,
     as_fingerprint,
     check_installed,
     engine_arguments,
     set_environment,
 )
+from nuggets_ray.model.weights.headers import check_weights
+from nuggets_ray.records import Encoding
+from nuggets_ray.score.contract import DeviceLost
 from nuggets_ray.score.vllm_check import check, load_reference
 from nuggets_ray.score.vllm_pairs import Pair, answer_log_probs, make_pairs, sampling_keywords
-from nuggets_ray.weights.headers import check_weights
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,6 @@ Row t - 1 predicts token t. A request that reads vLLM's prefix cache has no rows
 it found there (vLLM leaves them out, or leaves them uninitialised), and a hit can reach past the
 prefix into the anchor. So an answer counts only where
     num_cached_tokens <= first_scored_position - 1                      (the guard)
-Must not import vllm, ray, hydra or omegaconf.
 
 Legend: R answer tokens of a pair.
 """

@@ -10,15 +10,17 @@ from dataclasses import replace
 from typing import Any
 
 from nuggets_ray import io
-from nuggets_ray.config import Config, SelectConfig, UserError
+from nuggets_ray.config.schema import Config, SelectConfig
+from nuggets_ray.errors import UserError
+from nuggets_ray.evaluate.checks import check_method
 from nuggets_ray.evaluate.models import find_models
 from nuggets_ray.select import check_config, default_name
-from nuggets_ray.stages.cluster import connected
-from nuggets_ray.stages.evaluate import check_method, evaluate
-from nuggets_ray.stages.finetune import FULL, check_finetune, finetune_selections
-from nuggets_ray.stages.score import check_inputs, score
+from nuggets_ray.stages.cluster.workers import connected
+from nuggets_ray.stages.demo import report_separation
+from nuggets_ray.stages.evaluate.job import evaluate
+from nuggets_ray.stages.finetune.job import FULL, check_finetune, finetune_selections
+from nuggets_ray.stages.score.job import check_inputs, score
 from nuggets_ray.stages.select import ReplacesTrainedError, select_candidates
-from nuggets_ray.stages.separation import report_separation
 
 logger = logging.getLogger(__name__)
 

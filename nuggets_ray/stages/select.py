@@ -13,12 +13,14 @@ import numpy as np
 import pyarrow as pa
 
 from nuggets_ray import io
-from nuggets_ray.config import Config, UserError
-from nuggets_ray.manifest import check_same_run, write_config, write_json
-from nuggets_ray.scored_candidates import Scored, read_rows, read_scored
+from nuggets_ray.config.schema import Config
+from nuggets_ray.errors import UserError
+from nuggets_ray.io import write_json
+from nuggets_ray.run.job_configs import check_same_run, write_config
+from nuggets_ray.run.joined import Scored, read_rows, read_scored
+from nuggets_ray.run.selected_rows import to_jsonl, to_table
+from nuggets_ray.run.selections import JSONL, PARQUET, WHOLE, models_of, selection_uri
 from nuggets_ray.select import OUR_COLUMNS, Scores, Selection, check_clash, check_config, select
-from nuggets_ray.selected_rows import to_jsonl, to_table
-from nuggets_ray.selections import JSONL, PARQUET, WHOLE, models_of, selection_uri
 
 logger = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from nuggets_ray.config import ClusterConfig
-from nuggets_ray.stages.cluster import connected
+from nuggets_ray.config.schema import ClusterConfig
+from nuggets_ray.stages.cluster.workers import connected
 
 
 @pytest.fixture(scope="session")

@@ -8,18 +8,18 @@ from typing import Any
 
 import pytest
 
-from nuggets_ray.config import Config, ModelConfig, PromptConfig
+from nuggets_ray.config.evaluate import EvaluateConfig, GenerateConfig
+from nuggets_ray.config.schema import Config, ModelConfig, PromptConfig
 from nuggets_ray.evaluate.chat import conversation
 from nuggets_ray.evaluate.generate import Answer
-from nuggets_ray.evaluate.held_rows import HeldRow
+from nuggets_ray.evaluate.likelihood.rows import HeldRow
 from nuggets_ray.evaluate.models import EvalModel
-from nuggets_ray.evaluate_config import EvaluateConfig, GenerateConfig
 from nuggets_ray.records import Example, Message
-from nuggets_ray.stages import evaluate as stage
-from nuggets_ray.stages.answers import AnswerSetup, Replica, read_answers
-from nuggets_ray.stages.benchmarks import Context
-from nuggets_ray.stages.cluster import Workers
-from nuggets_ray.stages.likelihood import Likelihoods
+from nuggets_ray.stages.cluster.workers import Workers
+from nuggets_ray.stages.evaluate import job as stage
+from nuggets_ray.stages.evaluate.answers import AnswerSetup, Replica, read_answers
+from nuggets_ray.stages.evaluate.benchmarks import Context
+from nuggets_ray.stages.evaluate.likelihood import Likelihoods
 
 ODD = "a\u2028b\x85c\x0bd\x1ce\r\nf\n\ud7ff\U0001f600"
 """Every character at which Python ends a line, of which JSON escapes some."""

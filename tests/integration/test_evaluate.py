@@ -24,10 +24,11 @@ from score_runs import command, environment, result_of, run_job, write_rows
 from train_jobs import family, kill, wait_for
 
 from nuggets_ray import io
-from nuggets_ray.config import Config, SelectConfig, UserError
+from nuggets_ray.config.finetune import FinetuneConfig
+from nuggets_ray.config.schema import Config, SelectConfig
+from nuggets_ray.errors import UserError
 from nuggets_ray.evaluate.results import Result
 from nuggets_ray.finetune.source import find_source
-from nuggets_ray.finetune_config import FinetuneConfig
 from nuggets_ray.stages import pipeline
 from nuggets_ray.stages.select import select_candidates
 

@@ -18,12 +18,12 @@ from safetensors.torch import load_file
 from score_runs import result_of, run_job, write_rows
 
 from nuggets_ray.cli import guard, print_result
-from nuggets_ray.compose import load
-from nuggets_ray.config import Config, ModelConfig, PromptConfig
-from nuggets_ray.finetune.alpaca_template import give_chat_template
-from nuggets_ray.manifest import write_config
-from nuggets_ray.model import load_model, load_tokenizer
-from nuggets_ray.stages import evaluate as stage
+from nuggets_ray.config.compose import load
+from nuggets_ray.config.schema import Config, ModelConfig, PromptConfig
+from nuggets_ray.model.load import load_model, load_tokenizer
+from nuggets_ray.prompts.alpaca_jinja import give_chat_template
+from nuggets_ray.run.job_configs import write_config
+from nuggets_ray.stages.evaluate import job as stage
 
 ADAPTED = "model.layers.0.self_attn.q_proj"
 CLOSED = "http://127.0.0.1:9/v1"

@@ -31,14 +31,15 @@ from faulty_endpoint import (
 )
 from score_runs import ROOT
 
-from nuggets_ray.config import JudgeConfig, UserError
-from nuggets_ray.evaluate.alpaca_eval import win_rate_results
-from nuggets_ray.evaluate.endpoint_judge import EndpointJudge
-from nuggets_ray.evaluate.judge import Pair, grade, judge_pairs
-from nuggets_ray.evaluate.judge_cache import KeptVerdicts, judge_folder
-from nuggets_ray.evaluate.judge_prompts import Conversation
-from nuggets_ray.evaluate.mt_bench import grade_results
-from nuggets_ray.evaluate.prompt_file import Prompt
+from nuggets_ray.config.schema import JudgeConfig
+from nuggets_ray.errors import UserError
+from nuggets_ray.evaluate.benchmarks.alpaca_eval import win_rate_results
+from nuggets_ray.evaluate.benchmarks.mt_bench import grade_results
+from nuggets_ray.evaluate.judge.cache import KeptVerdicts, judge_folder
+from nuggets_ray.evaluate.judge.endpoint import EndpointJudge
+from nuggets_ray.evaluate.judge.judge import AnswerPair, grade, judge_pairs
+from nuggets_ray.evaluate.judge.prompts import Conversation
+from nuggets_ray.evaluate.prompt_file import BenchmarkPrompt
 from nuggets_ray.records import Message
 
 pytestmark = pytest.mark.skipif(
@@ -143,7 +144,10 @@ def conversations(*texts: str) -> list[Conversation]:
 
 def test_pairs_are_judged_through_every_fault(forward: Forward, tmp_path: Path) -> None:
     body = {"structured_outputs": {"choice": ["[[A]]", "[[B]]", "[[C]]"]}}
-    pairs = [Pair(Prompt(str(i), (f"Question {i}?",), "koala"), f"a{i}", f"r{i}") for i in range(4)]
+    pairs = [
+        AnswerPair(BenchmarkPrompt(str(i), (f"Question {i}?",), "koala"), f"a{i}", f"r{i}")
+        for i in range(4)
+    ]
     after_1 = error(429, "too many", **{"Retry-After": "1"})
     with FaultyEndpoint([after_1, BROKEN, CUT, HELD, RUBBISH], forward) as endpoint:
         judge = make(endpoint, tmp_path, body=body, timeout_s=TIMEOUT_S)
@@ -163,7 +167,10 @@ def test_pairs_are_judged_through_every_fault(forward: Forward, tmp_path: Path) 
 
 
 def test_grades_are_read_and_mumbling_is_counted(forward: Forward, tmp_path: Path) -> None:
-    questions = [Prompt("81", ("Q1?", "Q2?"), "writing"), Prompt("101", ("Q3?", "Q4?"), "math")]
+    questions = [
+        BenchmarkPrompt("81", ("Q1?", "Q2?"), "writing"),
+        BenchmarkPrompt("101", ("Q3?", "Q4?"), "math"),
+    ]
     answers, references = [["a1", "a2"], ["a3", "a4"]], {"101": ("r3", "r4")}
     with FaultyEndpoint(answer=forward) as endpoint:
         body = {"structured_outputs": {"choice": [f"[[{n}]]" for n in range(1, 11)]}}
@@ -220,7 +227,7 @@ def test_a_killed_run_pays_for_nothing_twice(forward: Forward, tmp_path: Path) -
 
     with FaultyEndpoint(answer=answer) as endpoint:
         child = subprocess.Popen(
-            [sys.executable, str(Path(__file__).parent / "judge_child.py"),
+            [sys.executable, str(ROOT / "tests" / "support" / "judge_child.py"),
              str(tmp_path), endpoint.url, *texts],
             env={**os.environ, "PYTHONPATH": str(ROOT)},
         )  # fmt: skip

@@ -14,15 +14,16 @@ import pytest
 from score_runs import manifest_of, read_scores, result_of, run_job, write_rows
 
 from nuggets_ray import io
-from nuggets_ray.anchors.table import read_anchors
-from nuggets_ray.candidate_table import CandidateIds
-from nuggets_ray.compose import load
-from nuggets_ray.config import AnchorsConfig, Config, DataConfig, UserError
+from nuggets_ray.config.compose import load
+from nuggets_ray.config.schema import AnchorsConfig, Config, DataConfig
+from nuggets_ray.errors import UserError
 from nuggets_ray.records import Anchor, Encoding
-from nuggets_ray.stages import plan as stage
-from nuggets_ray.stages.baseline import Measured
-from nuggets_ray.stages.cluster import Workers
-from nuggets_ray.stages.scorer import Setup
+from nuggets_ray.run.anchors import read_anchors
+from nuggets_ray.run.candidates import CandidateIds
+from nuggets_ray.stages.cluster.workers import Workers
+from nuggets_ray.stages.score import plan as stage
+from nuggets_ray.stages.score.anchors import Measured
+from nuggets_ray.stages.score.worker import Setup
 
 NUM_GOOD = 24
 MAX_DEMONSTRATION_TOKENS = 400

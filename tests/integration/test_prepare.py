@@ -15,10 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from nuggets_ray import io, skipped_table
-from nuggets_ray.config import Config, DataConfig, ModelConfig, UserError
-from nuggets_ray.data import parse
-from nuggets_ray.stages.prepare import prepare
+from nuggets_ray import io
+from nuggets_ray.config.schema import Config, DataConfig, ModelConfig
+from nuggets_ray.data.formats import parse
+from nuggets_ray.errors import UserError
+from nuggets_ray.run.skipped import read_skipped
+from nuggets_ray.stages.score.prepare import prepare
 
 ROOT = Path(__file__).resolve().parents[2]
 NUM_ROWS = 3000
@@ -96,7 +98,7 @@ def test_bad_rows_and_holdout_are_accounted_for(config: Config, tmp_path: Path) 
     path.write_text("\n".join([*good, "{", '{"instruction": "q"}', "[]", long]))
     with_holdout = replace(config, data=DataConfig(path=str(path), holdout=5))
     prepared = prepare(with_holdout, "try1")
-    reasons = skipped_table.read(config.out_dir)["reason"].to_pylist()
+    reasons = read_skipped(config.out_dir)["reason"].to_pylist()
     assert sorted(reasons[-4:]) == [
         "invalid_json",
         "missing_field:output",

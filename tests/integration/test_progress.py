@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import ray
 
-from nuggets_ray.manifest import Run, read_manifest
-from nuggets_ray.stages.progress import Counter, Progress, _line
-from nuggets_ray.stages.train_progress import Board, TrainProgress
+from nuggets_ray.run.manifest import Run, read_manifest
+from nuggets_ray.stages.finetune.progress import Board, TrainProgress
+from nuggets_ray.stages.score.progress import Counter, Progress, _line
 
 NUMBERS = {
     "num_done": 3,

@@ -15,9 +15,12 @@ import pytest
 from score_runs import result_of, run_job, write_rows
 from train_jobs import NUM_STEPS, family, kill, overrides, start, wait_for
 
-from nuggets_ray import io, score_table
-from nuggets_ray.candidates.commit import SCHEMA
-from nuggets_ray.config import Config, DataConfig, ModelConfig, UserError
+from nuggets_ray import io
+from nuggets_ray.config.schema import Config, DataConfig, ModelConfig
+from nuggets_ray.data.inputs import list_inputs, read_rows
+from nuggets_ray.errors import UserError
+from nuggets_ray.prepare.commit import SCHEMA
+from nuggets_ray.run.scores import score_parts
 
 ROWS = [{"instruction": f"question {i}", "output": "a" * (i + 1)} for i in range(40)]
 
@@ -53,19 +56,19 @@ def data(bucket: str) -> str:
 
 def test_folder_glob_and_file(data: str) -> None:
     def found(path: str) -> list[object]:
-        return [row for file in io.list_inputs(path) for row in io.read_rows(file)]
+        return [row for file in list_inputs(path) for row in read_rows(file)]
 
     assert found(data) == found(data + "/") == ROWS
     assert found(io.join(data, "*.gz")) == found(io.join(data, "1.jsonl.gz")) == ROWS[:20]
     assert found(io.join(data, "**", "[12]*")) == ROWS[:30]
-    file = io.list_inputs(io.join(data, "deep"))[0]
+    file = list_inputs(io.join(data, "deep"))[0]
     assert file.path == io.join(data, "deep", "3.json") and file.modified_ns > 0
 
 
 def test_nothing_there_is_a_user_error(bucket: str, data: str) -> None:
     for path in (io.join(data, "none.json"), io.join(data, "*.csv"), "s3://no-such-bucket/a.json"):
         with pytest.raises(UserError, match=r"data\.path=s3://"):
-            io.list_inputs(path)
+            list_inputs(path)
 
 
 def test_writes_reads_lists_and_deletes(bucket: str) -> None:
@@ -90,7 +93,7 @@ def test_writes_reads_lists_and_deletes(bucket: str) -> None:
 
 
 def test_prepare_from_a_bucket_into_a_bucket(bucket: str, data: str, tiny_model: Path) -> None:
-    from nuggets_ray.stages.prepare import prepare
+    from nuggets_ray.stages.score.prepare import prepare
 
     config = Config(
         out_dir=io.join(bucket, "prepared run"),
@@ -102,9 +105,9 @@ def test_prepare_from_a_bucket_into_a_bucket(bucket: str, data: str, tiny_model:
     (part,) = io.list_files(io.join(config.out_dir, "candidates"), ".parquet")
     table = io.read_table(part)
     assert table.schema == SCHEMA
-    assert set(table["source_path"].to_pylist()) == {file.path for file in io.list_inputs(data)}
+    assert set(table["source_path"].to_pylist()) == {file.path for file in list_inputs(data)}
     assert [file.sha256 for file in prepared.inputs] == [
-        io.sha256(file.path) for file in io.list_inputs(data)
+        io.sha256(file.path) for file in list_inputs(data)
     ]
     assert io.read_table(io.join(config.out_dir, "skipped.parquet")).num_rows == 4
     assert prepare(config, "try2") == prepared
@@ -135,7 +138,7 @@ def test_a_whole_run_in_a_bucket_and_a_selection_of_it(
     manifest = json.loads(io.read_bytes(io.join(out_dir, "manifest.json")))
     assert manifest["stages"]["score"]["status"] == "done"
     assert len(io.list_files(io.join(out_dir, "metrics"), ".jsonl")) == 1
-    (part,) = score_table.parts(out_dir)  # four blocks were written, then compacted
+    (part,) = score_parts(out_dir)  # four blocks were written, then compacted
     scores = {row["example_id"]: row for row in io.read_table(part).to_pylist()}
     assert len(scores) == 40
 

@@ -73,11 +73,11 @@ def test_copies_are_rows_with_the_score_of_their_content(finished: Path) -> None
 def test_scores_equal_the_reference(finished: Path, tiny_model: Path) -> None:
     from transformers import AutoModelForCausalLM
 
-    from nuggets_ray.anchors.table import read_anchors
-    from nuggets_ray.config import ModelConfig, PromptConfig
-    from nuggets_ray.data import parse
-    from nuggets_ray.model import load_tokenizer
-    from nuggets_ray.prompts import make_prompt
+    from nuggets_ray.config.schema import ModelConfig, PromptConfig
+    from nuggets_ray.data.formats import parse
+    from nuggets_ray.model.load import load_tokenizer
+    from nuggets_ray.prompts.prompt import make_prompt
+    from nuggets_ray.run.anchors import read_anchors
     from nuggets_ray.score.golden import NOISE_BAND_NATS
     from nuggets_ray.score.reference import reference_log_probs
 

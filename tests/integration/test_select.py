@@ -9,10 +9,12 @@ import pyarrow as pa
 import pytest
 from score_runs import run_job
 
-from nuggets_ray import io, score_table
-from nuggets_ray.config import Config, SelectConfig, UserError
-from nuggets_ray.manifest import write_json
-from nuggets_ray.selections import begin_record, check_not_outgrown, read_selection
+from nuggets_ray import io
+from nuggets_ray.config.schema import Config, SelectConfig
+from nuggets_ray.errors import UserError
+from nuggets_ray.io import write_json
+from nuggets_ray.run.scores import SCORE_SCHEMA
+from nuggets_ray.run.selections import begin_record, check_not_outgrown, read_selection
 from nuggets_ray.stages.select import select_candidates
 
 TOP_4 = SelectConfig(rule="top_k", k=4)
@@ -60,7 +62,7 @@ def write_scores(out_dir: str, part: int, numbers: Sequence[int]) -> None:
         for number in numbers
     ]
     uri = io.join(out_dir, "scores", f"part-attempt-{part}.parquet")
-    io.write_table(uri, pa.Table.from_pylist(rows, schema=score_table.SCHEMA))
+    io.write_table(uri, pa.Table.from_pylist(rows, schema=SCORE_SCHEMA))
 
 
 def write_skipped(out_dir: str, numbers: Sequence[int]) -> None:

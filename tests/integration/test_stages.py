@@ -10,14 +10,16 @@ import pyarrow as pa
 import pytest
 import torch
 
-from nuggets_ray import io, score_table
-from nuggets_ray.config import Config, ModelConfig, PromptConfig, ScoreConfig, UserError
-from nuggets_ray.manifest import Run
-from nuggets_ray.stages import baseline, scorer
-from nuggets_ray.stages.baseline import claim
-from nuggets_ray.stages.cluster import _capacity
-from nuggets_ray.stages.score import demonstration_limit
-from nuggets_ray.stages.scorer import Setup
+from nuggets_ray import io
+from nuggets_ray.config.schema import Config, ModelConfig, PromptConfig, ScoreConfig
+from nuggets_ray.errors import UserError
+from nuggets_ray.run import scores
+from nuggets_ray.run.manifest import Run
+from nuggets_ray.stages.cluster.workers import _capacity
+from nuggets_ray.stages.score import anchors, worker
+from nuggets_ray.stages.score.anchors import claim
+from nuggets_ray.stages.score.job import demonstration_limit
+from nuggets_ray.stages.score.worker import Setup
 
 
 @pytest.mark.parametrize(
@@ -45,7 +47,7 @@ def test_a_fingerprint_binds_with_the_first_score(tmp_path: Path) -> None:
         claim(run, {"dtype": "float32", "weights": "a"})  # nothing is scored: a way out
         assert run.manifest["fingerprint"] == {"dtype": "float32", "weights": "a"}
         assert not (tmp_path / "anchors.parquet").exists()
-        part = io.join(score_table.folder(out_dir), "part-x.parquet")
+        part = io.join(scores.folder(out_dir), "part-x.parquet")
         io.write_table(part, pa.table({"example_id": ["a"]}))
         with pytest.raises(UserError, match=r"dtype \(was float32, now bfloat16\)"):
             claim(run, {"dtype": "bfloat16", "weights": "a"})
@@ -77,9 +79,9 @@ def test_kmeans_without_a_model_that_transformers_can_load(
     (tmp_path / "config.json").write_text('{"model_type": "no_such_type"}')
     config = Config(model=ModelConfig(path=str(tmp_path)), score=ScoreConfig(backend="vllm"))
     setup = Setup(config, "try", "cpu", "float32", "alpaca", 100, 0.0)
-    monkeypatch.setattr(baseline, "_examples", lambda setup, ids: [])
+    monkeypatch.setattr(anchors, "_examples", lambda setup, ids: [])
     with pytest.raises(UserError, match="anchors=kmeans .*no_such_type.*take anchors=random"):
-        baseline._kmeans(setup, [], None)
+        anchors._kmeans(setup, [], None)
 
 
 def test_a_model_that_does_not_fit_the_gpu_is_one_sentence(
@@ -88,11 +90,11 @@ def test_a_model_that_does_not_fit_the_gpu_is_one_sentence(
     def full(*arguments: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
-    monkeypatch.setattr(scorer, "load_model", full)
+    monkeypatch.setattr(worker, "load_model", full)
     config = Config(model=ModelConfig(path=str(tiny_model)))
     setup = Setup(config, "try", "cuda", "bfloat16", "alpaca", 100, 1.0)
     with pytest.raises(UserError, match=r"bfloat16 \(0\.0 GiB\) do not fit .*score.backend=vllm"):
-        scorer.load_engine(setup, [])
+        worker.load_engine(setup, [])
 
 
 def test_a_signal_to_the_driver_s_group_spares_ray(shared_ray: None) -> None:

@@ -47,7 +47,7 @@ RESCORED = {
 def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What vllm_cases.py found, in a process of its own."""
     ended = subprocess.run(
-        [sys.executable, str(Path(__file__).parent / "vllm_cases.py"),
+        [sys.executable, str(ROOT / "tests" / "support" / "vllm_cases.py"),
          str(tmp_path_factory.mktemp("tiny"))],
         capture_output=True,
         text=True,

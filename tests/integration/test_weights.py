@@ -12,11 +12,12 @@ import train_jobs
 from broken_folders import set_config, without_head
 from score_runs import run_job, score_overrides, write_rows
 
-from nuggets_ray.config import Config, ModelConfig, UserError
+from nuggets_ray.config.schema import Config, ModelConfig
+from nuggets_ray.errors import UserError
 from nuggets_ray.records import Encoding
-from nuggets_ray.score.candidates import Baseline
-from nuggets_ray.stages import scorer
-from nuggets_ray.stages.progress import Counter
+from nuggets_ray.score.one_shot import ZeroShot
+from nuggets_ray.stages.score import worker as scorer
+from nuggets_ray.stages.score.progress import Counter
 
 
 @pytest.fixture
@@ -56,6 +57,6 @@ def test_a_scoring_worker_that_cannot_have_the_model_says_so(
     monkeypatch.setattr(scorer, "load_engine", refuse)
     config = Config(model=ModelConfig(str(model)))
     setup = scorer.Setup(config, "try", "cpu", "float32", "alpaca", 100, 0.0)
-    baseline_ref = ray.put(Baseline((), np.zeros(0)))
+    baseline_ref = ray.put(ZeroShot((), np.zeros(0)))
     worker = scorer.Scorer(setup, [baseline_ref], Counter.remote())
     assert worker({"block": np.array(["[]"])}) == {"result": ['{"refused": "it does not fit"}']}

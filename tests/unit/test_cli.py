@@ -10,7 +10,7 @@ import pytest
 
 JOB = """
     from nuggets_ray.cli import run
-    from nuggets_ray.config import UserError
+    from nuggets_ray.errors import UserError
 
     def job(config):
         {body}

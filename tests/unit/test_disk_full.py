@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nuggets_ray import disk_full, io
-from nuggets_ray.disk_full import is_disk_full, sentence
+from nuggets_ray.disk_full import describe_disk_full, is_disk_full
 
 
 class Wrapped(Exception):
@@ -54,15 +54,15 @@ def test_a_full_disk_is_recognised(error: BaseException, expected: bool) -> None
 def test_the_sentence_names_the_folder_what_is_kept_and_the_way_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = sentence(Wrapped(full("/scratch/x/part-1.parquet")), str(tmp_path))
+    told = describe_disk_full(Wrapped(full("/scratch/x/part-1.parquet")), str(tmp_path))
     assert told.startswith("no space is left in /scratch/x: ")
     assert f"what is finished in out_dir={tmp_path} is kept" in told
     assert "run the same command again" in told
-    told = sentence(raised_from(full()), str(tmp_path))
+    told = describe_disk_full(raised_from(full()), str(tmp_path))
     assert told.startswith("no space is left on some disk that it writes to ([Errno 28] No space")
     monkeypatch.setattr(disk_full, "FEW_BYTES", 1 << 62)
-    assert f"no space is left in {tmp_path}: " in sentence(full(), str(tmp_path))
-    assert "out_dir" not in sentence(full("/a/b"), "")
+    assert f"no space is left in {tmp_path}: " in describe_disk_full(full(), str(tmp_path))
+    assert "out_dir" not in describe_disk_full(full("/a/b"), "")
 
 
 def test_a_write_without_room_names_its_file(

@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from nuggets_ray import io
-from nuggets_ray.config import UserError
-from nuggets_ray.rows import BadRow
+from nuggets_ray.data.inputs import inputs_sha256, list_inputs, read_rows, read_texts, sample_rows
+from nuggets_ray.data.rows import BadRow
+from nuggets_ray.errors import UserError
 
 ROWS = [
     {
@@ -53,26 +54,26 @@ WRITERS: dict[str, Callable[[Path], object]] = {
 @pytest.mark.parametrize("name", WRITERS)
 def test_every_kind_of_json_file_gives_the_same_rows(tmp_path: Path, name: str) -> None:
     WRITERS[name](tmp_path / name)
-    (file,) = io.list_inputs(str(tmp_path / name))
-    assert list(io.read_rows(file)) == ROWS
+    (file,) = list_inputs(str(tmp_path / name))
+    assert list(read_rows(file)) == ROWS
     assert file.num_bytes == (tmp_path / name).stat().st_size
-    texts = list(io.read_texts(file))
+    texts = list(read_texts(file))
     assert all(isinstance(text, str) and "\n" not in text and "\r" not in text for text in texts)
 
 
 def test_parquet_rows_come_in_order_with_nested_values(tmp_path: Path) -> None:
     rows = [{"messages": [{"role": "user", "content": f"q{i}"}], "n": i} for i in range(1700)]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet", row_group_size=600)
-    (file,) = io.list_inputs(str(tmp_path / "a.parquet"))
-    assert list(io.read_rows(file)) == rows
+    (file,) = list_inputs(str(tmp_path / "a.parquet"))
+    assert list(read_rows(file)) == rows
 
 
 def test_parquet_text_that_is_not_utf8_is_a_bad_row(tmp_path: Path) -> None:
     raw = pa.array([b"good", b"\xff\xfe", b"fine"], pa.binary())
     table = pa.table({"output": pa.Array.from_buffers(pa.string(), 3, raw.buffers())})
     pq.write_table(table, tmp_path / "a.parquet")
-    (file,) = io.list_inputs(str(tmp_path / "a.parquet"))
-    rows = list(io.read_rows(file))
+    (file,) = list_inputs(str(tmp_path / "a.parquet"))
+    rows = list(read_rows(file))
     assert rows[0] == {"output": "good"} and rows[2] == {"output": "fine"}
     assert isinstance(rows[1], BadRow) and rows[1].reason == "invalid_unicode"
 
@@ -88,7 +89,7 @@ def test_an_undecodable_line_is_a_bad_row_in_its_place(tmp_path: Path) -> None:
         b'{"a": 2} x',
     ]
     (tmp_path / "a.jsonl").write_bytes(b"\n".join(lines))
-    rows = list(io.read_rows(io.list_inputs(str(tmp_path))[0]))
+    rows = list(read_rows(list_inputs(str(tmp_path))[0]))
     reasons = [row.reason if isinstance(row, BadRow) else row for row in rows]
     bad = "invalid_json"
     assert reasons == [{"a": 1}, bad, "invalid_unicode", [1, 2], bad, 3, bad]
@@ -97,7 +98,7 @@ def test_an_undecodable_line_is_a_bad_row_in_its_place(tmp_path: Path) -> None:
 
 def test_an_array_element_that_is_not_utf8_is_a_bad_row(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_bytes(b'[{"a": "ok"}, {"a": "\xff"}, {"a": "\xc3\xa9"}]')
-    rows = list(io.read_rows(io.list_inputs(str(tmp_path))[0]))
+    rows = list(read_rows(list_inputs(str(tmp_path))[0]))
     assert [type(row) for row in rows] == [dict, BadRow, dict] and rows[2] == {"a": "\u00e9"}
 
 
@@ -120,7 +121,7 @@ def test_a_broken_file_is_an_error_that_names_it(
 ) -> None:
     (tmp_path / name).write_bytes(data)
     with pytest.raises(UserError, match=reason) as error:
-        list(io.read_rows(io.list_inputs(str(tmp_path))[0]))
+        list(read_rows(list_inputs(str(tmp_path))[0]))
     assert name in str(error.value) and "\n" not in str(error.value)
 
 
@@ -132,7 +133,7 @@ def test_files_of_a_folder_and_of_a_glob(tmp_path: Path) -> None:
         (tmp_path / name).touch()
 
     def found(pattern: str) -> list[str]:
-        files = io.list_inputs(str(tmp_path / pattern))
+        files = list_inputs(str(tmp_path / pattern))
         return [os.path.relpath(file.path, tmp_path) for file in files]
 
     assert found("") == ["a.jsonl", "b.json", "sub/c.parquet", "sub/deep/d.jsonl.gz"]
@@ -141,7 +142,7 @@ def test_files_of_a_folder_and_of_a_glob(tmp_path: Path) -> None:
     assert found("sub/?.parquet") == found("s*/*.parquet") == ["sub/c.parquet"]
     assert found("**/*.gz") == ["sub/deep/d.jsonl.gz"]
     assert found("sub/**") == ["sub/_delta_log/0.json", "sub/c.parquet", "sub/deep/d.jsonl.gz"]
-    assert [(file.kind, file.compressed) for file in io.list_inputs(str(tmp_path / "sub"))] == [
+    assert [(file.kind, file.compressed) for file in list_inputs(str(tmp_path / "sub"))] == [
         ("parquet", False),
         ("jsonl", True),
     ]
@@ -150,14 +151,14 @@ def test_files_of_a_folder_and_of_a_glob(tmp_path: Path) -> None:
 def test_a_file_whose_name_looks_like_a_glob_is_that_file(tmp_path: Path) -> None:
     for name in ("a[1].json", "a1.json"):
         (tmp_path / name).touch()
-    assert [Path(f.path).name for f in io.list_inputs(str(tmp_path / "a[1].json"))] == ["a[1].json"]
+    assert [Path(f.path).name for f in list_inputs(str(tmp_path / "a[1].json"))] == ["a[1].json"]
 
 
 def test_relative_paths_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.json").touch()
     monkeypatch.chdir(tmp_path)
-    assert io.list_inputs("a.json")[0].path == str(tmp_path / "a.json")
-    assert io.list_inputs("*.json")[0].path == str(tmp_path / "a.json")
+    assert list_inputs("a.json")[0].path == str(tmp_path / "a.json")
+    assert list_inputs("*.json")[0].path == str(tmp_path / "a.json")
 
 
 @pytest.mark.parametrize(
@@ -167,7 +168,7 @@ def test_nothing_to_read_is_an_error_that_names_key_and_path(tmp_path: Path, pat
     (tmp_path / "x.csv").touch()
     path = pattern if "://" in pattern else str(tmp_path / pattern)
     with pytest.raises(UserError) as error:
-        io.list_inputs(path, key="anchors.path")
+        list_inputs(path, key="anchors.path")
     assert path in str(error.value)
     assert "://" in path or "anchors.path=" in str(error.value)
 
@@ -175,7 +176,7 @@ def test_nothing_to_read_is_an_error_that_names_key_and_path(tmp_path: Path, pat
 def test_sample_rows_looks_at_files_all_over_the_list(tmp_path: Path) -> None:
     for i in range(30):
         (tmp_path / f"{i:02d}.jsonl").write_text(f'{{"file": {i}}}\n' * 50)
-    rows = io.sample_rows(io.list_inputs(str(tmp_path)))
+    rows = sample_rows(list_inputs(str(tmp_path)))
     assert len(rows) == 100
     assert {row["file"] for row in rows if isinstance(row, dict)} == set(range(0, 30, 3))
 
@@ -229,14 +230,14 @@ def test_tables_files_and_folders(tmp_path: Path) -> None:
 def test_the_hash_of_inputs(tmp_path):
     for name in ("a.json", "b.jsonl", "c.txt"):
         (tmp_path / name).write_text(name)
-    one = io.inputs_sha256(str(tmp_path / "a.json"))
+    one = inputs_sha256(str(tmp_path / "a.json"))
     assert one == io.sha256(str(tmp_path / "a.json"))
-    both = io.inputs_sha256(str(tmp_path))
-    assert both == io.inputs_sha256(str(tmp_path / "*.json*")) and both != one
+    both = inputs_sha256(str(tmp_path))
+    assert both == inputs_sha256(str(tmp_path / "*.json*")) and both != one
     (tmp_path / "b.jsonl").write_text("changed")
-    assert io.inputs_sha256(str(tmp_path)) != both
+    assert inputs_sha256(str(tmp_path)) != both
     with pytest.raises(UserError, match="evaluate.prompts_path=.*no such file"):
-        io.inputs_sha256(str(tmp_path / "none.json"), "evaluate.prompts_path")
+        inputs_sha256(str(tmp_path / "none.json"), "evaluate.prompts_path")
 
 
 def test_folders_of_a_folder(tmp_path: Path) -> None:

@@ -20,35 +20,22 @@ PACKAGE = ROOT / "nuggets_ray"
 LAYERS = (
     {"bench"},
     {"cli"},
-    {"hydra_flags"},
     {"stages"},
-    {
-        *("manifest", "fingerprint", "score", "schedule", "select", "anchors", "candidates"),
-        *("finetune", "evaluate"),
-        *("candidate_table", "score_table", "skipped_table", "scored_candidates", "selected_rows"),
-        "selections",
-    },
-    {
-        *("model", "weights", "tokenizer_file"),
-        *("prompts", "templates", "chat_template", "token_mask", "data"),
-    },
+    {"evaluate"},
+    {"finetune"},
+    {"score", "prepare"},
+    {"anchors", "run", "schedule"},
+    {"model", "prompts", "data", "select"},
     {"disk_full"},
-    {"io", "listing", "rows", "loopback", "umask"},
-    {"compose"},
-    {"overrides"},
-    {"values"},
-    {"grammar"},
-    {"hints"},
-    {"keys"},
-    {"demo", "records", "config", "markdown"},
-    {"bench_config", "finetune_config", "evaluate_config"},
+    {"io", "config", "demo", "loopback", "umask"},
+    {"records", "markdown", "errors"},
 )
 LEVELS = {name: level for level, names in enumerate(reversed(LAYERS)) for name in names}
 # Outside packages that only some of them may import, wherever the import stands.
 RESERVED = {
     "ray": {"stages"},
-    "hydra": {"compose", "grammar", "hydra_flags"},
-    "omegaconf": {"compose", "values"},
+    "hydra": {"config"},
+    "omegaconf": {"config"},
 }
 
 
@@ -200,9 +187,20 @@ def test_the_pure_layers_import_without_ray_hydra_and_omegaconf(package: str) ->
 
 
 def test_decisions_and_files_import_without_torch() -> None:
-    pure = ("config", "records", "io", "schedule.full", "select", "manifest")
+    pure = (
+        *("records", "io", "errors", "config.compose", "data.inputs", "data.formats", "demo.files"),
+        *(
+            "schedule.full",
+            "select",
+            "run.manifest",
+            "run.joined",
+            "run.selections",
+            "prepare.commit",
+        ),
+    )
     imports = "; ".join(f"import nuggets_ray.{name}" for name in pure)
-    source = f"import sys; sys.modules['torch'] = None; {imports}; print('imported')"
+    blocked = "sys.modules['torch'] = sys.modules['transformers'] = None"
+    source = f"import sys; {blocked}; {imports}; print('imported')"
     finished = subprocess.run(
         [sys.executable, "-c", source], capture_output=True, text=True, cwd=ROOT, check=False
     )

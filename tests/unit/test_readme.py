@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from nuggets_ray.compose import load
-from nuggets_ray.keys import all_keys
+from nuggets_ray.config.compose import load
+from nuggets_ray.config.keys import all_keys
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

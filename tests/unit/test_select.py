@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nuggets_ray.config import SelectConfig, UserError
+from nuggets_ray.config.schema import SelectConfig
+from nuggets_ray.errors import UserError
 from nuggets_ray.select import Scores, check_clash, check_config, select
 
 Row = tuple[str, float, float, int]

@@ -9,11 +9,12 @@ import pytest
 import torch
 from tiny_models import make_model
 
-from nuggets_ray import demo, io
-from nuggets_ray.config import ModelConfig
+from nuggets_ray import io
+from nuggets_ray.config.finetune import FinetuneConfig
+from nuggets_ray.config.schema import ModelConfig
+from nuggets_ray.demo import files
 from nuggets_ray.finetune.engine import TAG
 from nuggets_ray.finetune.export import export_weights
-from nuggets_ray.finetune_config import FinetuneConfig
 from nuggets_ray.umask import follow_umask
 
 
@@ -33,7 +34,7 @@ def test_tables_and_the_demo_s_rows(umask: int, tmp_path: Path, monkeypatch) -> 
     io.write_bytes(str(folder / "a.json"), b"{}")
     io.write_table(str(folder / "a.parquet"), pa.table({"a": [1]}))
     monkeypatch.setenv("NUGGETS_CACHE", str(folder))
-    demo.candidates_path()
+    files.candidates_path()
     assert len(rights(folder)) == 3
     assert set(rights(folder).values()) == {0o666 & ~umask}
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from nuggets_ray.anchors.file import load_examples
-from nuggets_ray.config import AnchorsConfig, UserError
+from nuggets_ray.config.schema import AnchorsConfig
+from nuggets_ray.errors import UserError
 
 
 def alpaca(number: int) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from nuggets_ray.anchors.kmeans import embed, kmeans_ids
-from nuggets_ray.config import UserError
+from nuggets_ray.errors import UserError
 
 LENGTHS = [1, 9, 4, 4, 17, 2, 9]
 

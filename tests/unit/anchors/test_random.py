@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nuggets_ray.anchors.random import random_ids
-from nuggets_ray.config import UserError
+from nuggets_ray.errors import UserError
 
 CONTENT_IDS = [f"content-{i}" for i in range(50)]
 

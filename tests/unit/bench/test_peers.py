@@ -8,8 +8,9 @@ from nuggets_ray.bench.contenders import LOADERS
 from nuggets_ray.bench.measure import measure
 from nuggets_ray.bench.peers import COMPARISONS, CONTENDERS
 from nuggets_ray.bench.tables import Comparison, compare
-from nuggets_ray.bench_config import BenchConfig
-from nuggets_ray.config import Config, UserError
+from nuggets_ray.config.bench import BenchConfig
+from nuggets_ray.config.schema import Config
+from nuggets_ray.errors import UserError
 
 
 def test_every_contender_and_base_is_known_and_says_what_made_it_fast() -> None:

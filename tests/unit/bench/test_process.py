@@ -9,12 +9,12 @@ from tiny_models import make_anchor, random_ids
 
 from nuggets_ray.bench.process import WorkerFailed, WorkerProcess
 from nuggets_ray.bench.task import NotMeasured, Task
-from nuggets_ray.bench.work import Work
-from nuggets_ray.config import ModelConfig
-from nuggets_ray.model import load_model
+from nuggets_ray.bench.workload import Workload
+from nuggets_ray.config.schema import ModelConfig
+from nuggets_ray.model.load import load_model
 from nuggets_ray.score.reference import reference_log_probs
 
-WORK = Work("uncut-7", (random_ids(0, 7), random_ids(1, 7)), (make_anchor(2, 3, 4),))
+WORK = Workload("uncut-7", (random_ids(0, 7), random_ids(1, 7)), (make_anchor(2, 3, 4),))
 
 
 def make_task(kind: str, model: Path | str) -> Task:

@@ -8,11 +8,11 @@ from made_up_bench import TASK
 from tiny_models import COMMON
 
 from nuggets_ray.bench import random_models
-from nuggets_ray.bench.common import encode_works, expected_seconds
 from nuggets_ray.bench.contenders import LOADERS
 from nuggets_ray.bench.plan import Contender
 from nuggets_ray.bench.random_models import SIZES, make_random_model
-from nuggets_ray.bench.work import load_source
+from nuggets_ray.bench.session import encode_works, expected_seconds
+from nuggets_ray.bench.workload import load_source
 
 TINY = {**COMMON, "tie_word_embeddings": True}
 
@@ -51,7 +51,7 @@ def test_the_guess_at_the_time_knows_what_each_contender_repeats(
     monkeypatch: pytest.MonkeyPatch, tmp_path
 ) -> None:
     monkeypatch.setenv("NUGGETS_TEST_DATA", str(tmp_path))
-    monkeypatch.setattr("nuggets_ray.bench.common.product_rate", lambda *_: 1e9)
+    monkeypatch.setattr("nuggets_ray.bench.session.product_rate", lambda *_: 1e9)
     task = replace(TASK, model_path="tiny-random")
     works, _ = encode_works(["cut-50"], load_source(None), task, 1)
     kinds = ("tree", "official", "vllm", "plain")

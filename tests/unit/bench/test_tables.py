@@ -7,7 +7,7 @@ import pytest
 from made_up_bench import Machine, make_plan
 
 from nuggets_ray.bench.measure import measure
-from nuggets_ray.bench.plan import Contender, Plan, Results
+from nuggets_ray.bench.plan import BenchResults, Contender, Plan
 from nuggets_ray.bench.tables import (
     Comparison,
     append_log,
@@ -15,13 +15,13 @@ from nuggets_ray.bench.tables import (
     compared_rows,
     cost_rows,
     difference_from,
+    format_number,
     hardware,
-    middle,
+    median_of,
     readings_of,
-    shown,
     write_rows,
 )
-from nuggets_ray.config import UserError
+from nuggets_ray.errors import UserError
 
 TREE = Contender("tree", "tree", "bfloat16", "")
 OTHER = Contender("other", "other", "bfloat16", "")
@@ -30,7 +30,7 @@ SECONDS = {"tree": [1.0, 2.0, 3.0, 4.0, 5.0], "other": [2.0, 4.0, 6.0, 8.0, 50.0
 
 
 @pytest.fixture
-def measured() -> tuple[Plan, Results]:
+def measured() -> tuple[Plan, BenchResults]:
     plan = make_plan({"cut-50": [TREE, OTHER]})
     machine = Machine(plan, seconds=lambda name, repeat: SECONDS[name][repeat])
     return plan, measure(plan, machine.start, checked=False)
@@ -43,7 +43,7 @@ def rows_of(rows: list[dict], contender: str) -> dict:
 def test_figures_are_medians(measured) -> None:
     plan, results = measured
     readings = readings_of(results, "cut-50", OTHER)
-    assert middle(readings, lambda r: r.cost.cpu_s) == 6.0
+    assert median_of(readings, lambda r: r.cost.cpu_s) == 6.0
     rows = cost_rows(plan, results)
     assert all(row.keys() == {"case", "contender", "metric", "value", "unit"} for row in rows)
     found = rows_of(rows, "other")
@@ -97,7 +97,7 @@ def test_the_difference_from_the_tree_is_of_the_same_runs() -> None:
 
 
 def test_numbers_are_shown_with_three_digits() -> None:
-    assert [shown(value) for value in (123.456, 0.0012345, None)] == ["123", "0.00123", "-"]
+    assert [format_number(value) for value in (123.456, 0.0012345, None)] == ["123", "0.00123", "-"]
 
 
 def test_the_hardware_is_one_line() -> None:

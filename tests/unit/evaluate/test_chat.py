@@ -10,11 +10,11 @@ import prompt_cases
 import pytest
 from prompt_cases import CHAT_TEMPLATES, CHATML_SPECIALS
 
-from nuggets_ray.config import PromptConfig
+from nuggets_ray.config.schema import PromptConfig
 from nuggets_ray.evaluate.chat import conversation, end_ids, prompt_ids
-from nuggets_ray.finetune.alpaca_template import give_chat_template
 from nuggets_ray.finetune.rows import encode_example
-from nuggets_ray.prompts import Prompt, make_prompt
+from nuggets_ray.prompts.alpaca_jinja import give_chat_template
+from nuggets_ray.prompts.prompt import Prompt, make_prompt
 from nuggets_ray.records import Example, Message
 
 ONE = conversation(["Name a river."])

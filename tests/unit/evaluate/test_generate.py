@@ -13,13 +13,19 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-from nuggets_ray.config import ModelConfig, PromptConfig
+from nuggets_ray.config.evaluate import GenerateConfig
+from nuggets_ray.config.schema import ModelConfig, PromptConfig
 from nuggets_ray.evaluate import generate
 from nuggets_ray.evaluate.chat import conversation, prompt_ids
-from nuggets_ray.evaluate.generate import Answer, Answerer, request_key, seed_of, settings
-from nuggets_ray.evaluate_config import GenerateConfig
-from nuggets_ray.model import load_model, load_tokenizer
-from nuggets_ray.prompts import make_prompt
+from nuggets_ray.evaluate.generate import (
+    Answer,
+    Answerer,
+    generation_settings,
+    request_key,
+    seed_of,
+)
+from nuggets_ray.model.load import load_model, load_tokenizer
+from nuggets_ray.prompts.prompt import make_prompt
 from nuggets_ray.records import Message
 
 GREEDY = GenerateConfig(backend="transformers", max_tokens=24)
@@ -173,7 +179,7 @@ def test_a_key_is_of_all_that_decides_an_answer() -> None:
         messages: tuple[Message, ...] = (Message("user", "Add.\n1 2"),),
         **changed: object,
     ) -> str:
-        given = settings(replace(GREEDY, **changed), dtype, seed)
+        given = generation_settings(replace(GREEDY, **changed), dtype, seed)
         return request_key(weights, template, given, messages)
 
     same = [key(), key(messages=(Message("user", " Add.\n1 2 "),))]

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from nuggets_ray.config import ModelConfig, PromptConfig, UserError
+from nuggets_ray.config.evaluate import GenerateConfig
+from nuggets_ray.config.schema import ModelConfig, PromptConfig
+from nuggets_ray.errors import UserError
 from nuggets_ray.evaluate import generate as module
 from nuggets_ray.evaluate.chat import conversation
 from nuggets_ray.evaluate.generate import Answer, Answerer
-from nuggets_ray.evaluate_config import GenerateConfig
 
 GREEDY = GenerateConfig(max_tokens=7, stop=["###"])
 EOS_ID = 1

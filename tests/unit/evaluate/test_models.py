@@ -7,18 +7,12 @@ from typing import Any
 
 import pytest
 
-from nuggets_ray.config import (
-    Config,
-    DataConfig,
-    EvaluateConfig,
-    ModelConfig,
-    PromptConfig,
-    UserError,
-)
+from nuggets_ray.config.finetune import FinetuneConfig
+from nuggets_ray.config.schema import Config, DataConfig, EvaluateConfig, ModelConfig, PromptConfig
+from nuggets_ray.errors import UserError
 from nuggets_ray.evaluate import models
 from nuggets_ray.evaluate.models import EvalModel, find_models, run_prompt, training_data
-from nuggets_ray.finetune_config import FinetuneConfig
-from nuggets_ray.manifest import write_config
+from nuggets_ray.run.job_configs import write_config
 
 CHAT, ALPACA = PromptConfig("chat"), PromptConfig("alpaca")
 

@@ -6,8 +6,12 @@ from typing import Any
 
 import pytest
 
-from nuggets_ray.config import UserError
-from nuggets_ray.evaluate.prompt_file import Prompt, read_alpaca_prompts, read_mt_bench_questions
+from nuggets_ray.errors import UserError
+from nuggets_ray.evaluate.prompt_file import (
+    BenchmarkPrompt,
+    read_alpaca_prompts,
+    read_mt_bench_questions,
+)
 
 QUESTIONS = [
     {"question_id": 81, "category": "writing", "turns": ["Write.", "Rewrite."]},
@@ -24,21 +28,23 @@ def write(path: Path, rows: list[Any]) -> str:
 @pytest.mark.parametrize(
     "row, expected",
     [
-        ({"instruction": "Say hi", "dataset": "koala"}, Prompt("0", ("Say hi",), "koala")),
-        ({"instruction": "Say hi"}, Prompt("0", ("Say hi",), "set")),
-        ({"id": "koala_0", "prompt": "Say hi"}, Prompt("koala_0", ("Say hi",), "set")),
+        ({"instruction": "Say hi", "dataset": "koala"}, BenchmarkPrompt("0", ("Say hi",), "koala")),
+        ({"instruction": "Say hi"}, BenchmarkPrompt("0", ("Say hi",), "set")),
+        ({"id": "koala_0", "prompt": "Say hi"}, BenchmarkPrompt("koala_0", ("Say hi",), "set")),
         (
             {"id": "t", "instruction": "Mend", "instances": [{"input": "txet", "output": "text"}]},
-            Prompt("t", ("Mend\n\ntxet",), "set"),
+            BenchmarkPrompt("t", ("Mend\n\ntxet",), "set"),
         ),
         (
             {"id": "t", "instruction": "Sing", "instances": [{"input": "", "output": "la"}]},
-            Prompt("t", ("Sing",), "set"),
+            BenchmarkPrompt("t", ("Sing",), "set"),
         ),
-        (QUESTIONS[0], Prompt("81", ("Write.",), "writing")),
+        (QUESTIONS[0], BenchmarkPrompt("81", ("Write.",), "writing")),
     ],
 )
-def test_a_prompt_of_each_shape(tmp_path: Path, row: dict[str, Any], expected: Prompt) -> None:
+def test_a_prompt_of_each_shape(
+    tmp_path: Path, row: dict[str, Any], expected: BenchmarkPrompt
+) -> None:
     for name in ("set.json", "set.jsonl"):
         assert read_alpaca_prompts(write(tmp_path / name, [row]), None) == [expected]
 
@@ -46,10 +52,10 @@ def test_a_prompt_of_each_shape(tmp_path: Path, row: dict[str, Any], expected: P
 def test_questions_have_the_wanted_turns(tmp_path: Path) -> None:
     path = write(tmp_path / "question.jsonl", QUESTIONS)
     assert read_mt_bench_questions(path, None, 2) == [
-        Prompt("81", ("Write.", "Rewrite."), "writing"),
-        Prompt("101", ("1+1?", "And 2+2?"), "math"),
+        BenchmarkPrompt("81", ("Write.", "Rewrite."), "writing"),
+        BenchmarkPrompt("101", ("1+1?", "And 2+2?"), "math"),
     ]
-    assert read_mt_bench_questions(path, 1, 1) == [Prompt("81", ("Write.",), "writing")]
+    assert read_mt_bench_questions(path, 1, 1) == [BenchmarkPrompt("81", ("Write.",), "writing")]
 
 
 def test_too_few_turns(tmp_path: Path) -> None:

@@ -4,14 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from nuggets_ray.config import UserError
-from nuggets_ray.evaluate.results import (
-    Result,
-    Results,
-    open_results,
-    read_results,
-    write_results,
-)
+from nuggets_ray.errors import UserError
+from nuggets_ray.evaluate.results import Result, Results, open_results, read_results, write_results
 
 PRIMARY = "likelihood/mean_logprob"
 

@@ -2,9 +2,9 @@
 
 import dataclasses
 
+from nuggets_ray.config.finetune import FinetuneConfig
 from nuggets_ray.finetune.card import CardFacts, model_card
 from nuggets_ray.finetune.curve import loss_curve
-from nuggets_ray.finetune_config import FinetuneConfig
 
 FACTS = CardFacts(
     name="golden",

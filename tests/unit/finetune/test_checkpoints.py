@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from nuggets_ray.config import UserError
+from nuggets_ray.errors import UserError
 from nuggets_ray.finetune.checkpoints import (
     Saved,
     check_settings,

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from nuggets_ray.config import UserError
+from nuggets_ray.errors import UserError
+from nuggets_ray.finetune.deepspeed_config import DEFAULTS, STAGES, TAKEN
 from nuggets_ray.finetune.deepspeed_keys import ALLOWED, check_keys
-from nuggets_ray.finetune.settings import DEFAULTS, STAGES, TAKEN
 
 
 def zero(**more: Any) -> dict[str, Any]:

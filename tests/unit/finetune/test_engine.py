@@ -12,11 +12,11 @@ from tiny_models import make_model
 from train_runs import LENGTHS, NO_ACCUMULATION, NUM_STEPS, Case, make_rows, run, zero
 from transformers import AutoModelForCausalLM
 
-from nuggets_ray.config import ModelConfig
+from nuggets_ray.config.finetune import FinetuneConfig
+from nuggets_ray.config.schema import ModelConfig
 from nuggets_ray.finetune.export import export_weights
 from nuggets_ray.finetune.loss import collate, give_loss
 from nuggets_ray.finetune.steps import learning_rate
-from nuggets_ray.finetune_config import FinetuneConfig
 
 pytestmark = pytest.mark.long
 

@@ -2,19 +2,19 @@
 
 import pytest
 
-from nuggets_ray.config import UserError
+from nuggets_ray.config.finetune import FinetuneConfig
+from nuggets_ray.errors import UserError
 from nuggets_ray.finetune.estimate import (
     PROCESS_GIB,
-    Memory,
-    ModelSize,
+    TrainedSize,
+    TrainMemory,
     check_memory,
     flops,
     memory,
     seconds,
 )
-from nuggets_ray.finetune_config import FinetuneConfig
 
-SIZE = ModelSize(2**30, 2**30, hidden_size=2048, num_layers=24)
+SIZE = TrainedSize(2**30, 2**30, hidden_size=2048, num_layers=24)
 
 
 def config(stage: int, **zero: object) -> FinetuneConfig:
@@ -39,7 +39,7 @@ def test_offload_moves_states_to_the_host_and_lora_does_without_most() -> None:
     there = memory(config(2, offload_optimizer={"device": "cpu"}), SIZE, "bfloat16", 1, 1)
     assert there.states_gib == pytest.approx(2 + PROCESS_GIB)
     assert there.host_gib == pytest.approx(16)
-    lora = memory(config(2), ModelSize(2**30, 2**20, 2048, 24), "bfloat16", 1, 1)
+    lora = memory(config(2), TrainedSize(2**30, 2**20, 2048, 24), "bfloat16", 1, 1)
     assert lora.states_gib == pytest.approx(2 + 16 / 1024 + PROCESS_GIB)
 
 
@@ -50,7 +50,7 @@ def test_recomputing_keeps_fewer_activations() -> None:
 
 
 def test_what_cannot_fit_is_refused_with_a_way_out() -> None:
-    needed = Memory(states_gib=18.0, activations_gib=2.0, host_gib=0.0)
+    needed = TrainMemory(states_gib=18.0, activations_gib=2.0, host_gib=0.0)
     assert check_memory(config(2), needed, 24.0, "memory") is None
     warned = check_memory(config(2), needed, 19.0, "memory")
     assert warned and "20.0 GiB" in warned and "micro_batch_tokens" in warned
@@ -59,8 +59,8 @@ def test_what_cannot_fit_is_refused_with_a_way_out() -> None:
 
 
 def test_work_counts_what_is_trained_and_what_is_done_again() -> None:
-    full = flops(FinetuneConfig(), ModelSize(100, 100, 1, 1), 10)
-    lora = flops(FinetuneConfig(method="lora"), ModelSize(100, 0, 1, 1), 10)
-    again = flops(FinetuneConfig(gradient_checkpointing=True), ModelSize(100, 100, 1, 1), 10)
+    full = flops(FinetuneConfig(), TrainedSize(100, 100, 1, 1), 10)
+    lora = flops(FinetuneConfig(method="lora"), TrainedSize(100, 0, 1, 1), 10)
+    again = flops(FinetuneConfig(gradient_checkpointing=True), TrainedSize(100, 100, 1, 1), 10)
     assert (full, lora, again) == (6000, 4000, 8000)
     assert seconds(4000, 100, 2) == pytest.approx(50)

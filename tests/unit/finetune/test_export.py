@@ -10,16 +10,11 @@ from safetensors import safe_open
 from tiny_models import COMMON, make_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, MixtralConfig
 
-from nuggets_ray.config import ModelConfig, UserError
+from nuggets_ray.config.schema import ModelConfig
+from nuggets_ray.errors import UserError
 from nuggets_ray.finetune import export as module
-from nuggets_ray.finetune.export import (
-    ADAPTER,
-    merge,
-    write_config,
-    write_shards,
-    write_tokenizer,
-)
-from nuggets_ray.weights.headers import check_weights
+from nuggets_ray.finetune.export import ADAPTER, merge, write_config, write_shards, write_tokenizer
+from nuggets_ray.model.weights.headers import check_weights
 
 
 def save_model(family: str, folder: Path) -> ModelConfig:

@@ -7,11 +7,11 @@ import pytest
 import torch
 from tiny_models import make_model
 
-from nuggets_ray.config import ModelConfig
+from nuggets_ray.config.finetune import FinetuneConfig
+from nuggets_ray.config.schema import ModelConfig
 from nuggets_ray.finetune.engine import TAG
 from nuggets_ray.finetune.export import checkpoint_tensors, export_weights
 from nuggets_ray.finetune.plain_load import FORCE, plain_load
-from nuggets_ray.finetune_config import FinetuneConfig
 
 ZERO_3 = {"zero_optimization": {"stage": 3}}
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from transformers import AutoTokenizer
 
-from nuggets_ray.config import PromptConfig, UserError
-from nuggets_ray.finetune.alpaca_template import give_chat_template
+from nuggets_ray.config.schema import PromptConfig
+from nuggets_ray.errors import UserError
 from nuggets_ray.finetune.rows import (
     Encoded,
     check_lengths,
@@ -17,7 +17,8 @@ from nuggets_ray.finetune.rows import (
     join,
     split_held_out,
 )
-from nuggets_ray.prompts import make_prompt
+from nuggets_ray.prompts.alpaca_jinja import give_chat_template
+from nuggets_ray.prompts.prompt import make_prompt
 from nuggets_ray.records import Example, Message
 
 TURNS = (

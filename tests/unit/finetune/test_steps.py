@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nuggets_ray.config import UserError
+from nuggets_ray.config.finetune import FinetuneConfig
+from nuggets_ray.errors import UserError
 from nuggets_ray.finetune.steps import (
     Schedule,
     learning_rate,
@@ -16,7 +17,6 @@ from nuggets_ray.finetune.steps import (
     micro_batches,
     padded_tokens,
 )
-from nuggets_ray.finetune_config import FinetuneConfig
 
 
 def test_each_epoch_takes_every_row_once_in_another_order() -> None:

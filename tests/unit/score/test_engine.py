@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_models import CONFIGS, VOCABULARY, WINDOW, make_anchor, make_model, random_ids
 
-from nuggets_ray.config import UserError
+from nuggets_ray.errors import UserError
 from nuggets_ray.records import Encoding
-from nuggets_ray.score.candidates import _log_probs
 from nuggets_ray.score.engine import ENGINES, Engine, make_engine
+from nuggets_ray.score.one_shot import _log_probs
 from nuggets_ray.score.reference import reference_log_probs
 
 TOLERANCE_NATS = 1e-4

@@ -10,14 +10,7 @@ from typing import Any
 import pytest
 from transformers import GPT2Config, LlamaConfig, MixtralConfig
 
-from nuggets_ray.score.memory import (
-    HEAP,
-    KERNELS_BYTES,
-    Request,
-    Shape,
-    peak_memory,
-    shape_of,
-)
+from nuggets_ray.score.memory import HEAP, KERNELS_BYTES, Request, Shape, peak_memory, shape_of
 from nuggets_ray.score.worker_environment import FEW_KERNELS, KEEP_MEMORY
 
 SHAPE = Shape(

@@ -6,7 +6,7 @@ import torch
 from tiny_models import COMMON, make_model
 from transformers import AutoModelForCausalLM, BertConfig
 
-from nuggets_ray.config import UserError
+from nuggets_ray.errors import UserError
 from nuggets_ray.records import Encoding
 from nuggets_ray.score.engine import make_engine
 from nuggets_ray.score.model_check import check_model

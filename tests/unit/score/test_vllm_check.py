@@ -7,7 +7,7 @@ import pytest
 from fake_vllm import FakeVllm
 from tiny_models import VOCABULARY, make_model
 
-from nuggets_ray.config import UserError
+from nuggets_ray.errors import UserError
 from nuggets_ray.score import vllm_engine
 from nuggets_ray.score.reference import reference_log_probs
 from nuggets_ray.score.vllm_check import check, check_inputs

@@ -1,0 +1,84 @@
+"""The keys of the configuration: their names, their types, and the choices that conf/ has for a
+section.
+
+Read from the dataclasses of config.py, so that there is one list. Imports neither hydra nor
+omegaconf.
+"""
+
+from dataclasses import fields, is_dataclass
+from functools import cache
+from pathlib import Path
+from types import NoneType
+from typing import Any, get_args, get_origin, get_type_hints
+
+from nuggets_ray.config.schema import Config
+
+CONF_DIR = Path(__file__).resolve().parents[2] / "conf"
+
+
+@cache
+def key_types(schema: type = Config, prefix: str = "") -> dict[str, Any]:
+    """Every key of the configuration, dotted, with its type: {"data.limit": int | None, ...}."""
+    found: dict[str, Any] = {}
+    hints = get_type_hints(schema)
+    for item in fields(schema):
+        kind = hints[item.name]
+        is_section = isinstance(kind, type) and is_dataclass(kind)
+        found |= key_types(kind, f"{item.name}.") if is_section else {prefix + item.name: kind}
+    return found
+
+
+def all_keys() -> list[str]:
+    """Every key of the configuration, dotted: `out_dir`, `model.path`, ..."""
+    return list(key_types())
+
+
+@cache
+def sections() -> tuple[str, ...]:
+    """What keys stand under: `model`, `data`, ..."""
+    return tuple(dict.fromkeys(section_of(key) for key in all_keys() if "." in key))
+
+
+def section_of(key: str) -> str:
+    """`data` for data.limit, "" for a key that stands under nothing, such as out_dir."""
+    return key.partition(".")[0] if "." in key else ""
+
+
+def choices_of(group: str) -> list[str]:
+    """The names that `group=` takes, such as anchors=kmeans; [] for what is no group."""
+    return sorted(path.stem for path in (CONF_DIR / group).glob("*.yaml")) if group else []
+
+
+def type_of(key: str) -> tuple[Any, bool]:
+    """The type of a key without its None, and whether None is allowed; `str` or `Any` for an entry
+    of a dictionary, such as data.columns.output. Raises KeyError for what is no key.
+    """
+    known = key_types()
+    if key in known:
+        members = [kind for kind in get_args(known[key]) if kind is not NoneType]
+        if NoneType in get_args(known[key]):
+            return members[0], True
+        return known[key], False
+    parent = next(
+        (name for name in known if key.startswith(f"{name}.") and is_mapping(known[name])), None
+    )
+    if parent is None:
+        raise KeyError(key)
+    entry = get_args(known[parent])[1]
+    below = key.removeprefix(f"{parent}.")
+    if not below or (entry is str and "." in below):
+        raise KeyError(key)
+    return entry, entry is Any
+
+
+def is_key(key: str) -> bool:
+    """Whether something can be given by this name: a key, a section, or `experiment`."""
+    try:
+        return bool(type_of(key))
+    except KeyError:
+        return key in (*sections(), "experiment")
+
+
+def is_mapping(kind: Any) -> bool:
+    """Whether this is the type of a key with free keys below it."""
+    return get_origin(kind) is dict

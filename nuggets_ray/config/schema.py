@@ -1,0 +1,316 @@
+"""Every configuration dataclass (the schema), the range of each key, and the user's-mistake error.
+
+conf/*.yaml holds the values; compose.py puts them and the command line into these dataclasses.
+Imports nothing of the package but the keys of finetune.*, evaluate.* and bench.*.
+"""
+
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any
+
+from nuggets_ray.config.bench import BenchConfig, bench_lowest
+from nuggets_ray.config.evaluate import (
+    EvaluateConfig,
+    GenerateConfig,
+    JudgeConfig,
+    evaluate_choices,
+    evaluate_lowest,
+)
+from nuggets_ray.config.finetune import FinetuneConfig, finetune_choices, finetune_lowest
+from nuggets_ray.errors import UserError
+
+RETRIES = ("killed_worker", "error")
+
+
+COLUMN_FIELDS = ("instruction", "input", "output", "system", "messages")  # of data.columns
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    path: str = ""
+    """A folder or hub id in Hugging Face format, or `demo` for the small model of the package
+    index.
+    """
+    revision: str | None = None
+    """Hub revision (branch, tag or commit)."""
+    trust_remote_code: bool = False
+    """Run modelling code that comes with the model."""
+    ignore_keys: list[str] = field(default_factory=list, hash=False)
+    """Regular expressions: weights that may be missing, of another size, or not used."""
+    tokenizer: str = "auto"
+    """Whose token ids: file (tokenizer.json's own), transformers (those of its class), or auto: the
+    file's where the class misreads it.
+    """
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    path: str = ""
+    """A file, folder or glob of json, jsonl (or .gz) or parquet; an s3:// or gs:// URI; `demo`."""
+    format: str = "auto"
+    """alpaca, dolly, sharegpt, messages, prompt_completion, self_instruct, columns, or auto (looks
+    at 100 rows).
+    """
+    columns: dict[str, str] = field(default_factory=dict)
+    """For anything else, our field -> your column, e.g. {instruction: question, input: context,
+    output: reply, system: persona}.
+    """
+    limit: int | None = None
+    """Read the first N rows only."""
+    holdout: int = 0
+    """Rows drawn by hash before anything else: never candidates, anchors or training rows."""
+    on_too_long: str = "skip"
+    """A demonstration over the limit: skip the row, or truncate it (counted in num_dropped_tokens).
+    """
+    max_skipped_fraction: float = 0.5
+    """More skipped rows than this share of the data fails the job."""
+    excerpt_chars: int = 80
+    """How much of a skipped row is kept in skipped.parquet, in characters (0: nothing)."""
+    retry: list[str] = field(default_factory=lambda: list(RETRIES))
+    """Rows left without a score that the next attempt tries once more: killed_worker, error."""
+
+
+@dataclass(frozen=True)
+class PromptConfig:
+    template: str = "auto"
+    """official, alpaca, chat, or auto: chat if the tokenizer has a template, else alpaca."""
+    max_demonstration_tokens: int = 2048
+    """The longest demonstration, in tokens."""
+    max_anchor_tokens: int | None = None
+    """Anchors are cut to this many tokens (counted); null: never cut."""
+
+
+@dataclass(frozen=True)
+class AnchorsConfig:
+    method: str = "random"
+    """random, kmeans (both drawn from the candidates) or file."""
+    num: int | None = 100
+    """Number of anchors; with a file, its first N rows (null: all)."""
+    path: str | None = None
+    """The anchor file, in any format data.path takes, or `demo`."""
+    format: str = "auto"
+    """As data.format, for the anchor file."""
+    columns: dict[str, str] = field(default_factory=dict)
+    """As data.columns, for the anchor file."""
+    exclude_from_candidates: bool = False
+    """Do not score the rows that are anchors (reason is_anchor); otherwise only the self-pair is
+    left out.
+    """
+
+
+@dataclass(frozen=True)
+class ScoreConfig:
+    dtype: str = "auto"
+    """bfloat16, float32, or auto: bfloat16 where the hardware has it (float32 under
+    prompt=official).
+    """
+    backend: str = "transformers"
+    """transformers, or vllm: for tensor parallelism, quantised weights, or an architecture that
+    transformers cannot hold.
+    """
+    vllm: dict[str, Any] = field(default_factory=dict)
+    """backend=vllm: arguments of vLLM's `LLM`, under its names, e.g. {quantization: fp8,
+    max_model_len: 4096}.
+    """
+    engine: str = "auto"
+    """tree, kv_cache, plain, or auto: the first of them that agrees with the reference at start."""
+    max_pack_tokens: int | None = None
+    """Most tokens in one forward; null: 4,096 on a CPU, 16,384 on a GPU. Halved when memory runs
+    out (backend=transformers).
+    """
+    block_rows: int | None = None
+    """Most candidates in a block, the unit that is written and resumed; null: about block_s of
+    work.
+    """
+    block_s: float = 60.0
+    """Seconds of work in a block."""
+
+
+@dataclass(frozen=True)
+class ScheduleConfig:
+    name: str = "full"
+    """full: every candidate meets every anchor."""
+
+
+@dataclass(frozen=True)
+class SelectConfig:
+    rule: str = "top_fraction"
+    """top_fraction, top_k, top_tokens or threshold."""
+    fraction: float | None = None
+    """top_fraction: share of the scored rows that is kept, in (0, 1]."""
+    k: int | None = None
+    """top_k: number of rows that is kept."""
+    tokens: int | None = None
+    """top_tokens: rows are kept until they hold about this many answer tokens."""
+    min_score: float | None = None
+    """threshold: rows whose score is above this are kept (below it under order=bottom)."""
+    by: str = "golden_score"
+    """golden_score, random (seeded) or longest (answer tokens)."""
+    order: str = "top"
+    """top or bottom."""
+    draw: int = 0
+    """by=random: which draw; each is named random-<draw>."""
+    name: str | None = None
+    """Folder under selections/; null: golden, bottom, longest, shortest, random-<draw>[-tokens]."""
+    prefix: str = ""
+    """Put before our columns (example_id, golden_score, rank) in the selected files, when yours
+    have those names.
+    """
+    replace: bool = False
+    """Let other rows take the place of those that a model was trained on."""
+
+
+@dataclass(frozen=True)
+class ClusterConfig:
+    address: str = "auto"
+    """local: start a Ray of our own; auto: the cluster RAY_ADDRESS names, else local; or a
+    cluster's address.
+    """
+    num_workers: int | None = None
+    """Model replicas; null: one a GPU, or one a CPU core where there is no GPU."""
+    gpus_per_worker: float | None = None
+    """GPUs of a replica; null: 1 where the cluster has GPUs, else 0. Over more than 1 the model is
+    spread by score.backend=vllm.
+    """
+    cpus_per_worker: int = 1
+    """CPU cores of a replica, and its threads."""
+    wait_s: float = 600.0
+    """With an address: seconds to wait for the autoscaler, then start with what there is."""
+    object_store_gib: float = 0.5
+    """Object store of a local Ray, in GiB."""
+
+
+@dataclass(frozen=True)
+class Config:
+    out_dir: str = ""
+    """The run folder: everything a run writes is under it."""
+    seed: int = 0
+    """Seed of every draw: hold-out, random anchors, k-means, random selections, order of training
+    rows, dropout.
+    """
+    progress_s: float = 10.0
+    """Seconds between progress lines where there is no terminal, and between lines of metrics."""
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    prompt: PromptConfig = field(default_factory=PromptConfig)
+    anchors: AnchorsConfig = field(default_factory=AnchorsConfig)
+    score: ScoreConfig = field(default_factory=ScoreConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    select: SelectConfig = field(default_factory=SelectConfig)
+    finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    generate: GenerateConfig = field(default_factory=GenerateConfig)
+    judge: JudgeConfig = field(default_factory=JudgeConfig)
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
+    bench: BenchConfig = field(default_factory=BenchConfig)
+
+
+def choices(config: Config) -> dict[str, tuple[str, tuple[str, ...]]]:
+    """{key: (value, allowed values)} of every key that takes one of a few."""
+    return {
+        "model.tokenizer": (config.model.tokenizer, ("auto", "file", "transformers")),
+        "data.on_too_long": (config.data.on_too_long, ("skip", "truncate")),
+        "prompt.template": (config.prompt.template, ("auto", "chat", "alpaca", "official")),
+        "anchors.method": (config.anchors.method, ("random", "kmeans", "file")),
+        "score.dtype": (config.score.dtype, ("auto", "bfloat16", "float32")),
+        "score.backend": (config.score.backend, ("transformers", "vllm")),
+        "score.engine": (config.score.engine, ("auto", "tree", "kv_cache", "plain")),
+        "schedule.name": (config.schedule.name, ("full",)),
+        "select.rule": (config.select.rule, ("top_fraction", "top_k", "top_tokens", "threshold")),
+        "select.by": (config.select.by, ("golden_score", "random", "longest")),
+        "select.order": (config.select.order, ("top", "bottom")),
+        "bench.name": (config.bench.name, ("engine", "peers", "dtypes", "finetune")),
+        **finetune_choices(config.finetune),
+        **evaluate_choices(config.evaluate, config.generate),
+    }
+
+
+def check(config: Config) -> None:
+    """Raise UserError for a value out of its range or outside its choices."""
+    named = [("data.retry", kind, RETRIES) for kind in config.data.retry]
+    for key, value, allowed in [*named, *((k, *choice) for k, choice in choices(config).items())]:
+        if value not in allowed:
+            close = get_close_matches(value.lower(), allowed, n=1)
+            meant = close[0] if close else ""
+            if key == "data.retry":  # a list, all of whose other items stay
+                kept = [kind for kind in config.data.retry if kind in allowed and kind != meant]
+                meant = meant and f"[{','.join([*kept, meant])}]"
+            meant = f"; did you mean {key}={meant}?" if meant else ""
+            raise UserError(f"{key}={value}: take one of {', '.join(allowed)}{meant}")
+    at_least: dict[str, tuple[float | None, float]] = {
+        "data.limit": (config.data.limit, 1),
+        "data.holdout": (config.data.holdout, 0),
+        "data.excerpt_chars": (config.data.excerpt_chars, 0),
+        "prompt.max_demonstration_tokens": (config.prompt.max_demonstration_tokens, 1),
+        "prompt.max_anchor_tokens": (config.prompt.max_anchor_tokens, 1),
+        "anchors.num": (config.anchors.num, 1),
+        "score.max_pack_tokens": (config.score.max_pack_tokens, 1),
+        "score.block_rows": (config.score.block_rows, 1),
+        "score.block_s": (config.score.block_s, 0.001),
+        "cluster.num_workers": (config.cluster.num_workers, 1),
+        "cluster.gpus_per_worker": (config.cluster.gpus_per_worker, 0),
+        "cluster.cpus_per_worker": (config.cluster.cpus_per_worker, 1),
+        "cluster.wait_s": (config.cluster.wait_s, 0),
+        "cluster.object_store_gib": (config.cluster.object_store_gib, 0.08),
+        "progress_s": (config.progress_s, 0.1),
+        "seed": (config.seed, 0),
+        **bench_lowest(config.bench),
+        **finetune_lowest(config.finetune),
+        **evaluate_lowest(config.evaluate, config.generate, config.judge),
+    }
+    for key, (number, lowest) in at_least.items():
+        if number is not None and number < lowest:
+            raise UserError(f"{key}={number}: must be at least {lowest}")
+    shares = {
+        "data.max_skipped_fraction": config.data.max_skipped_fraction,
+        "finetune.warmup_fraction": config.finetune.warmup_fraction,
+        "generate.top_p": config.generate.top_p,
+    }
+    for key, share in shares.items():
+        if not 0 <= share <= 1:
+            raise UserError(f"{key}={share}: must be between 0 and 1")
+    at_most = {
+        "seed": (config.seed, 2**32 - 1),
+        "finetune.lora_dropout": (config.finetune.lora_dropout, 0.99),
+        "evaluate.turns": (config.evaluate.turns, 2),
+    }
+    for key, (number, highest) in at_most.items():
+        if number > highest:
+            raise UserError(f"{key}={number}: must be at most {highest}")
+    if config.model.tokenizer != "auto" and not config.model.path:
+        raise UserError(f"model.tokenizer={config.model.tokenizer}: give model.path too")
+    _check_backend(config)
+
+
+def _check_backend(config: Config) -> None:
+    score, gpus = config.score, config.cluster.gpus_per_worker
+    if score.backend == "vllm" and score.engine != "auto":
+        raise UserError(
+            f"score.engine={score.engine} is one of score.backend=transformers: leave it out, or "
+            "take that backend"
+        )
+    if score.vllm and score.backend != "vllm":
+        raise UserError(f"score.vllm={score.vllm}: set score.backend=vllm too, or leave it out")
+    for key in score.vllm:
+        if key in VLLM_KEYS_TAKEN:
+            raise UserError(f"score.vllm.{key}: {VLLM_KEYS_TAKEN[key]}")
+    for key in ("max_model_len", "tensor_parallel_size", "pipeline_parallel_size"):
+        value = score.vllm.get(key, 1)
+        if not isinstance(value, int) or value < 1:
+            raise UserError(f"score.vllm.{key}={value}: must be a whole number, at least 1")
+    if gpus is not None and gpus > 1 and gpus != int(gpus):
+        raise UserError(f"cluster.gpus_per_worker={gpus}: above 1 it must be a whole number")
+
+
+VLLM_KEYS_TAKEN = {
+    "model": "give model.path",
+    "tokenizer": "the model's own is used; leave it out",
+    "revision": "give model.revision",
+    "trust_remote_code": "give model.trust_remote_code",
+    "dtype": "give score.dtype",
+    "logprobs_mode": "a score is made of log-probs; leave it out",
+    "kv_sharing_fast_prefill": "prompt log-probs are wrong with it; leave it out",
+}
+"""Arguments of vLLM's `LLM` that other keys decide, or that scores do not bear; each with the way
+out.
+"""

@@ -1,0 +1,48 @@
+"""Which files a path, folder or glob stands for, in any pyarrow file system."""
+
+import fnmatch
+import re
+
+from pyarrow import fs
+
+
+def find_files(store: fs.FileSystem, base: str) -> list[fs.FileInfo]:
+    """The file `base`, all files below the folder `base`, or all that match the glob `base`.
+
+    In a folder whatever is below a name with a leading . or _ is ignored. In a glob, * ? and []
+    stay within one name and ** stands for any number of folders. In no order; [] where there is
+    nothing.
+    """
+    info = store.get_file_info(base)
+    if info.is_file:
+        return [info]
+    if info.type == fs.FileType.Directory:
+        return _walk(store, base)
+    segments = base.split("/")
+    for i, segment in enumerate(segments):
+        if re.search(r"[*?\[]", segment):
+            return _glob(store, "/".join(segments[:i]) or "/", segments[i:])
+    return []
+
+
+def _walk(store: fs.FileSystem, folder: str) -> list[fs.FileInfo]:
+    infos = store.get_file_info(fs.FileSelector(folder, recursive=True))
+    below = len(folder.rstrip("/")) + 1
+    return [i for i in infos if i.is_file and not re.search(r"(^|/)[._]", i.path[below:])]
+
+
+def _glob(store: fs.FileSystem, folder: str, segments: list[str]) -> list[fs.FileInfo]:
+    pattern, rest = segments[0], segments[1:]
+    found = {}
+    if pattern == "**" and rest:
+        found = {info.path: info for info in _glob(store, folder, rest)}
+    for info in store.get_file_info(fs.FileSelector(folder, allow_not_found=True)):
+        if info.base_name[0] == "." and pattern[0] != ".":
+            continue
+        matches = pattern == "**" or fnmatch.fnmatchcase(info.base_name, pattern)
+        if matches and info.is_file and not rest:
+            found[info.path] = info
+        elif matches and info.type == fs.FileType.Directory:
+            deeper = segments if pattern == "**" else rest
+            found.update((i.path, i) for i in (_glob(store, info.path, deeper) if deeper else []))
+    return list(found.values())

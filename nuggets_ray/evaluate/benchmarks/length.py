@@ -1,0 +1,131 @@
+"""Win rates with the judge's liking for longer answers taken out.
+
+    P(the model's answer is preferred) = sigmoid(a + b * tanh(d / sd(d))),  d: the difference of
+    lengths in characters;   length_adjusted_win_rate = 100 * sigmoid(a)
+
+It is our own fit, on these verdicts alone. AlpacaEval's published length-controlled rate
+(arXiv 2404.04475) also knows how difficult each of its 805 instructions is: only `alpaca_eval`
+itself can compute it.
+
+Legend: N pairs.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.special import expit
+
+from nuggets_ray.evaluate.judge.judge import PairVerdict
+
+logger = logging.getLogger(__name__)
+
+NUM_DRAWS = 500
+"""Each draw is a fit."""
+SUBSETS = ("helpful_base", "koala", "oasst", "selfinstruct", "vicuna")
+"""Of AlpacaEval's prompts."""
+PRIOR_PRECISION = 1.0
+"""Of b around 0: without it, b has no end where length alone tells all wins from all losses."""
+
+
+@dataclass(frozen=True, slots=True)
+class LengthAdjusted:
+    """In percent; all None without pairs, no interval with one. `length_effect` is b."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    length_effect: float | None
+
+
+def length_adjusted_win_rate(
+    preferences_N: np.ndarray, length_differences_N: np.ndarray, seed: int
+) -> LengthAdjusted:
+    """The win rate that the fit predicts for answers of equal length, with a 95% bootstrap interval
+    over pairs. Preferences in [0, 1]; differences are the model's length less the reference's.
+    """
+    num_pairs = len(preferences_N)
+    if num_pairs == 0:
+        return LengthAdjusted(None, None, None, None)
+    spread = length_differences_N.std()
+    x_N = np.tanh(length_differences_N / spread) if spread else np.zeros(num_pairs)
+    intercept, slope = _fit(preferences_N, x_N, np.ones(num_pairs))
+    value = float(100 * expit(intercept))
+    if num_pairs == 1:
+        return LengthAdjusted(value, None, None, slope)
+    shares_N = np.full(num_pairs, 1 / num_pairs)
+    counts_BN = np.random.default_rng(seed).multinomial(num_pairs, shares_N, size=NUM_DRAWS)
+    draws = [100 * expit(_fit(preferences_N, x_N, counts_N)[0]) for counts_N in counts_BN]
+    low, high = np.quantile(draws, [0.025, 0.975]).tolist()
+    return LengthAdjusted(value, low, high, slope)
+
+
+def _fit(p_N: np.ndarray, x_N: np.ndarray, weights_N: np.ndarray) -> tuple[float, float]:
+    """a and b by maximum likelihood; preferences between 0 and 1 count as shares of a win."""
+
+    def loss(ab: np.ndarray) -> tuple[float, np.ndarray]:
+        eta_N = ab[0] + ab[1] * x_N
+        residual_N = weights_N * (expit(eta_N) - p_N)
+        value = weights_N @ (np.logaddexp(0, eta_N) - p_N * eta_N)
+        gradient = np.array([residual_N.sum(), residual_N @ x_N + PRIOR_PRECISION * ab[1]])
+        return value + PRIOR_PRECISION * ab[1] ** 2 / 2, gradient
+
+    found = minimize(loss, np.zeros(2), jac=True, method="BFGS")
+    return float(found.x[0]), float(found.x[1])
+
+
+def length_controlled_win_rate(
+    model: str, against: str, verdicts: Sequence[PairVerdict]
+) -> float | None:
+    """AlpacaEval's own length-controlled win rate, in percent, computed by the `alpaca_eval`
+    package from its own data; None, with the reason in the log, where either is not at hand.
+
+    Holds only for the prompts of AlpacaEval in its order, from the first on: a prompt's id is its
+    row there.
+    """
+    judged = [v for v in verdicts if v.preference is not None]
+    prompts = [v.pair.prompt for v in judged]
+    if not all(p.category in SUBSETS and p.prompt_id.isdecimal() for p in prompts) or not judged:
+        logger.info("no length-controlled win rate: the prompts judged are not AlpacaEval's")
+        return None
+    try:
+        from alpaca_eval import constants
+        from alpaca_eval.metrics.glm_winrate import get_length_controlled_winrate
+        from huggingface_hub import try_to_load_from_cache
+    except ImportError as error:
+        logger.info("no length-controlled win rate: %s", error)
+        return None
+    data = try_to_load_from_cache(
+        "tatsu-lab/alpaca_eval",
+        "df_gamed.csv",
+        repo_type="dataset",
+        cache_dir=constants.DEFAULT_CACHE_DIR,
+    )
+    if not isinstance(data, str):
+        logger.info("no length-controlled win rate: alpaca_eval's df_gamed.csv is not at hand")
+        return None
+    annotations = [_annotation(v, model, against) for v in judged]
+    try:
+        metrics = get_length_controlled_winrate(annotations, save_weights_dir=None)
+    except Exception as error:
+        # another package's extra number must not take ours with it, which may have been paid for
+        logger.warning("no length-controlled win rate: alpaca_eval fails: %r", error)
+        return None
+    return float(metrics["length_controlled_winrate"])
+
+
+def _annotation(verdict: PairVerdict, model: str, against: str) -> dict[str, Any]:
+    assert verdict.preference is not None
+    return {
+        "index": int(verdict.pair.prompt.prompt_id),
+        "instruction": verdict.pair.prompt.turns[0],
+        "output_1": verdict.pair.reference,
+        "output_2": verdict.pair.answer,
+        "generator_1": against,
+        "generator_2": model,
+        # 1: the first output is preferred, 2: the second, between them: how probably the second
+        "preference": 1 + verdict.preference,
+    }

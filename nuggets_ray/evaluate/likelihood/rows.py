@@ -1,0 +1,235 @@
+"""The rows that models are compared on: the run's held-out rows, or evaluate.held_out_path's."""
+
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from itertools import chain, islice
+from typing import Any
+
+from nuggets_ray import io
+from nuggets_ray.anchors.file import load_examples
+from nuggets_ray.config.schema import AnchorsConfig, Config, DataConfig
+from nuggets_ray.data.formats import SkipRow, parse, resolve_format
+from nuggets_ray.data.inputs import list_inputs, read_rows
+from nuggets_ray.data.rows import BadRow
+from nuggets_ray.demo.files import candidates_path, held_out_path
+from nuggets_ray.errors import UserError
+from nuggets_ray.evaluate.likelihood.overlap import Overlap, TextRow, find_overlaps, text_row
+from nuggets_ray.evaluate.models import BASE, EvalModel, TrainingData, training_data
+from nuggets_ray.io import write_json
+from nuggets_ray.model.identity import tokenizer_fingerprint
+from nuggets_ray.model.load import load_config, load_tokenizer, max_context_tokens
+from nuggets_ray.prompts.prompt import Prompt, make_prompt
+from nuggets_ray.records import Example
+from nuggets_ray.run.candidates import candidate_parts
+from nuggets_ray.run.job_configs import read_config
+from nuggets_ray.run.manifest import read_manifest
+
+logger = logging.getLogger(__name__)
+
+NUM_FORMAT_ROWS = 100
+CHUNK_ROWS = 4096
+CATEGORY_FIELDS = ("category", "dataset", "task")
+"""Where a row may say what kind it is, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldRow:
+    """A row to evaluate on; `category` is what the row says it is, None where it does not."""
+
+    example_id: str
+    category: str | None
+    example: Example
+
+
+@dataclass(frozen=True, slots=True)
+class HeldRows:
+    """The rows, the file they came from, and how many could not be read, by reason."""
+
+    rows: tuple[HeldRow, ...]
+    path: str
+    skipped: dict[str, int]
+
+
+def read_held_rows(config: Config) -> HeldRows:
+    """evaluate.held_out_path (read by data.format and data.columns), or the run's own; the first
+    evaluate.limit of them. Raises UserError where there are none.
+    """
+    given = config.evaluate.held_out_path
+    path = _own_path(config)
+    if given is not None:
+        path = held_out_path() if given == "demo" else given
+        rows = list(islice(_rows_of(path), config.evaluate.limit))
+        columns = config.data.columns
+        format = resolve_format(config.data.format, columns, rows[:NUM_FORMAT_ROWS])
+    elif io.exists(path):
+        texts = io.read_table(path, columns=["row_json"])["row_json"].to_pylist()
+        rows = [json.loads(text) for text in texts[: config.evaluate.limit]]
+        format, columns = _format(config)
+    else:
+        raise UserError(
+            f"evaluate.held_out_path is missing: out_dir={config.out_dir} has no held-out rows "
+            "(data.holdout=N keeps N rows from everything before a run is scored), so give a file "
+            "of rows that no model was trained on"
+        )
+    skipped: dict[str, int] = {}
+    found: dict[str, HeldRow] = {}
+    for row in rows:
+        try:
+            example = parse(row, format, columns)
+        except SkipRow as error:
+            reason = row.reason if isinstance(row, BadRow) else error.reason
+            skipped[reason] = skipped.get(reason, 0) + 1
+            continue
+        if example.content_id in found:
+            skipped["duplicate"] = skipped.get("duplicate", 0) + 1
+            continue
+        found[example.content_id] = HeldRow(example.content_id, _category(row), example)
+    if not found:
+        raise UserError(f"{path} has no row to evaluate on ({skipped or 'it is empty'})")
+    return HeldRows(tuple(found.values()), path, skipped)
+
+
+def training_sources(config: Config) -> dict[str, Iterator[list[TextRow]]]:
+    """What held-out rows must not be in: anchors, candidates, and files trained on directly, but
+    for the rows that the training left out.
+    """
+    sources: dict[str, Iterator[list[TextRow]]] = {}
+    scored = read_config(config.out_dir, "score")
+    if scored and scored["anchors"]["method"] == "file":  # those drawn are candidates too
+        anchors = load_examples(AnchorsConfig(**scored["anchors"]))
+        sources["anchors"] = iter([[text_row(a.content_id, a) for a in anchors]])
+    if candidate_parts(config.out_dir):
+        sources["candidates"] = _candidates(config)
+    for trained in training_data(config):
+        _tell_if_changed(trained)
+        rows = _file_rows(trained.data, _left_out(config, trained))
+        sources[trained.data.path] = chain(sources.get(trained.data.path, ()), rows)
+    return sources
+
+
+def _tell_if_changed(trained: TrainingData) -> None:
+    files = list_inputs(_data_path(trained.data), "evaluate.held_out_path")
+    if trained.sha256 and tuple(io.sha256(file.path) for file in files) != trained.sha256:
+        logger.warning(
+            "data.path=%s has changed since a model of the run was trained on it: held-out rows "
+            "are looked for among its rows of now",
+            trained.data.path,
+        )
+
+
+def _own_path(config: Config) -> str:
+    return io.join(config.out_dir, "holdout.parquet")
+
+
+def _left_out(config: Config, trained: TrainingData) -> set[str]:
+    """Contents of the run's held-out rows, where they are those that the training left out."""
+    path = _own_path(config)
+    if trained.leaves_out is None or not io.exists(path) or io.sha256(path) != trained.leaves_out:
+        return set()
+    return set(io.read_table(path, columns=["content_id"])["content_id"].to_pylist())
+
+
+def _candidates(config: Config) -> Iterator[list[TextRow]]:
+    format, columns = _format(config)
+    for part in candidate_parts(config.out_dir):
+        table = io.read_table(part, columns=["example_id", "row_json"])
+        for start in range(0, table.num_rows, CHUNK_ROWS):
+            yield [
+                text_row(row["example_id"], parse(json.loads(row["row_json"]), format, columns))
+                for row in table.slice(start, CHUNK_ROWS).to_pylist()
+            ]
+
+
+def _file_rows(data: DataConfig, left_out: set[str]) -> Iterator[list[TextRow]]:
+    rows = _rows_of(_data_path(data))
+    sample = list(islice(rows, NUM_FORMAT_ROWS))
+    format = resolve_format(data.format, data.columns, sample)
+    numbered = enumerate(chain(sample, rows))
+    while chunk := list(islice(numbered, CHUNK_ROWS)):
+        texts = []
+        for number, row in chunk:
+            try:
+                example = parse(row, format, data.columns)
+            except SkipRow:
+                continue  # nothing was trained on it either
+            if example.content_id not in left_out:
+                texts.append(text_row(f"row {number}", example))
+        yield texts
+
+
+def _data_path(data: DataConfig) -> str:
+    return candidates_path() if data.path == "demo" else data.path
+
+
+def _rows_of(path: str) -> Iterator[object]:
+    for file in list_inputs(path, "evaluate.held_out_path"):
+        yield from read_rows(file)
+
+
+def _format(config: Config) -> tuple[str, dict[str, str]]:
+    """How the run's rows are read."""
+    manifest = read_manifest(config.out_dir) or {}
+    scored: dict[str, Any] = read_config(config.out_dir, "score") or {}
+    return manifest["data_format"], scored["data"]["columns"]
+
+
+def _category(row: object) -> str | None:
+    values = [row.get(key) for key in CATEGORY_FIELDS] if isinstance(row, dict) else []
+    return next((value for value in values if isinstance(value, str) and value), None)
+
+
+def shared_room(models: list[EvalModel], prompt: Prompt) -> int | None:
+    """The most tokens of a row that every model takes; None: any."""
+    contexts = [
+        max_context_tokens(load_config(model.model, any_architecture=True)) for model in models
+    ]
+    context = min((tokens for tokens in contexts if tokens is not None), default=None)
+    return None if context is None else context - len(prompt.zero_shot_prefix)
+
+
+def write_held_out(
+    config: Config, path: str, num_rows: int, num_used: int, overlaps: list[Overlap]
+) -> None:
+    twins = [
+        {**asdict(overlap), "similarity": round(overlap.similarity, 4)} for overlap in overlaps
+    ]
+    write_json(
+        io.join(config.out_dir, "evaluation", "held_out.json"),
+        {"path": path, "num_rows": num_rows, "num_used": num_used, "left_out": twins},
+    )
+
+
+def without_overlaps(
+    config: Config, rows: tuple[HeldRow, ...]
+) -> tuple[tuple[HeldRow, ...], list[Overlap]]:
+    logger.info("%d held-out rows: looking for them among training rows and anchors", len(rows))
+    texts = [text_row(row.example_id, row.example) for row in rows]
+    overlaps = find_overlaps(texts, training_sources(config))
+    if overlaps:
+        logger.warning(
+            "%d of %d held-out rows have a twin in training rows or anchors and are left out "
+            "(evaluation/held_out.json)",
+            *(len(overlaps), len(rows)),
+        )
+    twins = {overlap.example_id for overlap in overlaps}
+    return tuple(row for row in rows if row.example_id not in twins), overlaps
+
+
+def shared_prompt(models: list[EvalModel]) -> Prompt:
+    """The first model's prompt for all of them: the same token ids under every model."""
+    tokenizers = {model.name: load_tokenizer(model.model) for model in models}
+    first = models[0]
+    expected = tokenizer_fingerprint(tokenizers[first.name])
+    for model in models[1:]:
+        if tokenizer_fingerprint(tokenizers[model.name]) != expected:
+            raise UserError(
+                f"evaluate.models: {model.name} has another tokenizer than {first.name}, and "
+                "log-probs a token of different tokens do not compare: evaluate it alone, or by "
+                "its answers (evaluate=alpaca_eval)"
+            )
+    # a trained model has a written-in chat template where its base has none: same text, but its
+    # own tokenizer could lead to another rendering
+    chosen = next((model for model in models if model.name == BASE), first)
+    return make_prompt(tokenizers[chosen.name], chosen.prompt)

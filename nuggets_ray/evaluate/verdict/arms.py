@@ -1,0 +1,79 @@
+"""The arms of a run's experiment: which of its models was trained on what kind of selection, and
+what the scores behind the golden one show.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from nuggets_ray import io
+from nuggets_ray.evaluate.verdict.evidence import BOTTOM, GOLDEN, OTHER, RANDOM, Arm
+from nuggets_ray.evaluate.verdict.reliability import (
+    LengthEffect,
+    SplitHalf,
+    length_effect,
+    split_half,
+)
+from nuggets_ray.run.anchors import read_anchors
+from nuggets_ray.run.joined import read_scored
+from nuggets_ray.run.scores import read_scores
+from nuggets_ray.run.trained_on import TrainedSelection
+
+MAX_SPLIT_ROWS = 20_000
+"""Candidates that stability across anchors is looked at on: enough, and they fit in memory."""
+
+
+def golden_names(
+    selections: Mapping[str, TrainedSelection], names: Sequence[str]
+) -> tuple[str, ...]:
+    """Those of the models that were trained on the rows with the best golden scores."""
+    return tuple(name for name in names if _kind(selections.get(name)) == GOLDEN)
+
+
+def make_arms(
+    selections: Mapping[str, TrainedSelection], values: Mapping[str, np.ndarray]
+) -> list[Arm]:
+    """An arm for each model of {name: (N,) primary value a row}; [] unless one is golden.
+
+    Of several golden ones the first is judged, and the others stand beside it.
+    """
+    golden = golden_names(selections, list(values))
+    if not golden:
+        return []
+    arms = []
+    for name, value_N in values.items():
+        kind = _kind(selections.get(name))
+        if kind == GOLDEN and name != golden[0]:
+            kind = OTHER
+        in_tokens = kind == RANDOM and selections[name].settings["rule"] == "top_tokens"
+        arms.append(Arm(name, kind, value_N, in_tokens))
+    return arms
+
+
+def score_signs(
+    out_dir: str, golden: TrainedSelection, seed: int
+) -> tuple[SplitHalf | None, LengthEffect | None]:
+    """Stability of the scores across anchors, and how far length explains the golden selection."""
+    scores = read_scored(out_dir).scores
+    length = length_effect(
+        scores.num_answer_tokens, golden.num_answer_tokens_K, scores.golden_score
+    )
+    _, zero_shot_A = read_anchors(io.join(out_dir, "anchors.parquet"))
+    rows: list[np.ndarray] = []
+    for table in read_scores(out_dir, ["one_shot_logprob"]):
+        left = MAX_SPLIT_ROWS - sum(map(len, rows))
+        if left <= 0:
+            break
+        column_N = table["one_shot_logprob"].slice(0, left).combine_chunks()
+        rows.append(column_N.flatten().to_numpy().reshape(len(column_N), len(zero_shot_A)))
+    return split_half(np.concatenate(rows), zero_shot_A, seed), length
+
+
+def _kind(selection: TrainedSelection | None) -> str:
+    if selection is None:
+        return OTHER
+    if selection.settings["by"] == "random":
+        return RANDOM
+    if selection.settings["by"] == "golden_score":
+        return GOLDEN if selection.settings["order"] == "top" else BOTTOM
+    return OTHER

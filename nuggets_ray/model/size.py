@@ -1,0 +1,61 @@
+"""How many parameters a model has, read from its configuration: no weights are loaded.
+
+Torch and transformers are imported where they are used.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from nuggets_ray.config.schema import ModelConfig
+from nuggets_ray.model.load import LOAD_ERRORS, load_config
+from nuggets_ray.model.weights.load_errors import cannot_load
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSize:
+    """Parameters, tied ones once; `num_embedding_parameters` of them are token embeddings and the
+    vocabulary projection, whose matrix has `num_head_weights`."""
+
+    num_parameters: int
+    num_embedding_parameters: int
+    num_head_weights: int
+
+
+def model_size(model: ModelConfig) -> ModelSize | None:
+    """The size of the model before any quantisation; None where transformers does not know its
+    architecture."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    config = load_config(model, any_architecture=True)
+    try:
+        with torch.device("meta"):
+            made = AutoModelForCausalLM.from_config(
+                config, trust_remote_code=model.trust_remote_code
+            )
+    except LOAD_ERRORS:
+        return None
+    head = made.get_output_embeddings()
+    embeddings = {id(p): p.numel() for p in made.get_input_embeddings().parameters()}
+    embeddings |= {id(p): p.numel() for p in head.parameters()}
+    num_parameters = sum(p.numel() for p in made.parameters())
+    return ModelSize(num_parameters, sum(embeddings.values()), head.weight.numel())
+
+
+def empty_model(config: ModelConfig) -> "PreTrainedModel":
+    """The model without weights: its parameters' names and shapes, on torch's meta device."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model_config = load_config(config)
+    try:
+        with torch.device("meta"):
+            model: PreTrainedModel = AutoModelForCausalLM.from_config(
+                model_config, trust_remote_code=config.trust_remote_code
+            )
+    except Exception as error:
+        raise cannot_load(config, error) from error
+    return model

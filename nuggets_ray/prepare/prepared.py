@@ -1,0 +1,174 @@
+"""What prepare decides between reading and writing: the ids of all rows, what is wrong, what is
+held out.
+
+The driver holds about 100 bytes a row here (ids, reasons, copy numbers), never a row. Must not
+import ray, torch, hydra or omegaconf.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from nuggets_ray import io
+from nuggets_ray.config.schema import Config, DataConfig
+from nuggets_ray.data.inputs import InputFile
+from nuggets_ray.errors import UserError
+from nuggets_ray.prepare.ids import copy_numbers, draw_holdout
+
+PREPARE_VERSION = 1
+"""Raise when a change of the code changes what is written from the same data and settings."""
+
+MAX_REASONS = 5
+"""How many reasons an error about skipped rows names, the most frequent first."""
+
+
+@dataclass(frozen=True, slots=True)
+class HashedInput:
+    """A data file that rows were read from."""
+
+    path: str
+    num_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What prepare made of the data: num_rows = num_candidates + num_skipped + num_excluded.
+
+    `num_candidates` counts the duplicates too; `num_excluded` the rows held out; `skipped_reasons`
+    both kinds.
+    """
+
+    num_rows: int
+    num_candidates: int
+    num_duplicates: int
+    num_skipped: int
+    num_excluded: int
+    inputs: tuple[HashedInput, ...]
+    format: str
+    skipped_reasons: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The ids of all N rows of the data, in order of source and row, and what becomes of each.
+
+    `blocks` are (URI of the staged block, its first and one past its last row here). `reason_N` is
+    None for a row that is not skipped, `copy_N` 0 for one that is.
+    """
+
+    blocks: tuple[tuple[str, int, int], ...]
+    file_index_N: np.ndarray
+    reason_N: np.ndarray
+    content_id_N: np.ndarray
+    copy_N: np.ndarray
+
+
+def prepare_key(config: Config, files: Sequence[InputFile], prompt_fingerprint: str) -> str:
+    """A hash of everything that decides what prepare writes: the same key, the same tables."""
+    data = {key: value for key, value in asdict(config.data).items() if key != "retry"}
+    parts = {
+        "version": PREPARE_VERSION,
+        "files": [(file.path, file.num_bytes, file.modified_ns) for file in files],
+        "data": data,
+        "prompt": prompt_fingerprint,
+        "seed": config.seed,
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def read_staged(uris: Sequence[str], limit: int | None) -> Rows:
+    """Read the ids of the staged blocks, and number the copies, among the first `limit` rows.
+
+    Raises RuntimeError where a row is missing or there twice.
+    """
+    blocks = []
+    tables = []
+    end = 0
+    for uri in sorted(uris):
+        table = io.read_table(uri, columns=["file_index", "row_number", "reason", "content_id"])
+        start, end = end, end + table.num_rows
+        if limit is not None and end > limit:
+            end = limit
+        if end > start:
+            blocks.append((uri, start, end))
+            tables.append(table.slice(0, end - start))
+    if not tables:
+        empty = np.empty(0, object)
+        return Rows((), empty, empty, empty.astype("S32"), empty.astype(int))
+    whole = pa.concat_tables(tables)
+    _check_order(whole["file_index"].to_numpy(), whole["row_number"].to_numpy())
+    content_id_N = np.concatenate(
+        [t["content_id"].fill_null("").to_numpy().astype("S32") for t in tables]
+    )
+    return Rows(
+        tuple(blocks),
+        whole["file_index"].to_numpy(),
+        whole["reason"].to_numpy(),
+        content_id_N,
+        copy_numbers(content_id_N),
+    )
+
+
+def _check_order(file_index_N: np.ndarray, row_number_N: np.ndarray) -> None:
+    same_file = np.diff(file_index_N, prepend=-1) == 0
+    expected_N = np.where(same_file, np.roll(row_number_N, 1) + 1, 0)
+    wrong = np.flatnonzero((row_number_N != expected_N) | (np.diff(file_index_N, prepend=0) < 0))
+    if len(wrong):
+        place = f"row {row_number_N[wrong[0]]} of file {file_index_N[wrong[0]]}"
+        raise RuntimeError(f"the staged blocks do not follow on each other at {place}")
+
+
+def check_rows(rows: Rows, config: DataConfig, paths: Sequence[str]) -> None:
+    """UserError where there are no rows, only bad ones, or more bad ones than
+    data.max_skipped_fraction.
+    """
+    num_rows = len(rows.copy_N)
+    if num_rows == 0:
+        raise UserError(f"data.path={config.path} holds no rows: give a file that does")
+    counts = Counter(reason for reason in rows.reason_N if reason is not None)
+    num_skipped = counts.total()
+    if num_skipped < num_rows and num_skipped <= config.max_skipped_fraction * num_rows:
+        return
+    examples = "; ".join(
+        f"{count} {reason}, such as {_describe(rows, reason, paths)}"
+        for reason, count in counts.most_common(MAX_REASONS)
+    )
+    way_out = "mend them, or set data.format or data.columns"
+    if num_skipped < num_rows:
+        way_out += f", or raise data.max_skipped_fraction={config.max_skipped_fraction}"
+    raise UserError(
+        f"data.path={config.path}: {num_skipped} of {num_rows} rows cannot be used "
+        f"({examples}): {way_out}"
+    )
+
+
+def _describe(rows: Rows, reason: str, paths: Sequence[str]) -> str:
+    place = int(np.flatnonzero(rows.reason_N == reason)[0])
+    uri, start, _ = next(block for block in rows.blocks if block[1] <= place < block[2])
+    table = io.read_table(uri, columns=["row_number", "excerpt"]).slice(place - start, 1)
+    path = paths[rows.file_index_N[place]]
+    return f"row {table['row_number'][0]} of {path} {table['excerpt'][0].as_py()}".rstrip()
+
+
+def held_out(config: Config, rows: Rows) -> tuple[np.ndarray, bool]:
+    """The contents of the hold-out, shape (H,) S32, and whether they were drawn just now.
+
+    They are drawn once in the life of a run folder: UserError where data.holdout was another then.
+    """
+    uri = io.join(config.out_dir, "holdout.parquet")
+    if not io.exists(uri):
+        return draw_holdout(rows.content_id_N, config.data.holdout, config.seed), True
+    drawn = io.read_table(uri, columns=["content_id"])["content_id"].to_numpy().astype("S32")
+    if len(drawn) != config.data.holdout:
+        raise UserError(
+            f"data.holdout={config.data.holdout}: the hold-out of out_dir={config.out_dir} was "
+            f"drawn with data.holdout={len(drawn)}, and the other rows may have been scored: "
+            "give that, or another out_dir"
+        )
+    return drawn, False

@@ -1,0 +1,154 @@
+"""The rows of the data on their way into the run folder: raw blocks of text, then staged blocks
+with ids and tokens.
+
+A worker writes each staged block to candidates/_staging/<attempt>/<file>-<row>.parquet; names sort
+in order of source and row. A skipped row has a reason and an excerpt, any other its ids, text and
+token counts.
+"""
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from nuggets_ray import io
+from nuggets_ray.config.schema import DataConfig
+from nuggets_ray.data.formats import SkipRow, parse, resolve_format
+from nuggets_ray.data.inputs import InputFile, read_texts, sample_rows
+from nuggets_ray.data.rows import BadRow, decode_row
+from nuggets_ray.errors import UserError
+from nuggets_ray.prompts.prompt import Prompt
+
+logger = logging.getLogger(__name__)
+
+RAW_SCHEMA = pa.schema(
+    [
+        ("file_index", pa.int32()),
+        ("row_number", pa.int64()),
+        ("text", pa.string()),
+        ("reason", pa.string()),
+    ]
+)
+STAGED_SCHEMA = pa.schema(
+    [
+        ("file_index", pa.int32()),
+        ("row_number", pa.int64()),
+        ("reason", pa.string()),
+        ("excerpt", pa.string()),
+        ("content_id", pa.string()),
+        ("row_json", pa.string()),
+        ("num_prompt_tokens", pa.int32()),
+        ("num_answer_tokens", pa.int32()),
+        ("num_dropped_tokens", pa.int32()),
+    ]
+)
+RAW_CHARS = 1 << 18
+FAILED = -1
+"""file_index of a raw row whose text says why its file cannot be read."""
+
+RawRow = tuple[int, int, str, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How rows are parsed and which are too long: format and columns of the data, data.on_too_long,
+    excerpt_chars.
+    """
+
+    format: str
+    columns: Mapping[str, str]
+    on_too_long: str
+    excerpt_chars: int
+
+
+def choose_rules(config: DataConfig, files: Sequence[InputFile]) -> Rules:
+    """The rules for these files; with data.format=auto the first rows are looked at."""
+    is_auto = config.format == "auto" and not config.columns
+    sample = sample_rows([file for file in files if file.num_bytes]) if is_auto else []
+    if is_auto and not sample:
+        raise UserError(f"data.path={config.path} holds no rows: give a file that does")
+    format = resolve_format(config.format, config.columns, sample)
+    logger.info("data.format=%s", format)
+    return Rules(format, config.columns, config.on_too_long, config.excerpt_chars)
+
+
+def raw_blocks(files: Iterable[tuple[int, InputFile]], limit: int | None) -> Iterator[pa.Table]:
+    """The rows of some (file_index, file) in order, at most `limit`, in blocks of RAW_CHARS of
+    text.
+    """
+    rows: list[RawRow] = []
+    num_chars = 0
+    for row in islice(_raw_rows(files), limit):
+        rows.append(row)
+        num_chars += len(row[2])
+        if num_chars >= RAW_CHARS:
+            yield _table(rows, RAW_SCHEMA)
+            rows, num_chars = [], 0
+    if rows:
+        yield _table(rows, RAW_SCHEMA)
+
+
+def _raw_rows(files: Iterable[tuple[int, InputFile]]) -> Iterator[RawRow]:
+    for file_index, file in files:
+        try:
+            for row_number, text in enumerate(read_texts(file)):
+                if isinstance(text, BadRow):
+                    yield file_index, row_number, text.excerpt, text.reason
+                else:
+                    yield file_index, row_number, text, None
+        except UserError as error:
+            # An exception of a worker reaches the driver as a page of Ray's traceback.
+            yield FAILED, 0, str(error), None
+
+
+def failure(raw: pa.Table) -> str | None:
+    """Why a file of this raw block cannot be read, None where all can."""
+    failed = raw.filter(pc.equal(raw["file_index"], FAILED)) if raw.num_rows else raw
+    return failed["text"][0].as_py() if failed.num_rows else None
+
+
+def stage_block(raw: pa.Table, rules: Rules, prompt: Prompt) -> pa.Table:
+    """Parse and tokenise the rows of a raw block: a table of STAGED_SCHEMA with the same rows."""
+    columns = [raw[name].to_pylist() for name in RAW_SCHEMA.names]
+    rows: list[tuple[object, ...]] = []
+    for file_index, row_number, text, reason in zip(*columns, strict=True):
+        try:
+            if reason is not None:
+                raise SkipRow(reason)
+            rows.append((file_index, row_number, None, None, *_stage_row(text, rules, prompt)))
+        except SkipRow as skip:
+            excerpt = text[: rules.excerpt_chars]
+            rows.append((file_index, row_number, skip.reason, excerpt, *[None] * 5))
+    return _table(rows, STAGED_SCHEMA)
+
+
+def _stage_row(text: str, rules: Rules, prompt: Prompt) -> tuple[str, str, int, int, int]:
+    row = decode_row(text)
+    if isinstance(row, BadRow):
+        raise SkipRow(row.reason)
+    example = parse(row, rules.format, rules.columns)
+    encoding = prompt.demonstration(example)
+    if encoding.num_dropped_tokens and rules.on_too_long == "skip":
+        raise SkipRow("too_long")
+    num_prompt_tokens = encoding.num_tokens - encoding.num_answer_tokens
+    counts = (num_prompt_tokens, encoding.num_answer_tokens, encoding.num_dropped_tokens)
+    return (example.content_id, text, *counts)
+
+
+def write_staged(folder: str, staged: pa.Table) -> str:
+    """Write a staged block under the name of its first row; returns its URI."""
+    first = f"{staged['file_index'][0].as_py():08d}-{staged['row_number'][0].as_py():012d}"
+    uri = io.join(folder, f"{first}.parquet")
+    io.write_table(uri, staged)
+    return uri
+
+
+def _table(rows: Sequence[tuple[object, ...]], schema: pa.Schema) -> pa.Table:
+    columns = zip(*rows, strict=True)
+    return pa.Table.from_arrays(
+        [pa.array(values, field.type) for values, field in zip(columns, schema, strict=True)],
+        schema=schema,
+    )

@@ -1,0 +1,41 @@
+"""config/<job>.yaml: the resolved configuration of every job of a run folder."""
+
+from dataclasses import asdict
+from typing import Any
+
+import yaml
+
+from nuggets_ray import io
+from nuggets_ray.config.schema import Config
+from nuggets_ray.errors import UserError
+
+
+def write_config(out_dir: str, stage: str, config: Config) -> None:
+    """Write config/<stage>.yaml, the resolved configuration of a job."""
+    text = yaml.safe_dump(asdict(config), sort_keys=False, allow_unicode=True)
+    io.write_bytes(io.join(out_dir, "config", f"{stage}.yaml"), text.encode("utf-8"))
+
+
+def read_config(out_dir: str, stage: str) -> dict[str, Any] | None:
+    """What write_config wrote, None where that job never ran."""
+    uri = io.join(out_dir, "config", f"{stage}.yaml")
+    return dict(yaml.safe_load(io.read_bytes(uri))) if io.exists(uri) else None
+
+
+def check_same_run(config: Config) -> None:
+    """Raise UserError where a later job gives model, prompt or data another value than the scoring.
+
+    What is not given (the default) is what the run was scored with.
+    """
+    scored = read_config(config.out_dir, "score")
+    if scored is None:
+        return
+    given, default = asdict(config), asdict(Config())
+    for section in ("model", "prompt", "data"):
+        for key, value in given[section].items():
+            before = scored[section].get(key, default[section][key])
+            if value not in (default[section][key], before):
+                raise UserError(
+                    f"{section}.{key}={value}: the run in out_dir={config.out_dir} was scored with "
+                    f"{before}; leave it out, or give another out_dir"
+                )

@@ -1,0 +1,270 @@
+"""The run folder's books: manifest.json, the fingerprint, the lease of the live driver, the
+attempts.
+
+`Run` is an open run folder. A second live driver is refused by lease.json {attempt_id, host, pid,
+heartbeat}, which is taken over once its process is gone or its heartbeat is stale (on an object
+store it is advisory). Every file is one atomic write, so a kill at any moment leaves the old or the
+new one.
+"""
+
+import json
+import logging
+import os
+import platform
+import signal
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from types import FrameType
+from typing import Any
+
+from nuggets_ray import io
+from nuggets_ray.errors import UserError
+from nuggets_ray.io import write_json
+
+logger = logging.getLogger(__name__)
+
+SCHEMA_VERSION = 1
+HEARTBEAT_S = 5.0
+STALE_S = 60.0
+ROOM = ".room"
+ROOM_BYTES = 1 << 20
+"""A file that keeps room for the manifest on a disk that fills up during the run."""
+
+
+class Run:
+    """An open run folder of one attempt of one stage; use as a context manager.
+
+    Raises UserError when the folder cannot be written, another live driver holds it, or the attempt
+    fails because it has vanished. Leaving the context records how the attempt ended: done,
+    interrupted (KeyboardInterrupt) or failed.
+    """
+
+    def __init__(self, out_dir: str, stage: str) -> None:
+        self.out_dir = out_dir
+        self.stage = stage
+        self.attempt_id = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}"
+        self.attempt: dict[str, Any] = {
+            "attempt_id": self.attempt_id,
+            "started": _now(),
+            "ended": None,
+        }
+        self.manifest: dict[str, Any] = {}
+        self.vanished = threading.Event()
+        self.interrupted = threading.Event()
+        self._handlers: dict[int, Any] = {}
+        self._lock = threading.RLock()
+        self._stop = threading.Event()
+
+    def __enter__(self) -> "Run":
+        self._take_lease()
+        self._catch_signals()
+        self.manifest = read_manifest(self.out_dir) or {
+            "schema_version": SCHEMA_VERSION,
+            "stages": {},
+        }
+        self.manifest["versions"] = versions()
+        stage = self.manifest["stages"].setdefault(
+            self.stage, {"status": "running", "attempts": []}
+        )
+        for earlier in stage["attempts"]:
+            if earlier["ended"] is None:
+                earlier["status"] = "killed"
+        stage["status"] = "running"
+        self.attempt["status"] = "running"
+        stage["attempts"].append(self.attempt)
+        self.save()
+        self._heart = threading.Thread(target=self._beat, name="lease", daemon=True)
+        self._heart.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: object
+    ) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        self._stop.set()
+        self._heart.join()
+        ends = {type(None): "done", KeyboardInterrupt: "interrupted"}
+        status = ends.get(kind or type(None), "failed")
+        # ending in a hurry can fail in its own ways, which are not why the run ended
+        was_cut_short = status == "failed" and self.interrupted.is_set()
+        if was_cut_short:
+            status = "interrupted"
+            logger.warning("while it was interrupted: %s: %s", type(error).__name__, error)
+        if not self._is_there():
+            if isinstance(error, Exception):
+                raise UserError(
+                    f"out_dir={self.out_dir} has vanished while the run was going: restore it, or "
+                    "give another"
+                ) from error
+            return
+        self._close_books(status)
+        if was_cut_short:
+            raise KeyboardInterrupt from error
+
+    def _close_books(self, status: str) -> None:
+        """Write how the attempt ended, into the room that was kept for it."""
+        io.delete(io.join(self.out_dir, ROOM))
+        self.manifest["stages"][self.stage]["status"] = status
+        try:
+            self.update(status=status, ended=_now())
+        except OSError as error:
+            if status == "done":
+                raise
+            logger.error("manifest.json still says running: it cannot be written (%s)", error)
+        io.delete(io.join(self.out_dir, "lease.json"))
+
+    def update(self, **values: Any) -> None:
+        """Set fields of this attempt (num_workers, worker_pids, num_computed, ...) and write the
+        manifest.
+        """
+        with self._lock:
+            self.attempt.update(values)
+            self.save()
+
+    def save(self) -> None:
+        """Write manifest.json, unless the folder has vanished: then `vanished` is set."""
+        with self._lock:
+            if self._is_there():
+                write_json(io.join(self.out_dir, "manifest.json"), self.manifest)
+
+    def set_fingerprint(self, fingerprint: Mapping[str, Any]) -> None:
+        """Record what can change a candidate's numbers; UserError when this folder holds scores of
+        another.
+        """
+        recorded = self.manifest.setdefault("fingerprint", {})
+        keys = [key for key, value in fingerprint.items() if recorded.get(key, value) != value]
+        if keys:
+            changes = ", ".join(f"{k} (was {recorded[k]}, now {fingerprint[k]})" for k in keys)
+            raise UserError(
+                f"out_dir={self.out_dir} holds scores made with another {changes}: "
+                "give another out_dir, or the settings it was started with"
+            )
+        recorded.update(fingerprint)
+        self.save()
+
+    def _catch_signals(self) -> None:
+        """Ctrl-C and a scheduler's SIGTERM raise KeyboardInterrupt, and set `interrupted` too.
+
+        The exception alone can get lost: Python drops one that is raised within a destructor.
+        """
+
+        def interrupt(signum: int, frame: FrameType | None) -> None:
+            self.interrupted.set()
+            handler = self._handlers[signum]
+            if callable(handler):
+                handler(signum, frame)
+            else:
+                raise KeyboardInterrupt
+
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._handlers[number] = signal.getsignal(number)
+                signal.signal(number, interrupt)
+
+    def _take_lease(self) -> None:
+        path = io.join(self.out_dir, "lease.json")
+        try:
+            if io.exists(path):
+                self._refuse_if_alive(json.loads(io.read_bytes(path)))
+            self._write_lease()
+            if not io.is_remote(self.out_dir):
+                # random, as a file system that compresses would keep no room for zeros
+                io.write_bytes(io.join(self.out_dir, ROOM), os.urandom(ROOM_BYTES))
+        except OSError as error:
+            raise UserError(
+                f"out_dir={self.out_dir}: cannot be written ({error.strerror or error}); give a "
+                "folder that can"
+            ) from error
+
+    def _refuse_if_alive(self, lease: dict[str, Any]) -> None:
+        age_s = time.time() - lease["heartbeat"]
+        here = lease["host"] == socket.gethostname()
+        alive = (
+            _process_started(lease["pid"]) == lease["process_started"] if here else age_s < STALE_S
+        )
+        if alive:
+            raise UserError(
+                f"out_dir={self.out_dir} is in use by process {lease['pid']} on {lease['host']} "
+                f"(last sign of life {age_s:.0f} s ago): wait for it, stop it, or give another "
+                "out_dir"
+            )
+        logger.info("taking over from attempt %s, which is gone", lease["attempt_id"])
+
+    def _write_lease(self) -> None:
+        lease = {
+            "attempt_id": self.attempt_id,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "process_started": _process_started(os.getpid()),
+            "heartbeat": time.time(),
+        }
+        write_json(io.join(self.out_dir, "lease.json"), lease)
+
+    def _is_there(self) -> bool:
+        # the lease is there from the start to the end, so without it the folder has been removed
+        if not io.exists(io.join(self.out_dir, "lease.json")):
+            self.vanished.set()
+        return not self.vanished.is_set()
+
+    def _beat(self) -> None:
+        while not self._stop.wait(HEARTBEAT_S):
+            try:
+                with self._lock:
+                    if self._is_there():
+                        self._write_lease()
+            except OSError as error:
+                logger.warning(
+                    "out_dir=%s: the lease could not be renewed (%s)", self.out_dir, error
+                )
+
+
+def read_manifest(out_dir: str) -> dict[str, Any] | None:
+    """The manifest of a run folder, or None where there is none; UserError for one of another
+    schema version.
+    """
+    path = io.join(out_dir, "manifest.json")
+    if not io.exists(path):
+        return None
+    manifest: dict[str, Any] = json.loads(io.read_bytes(path))
+    if manifest.get("schema_version") != SCHEMA_VERSION:
+        raise UserError(
+            f"out_dir={out_dir}: its manifest has schema_version {manifest.get('schema_version')}, "
+            "this program writes "
+            f"{SCHEMA_VERSION}: use the program that made it, or another out_dir"
+        )
+    return manifest
+
+
+def versions() -> dict[str, str]:
+    """Versions of the interpreter and of the libraries that a score depends on."""
+    names = ("torch", "transformers", "ray", "pyarrow")
+    try:
+        own = version("nuggets_ray")
+    except PackageNotFoundError:
+        own = "source tree"  # as in a submitted job, where it was never installed
+    python = platform.python_version()
+    return {"nuggets_ray": own, "python": python, **{name: version(name) for name in names}}
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _process_started(pid: int) -> int | None:
+    """When process `pid` of this host started, in clock ticks since boot; None where it is gone or
+    not known.
+
+    A process id is used again in time, so it alone does not say that a driver lives.
+    """
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as stat:
+            fields = stat.read().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] == "Z" else int(fields[19])

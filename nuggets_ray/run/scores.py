@@ -1,0 +1,156 @@
+"""The files under scores/: their schema, which ids they hold, and their compaction at the end of a
+run.
+
+A worker writes each finished block as one part, atomically, with the attempt id in its name; so a
+kill loses only blocks in flight. While a run goes on there is a row a content_id; compaction adds
+the rows of exact duplicates and merges the small parts. Old parts are deleted only after all new
+ones are there: a kill between leaves rows twice, and readers keep one row an example_id. Must not
+import ray or torch.
+"""
+
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
+
+import numpy as np
+import pyarrow as pa
+
+from nuggets_ray import io
+from nuggets_ray.records import ScoreRow
+
+SCORE_SCHEMA = pa.schema(
+    [
+        ("example_id", pa.string()),
+        ("content_id", pa.string()),
+        ("golden_score", pa.float64()),
+        ("num_wins", pa.int32()),
+        ("num_anchors", pa.int32()),
+        ("mean_delta", pa.float64()),
+        ("num_near_ties", pa.int32()),
+        ("score_low", pa.float64()),
+        ("score_high", pa.float64()),
+        ("status", pa.string()),
+        ("num_prompt_tokens", pa.int32()),
+        ("num_answer_tokens", pa.int32()),
+        ("num_dropped_tokens", pa.int32()),
+        ("self_anchor_index", pa.int32()),
+        ("one_shot_logprob", pa.list_(pa.float32())),
+    ]
+)
+
+COMPACT_ROWS = 50_000
+"""Rows of a compacted part: with 100 anchors about 20 MB."""
+MAX_READERS = 16
+
+
+def folder(out_dir: str) -> str:
+    return io.join(out_dir, "scores")
+
+
+def score_parts(out_dir: str) -> list[str]:
+    """The score parts of a run, sorted; empty before the first block."""
+    return io.list_files(folder(out_dir), ".parquet")
+
+
+def write_scores(out_dir: str, attempt_id: str, rows: Sequence[ScoreRow]) -> str:
+    """Write one finished block and return the part's path."""
+    columns = {f.name: [getattr(row, f.name) for row in rows] for f in fields(ScoreRow)}
+    return _write(out_dir, attempt_id, pa.table(columns, schema=SCORE_SCHEMA))
+
+
+def scored_ids(out_dir: str) -> np.ndarray:
+    """Every example_id that scores/ holds, once, sorted; shape (S,), dtype str."""
+    ids = _example_ids(score_parts(out_dir))
+    return np.unique(ids.to_numpy().astype(str)) if len(ids) else np.array([], dtype=str)
+
+
+def num_scored_by(out_dir: str, attempt_id: str) -> int:
+    """How many rows attempt `attempt_id` computed, of those that are not compacted yet."""
+    mine = [part for part in score_parts(out_dir) if f"part-{attempt_id}-" in part]
+    return len(_example_ids(mine))
+
+
+def read_scores(out_dir: str, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    """The rows of scores/ a part at a time, each example_id once."""
+    wanted = None if columns is None else list(dict.fromkeys(["example_id", *columns]))
+    seen: set[str] = set()
+    for part in score_parts(out_dir):
+        table = io.read_table(part, columns=wanted)
+        first_N = []
+        for example_id in table["example_id"].to_pylist():
+            first_N.append(example_id not in seen)
+            seen.add(example_id)
+        yield table if all(first_N) else table.filter(pa.array(first_N))
+
+
+def compact_scores(out_dir: str, attempt_id: str, copies: Mapping[str, Sequence[str]]) -> None:
+    """Merge the parts into few, one row a kept row of the data.
+
+    `copies[content_id]` lists the example_ids of its exact duplicates beyond the first; each gets a
+    row with the same numbers. Rows that a killed compaction left twice become one. Nothing is
+    rewritten when nothing would change.
+    """
+    old = score_parts(out_dir)
+    present = set(scored_ids(out_dir).tolist())
+    missing = {
+        content_id: [example_id for example_id in ids if example_id not in present]
+        for content_id, ids in copies.items()
+        if content_id in present
+    }
+    num_missing = sum(map(len, missing.values()))
+    num_rows = len(present) + num_missing
+    is_whole = num_missing == 0 and len(_example_ids(old)) == num_rows
+    if is_whole and len(old) <= -(-num_rows // COMPACT_ROWS):
+        return
+    for table in _in_chunks(_with_copies(read_scores(out_dir), missing)):
+        _write(out_dir, f"compact-{attempt_id}", table)
+    for part in old:
+        io.delete(part)
+
+
+def _example_ids(uris: Sequence[str]) -> pa.ChunkedArray:
+    """The example_ids of the parts as they stand, many parts at a time: an object store is slow on
+    each.
+    """
+    with ThreadPoolExecutor(MAX_READERS) as readers:
+        tables = readers.map(lambda uri: io.read_table(uri, columns=["example_id"]), uris)
+        chunks = [chunk for table in tables for chunk in table["example_id"].chunks]
+    return pa.chunked_array(chunks, pa.string())
+
+
+def _with_copies(
+    tables: Iterable[pa.Table], missing: Mapping[str, Sequence[str]]
+) -> Iterator[pa.Table]:
+    for table in tables:
+        yield table
+        ids = table["example_id"].to_pylist()
+        pairs = [
+            (row, copy)
+            for row, example_id in enumerate(ids)
+            for copy in missing.get(example_id, ())
+        ]
+        if pairs:
+            copied = table.take(pa.array([row for row, _ in pairs], pa.int64()))
+            yield copied.set_column(
+                0, "example_id", pa.array([copy for _, copy in pairs], pa.string())
+            )
+
+
+def _in_chunks(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    held: list[pa.Table] = []
+    num_rows = 0
+    for table in tables:
+        held.append(table)
+        num_rows += table.num_rows
+        if num_rows >= COMPACT_ROWS:
+            yield pa.concat_tables(held)
+            held, num_rows = [], 0
+    if held:
+        yield pa.concat_tables(held)
+
+
+def _write(out_dir: str, writer: str, table: pa.Table) -> str:
+    uri = io.join(folder(out_dir), f"part-{writer}-{uuid.uuid4().hex[:12]}.parquet")
+    io.write_table(uri, table)
+    return uri

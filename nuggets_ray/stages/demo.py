@@ -1,0 +1,129 @@
+"""The demo's report: the best and worst candidates, and how well the golden score tells whole from
+damaged ones.
+
+Needs a run whose rows carry `damage`, `source_row` and `category`, as data.path=demo does. Beside
+the golden score stand answer length and plain perplexity of the answer, which this stage computes
+on one replica.
+"""
+
+import json
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+
+from nuggets_ray import io
+from nuggets_ray.config.schema import Config
+from nuggets_ray.data.formats import parse
+from nuggets_ray.demo.separation import (
+    ScoredCandidate,
+    format_best_and_worst,
+    format_separation,
+    separation,
+)
+from nuggets_ray.errors import UserError
+from nuggets_ray.io import write_json
+from nuggets_ray.model.load import load_tokenizer, resolve_path
+from nuggets_ray.prompts.prompt import make_prompt
+from nuggets_ray.run.candidates import read_candidate_ids
+from nuggets_ray.run.joined import read_rows
+from nuggets_ray.run.manifest import read_manifest
+from nuggets_ray.run.scores import read_scores
+from nuggets_ray.stages.cluster.workers import Workers, connected, result_of
+from nuggets_ray.stages.evaluate.likelihood import zero_shot
+from nuggets_ray.stages.score.worker import Setup, model_task
+
+SCORES = [
+    "example_id",
+    "golden_score",
+    "score_low",
+    "score_high",
+    "mean_delta",
+    "num_answer_tokens",
+]
+
+
+def report_separation(config: Config) -> dict[str, Any]:
+    """Print the demo's tables and write separation.json; run after scoring. Returns {wrote,
+    status}.
+    """
+    candidates = set(read_candidate_ids(config.out_dir).example_id_N.tolist())
+    tables = read_scores(config.out_dir, SCORES)
+    # scores of an earlier, larger data.limit stay
+    scores = [row for t in tables for row in t.to_pylist() if row["example_id"] in candidates]
+    example_ids = [score["example_id"] for score in scores]
+    rows = [json.loads(text) for text in read_rows(config.out_dir, np.array(example_ids))]
+    uri = io.join(config.out_dir, "separation.json")
+    known: dict[str, float] = json.loads(io.read_bytes(uri))["perplexity"] if io.exists(uri) else {}
+    if set(example_ids) - set(known):
+        with connected(config.cluster) as workers:
+            perplexity_N = _perplexity(_setup(config, workers), rows, workers)
+        known = dict(zip(example_ids, perplexity_N.tolist(), strict=True))
+    measures = {
+        "golden score": np.array([score["golden_score"] for score in scores]),
+        "mean delta": np.array([score["mean_delta"] for score in scores]),
+        "answer length": np.array(
+            [score["num_answer_tokens"] for score in scores], dtype=np.float64
+        ),
+        "perplexity": np.array([known[example_id] for example_id in example_ids]),
+    }
+    lines = separation(
+        measures,
+        np.array([row["damage"] for row in rows]),
+        np.array([row["source_row"] for row in rows]),
+        seed=config.seed,
+    )
+    print(
+        format_best_and_worst(
+            [_describe(score, row) for score, row in zip(scores, rows, strict=True)]
+        )
+    )
+    print(
+        "\nHow often a whole example scores above a damaged one (AUC [95% interval]; 0.5 is "
+        "chance):"
+    )
+    print(format_separation(lines))
+    write_json(uri, {"separation": [asdict(line) for line in lines], "perplexity": known})
+    return {"wrote": [uri], "status": "done"}
+
+
+def _setup(config: Config, workers: Workers) -> Setup:
+    """The workers' set-up with the dtype and data format that the run was scored with."""
+    manifest = read_manifest(config.out_dir)
+    if manifest is None:
+        raise UserError(
+            f"out_dir={config.out_dir} holds no run: score it first, with jobs/score.py"
+        )
+    config = replace(config, model=replace(config.model, path=resolve_path(config.model)))
+    max_tokens = config.prompt.max_demonstration_tokens
+    dtype, data_format = manifest["fingerprint"]["dtype"], manifest["data_format"]
+    gpus = workers.gpus_per_worker
+    return Setup(config, "separation", workers.device, dtype, data_format, max_tokens, gpus)
+
+
+def _describe(score: dict[str, Any], row: dict[str, Any]) -> ScoredCandidate:
+    return ScoredCandidate(
+        example_id=score["example_id"],
+        golden_score=score["golden_score"],
+        score_low=score["score_low"],
+        score_high=score["score_high"],
+        mean_delta=score["mean_delta"],
+        category=row["category"],
+        damage=row["damage"],
+        instruction=row["instruction"],
+        answer=row["output"],
+    )
+
+
+def _perplexity(setup: Setup, rows: list[dict[str, Any]], workers: Workers) -> np.ndarray:
+    """Perplexity of each row's answer given its own prompt, without any demonstration:
+    shape (N,).
+    """
+    prompt = make_prompt(load_tokenizer(setup.config.model), setup.config.prompt)
+    examples = [parse(row, setup.data_format, setup.config.data.columns) for row in rows]
+    encodings = [prompt.anchor(example) for example in examples]
+    task = model_task(zero_shot, setup, workers)
+    perplexity_N: np.ndarray = np.exp(
+        -result_of(task.remote(setup, encodings, prompt.zero_shot_prefix))
+    )
+    return perplexity_N

@@ -1,0 +1,58 @@
+"""Adapters as whole models: merged once over their base, for whatever takes whole models only.
+
+A merge is named after the adapter's weights, its base's and the dtype: one trained again is merged
+again.
+"""
+
+import hashlib
+import logging
+import os
+import shutil
+from dataclasses import replace
+
+import ray
+
+from nuggets_ray import io
+from nuggets_ray.config.schema import Config, ModelConfig
+from nuggets_ray.evaluate.models import EvalModel
+from nuggets_ray.finetune.export import ADAPTER, merge
+from nuggets_ray.model.identity import weights_fingerprint
+from nuggets_ray.model.load import ADAPTER_CONFIG
+from nuggets_ray.stages.cluster.workers import result_of
+
+logger = logging.getLogger(__name__)
+
+
+def as_whole_models(models: list[EvalModel], out_dir: str, dtype: str) -> list[EvalModel]:
+    """Each adapter as evaluation/merged/<name>-<hash>, the others as they are."""
+    whole = []
+    for model in models:
+        if model.adapter is not None:
+            folder = io.join(out_dir, "evaluation", "merged", f"{model.name}-{_key(model, dtype)}")
+            if not io.exists(folder):
+                logger.info("model %s: merging the adapter into %s", model.name, folder)
+                result_of(_merge.remote(model, dtype, folder))
+            model = replace(model, model=ModelConfig(folder), adapter=None)
+        whole.append(model)
+    return whole
+
+
+def _key(model: EvalModel, dtype: str) -> str:
+    assert model.adapter is not None
+    parts = (
+        io.sha256(io.join(model.adapter, ADAPTER)),
+        io.sha256(io.join(model.adapter, ADAPTER_CONFIG)),
+        weights_fingerprint(Config(model=model.model)),
+        dtype,
+    )
+    return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:12]
+
+
+@ray.remote(num_cpus=1)
+def _merge(model: EvalModel, dtype: str, folder: str) -> None:
+    assert model.adapter is not None
+    unfinished = f"{folder}.new"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    shutil.copytree(model.adapter, unfinished)
+    merge(model.model, dtype, unfinished)
+    os.rename(unfinished, folder)

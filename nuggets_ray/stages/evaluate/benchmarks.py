@@ -1,0 +1,213 @@
+"""evaluate=alpaca_eval, mt_bench and lm_eval: answers of every model in the benchmark's own file
+format, and with a judge its numbers.
+"""
+
+import json
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import ray
+
+from nuggets_ray import io
+from nuggets_ray.config.schema import Config
+from nuggets_ray.data.inputs import inputs_sha256
+from nuggets_ray.evaluate.benchmarks import alpaca_eval, lm_eval, mt_bench
+from nuggets_ray.evaluate.chat import conversation
+from nuggets_ray.evaluate.generate import Answer, generation_settings
+from nuggets_ray.evaluate.judge.judge import grade, judge_pairs
+from nuggets_ray.evaluate.models import EvalModel
+from nuggets_ray.evaluate.prompt_file import (
+    BenchmarkPrompt,
+    read_alpaca_prompts,
+    read_mt_bench_questions,
+)
+from nuggets_ray.evaluate.report import Outcome
+from nuggets_ray.evaluate.results import Result
+from nuggets_ray.io import write_json
+from nuggets_ray.run.manifest import Run
+from nuggets_ray.run.trained_on import TrainedSelection
+from nuggets_ray.stages.cluster.workers import Workers, result_of
+from nuggets_ray.stages.evaluate.answers import open_answers
+from nuggets_ray.stages.evaluate.judges import make_judge
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What every method needs: the models whole, where and in what they compute.
+
+    `selections` {model: the selection it was trained on}.
+    """
+
+    config: Config
+    models: Sequence[EvalModel]
+    dtype: str
+    workers: Workers
+    run: Run
+    selections: Mapping[str, TrainedSelection] = field(default_factory=dict)
+
+    def folder(self, *parts: str) -> str:
+        """A place under evaluation/ of the run."""
+        return io.join(self.config.out_dir, "evaluation", *parts)
+
+
+def run_alpaca_eval(context: Context) -> Outcome:
+    """Answers in AlpacaEval's format; with a judge, win rates against evaluate.reference_path."""
+    config = context.config
+    assert config.evaluate.prompts_path is not None
+    prompts = read_alpaca_prompts(config.evaluate.prompts_path, config.evaluate.limit)
+    path = config.evaluate.reference_path
+    reference = None if path is None else alpaca_eval.read_reference(path)
+    if reference is not None:
+        alpaca_eval.make_pairs(prompts, [""] * len(prompts), reference)  # refused before it costs
+    results, wrote, texts, preferences = [], [], {}, {}
+    for model in context.models:
+        answers = _answers(context, model, prompts)
+        texts[model.name] = [turns[0].text for turns in answers]
+        rows = alpaca_eval.output_rows(prompts, texts[model.name], model.name)
+        uri = context.folder("alpaca_eval", model.name, "model_outputs.json")
+        write_json(uri, rows)
+        wrote.append(uri)
+        results += _answer_results(context, model, alpaca_eval.BENCHMARK, answers)
+    if reference is not None and config.judge.model is not None:
+        ask = make_judge(config, context.workers, context.run, context.dtype)
+        pairs = {name: alpaca_eval.make_pairs(prompts, t, reference) for name, t in texts.items()}
+        verdicts = judge_pairs(ask, [pair for some in pairs.values() for pair in some])
+        _tell_unparseable(config, sum(v.num_unparseable for v in verdicts), 2 * len(verdicts))
+        for name, own in zip(texts, _parts(verdicts, len(texts)), strict=True):
+            found = alpaca_eval.win_rate_results(
+                name, reference.generator, own, config.judge.model, config.seed
+            )
+            results += _described(context, found)
+            preferences[name] = 100 * _array([v.preference for v in own])
+    return Outcome(results, wrote, values={"win_rate": preferences} if preferences else {})
+
+
+def run_mt_bench(context: Context) -> Outcome:
+    """Answers in FastChat's format; with a judge, grades by turn and category."""
+    config = context.config
+    evaluate = config.evaluate
+    assert evaluate.prompts_path is not None
+    questions = read_mt_bench_questions(evaluate.prompts_path, evaluate.limit, evaluate.turns)
+    references: dict[str, tuple[str, ...]] = {}
+    if config.judge.model is not None:
+        references = mt_bench.choose_references(questions, evaluate.reference_path)
+    results, wrote, texts, by_turn = [], [], {}, {}
+    for model in context.models:
+        answers = _answers(context, model, questions)
+        texts[model.name] = [[turn.text for turn in turns] for turns in answers]
+        uri = context.folder("mt_bench", "model_answer", f"{model.name}.jsonl")
+        rows = mt_bench.answer_rows(questions, texts[model.name], model.name, time.time())
+        lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        io.write_bytes(uri, lines.encode())
+        wrote.append(uri)
+        results += _answer_results(context, model, mt_bench.BENCHMARK, answers)
+    if config.judge.model is not None:
+        ask = make_judge(config, context.workers, context.run, context.dtype)
+        everything = [answer for answers in texts.values() for answer in answers]
+        grades = grade(ask, questions * len(texts), everything, references)
+        _tell_unparseable(config, sum(g.grade is None for g in grades), len(grades))
+        for name, own in zip(texts, _parts(grades, len(texts)), strict=True):
+            found = mt_bench.grade_results(name, own, config.judge.model, config.seed)
+            results += _described(context, found)
+            by_turn[name] = _array([item.grade for item in own if item.turn == 1])
+    return Outcome(results, wrote, values={"grade_turn_1": by_turn} if by_turn else {})
+
+
+def run_lm_eval(context: Context) -> Outcome:
+    """The harness's tasks, one model after another; its own results are kept as they are."""
+    config = context.config
+    path = config.evaluate.tasks_path
+    data = {} if path is None else {"tasks": lm_eval.tasks_sha256(path)}
+    task = ray.remote(max_calls=1)(lm_eval.run_tasks).options(**context.workers.ray_options)
+    results, wrote = [], []
+    for model in context.models:
+        uri = context.folder("lm_eval", f"{model.name}.json")
+        logger.info("model %s: %s", model.name, ", ".join(config.evaluate.tasks))
+        found = result_of(
+            task.remote(
+                model.model, config.evaluate, context.dtype, context.workers.device, config.seed
+            )
+        )
+        write_json(uri, found)
+        wrote.append(uri)
+        results += lm_eval.to_results(model.name, found, data)
+    return Outcome(results, wrote)
+
+
+def _answers(
+    context: Context, model: EvalModel, prompts: Sequence[BenchmarkPrompt]
+) -> list[list[Answer]]:
+    """Every turn's answer to every prompt; turns follow the answers to those before."""
+    said: list[list[str]] = [[] for _ in prompts]
+    answers: list[list[Answer]] = [[] for _ in prompts]
+    with open_answers(
+        context.config, model, context.dtype, context.workers, context.run
+    ) as answer_all:
+        for turn in range(max(len(prompt.turns) for prompt in prompts)):
+            for texts, prompt in zip(said, prompts, strict=True):
+                texts.append(prompt.turns[turn])
+            found = answer_all([conversation(texts) for texts in said])
+            for texts, given, answer in zip(said, answers, found, strict=True):
+                if isinstance(answer, str):  # no room left in the context: empty, and counted
+                    logger.warning("model %s: an answer is empty: %s", model.name, answer)
+                    answer = Answer("", 0, True)
+                texts.append(answer.text)
+                given.append(answer)
+    return answers
+
+
+def _parts(items: Sequence[Any], num_parts: int) -> list[Sequence[Any]]:
+    """`items` cut into parts of equal length, in order."""
+    size = len(items) // num_parts
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def _tell_unparseable(config: Config, num_unparseable: int, num_verdicts: int) -> None:
+    if num_unparseable:
+        logger.warning(
+            "judge %s: %d of %d verdicts cannot be read and count nowhere",
+            *(config.judge.model, num_unparseable, num_verdicts),
+        )
+
+
+def _answer_results(
+    context: Context, model: EvalModel, benchmark: str, answers: Sequence[Sequence[Answer]]
+) -> list[Result]:
+    """Lengths of the answers, and how many were cut: facts, no judgement."""
+    flat = [answer for turns in answers for answer in turns]
+    found = [
+        Result(
+            model=model.name,
+            benchmark=benchmark,
+            metric="mean_answer_tokens",
+            value=sum(answer.num_tokens for answer in flat) / len(flat),
+            n=len(flat),
+            details={
+                "num_cut": sum(answer.is_cut for answer in flat),
+                "num_empty": sum(not answer.text for answer in flat),
+            },
+        )
+    ]
+    return _described(context, found)
+
+
+def _array(values: Sequence[float | None]) -> np.ndarray:
+    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+
+
+def _described(context: Context, results: Sequence[Result]) -> list[Result]:
+    """The results with how their answers were written, and hashes of what was read."""
+    config = context.config
+    paths = {
+        "prompts": config.evaluate.prompts_path,
+        "reference": config.evaluate.reference_path,
+    }
+    data = {name: inputs_sha256(path) for name, path in paths.items() if path is not None}
+    generation: dict[str, Any] = generation_settings(config.generate, context.dtype, config.seed)
+    return [replace(result, generation=generation, data=data) for result in results]

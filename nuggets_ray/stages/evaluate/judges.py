@@ -1,0 +1,41 @@
+"""Who judges: an endpoint, asked from the driver, or a local model, answering by vLLM on Ray."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from nuggets_ray.config.schema import Config, ModelConfig, PromptConfig
+from nuggets_ray.evaluate.judge.endpoint import EndpointJudge
+from nuggets_ray.evaluate.judge.judge import Ask
+from nuggets_ray.evaluate.judge.prompts import Conversation
+from nuggets_ray.evaluate.models import EvalModel
+from nuggets_ray.model.load import resolve_path
+from nuggets_ray.records import Message
+from nuggets_ray.run.manifest import Run
+from nuggets_ray.stages.cluster.workers import Workers
+from nuggets_ray.stages.evaluate.answers import open_answers
+
+
+def make_judge(config: Config, workers: Workers, run: Run, dtype: str) -> Ask:
+    """The judge of judge.*; what it says is kept, and never asked or paid for twice."""
+    if config.judge.url is not None:
+        return EndpointJudge(config.judge, config.out_dir)
+    return _local(config, workers, run, dtype)
+
+
+def _local(config: Config, workers: Workers, run: Run, dtype: str) -> Ask:
+    assert config.judge.model is not None
+    model = ModelConfig(resolve_path(ModelConfig(config.judge.model)))
+    judge = EvalModel("judge", model, PromptConfig())
+    greedy = replace(
+        config.generate, max_tokens=config.judge.max_tokens, temperature=0.0, top_p=1.0, stop=[]
+    )
+    asked = replace(config, generate=greedy)
+
+    def ask(conversations: Sequence[Conversation]) -> list[str]:
+        messages = [[Message(turn.role, turn.text) for turn in c] for c in conversations]
+        with open_answers(asked, judge, dtype, workers, run) as answer_all:
+            found = answer_all(messages)
+        # a prompt that leaves no room for a verdict has none, and counts as unparseable
+        return ["" if isinstance(answer, str) else answer.text for answer in found]
+
+    return ask

@@ -1,0 +1,182 @@
+"""Fine-tune a base model on a selection, or on any data, into models/<name>/, by Ray Train.
+
+rows -> plan, memory and time -> Ray Train with checkpoints -> export. The same call goes on from
+the last checkpoint, and does nothing where the model is there already.
+"""
+
+import logging
+import time
+from dataclasses import asdict, replace
+from typing import Any
+
+import ray
+
+from nuggets_ray import io
+from nuggets_ray.config.schema import Config
+from nuggets_ray.finetune.checkpoints import check_settings, read_committed, remove_leftovers
+from nuggets_ray.finetune.deepspeed_config import deepspeed_settings, offload_device
+from nuggets_ray.finetune.deepspeed_keys import check_keys
+from nuggets_ray.finetune.engine import TrainSetup
+from nuggets_ray.finetune.source import Source, find_source
+from nuggets_ray.finetune.steps import Work, make_schedule, measure
+from nuggets_ray.model.identity import weights_fingerprint
+from nuggets_ray.model.load import load_tokenizer
+from nuggets_ray.model.weights.headers import check_weights
+from nuggets_ray.prompts.prompt import make_prompt
+from nuggets_ray.run.job_configs import write_config
+from nuggets_ray.run.manifest import Run
+from nuggets_ray.run.selections import begin_record
+from nuggets_ray.stages.cluster.workers import (
+    Workers,
+    check_shared_folder,
+    connected,
+    refuse_missing,
+    result_of,
+)
+from nuggets_ray.stages.finetune.export import Finished, export, read_done
+from nuggets_ray.stages.finetune.loop import LoopSetup
+from nuggets_ray.stages.finetune.plan import predict, probe_worker
+from nuggets_ray.stages.finetune.progress import Board
+from nuggets_ray.stages.finetune.rows import TrainRows, read_train_rows
+from nuggets_ray.stages.finetune.trainer import train
+
+logger = logging.getLogger(__name__)
+
+MICRO_BATCH_TOKENS = {"cpu": 2048, "cuda": 16_384}
+FULL = "full"
+"""In finetune.selections: every row of data.path."""
+NOT_TRAINING = (
+    "selection",
+    "allow_partial",
+    "selections",
+    "name",
+    "checkpoint_steps",
+    "checkpoint_minutes",
+    "export",
+    "lora_merge",
+    "max_failures",
+)
+"""Keys of finetune.* that may change between two runs of the same training."""
+
+
+def finetune(config: Config) -> dict[str, Any]:
+    """Train and export.
+
+    Returns {wrote, status, name, num_rows, num_steps, first_loss, loss, eval_loss}.
+
+    Raises UserError for what the user can mend, before a model is loaded wherever that can be told,
+    and where the loss is no number any more.
+    """
+    check_finetune(config)
+    source = find_source(config)
+    make_prompt(load_tokenizer(source.model), source.prompt)
+    check_weights(source.model)
+    with (
+        Run(config.out_dir, f"finetune-{source.name}") as run,
+        connected(config.cluster) as workers,
+    ):
+        return _finetune(config, source, run, workers)
+
+
+def finetune_selections(config: Config) -> list[str]:
+    """Fine-tune on each of finetune.selections in turn, print how, and return what was written."""
+    wrote: list[str] = []
+    for selection in config.finetune.selections:
+        one = replace(config.finetune, selection=selection, name=None)
+        if selection == FULL:
+            one = replace(one, selection=None, name=FULL)
+        result = finetune(replace(config, finetune=one))
+        held_out = "" if result["eval_loss"] is None else f", held out {result['eval_loss']:.4f}"
+        print(
+            f"model {result['name']}: {result['num_steps']} steps on {result['num_rows']} rows, "
+            f"loss of the first {result['first_loss']:.4f}, of the last, on other rows, "
+            f"{result['loss']:.4f}{held_out}",
+            flush=True,
+        )
+        wrote += result["wrote"]
+    return wrote
+
+
+def check_finetune(config: Config) -> None:
+    """Raise UserError for settings of DeepSpeed that cannot be; needs no Ray and no data."""
+    check_keys(config.finetune.deepspeed)
+    deepspeed_settings(config.finetune, "bfloat16", 1)
+
+
+def _finetune(config: Config, source: Source, run: Run, workers: Workers) -> dict[str, Any]:
+    refuse_missing(workers)
+    has_kernels = workers.device == "cpu" or offload_device(config.finetune, "optimizer") == "cpu"
+    look = probe_worker.options(**workers.ray_options)
+    facts = result_of(look.remote(config.finetune.dtype, workers.device, has_kernels))
+    folder = io.join(config.out_dir, "finetune", source.name)
+    settings = _settings(config, source, workers, facts.dtype)
+    if done := read_done(config, source, settings):
+        logger.info("models/%s is there already: nothing is left to do", source.name)
+        return done
+    committed = read_committed(folder)
+    if committed:
+        check_settings(committed, settings, source.name, source.description)
+    check_shared_folder(config.out_dir)
+    remove_leftovers(folder)
+    write_config(config.out_dir, f"finetune-{source.name}", config)
+    selection = begin_record(config.out_dir, folder, source.selection, committed is not None)
+    rows = read_train_rows(config, source)
+    setup, work = _plan(config, source, rows, workers, facts.dtype)
+    predicted_s = predict(setup, rows, work, facts, workers)
+    run.update(num_workers=workers.num_workers, predicted_s=round(predicted_s, 1))
+    started = time.monotonic()
+    loop = LoopSetup(
+        train=setup,
+        settings=settings,
+        folder=folder,
+        attempt_id=run.attempt_id,
+        row_refs=(ray.put(rows.train), ray.put(rows.held_out)),
+        board=Board.remote(),
+        num_threads=workers.cpus_per_worker,
+    )
+    history = train(config, loop, run, workers)
+    run.update(actual_s=round(time.monotonic() - started, 1))
+    finished = Finished(setup, work, rows, workers.num_workers, history, settings, selection)
+    return export(config, source, finished, run)
+
+
+def _settings(config: Config, source: Source, workers: Workers, dtype: str) -> dict[str, Any]:
+    """What decides the weights that come out, as {key: value}: two runs with the same agree."""
+    given = {
+        f"finetune.{key}": value
+        for key, value in asdict(config.finetune).items()
+        if key not in NOT_TRAINING
+    }
+    files = [io.sha256(file.path) for file in source.files]
+    held_out = io.join(config.out_dir, "holdout.parquet")
+    tokenizer = load_tokenizer(source.model)
+    resolved = replace(config, model=source.model)
+    return {
+        **given,
+        "finetune.dtype": dtype,
+        "cluster.num_workers": workers.num_workers,
+        "seed": config.seed,
+        "model": weights_fingerprint(resolved),
+        "prompt": make_prompt(tokenizer, source.prompt).fingerprint,
+        "rows": {"sha256": files, "limit": source.limit, "format": source.format},
+        "held_out": io.sha256(held_out) if io.exists(held_out) else config.data.holdout,
+    }
+
+
+def _plan(
+    config: Config, source: Source, rows: TrainRows, workers: Workers, dtype: str
+) -> tuple[TrainSetup, Work]:
+    schedule = make_schedule(config.finetune, rows.train.num_rows, workers.num_workers, config.seed)
+    max_tokens = config.finetune.micro_batch_tokens or MICRO_BATCH_TOKENS[workers.device]
+    lengths = (rows.train.length_N, rows.train.num_answer_tokens_N)
+    work = measure(schedule, *lengths, workers.num_workers, max_tokens)
+    setup = TrainSetup(
+        model=source.model,
+        finetune=config.finetune,
+        schedule=schedule,
+        dtype=dtype,
+        device=workers.device,
+        max_tokens=max_tokens,
+        num_slots=work.num_slots,
+    )
+    return setup, work

@@ -1,0 +1,111 @@
+"""Run Ray Train from the last checkpoint to its end, watched by the driver's main thread.
+
+The thread stays awake for progress, for Ctrl-C, and for an out_dir that has vanished.
+"""
+
+import queue
+import threading
+from typing import Any
+
+import ray
+from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchTrainer
+
+from nuggets_ray import io
+from nuggets_ray.config.schema import Config
+from nuggets_ray.errors import UserError
+from nuggets_ray.finetune.checkpoints import Record, read_committed
+from nuggets_ray.finetune.estimate import hint
+from nuggets_ray.run.manifest import Run
+from nuggets_ray.stages.cluster.process_group import OwnNodesTorchConfig
+from nuggets_ray.stages.cluster.workers import Workers
+from nuggets_ray.stages.finetune.loop import LoopSetup, train_loop
+from nuggets_ray.stages.finetune.progress import TrainProgress
+
+POLL_S = 0.5
+
+
+def train(config: Config, loop: LoopSetup, run: Run, workers: Workers) -> list[Record]:
+    """Run Ray Train to its end in a thread of its own, showing progress; the history of steps."""
+    progress = TrainProgress(
+        run, loop.board, loop.train.schedule.num_steps, loop.folder, config.progress_s
+    )
+    results: queue.Queue[Any] = queue.Queue()
+    trainer = _trainer(config, loop, workers)
+    threading.Thread(target=_fit, args=(trainer, results), daemon=True, name="train").start()
+    try:
+        while results.empty():
+            if run.vanished.is_set():
+                raise FileNotFoundError(run.out_dir)
+            if run.interrupted.wait(POLL_S):
+                raise KeyboardInterrupt
+            progress.poll()
+    finally:
+        progress.close()
+    result = results.get()
+    if isinstance(result, BaseException):
+        raise _cause(result, loop)
+    if "diverged" in result:
+        raise _diverged(loop, result)
+    return progress.history
+
+
+def _trainer(config: Config, loop: LoopSetup, workers: Workers) -> TorchTrainer:
+    store, path = io.open_fs(io.join(loop.folder, "checkpoints"))
+    resources = {"CPU": workers.cpus_per_worker}
+    if workers.gpus_per_worker:
+        resources["GPU"] = workers.gpus_per_worker
+    return TorchTrainer(
+        train_loop,
+        train_loop_config={"setup": loop},
+        torch_config=OwnNodesTorchConfig(backend="nccl" if workers.device == "cuda" else "gloo"),
+        scaling_config=ScalingConfig(
+            num_workers=workers.num_workers,
+            use_gpu=workers.device == "cuda",
+            resources_per_worker=resources,
+        ),
+        run_config=RunConfig(
+            name=loop.attempt_id,
+            storage_path=path,
+            storage_filesystem=store,
+            failure_config=FailureConfig(max_failures=config.finetune.max_failures),
+        ),
+    )
+
+
+def _fit(trainer: TorchTrainer, results: queue.Queue[Any]) -> None:
+    try:
+        results.put(trainer.fit().return_value)
+    except BaseException as error:  # the driver's main thread raises it
+        results.put(error)
+
+
+def _cause(error: BaseException, loop: LoopSetup) -> BaseException:
+    """What the user can mend out of Ray's error, else that."""
+    failures = [error, getattr(error, "controller_failure", None)]
+    failures += getattr(error, "worker_failures", {}).values()
+    for failure in failures:
+        if isinstance(failure, UserError):
+            return failure
+        if isinstance(failure, ray.exceptions.OutOfMemoryError):
+            return UserError(
+                "finetune: the memory of a node ran out (what is finished is kept): "
+                f"{hint(loop.train.finetune, rows_are_the_trouble=True)}, or let nothing else run "
+                "there"
+            )
+    return error
+
+
+def _diverged(loop: LoopSetup, result: dict[str, Any]) -> UserError:
+    committed = read_committed(loop.folder)
+    kept = (
+        f"the last good checkpoint, after step {committed.last.step}, is kept"
+        if committed
+        else "there was no checkpoint before it"
+    )
+    return UserError(
+        f"finetune.learning_rate={loop.train.finetune.learning_rate}: the loss of step "
+        f"{result['diverged']} is {result['loss']} (norm of the gradient {result['grad_norm']}), "
+        f"so training stopped; {kept}: lower the rate, set finetune.clip_norm, or look at the rows "
+        "of that step, under another finetune.name"
+    )

@@ -1,0 +1,212 @@
+"""The worker of the scoring stage: one model replica with the baseline, which turns blocks into
+score parts.
+
+A block comes as the places of its rows in candidates/, and goes as one part of scores/, written
+here, atomically; the driver sees counts and reasons only.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import traceback
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import ray
+import torch
+
+from nuggets_ray.config.schema import Config
+from nuggets_ray.data.formats import parse
+from nuggets_ray.disk_full import is_disk_full
+from nuggets_ray.errors import UserError
+from nuggets_ray.model.load import load_model, load_tokenizer
+from nuggets_ray.prompts.prompt import make_prompt
+from nuggets_ray.records import Encoding, ScoreRow
+from nuggets_ray.run.candidates import read_candidate_rows
+from nuggets_ray.run.scores import write_scores
+from nuggets_ray.score.contract import DeviceLost, ScoringEngine
+from nuggets_ray.score.engine import make_engine
+from nuggets_ray.score.memory import does_not_fit
+from nuggets_ray.score.one_shot import Unscored, render, score_candidates
+from nuggets_ray.score.vllm_engine import make_vllm_engine
+from nuggets_ray.stages.cluster.deaths import (
+    MAX_DEATHS,
+    OUT_OF_MEMORY,
+    Exit,
+    cannot_load,
+    deaths_of,
+    reason,
+    this_process,
+)
+from nuggets_ray.stages.cluster.workers import Workers, result_of
+
+logger = logging.getLogger(__name__)
+
+CANDIDATES_A_CALL = {"cpu": 1, "cuda": 64}
+"""How many candidates the engine gets at once: on a CPU one fills a pack, and progress is finer; a
+GPU is waited for at the end of a call only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What a worker needs beside the baseline: `config` as resolved, where it computes, and how."""
+
+    config: Config
+    attempt_id: str
+    device: str
+    dtype: str
+    data_format: str
+    max_demonstration_tokens: int
+    gpus_per_worker: float
+
+
+def model_task(function: Callable[..., Any], setup: Setup, workers: Workers) -> Any:
+    """`function`, which loads a model, as a Ray task with the resources of one worker; see
+    model_result.
+    """
+    # vLLM leaves its memory and process groups behind, so the process ends with the task
+    is_vllm = setup.config.score.backend == "vllm"
+    task = ray.remote(max_calls=1)(function) if is_vllm else ray.remote(function)
+    return task.options(max_retries=MAX_DEATHS - 1, **workers.ray_options)
+
+
+def model_result(ref: ray.ObjectRef, config: Config) -> Any:
+    """What a model_task returned. UserError where it raised that, or its workers died."""
+    try:
+        return result_of(ref)
+    except ray.exceptions.OutOfMemoryError as error:
+        raise UserError(cannot_load(config, reason([], Exit(OUT_OF_MEMORY, "")))) from error
+    except ray.exceptions.WorkerCrashedError as error:
+        raise UserError(cannot_load(config, reason([], None))) from error
+
+
+def load_engine(setup: Setup, encodings: list[Encoding]) -> ScoringEngine:
+    """A replica on this worker's cores or GPUs, with its engine chosen and checked."""
+    config, score = setup.config, setup.config.score
+    torch.set_num_threads(config.cluster.cpus_per_worker)
+    if score.backend == "vllm":
+        return make_vllm_engine(
+            config.model,
+            setup.dtype,
+            encodings,
+            # not setup's own limit: the baseline and the scores must come from the same settings
+            max_prefix_tokens=config.prompt.max_demonstration_tokens,
+            num_gpus=setup.gpus_per_worker,
+            arguments=score.vllm,
+            max_pack_tokens=score.max_pack_tokens,
+        )
+    try:
+        model = load_model(config.model, setup.dtype, setup.device)
+    except torch.OutOfMemoryError as error:
+        raise UserError(does_not_fit(config.model, setup.dtype)) from error
+    return make_engine(model, encodings, engine=score.engine, max_pack_tokens=score.max_pack_tokens)
+
+
+class Scorer:
+    """A Ray Data actor: `scorer({"block": [json]})` scores a block and returns its counts."""
+
+    def __init__(self, setup: Setup, baseline_ref: list[ray.ObjectRef], counter: Any) -> None:
+        self.setup, self.counter, self.process = setup, counter, this_process()
+        ray.get(counter.loading.remote(self.process))
+        self.baseline = ray.get(
+            baseline_ref[0]
+        )  # a bare ref among the arguments would arrive unresolved
+        self.prompt = make_prompt(load_tokenizer(setup.config.model), setup.config.prompt)
+        self.refused: str | None = None
+        try:
+            self.engine = load_engine(setup, [anchor.encoding for anchor in self.baseline.anchors])
+        except UserError as error:  # Ray would drop the worker, and the reason with it
+            self.refused = str(error)
+            return
+        self.facts = engine_facts(self.engine)
+        counter.started.remote(os.getpid(), self.facts)
+        counter.ready.remote(self.process)
+
+    def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, list[str]]:
+        return {"result": [json.dumps(self._answer(block)) for block in batch["block"]]}
+
+    def _answer(self, block_json: str) -> dict[str, Any]:
+        if self.refused is not None:
+            return {"refused": self.refused}
+        # who holds it is told first, so that it is known whose death is this block's
+        name = hashlib.sha256(block_json.encode()).hexdigest()
+        lost = ray.get(self.counter.hold.remote(name, self.process))
+        block = json.loads(block_json)
+        if len(deaths_of(lost)) >= MAX_DEATHS:
+            return _give_up(block)
+        # an exception would make Ray Data drop the block without a word; so it is told
+        try:
+            return self.score_block(block)
+        except Exception as error:
+            if is_disk_full(error):
+                return {"disk_full": getattr(error, "filename", None) or ""}
+            return {"failed": traceback.format_exc()}
+        finally:
+            self.counter.release.remote(name)
+
+    def score_block(self, block: list[tuple[str, list[int]]]) -> dict[str, Any]:
+        """Score the rows at [(candidate part, row numbers)]; {num_rows, unscored: [[content_id,
+        reason]], counts: what the engine counted}.
+        """
+        before = dict(self.engine.counts)
+        rows = [row for part, numbers in block for row in read_candidate_rows(part, numbers)]
+        columns = self.setup.config.data.columns
+        candidates = [(cid, parse(row, self.setup.data_format, columns)) for cid, row in rows]
+        size = CANDIDATES_A_CALL[self.setup.device]
+        groups = [candidates[start : start + size] for start in range(0, len(candidates), size)]
+        results: list[ScoreRow | Unscored] = []
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            # renders ahead of the engine, so that a GPU never waits for the tokenizer
+            for group, demonstrations in zip(groups, pool.map(self._render, groups), strict=True):
+                results += self.score_some(group, demonstrations)
+        scored = [result for result in results if isinstance(result, ScoreRow)]
+        if scored:
+            write_scores(self.setup.config.out_dir, self.setup.attempt_id, scored)
+        unscored = [(r.content_id, r.reason) for r in results if isinstance(r, Unscored)]
+        counts = {key: count - before[key] for key, count in self.engine.counts.items()}
+        return {"num_rows": len(rows), "unscored": unscored, "counts": counts}
+
+    def _render(self, candidates: list[tuple[str, Any]]) -> list[Encoding]:
+        return render(self.prompt, candidates, self.setup.max_demonstration_tokens)
+
+    def score_some(
+        self, candidates: list[tuple[str, Any]], demonstrations: list[Encoding]
+    ) -> list[ScoreRow | Unscored]:
+        """Score a few candidates and tell the counter."""
+        setup = self.setup
+        try:
+            results = score_candidates(
+                self.engine,
+                self.prompt,
+                self.baseline,
+                candidates,
+                demonstrations,
+                setup.config.data.on_too_long,
+            )
+        except (torch.AcceleratorError, DeviceLost):
+            logger.exception("the device is lost; this worker ends and is replaced")
+            os._exit(1)
+        self.counter.add.remote(len(results), len(results) * self.baseline.num_tokens)
+        facts = engine_facts(self.engine)
+        if facts != self.facts:
+            self.facts = facts
+            self.counter.started.remote(os.getpid(), facts)
+        return results
+
+
+def _give_up(block: list[tuple[str, list[int]]]) -> dict[str, Any]:
+    """A row alone is condemned; of several, one is to blame: they are missing, and come again."""
+    [(part, numbers), *others] = block
+    if others or len(numbers) > 1:
+        return {}
+    [(content_id, _)] = read_candidate_rows(part, numbers)
+    return {"unscored": [(content_id, "killed_worker")]}
+
+
+def engine_facts(engine: ScoringEngine) -> dict[str, Any]:
+    """What log and manifest say of an engine."""
+    return {"engine": engine.name, "why": engine.why, "max_pack_tokens": engine.max_pack_tokens}

@@ -1,0 +1,153 @@
+"""The length-adjusted win rate on data made with a known liking for length."""
+
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.special import expit
+
+from nuggets_ray.evaluate.benchmarks.length import (
+    length_adjusted_win_rate,
+    length_controlled_win_rate,
+)
+from nuggets_ray.evaluate.judge.judge import AnswerPair, PairVerdict
+from nuggets_ray.evaluate.prompt_file import BenchmarkPrompt
+
+
+def test_the_liking_for_length_is_taken_out() -> None:
+    random = np.random.default_rng(0)
+    differences = random.normal(300.0, 400.0, size=5000)
+    chances = expit(-0.4 + 2.0 * np.tanh(differences / differences.std()))
+    wins = (random.random(5000) < chances).astype(float)
+    found = length_adjusted_win_rate(wins, differences, seed=0)
+    expected = 100 * expit(-0.4)
+    assert found.value is not None and found.low is not None and found.high is not None
+    assert found.value == pytest.approx(expected, abs=2.5)
+    assert 100 * wins.mean() > expected + 10
+    assert found.low < expected < found.high
+    assert found.length_effect == pytest.approx(2.0, abs=0.2)
+
+
+def test_without_a_difference_it_is_the_win_rate() -> None:
+    preferences = np.array([1.0, 0.5, 0.25, 0.0, 1.0])
+    found = length_adjusted_win_rate(preferences, np.full(5, 7.0), seed=0)
+    assert found.value == pytest.approx(100 * preferences.mean(), abs=1e-3)
+    assert found.length_effect == pytest.approx(0.0, abs=1e-6)
+
+
+def test_lengths_that_tell_all_wins_from_all_losses_have_an_end() -> None:
+    preferences, differences = np.repeat([0.0, 1.0], 20), np.repeat([-50.0, 50.0], 20)
+    found = length_adjusted_win_rate(preferences, differences, seed=0)
+    assert found.value == pytest.approx(50.0, abs=0.1)
+    assert found.length_effect is not None and 0 < found.length_effect < 10
+
+
+def test_the_scale_of_lengths_does_not_matter() -> None:
+    random = np.random.default_rng(1)
+    preferences, differences = random.random(50), random.normal(size=50)
+    one = length_adjusted_win_rate(preferences, differences, seed=0)
+    other = length_adjusted_win_rate(preferences, differences * 1000, seed=0)
+    assert one.value == pytest.approx(other.value)
+
+
+def test_of_few_pairs_nothing_is_made_up() -> None:
+    nothing = length_adjusted_win_rate(np.array([]), np.array([]), seed=0)
+    assert (nothing.value, nothing.low, nothing.length_effect) == (None, None, None)
+    one = length_adjusted_win_rate(np.array([0.5]), np.array([3.0]), seed=0)
+    assert one.value == pytest.approx(50.0, abs=1e-3) and one.low is None
+
+
+def verdicts(category: str) -> list[PairVerdict]:
+    prompt = BenchmarkPrompt("7", ("Q?",), category)
+    return [
+        PairVerdict(AnswerPair(prompt, "answer", "reference"), 1.0, 0.5),
+        PairVerdict(AnswerPair(prompt, "answer", "reference"), None, 0.5),
+    ]
+
+
+@pytest.fixture
+def alpaca_eval(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[list[dict[str, Any]]]:
+    """A stand-in for the package that keeps what it is called with, and a cache folder without
+    data.
+    """
+    calls: list[list[dict[str, Any]]] = []
+
+    def get_length_controlled_winrate(
+        annotations: list[dict[str, Any]], save_weights_dir: object
+    ) -> dict[str, float]:
+        assert save_weights_dir is None
+        calls.append(annotations)
+        return {"win_rate": 1.0, "length_controlled_winrate": 41.5}
+
+    constants = ModuleType("alpaca_eval.constants")
+    constants.DEFAULT_CACHE_DIR = str(tmp_path)  # type: ignore[attr-defined]
+    glm = ModuleType("alpaca_eval.metrics.glm_winrate")
+    glm.get_length_controlled_winrate = get_length_controlled_winrate  # type: ignore[attr-defined]
+    package = ModuleType("alpaca_eval")
+    package.constants = constants  # type: ignore[attr-defined]
+    for module in (package, constants, ModuleType("alpaca_eval.metrics"), glm):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    return calls
+
+
+def put_data_into(folder: Path) -> None:
+    """As the hub's cache has it."""
+    cached = folder / "datasets--tatsu-lab--alpaca_eval"
+    (cached / "snapshots" / "abc").mkdir(parents=True)
+    (cached / "snapshots" / "abc" / "df_gamed.csv").write_text("index\n")
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text("abc")
+
+
+def test_the_published_rate_is_computed_by_its_own_package(
+    alpaca_eval: list[list[dict[str, Any]]], tmp_path: Path
+) -> None:
+    put_data_into(tmp_path)
+    assert length_controlled_win_rate("golden", "gpt4", verdicts("koala")) == 41.5
+    [[row]] = alpaca_eval
+    assert (row["index"], row["preference"]) == (7, 1.75)
+    assert (row["output_1"], row["generator_1"]) == ("reference", "gpt4")
+    assert (row["output_2"], row["generator_2"]) == ("answer", "golden")
+
+
+def test_without_its_data_there_is_no_published_rate(
+    alpaca_eval: list[list[dict[str, Any]]], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", "nuggets_ray"):
+        assert length_controlled_win_rate("golden", "gpt4", verdicts("koala")) is None
+    assert "df_gamed.csv is not at hand" in caplog.text and alpaca_eval == []
+
+
+def test_without_the_package_there_is_no_published_rate(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "alpaca_eval", None)
+    with caplog.at_level("INFO", "nuggets_ray"):
+        assert length_controlled_win_rate("golden", "gpt4", verdicts("koala")) is None
+    assert "alpaca_eval" in caplog.text
+
+
+def test_of_other_prompts_there_is_no_published_rate(
+    alpaca_eval: list[list[dict[str, Any]]], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    put_data_into(tmp_path)
+    with caplog.at_level("INFO", "nuggets_ray"):
+        assert length_controlled_win_rate("golden", "gpt4", verdicts("writing")) is None
+    assert "not AlpacaEval's" in caplog.text and alpaca_eval == []
+
+
+def test_where_its_package_fails_there_is_no_published_rate(
+    alpaca_eval: list[list[dict[str, Any]]], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    put_data_into(tmp_path)
+
+    def fails(annotations: object, save_weights_dir: object) -> None:
+        raise KeyError("index 7")
+
+    glm = sys.modules["alpaca_eval.metrics.glm_winrate"]
+    glm.get_length_controlled_winrate = fails  # type: ignore[attr-defined]
+    assert length_controlled_win_rate("golden", "gpt4", verdicts("koala")) is None
+    assert "alpaca_eval fails: KeyError('index 7')" in caplog.text
