@@ -14,7 +14,7 @@ from nuggets_ray.config.schema import Config, DataConfig, ModelConfig, PromptCon
 from nuggets_ray.errors import UserError
 from nuggets_ray.model.load import ADAPTER_CONFIG, load_tokenizer, resolve_path
 from nuggets_ray.run.job_configs import read_config
-from nuggets_ray.run.selections import DONE
+from nuggets_ray.run.layout import RunFolder
 
 BASE = "base"
 
@@ -96,7 +96,7 @@ def training_data(config: Config) -> list[TrainingData]:
     for name in sorted(_trained(config.out_dir)):
         before = read_config(config.out_dir, f"finetune-{name}") or {}
         if before and before["finetune"]["selection"] is None:
-            done = json.loads(io.read_bytes(io.join(config.out_dir, "models", name, DONE)))
+            done = json.loads(io.read_bytes(RunFolder(config.out_dir).model(name).record))
             held_out = done["settings"]["held_out"]  # a number: rows drawn by the training itself
             leaves_out = held_out if isinstance(held_out, str) else None
             hashes = tuple(done["settings"].get("rows", {}).get("sha256", ()))
@@ -133,7 +133,7 @@ def _find(config: Config, name: str, trained: list[str]) -> EvalModel:
 
 
 def _of_run(config: Config, name: str) -> EvalModel:
-    folder = io.join(config.out_dir, "models", name)
+    folder = RunFolder(config.out_dir).model(name).path
     if io.is_remote(folder):
         raise UserError(
             f"evaluate.models={name}: {folder} is on an object store, which neither transformers "
@@ -163,6 +163,7 @@ def _tokenizer_choice(out_dir: str, name: str) -> str:
 
 
 def _trained(out_dir: str) -> Iterator[str]:
-    for name in io.list_folders(io.join(out_dir, "models")):
-        if io.exists(io.join(out_dir, "models", name, DONE)):
+    run = RunFolder(out_dir)
+    for name in io.list_folders(run.models):
+        if io.exists(run.model(name).record):
             yield name

@@ -10,6 +10,7 @@ from typing import Any
 
 from nuggets_ray import io
 from nuggets_ray.errors import UserError
+from nuggets_ray.run.layout import RunFolder
 
 SCHEMA_VERSION = 1
 ALL = "all"
@@ -69,14 +70,9 @@ class Results:
         return Results(self.primary, (*kept, *new), self.verdict)
 
 
-def results_path(out_dir: str) -> str:
-    """Where a run's results are."""
-    return io.join(out_dir, "evaluation", "results.json")
-
-
 def open_results(out_dir: str, primary: str) -> Results:
     """The results so far, or none. Raises UserError where another metric was named primary."""
-    if not io.exists(results_path(out_dir)):
+    if not io.exists(RunFolder(out_dir).evaluation.results):
         return Results(primary)
     found = read_results(out_dir)
     if found.primary != primary:
@@ -89,7 +85,7 @@ def open_results(out_dir: str, primary: str) -> Results:
 
 def read_results(out_dir: str) -> Results:
     """What was written. Raises UserError where there is nothing, or of another version."""
-    path = results_path(out_dir)
+    path = RunFolder(out_dir).evaluation.results
     if not io.exists(path):
         raise UserError(f"{path} is not there: run jobs/evaluate.py with out_dir={out_dir} first")
     content = json.loads(io.read_bytes(path))
@@ -113,6 +109,6 @@ def write_results(out_dir: str, results: Results) -> str:
         "results": [{**asdict(r), "primary": results.is_primary(r)} for r in results.results],
         "verdict": results.verdict,
     }
-    path = results_path(out_dir)
+    path = RunFolder(out_dir).evaluation.results
     io.write_bytes(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
     return path

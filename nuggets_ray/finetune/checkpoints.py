@@ -15,10 +15,10 @@ from typing import Any
 
 from nuggets_ray import io
 from nuggets_ray.errors import UserError
+from nuggets_ray.run.layout import TrainingFolder
 
 Record = dict[str, Any]
 """One line of the history: {step, loss, grad_norm, learning_rate, ...} or {step, eval_loss}."""
-FILE = "checkpoints.json"
 HISTORY = "history.jsonl"
 
 
@@ -42,7 +42,7 @@ class Committed:
 
 def read_committed(folder: str) -> Committed | None:
     """The checkpoints that count, or None where there is none yet."""
-    uri = io.join(folder, FILE)
+    uri = TrainingFolder(folder).committed
     if not io.exists(uri):
         return None
     found = json.loads(io.read_bytes(uri))
@@ -60,7 +60,9 @@ def commit(folder: str, settings: Mapping[str, Any], saved: Saved) -> Committed:
     if saved.eval_loss is not None and saved.eval_loss < lowest:
         best = saved
     committed = Committed(dict(settings), saved, best)
-    io.write_bytes(io.join(folder, FILE), json.dumps(asdict(committed), indent=1).encode())
+    io.write_bytes(
+        TrainingFolder(folder).committed, json.dumps(asdict(committed), indent=1).encode()
+    )
     kept = {saved.uri, best.uri if best else None}
     for old in (before.last, before.best) if before else ():
         if old is not None and old.uri not in kept:
@@ -72,7 +74,7 @@ def remove_leftovers(folder: str) -> None:
     """Remove the checkpoint folders that a kill left and checkpoints.json does not name."""
     committed = read_committed(folder)
     kept = {s.uri for s in (committed.last, committed.best) if s} if committed else set()
-    for attempt in _folders(io.join(folder, "checkpoints")):
+    for attempt in _folders(TrainingFolder(folder).checkpoints):
         found = _folders(attempt)
         for checkpoint in found:
             if checkpoint not in kept:

@@ -18,13 +18,12 @@ from nuggets_ray.model.load import load_config, load_tokenizer, max_context_toke
 from nuggets_ray.prepare.staging import choose_rules
 from nuggets_ray.prompts.prompt import Prompt, make_prompt
 from nuggets_ray.run.job_configs import read_config
+from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.manifest import read_manifest
 from nuggets_ray.run.selections import (
-    JSONL,
     check_not_outgrown,
     read_selection,
     selection_names,
-    selection_uri,
 )
 
 logger = logging.getLogger(__name__)
@@ -103,7 +102,7 @@ def _selection(
             f"{found}): make it with jobs/select_topk.py, or name another"
         )
     check_not_outgrown(out_dir, name, made, config.finetune.allow_partial)
-    uri = selection_uri(out_dir, name, JSONL)
+    uri = RunFolder(out_dir).selection(name).jsonl
     manifest = read_manifest(out_dir) or {}
     return Source(
         name=_name(config, name),

@@ -20,6 +20,7 @@ from nuggets_ray.errors import UserError
 from nuggets_ray.prepare.ids import example_ids
 from nuggets_ray.prepare.prepared import HashedInput, Prepared, Rows, held_out
 from nuggets_ray.run import skipped as skipped_table
+from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.skipped import SKIPPED_SCHEMA
 
 SCHEMA = pa.schema(
@@ -50,14 +51,9 @@ class Commit:
     prepared: Prepared
 
 
-def staging_folder(out_dir: str, attempt_id: str) -> str:
-    """Where an attempt keeps its staged blocks."""
-    return io.join(out_dir, "candidates", "_staging", attempt_id)
-
-
 def read_commit(out_dir: str) -> Commit | None:
     """The commit of a run folder, None before there is one."""
-    uri = io.join(out_dir, "candidates", "_prepared.json")
+    uri = RunFolder(out_dir).prepared
     if not io.exists(uri):
         return None
     record = json.loads(io.read_bytes(uri))
@@ -68,17 +64,17 @@ def read_commit(out_dir: str) -> Commit | None:
 
 def finish(out_dir: str) -> Commit | None:
     """Carry the last commit through, remove the rest of dead attempts; returns that commit."""
-    folder = io.join(out_dir, "candidates")
+    folder = RunFolder(out_dir)
     commit = read_commit(out_dir)
     if commit is not None:
-        new_skipped = io.join(staging_folder(out_dir, commit.attempt_id), "skipped.parquet")
+        new_skipped = folder.staged_skipped(commit.attempt_id)
         if io.exists(new_skipped):
-            io.write_bytes(io.join(out_dir, "skipped.parquet"), io.read_bytes(new_skipped))
-    valid = {io.join(folder, name) for name in commit.parts} if commit else set()
-    for uri in io.list_files(folder, ".parquet"):
+            io.write_bytes(folder.skipped, io.read_bytes(new_skipped))
+    valid = {io.join(folder.candidates, name) for name in commit.parts} if commit else set()
+    for uri in io.list_files(folder.candidates, ".parquet"):
         if uri not in valid:
             io.delete(uri)
-    io.delete(io.join(folder, "_staging"))
+    io.delete(folder.all_staging)
     return commit
 
 
@@ -103,7 +99,8 @@ def write(
             "score: add data, or give another out_dir"
         )
     given_up = skipped_table.given_up(config.out_dir)
-    parts = _PartWriter(io.join(config.out_dir, "candidates"), attempt_id)
+    folder = RunFolder(config.out_dir)
+    parts = _PartWriter(folder.candidates, attempt_id)
     holdout, skipped = [SCHEMA.empty_table()], [SKIPPED_SCHEMA.empty_table()]
     for table, at in _blocks(rows, paths):
         parts.add(table.filter(pa.array(is_candidate_N[at])).select(SCHEMA.names))
@@ -111,9 +108,8 @@ def write(
         holdout.append(table.filter(pa.array(is_first_held)).select(SCHEMA.names))
         skipped.append(_skipped(table, is_held_N[at], given_up, config.data.excerpt_chars))
     if is_new:
-        io.write_table(io.join(config.out_dir, "holdout.parquet"), pa.concat_tables(holdout))
-    staging = staging_folder(config.out_dir, attempt_id)
-    io.write_table(io.join(staging, "skipped.parquet"), pa.concat_tables(skipped))
+        io.write_table(folder.holdout, pa.concat_tables(holdout))
+    io.write_table(folder.staged_skipped(attempt_id), pa.concat_tables(skipped))
     prepared = Prepared(
         num_rows=len(rows.copy_N),
         num_candidates=int(is_candidate_N.sum()),
@@ -126,7 +122,7 @@ def write(
     )
     commit = Commit(key, attempt_id, parts.close(), prepared)
     record = json.dumps(asdict(commit), indent=1).encode()
-    io.write_bytes(io.join(config.out_dir, "candidates", "_prepared.json"), record)
+    io.write_bytes(folder.prepared, record)
     finish(config.out_dir)
     return prepared
 

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from nuggets_ray import io
+from nuggets_ray.run.layout import RunFolder
 
 ID_COLUMNS = [
     "example_id",
@@ -54,7 +55,7 @@ class CandidateIds:
 
 def candidate_parts(out_dir: str) -> list[str]:
     """The candidate parts of a run, in order."""
-    return io.list_files(io.join(out_dir, "candidates"), ".parquet")
+    return io.list_files(RunFolder(out_dir).candidates, ".parquet")
 
 
 def read_candidate_ids(out_dir: str) -> CandidateIds:

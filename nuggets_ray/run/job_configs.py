@@ -8,17 +8,18 @@ import yaml
 from nuggets_ray import io
 from nuggets_ray.config.schema import Config
 from nuggets_ray.errors import UserError
+from nuggets_ray.run.layout import RunFolder
 
 
 def write_config(out_dir: str, stage: str, config: Config) -> None:
     """Write config/<stage>.yaml, the resolved configuration of a job."""
     text = yaml.safe_dump(asdict(config), sort_keys=False, allow_unicode=True)
-    io.write_bytes(io.join(out_dir, "config", f"{stage}.yaml"), text.encode("utf-8"))
+    io.write_bytes(RunFolder(out_dir).config(stage), text.encode("utf-8"))
 
 
 def read_config(out_dir: str, stage: str) -> dict[str, Any] | None:
     """What write_config wrote, None where that job never ran."""
-    uri = io.join(out_dir, "config", f"{stage}.yaml")
+    uri = RunFolder(out_dir).config(stage)
     return dict(yaml.safe_load(io.read_bytes(uri))) if io.exists(uri) else None
 
 

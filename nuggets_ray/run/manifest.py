@@ -25,13 +25,13 @@ from typing import Any
 from nuggets_ray import io
 from nuggets_ray.errors import UserError
 from nuggets_ray.io import write_json
+from nuggets_ray.run.layout import RunFolder
 
 logger = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
 HEARTBEAT_S = 5.0
 STALE_S = 60.0
-ROOM = ".room"
 ROOM_BYTES = 1 << 20
 """A file that keeps room for the manifest on a disk that fills up during the run."""
 
@@ -109,7 +109,7 @@ class Run:
 
     def _close_books(self, status: str) -> None:
         """Write how the attempt ended, into the room that was kept for it."""
-        io.delete(io.join(self.out_dir, ROOM))
+        io.delete(RunFolder(self.out_dir).room)
         self.manifest["stages"][self.stage]["status"] = status
         try:
             self.update(status=status, ended=_now())
@@ -117,7 +117,7 @@ class Run:
             if status == "done":
                 raise
             logger.error("manifest.json still says running: it cannot be written (%s)", error)
-        io.delete(io.join(self.out_dir, "lease.json"))
+        io.delete(RunFolder(self.out_dir).lease)
 
     def update(self, **values: Any) -> None:
         """Set fields of this attempt (num_workers, worker_pids, num_computed, ...) and write the
@@ -131,7 +131,7 @@ class Run:
         """Write manifest.json, unless the folder has vanished: then `vanished` is set."""
         with self._lock:
             if self._is_there():
-                write_json(io.join(self.out_dir, "manifest.json"), self.manifest)
+                write_json(RunFolder(self.out_dir).manifest, self.manifest)
 
     def set_fingerprint(self, fingerprint: Mapping[str, Any]) -> None:
         """Record what can change a candidate's numbers; UserError when this folder holds scores of
@@ -168,14 +168,14 @@ class Run:
                 signal.signal(number, interrupt)
 
     def _take_lease(self) -> None:
-        path = io.join(self.out_dir, "lease.json")
+        path = RunFolder(self.out_dir).lease
         try:
             if io.exists(path):
                 self._refuse_if_alive(json.loads(io.read_bytes(path)))
             self._write_lease()
             if not io.is_remote(self.out_dir):
                 # random, as a file system that compresses would keep no room for zeros
-                io.write_bytes(io.join(self.out_dir, ROOM), os.urandom(ROOM_BYTES))
+                io.write_bytes(RunFolder(self.out_dir).room, os.urandom(ROOM_BYTES))
         except OSError as error:
             raise UserError(
                 f"out_dir={self.out_dir}: cannot be written ({error.strerror or error}); give a "
@@ -204,11 +204,11 @@ class Run:
             "process_started": _process_started(os.getpid()),
             "heartbeat": time.time(),
         }
-        write_json(io.join(self.out_dir, "lease.json"), lease)
+        write_json(RunFolder(self.out_dir).lease, lease)
 
     def _is_there(self) -> bool:
         # the lease is there from the start to the end, so without it the folder has been removed
-        if not io.exists(io.join(self.out_dir, "lease.json")):
+        if not io.exists(RunFolder(self.out_dir).lease):
             self.vanished.set()
         return not self.vanished.is_set()
 
@@ -228,7 +228,7 @@ def read_manifest(out_dir: str) -> dict[str, Any] | None:
     """The manifest of a run folder, or None where there is none; UserError for one of another
     schema version.
     """
-    path = io.join(out_dir, "manifest.json")
+    path = RunFolder(out_dir).manifest
     if not io.exists(path):
         return None
     manifest: dict[str, Any] = json.loads(io.read_bytes(path))

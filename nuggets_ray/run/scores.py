@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from nuggets_ray import io
 from nuggets_ray.records import ScoreRow
+from nuggets_ray.run.layout import RunFolder
 
 SCORE_SCHEMA = pa.schema(
     [
@@ -44,13 +45,9 @@ COMPACT_ROWS = 50_000
 MAX_READERS = 16
 
 
-def folder(out_dir: str) -> str:
-    return io.join(out_dir, "scores")
-
-
 def score_parts(out_dir: str) -> list[str]:
     """The score parts of a run, sorted; empty before the first block."""
-    return io.list_files(folder(out_dir), ".parquet")
+    return io.list_files(RunFolder(out_dir).scores, ".parquet")
 
 
 def write_scores(out_dir: str, attempt_id: str, rows: Sequence[ScoreRow]) -> str:
@@ -151,6 +148,6 @@ def _in_chunks(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
 
 
 def _write(out_dir: str, writer: str, table: pa.Table) -> str:
-    uri = io.join(folder(out_dir), f"part-{writer}-{uuid.uuid4().hex[:12]}.parquet")
+    uri = io.join(RunFolder(out_dir).scores, f"part-{writer}-{uuid.uuid4().hex[:12]}.parquet")
     io.write_table(uri, table)
     return uri

@@ -20,31 +20,24 @@ from nuggets_ray.errors import UserError
 from nuggets_ray.io import write_json
 from nuggets_ray.run.candidates import candidate_parts
 from nuggets_ray.run.joined import read_scored
+from nuggets_ray.run.layout import RunFolder, TrainingFolder
 from nuggets_ray.run.scores import score_parts
 
 logger = logging.getLogger(__name__)
 
 Record = dict[str, Any]
-JSONL, PARQUET, WHOLE = "selected.jsonl", "selected.parquet", "selection.json"
-"""Files of a selection; where the last one stands, it is whole."""
-DONE = "finetune.json"
-"""The last file of a model: where it stands, the model is whole."""
-
-
-def selection_uri(out_dir: str, name: str, file: str) -> str:
-    """Where a file of a selection lies."""
-    return io.join(out_dir, "selections", name, file)
 
 
 def selection_names(out_dir: str) -> list[str]:
     """The selections of a run that are whole, sorted."""
-    names = io.list_folders(io.join(out_dir, "selections"))
-    return [name for name in names if io.exists(selection_uri(out_dir, name, WHOLE))]
+    run = RunFolder(out_dir)
+    names = io.list_folders(run.selections)
+    return [name for name in names if io.exists(run.selection(name).record)]
 
 
 def read_selection(out_dir: str, name: str) -> Record | None:
     """What selection.json says, None where there is no such selection or it is not whole."""
-    return _read(selection_uri(out_dir, name, WHOLE))
+    return _read(RunFolder(out_dir).selection(name).record)
 
 
 def check_not_outgrown(out_dir: str, name: str, made: Record, allow_partial: bool) -> None:
@@ -79,9 +72,10 @@ def check_not_outgrown(out_dir: str, name: str, made: Record, allow_partial: boo
 def make_record(out_dir: str, name: str) -> Record:
     """The record of a selection as it is now."""
     made = read_selection(out_dir, name)
+    folder = RunFolder(out_dir).selection(name)
     assert made is not None, "asked for once it was found"
     column = f"{made['settings'].get('prefix', '')}example_id"
-    chosen = io.read_table(selection_uri(out_dir, name, PARQUET), columns=[column])[column]
+    chosen = io.read_table(folder.parquet, columns=[column])[column]
     lengths: Counter[int] = Counter()
     for part in candidate_parts(out_dir):
         table = io.read_table(part, columns=["example_id", "num_answer_tokens"])
@@ -89,7 +83,7 @@ def make_record(out_dir: str, name: str) -> Record:
         lengths.update(table["num_answer_tokens"].filter(is_chosen).to_pylist())
     return {
         **made,
-        "sha256": io.sha256(selection_uri(out_dir, name, JSONL)),
+        "sha256": io.sha256(folder.jsonl),
         "num_answer_tokens": {str(tokens): rows for tokens, rows in sorted(lengths.items())},
     }
 
@@ -98,7 +92,7 @@ def begin_record(out_dir: str, folder: str, name: str | None, is_begun: bool) ->
     """The record of the selection that the training in `folder` (finetune/<name>/) is on, None
     where it is on none: written down when it begins, read again when it goes on (`is_begun`).
     """
-    uri = io.join(folder, WHOLE)
+    uri = TrainingFolder(folder).selection
     if name is None:
         io.delete(uri)
         return None
@@ -119,14 +113,16 @@ def models_of(out_dir: str, sha256: str) -> list[str]:
     """Models and trainings that have begun (models/<name>, finetune/<name>) on the selected rows
     whose selected.jsonl has this hash.
     """
-    files = {"models": (DONE,), "finetune": (WHOLE, "checkpoints.json")}
-    found: dict[str, str] = {}
-    for folder, names in files.items():
-        for name in io.list_folders(io.join(out_dir, folder)):
-            kept = [_read(io.join(out_dir, folder, name, file)) or {} for file in names]
-            if any(sha256 in _hashes(one) for one in kept):
-                found.setdefault(name, f"{folder}/{name}")
-    return list(found.values())
+    run = RunFolder(out_dir)
+    records = {f"models/{name}": [run.model(name).record] for name in io.list_folders(run.models)}
+    for name in io.list_folders(run.trainings):
+        training = run.training(name)
+        records[f"finetune/{name}"] = [training.selection, training.committed]
+    trained: dict[str, str] = {}
+    for place, uris in records.items():
+        if any(sha256 in _hashes(_read(uri) or {}) for uri in uris):
+            trained.setdefault(place.partition("/")[2], place)
+    return list(trained.values())
 
 
 def _hashes(kept: Record) -> list[str]:

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from nuggets_ray import io
 from nuggets_ray.run.candidates import candidate_parts
+from nuggets_ray.run.layout import RunFolder
 
 SKIPPED_SCHEMA = pa.schema(
     [
@@ -67,7 +68,7 @@ def is_score_reason(reason: str) -> bool:
 
 def read_skipped(out_dir: str) -> pa.Table:
     """The rows of skipped.parquet; none before it is written."""
-    uri = io.join(out_dir, "skipped.parquet")
+    uri = RunFolder(out_dir).skipped
     if not io.exists(uri):
         return SKIPPED_SCHEMA.empty_table()
     table = io.read_table(uri)
@@ -142,7 +143,7 @@ def rewrite_skipped(out_dir: str, left_out: Mapping[str, LeftOut], excerpt_chars
                 )
             )
     io.write_table(
-        io.join(out_dir, "skipped.parquet"),
+        RunFolder(out_dir).skipped,
         pa.concat_tables([t.cast(SKIPPED_SCHEMA) for t in tables]),
     )
 

@@ -14,7 +14,8 @@ import numpy as np
 from nuggets_ray import io
 from nuggets_ray.config.schema import SelectConfig
 from nuggets_ray.run.job_configs import read_config
-from nuggets_ray.run.selections import DONE, Record, answer_lengths, make_record, read_selection
+from nuggets_ray.run.layout import RunFolder
+from nuggets_ray.run.selections import Record, answer_lengths, make_record, read_selection
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ def trained_selections(out_dir: str, names: Iterable[str]) -> dict[str, TrainedS
     """
     found = {}
     for name in names:
-        uri = io.join(out_dir, "models", name, DONE)
+        uri = RunFolder(out_dir).model(name).record
         if not io.exists(uri):
             continue  # the base, or a folder from elsewhere
         done = json.loads(io.read_bytes(uri))

@@ -27,6 +27,7 @@ from nuggets_ray.model.load import load_tokenizer, resolve_path
 from nuggets_ray.prompts.prompt import make_prompt
 from nuggets_ray.run.candidates import read_candidate_ids
 from nuggets_ray.run.joined import read_rows
+from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.manifest import read_manifest
 from nuggets_ray.run.scores import read_scores
 from nuggets_ray.stages.cluster.workers import Workers, connected, result_of
@@ -53,7 +54,7 @@ def report_separation(config: Config) -> dict[str, Any]:
     scores = [row for t in tables for row in t.to_pylist() if row["example_id"] in candidates]
     example_ids = [score["example_id"] for score in scores]
     rows = [json.loads(text) for text in read_rows(config.out_dir, np.array(example_ids))]
-    uri = io.join(config.out_dir, "separation.json")
+    uri = RunFolder(config.out_dir).separation
     known: dict[str, float] = json.loads(io.read_bytes(uri))["perplexity"] if io.exists(uri) else {}
     if set(example_ids) - set(known):
         with connected(config.cluster) as workers:

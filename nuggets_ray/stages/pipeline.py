@@ -14,6 +14,7 @@ from nuggets_ray.config.schema import Config, SelectConfig
 from nuggets_ray.errors import UserError
 from nuggets_ray.evaluate.checks import check_method
 from nuggets_ray.evaluate.models import find_models
+from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.select import check_config, default_name
 from nuggets_ray.stages.cluster.workers import connected
 from nuggets_ray.stages.demo import report_separation
@@ -129,7 +130,7 @@ def _can_evaluate(config: Config) -> bool:
         return False
     if config.evaluate.method != "likelihood" or config.evaluate.held_out_path is not None:
         return True
-    if io.exists(io.join(config.out_dir, "holdout.parquet")) and config.data.holdout:
+    if io.exists(RunFolder(config.out_dir).holdout) and config.data.holdout:
         return True
     logger.info(
         "the models are not compared: there are no held-out rows (data.holdout=N, or "

@@ -18,8 +18,9 @@ from nuggets_ray.errors import UserError
 from nuggets_ray.io import write_json
 from nuggets_ray.run.job_configs import check_same_run, write_config
 from nuggets_ray.run.joined import Scored, read_rows, read_scored
+from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.selected_rows import to_jsonl, to_table
-from nuggets_ray.run.selections import JSONL, PARQUET, WHOLE, models_of, selection_uri
+from nuggets_ray.run.selections import models_of
 from nuggets_ray.select import OUR_COLUMNS, Scores, Selection, check_clash, check_config, select
 
 logger = logging.getLogger(__name__)
@@ -40,27 +41,26 @@ def select_candidates(config: Config) -> dict[str, Any]:
     check_same_run(config)
     name, ours, summary = _choose(config)
     rows = read_rows(config.out_dir, ours[0].to_numpy())
-    jsonl, parquet, last = (
-        selection_uri(config.out_dir, name, file) for file in (JSONL, PARQUET, WHOLE)
-    )
+    folder = RunFolder(config.out_dir).selection(name)
     if not config.select.replace:
         _check_replaced(config.out_dir, name, rows, ours)
     table = to_table(rows)
     check_clash(table.column_names, config.select.prefix)
-    io.delete(last)
-    _write_parquet(parquet, table, ours)
+    io.delete(folder.record)
+    _write_parquet(folder.parquet, table, ours)
     del table  # with the lines of all rows beside it, a large selection would not fit
-    io.write_bytes(jsonl, to_jsonl(rows, ours))
+    io.write_bytes(folder.jsonl, to_jsonl(rows, ours))
     settings = {**asdict(config.select), "name": name, "seed": config.seed}
     del settings["replace"]  # says nothing of which rows were chosen
-    write_json(last, {"settings": settings, **summary})
+    write_json(folder.record, {"settings": settings, **summary})
     write_config(config.out_dir, "select_topk", config)
-    return {"wrote": [jsonl, parquet, last], "status": "done", "name": name, **summary}
+    wrote = [folder.jsonl, folder.parquet, folder.record]
+    return {"wrote": wrote, "status": "done", "name": name, **summary}
 
 
 def _check_replaced(out_dir: str, name: str, rows: Sequence[bytes], ours: pa.Table) -> None:
     """Raise ReplacesTrainedError where selections/<name> holds other rows that a model is of."""
-    jsonl = selection_uri(out_dir, name, JSONL)
+    jsonl = RunFolder(out_dir).selection(name).jsonl
     if not io.exists(jsonl):
         return
     there = io.sha256(jsonl)

@@ -35,12 +35,13 @@ from nuggets_ray.config.schema import JudgeConfig
 from nuggets_ray.errors import UserError
 from nuggets_ray.evaluate.benchmarks.alpaca_eval import win_rate_results
 from nuggets_ray.evaluate.benchmarks.mt_bench import grade_results
-from nuggets_ray.evaluate.judge.cache import KeptVerdicts, judge_folder
+from nuggets_ray.evaluate.judge.cache import KeptVerdicts
 from nuggets_ray.evaluate.judge.endpoint import EndpointJudge
 from nuggets_ray.evaluate.judge.judge import AnswerPair, grade, judge_pairs
 from nuggets_ray.evaluate.judge.prompts import Conversation
 from nuggets_ray.evaluate.prompt_file import BenchmarkPrompt
 from nuggets_ray.records import Message
+from nuggets_ray.run.layout import RunFolder
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("vllm") is None, reason="vllm is not installed"
@@ -231,7 +232,7 @@ def test_a_killed_run_pays_for_nothing_twice(forward: Forward, tmp_path: Path) -
              str(tmp_path), endpoint.url, *texts],
             env={**os.environ, "PYTHONPATH": str(ROOT)},
         )  # fmt: skip
-        folder = Path(judge_folder(str(tmp_path)))
+        folder = Path(RunFolder(str(tmp_path)).evaluation.judge)
         while len(list(folder.glob("part-*.jsonl"))) < 3 or len(endpoint.requests) < 5:
             assert child.poll() is None
             time.sleep(0.05)

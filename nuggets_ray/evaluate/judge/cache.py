@@ -16,6 +16,7 @@ from typing import Any
 
 from nuggets_ray import io
 from nuggets_ray.evaluate.judge.prompts import Conversation
+from nuggets_ray.run.layout import RunFolder
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +30,6 @@ class KeptRecord:
     num_tokens: int | None
 
 
-def judge_folder(out_dir: str) -> str:
-    """Where a run's verdicts are kept."""
-    return io.join(out_dir, "evaluation", "judge")
-
-
 def verdict_key(model: str, conversation: Conversation, settings: Mapping[str, Any]) -> str:
     """What a verdict is found by: the same judge, prompt and settings give the same."""
     turns = [[message.role, message.text] for message in conversation]
@@ -45,7 +41,7 @@ class KeptVerdicts:
     """The verdicts kept under an out_dir, and what they cost. Safe to call from several threads."""
 
     def __init__(self, out_dir: str) -> None:
-        self.folder = judge_folder(out_dir)
+        self.folder = RunFolder(out_dir).evaluation.judge
         self._lock = threading.Lock()
         self._texts: dict[str, str] = {}
         self._records: dict[str, KeptRecord] = {}

@@ -24,6 +24,7 @@ from nuggets_ray.prompts.prompt import Prompt, make_prompt
 from nuggets_ray.records import Example
 from nuggets_ray.run.candidates import candidate_parts
 from nuggets_ray.run.job_configs import read_config
+from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.manifest import read_manifest
 
 logger = logging.getLogger(__name__)
@@ -120,7 +121,7 @@ def _tell_if_changed(trained: TrainingData) -> None:
 
 
 def _own_path(config: Config) -> str:
-    return io.join(config.out_dir, "holdout.parquet")
+    return RunFolder(config.out_dir).holdout
 
 
 def _left_out(config: Config, trained: TrainingData) -> set[str]:
@@ -196,7 +197,7 @@ def write_held_out(
         {**asdict(overlap), "similarity": round(overlap.similarity, 4)} for overlap in overlaps
     ]
     write_json(
-        io.join(config.out_dir, "evaluation", "held_out.json"),
+        RunFolder(config.out_dir).evaluation.held_out,
         {"path": path, "num_rows": num_rows, "num_used": num_used, "left_out": twins},
     )
 

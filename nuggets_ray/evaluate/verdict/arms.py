@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from nuggets_ray import io
 from nuggets_ray.evaluate.verdict.evidence import BOTTOM, GOLDEN, OTHER, RANDOM, Arm
 from nuggets_ray.evaluate.verdict.reliability import (
     LengthEffect,
@@ -16,6 +15,7 @@ from nuggets_ray.evaluate.verdict.reliability import (
 )
 from nuggets_ray.run.anchors import read_anchors
 from nuggets_ray.run.joined import read_scored
+from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.scores import read_scores
 from nuggets_ray.run.trained_on import TrainedSelection
 
@@ -58,7 +58,7 @@ def score_signs(
     length = length_effect(
         scores.num_answer_tokens, golden.num_answer_tokens_K, scores.golden_score
     )
-    _, zero_shot_A = read_anchors(io.join(out_dir, "anchors.parquet"))
+    _, zero_shot_A = read_anchors(RunFolder(out_dir).anchors)
     rows: list[np.ndarray] = []
     for table in read_scores(out_dir, ["one_shot_logprob"]):
         left = MAX_SPLIT_ROWS - sum(map(len, rows))

@@ -24,6 +24,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from nuggets_ray import io
 from nuggets_ray.config.schema import ClusterConfig
 from nuggets_ray.errors import UserError
+from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.score.worker_environment import FEW_KERNELS, KEEP_MEMORY
 from nuggets_ray.stages.cluster.address import check_address, unreachable
 from nuggets_ray.stages.cluster.own_ray import (
@@ -145,7 +146,7 @@ def check_shared_folder(out_dir: str) -> None:
     out_dir.
     """
     token = uuid.uuid4().hex
-    uri = io.join(out_dir, f"token-{token}")
+    uri = RunFolder(out_dir).token(token)
     io.write_bytes(uri, token.encode())
     try:
         nodes = [node for node in ray.nodes() if node["Alive"]]

@@ -18,6 +18,7 @@ from nuggets_ray.evaluate.models import EvalModel
 from nuggets_ray.finetune.export import ADAPTER, merge
 from nuggets_ray.model.identity import weights_fingerprint
 from nuggets_ray.model.load import ADAPTER_CONFIG
+from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.stages.cluster.workers import result_of
 
 logger = logging.getLogger(__name__)
@@ -28,7 +29,7 @@ def as_whole_models(models: list[EvalModel], out_dir: str, dtype: str) -> list[E
     whole = []
     for model in models:
         if model.adapter is not None:
-            folder = io.join(out_dir, "evaluation", "merged", f"{model.name}-{_key(model, dtype)}")
+            folder = RunFolder(out_dir).evaluation.merged(model.name, _key(model, dtype))
             if not io.exists(folder):
                 logger.info("model %s: merging the adapter into %s", model.name, folder)
                 result_of(_merge.remote(model, dtype, folder))

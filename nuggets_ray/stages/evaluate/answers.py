@@ -32,6 +32,7 @@ from nuggets_ray.model.identity import weights_fingerprint
 from nuggets_ray.model.load import load_tokenizer
 from nuggets_ray.prompts.prompt import make_prompt
 from nuggets_ray.records import Message
+from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.manifest import Run
 from nuggets_ray.stages.cluster.workers import Workers
 
@@ -97,7 +98,7 @@ def open_answers(
     prompt = make_prompt(load_tokenizer(model.model), model.prompt)
     weights = weights_fingerprint(Config(model=model.model))
     given = generation_settings(config.generate, dtype, config.seed)
-    folder = io.join(config.out_dir, "evaluation", "answers", model.name)
+    folder = RunFolder(config.out_dir).evaluation.answers(model.name)
     setup = AnswerSetup(
         model.model, model.prompt, config.generate, dtype,
         workers.gpus_per_worker, workers.cpus_per_worker, folder,

@@ -28,6 +28,7 @@ from nuggets_ray.evaluate.prompt_file import (
 from nuggets_ray.evaluate.report import Outcome
 from nuggets_ray.evaluate.results import Result
 from nuggets_ray.io import write_json
+from nuggets_ray.run.layout import EvaluationFolder, RunFolder
 from nuggets_ray.run.manifest import Run
 from nuggets_ray.run.trained_on import TrainedSelection
 from nuggets_ray.stages.cluster.workers import Workers, result_of
@@ -51,9 +52,10 @@ class Context:
     run: Run
     selections: Mapping[str, TrainedSelection] = field(default_factory=dict)
 
-    def folder(self, *parts: str) -> str:
-        """A place under evaluation/ of the run."""
-        return io.join(self.config.out_dir, "evaluation", *parts)
+    @property
+    def folder(self) -> EvaluationFolder:
+        """evaluation/ of the run."""
+        return RunFolder(self.config.out_dir).evaluation
 
 
 def run_alpaca_eval(context: Context) -> Outcome:
@@ -70,7 +72,7 @@ def run_alpaca_eval(context: Context) -> Outcome:
         answers = _answers(context, model, prompts)
         texts[model.name] = [turns[0].text for turns in answers]
         rows = alpaca_eval.output_rows(prompts, texts[model.name], model.name)
-        uri = context.folder("alpaca_eval", model.name, "model_outputs.json")
+        uri = context.folder.alpaca_eval(model.name)
         write_json(uri, rows)
         wrote.append(uri)
         results += _answer_results(context, model, alpaca_eval.BENCHMARK, answers)
@@ -101,7 +103,7 @@ def run_mt_bench(context: Context) -> Outcome:
     for model in context.models:
         answers = _answers(context, model, questions)
         texts[model.name] = [[turn.text for turn in turns] for turns in answers]
-        uri = context.folder("mt_bench", "model_answer", f"{model.name}.jsonl")
+        uri = context.folder.mt_bench(model.name)
         rows = mt_bench.answer_rows(questions, texts[model.name], model.name, time.time())
         lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         io.write_bytes(uri, lines.encode())
@@ -127,7 +129,7 @@ def run_lm_eval(context: Context) -> Outcome:
     task = ray.remote(max_calls=1)(lm_eval.run_tasks).options(**context.workers.ray_options)
     results, wrote = [], []
     for model in context.models:
-        uri = context.folder("lm_eval", f"{model.name}.json")
+        uri = context.folder.lm_eval(model.name)
         logger.info("model %s: %s", model.name, ", ".join(config.evaluate.tasks))
         found = result_of(
             task.remote(

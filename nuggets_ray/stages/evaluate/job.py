@@ -25,6 +25,7 @@ from nuggets_ray.model.load import load_tokenizer, resolve_dtype
 from nuggets_ray.model.weights.headers import check_weights
 from nuggets_ray.prompts.prompt import make_prompt
 from nuggets_ray.run.job_configs import write_config
+from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.manifest import Run, read_manifest
 from nuggets_ray.run.trained_on import trained_selections
 from nuggets_ray.stages.cluster.workers import Workers, check_shared_folder, connected, on_worker
@@ -63,7 +64,7 @@ def evaluate(config: Config) -> dict[str, Any]:
         verdict = keep_broader(_verdict(context, outcome), results.verdict)
         results = replace(results.merged(outcome.results), verdict=verdict)
         wrote = [*outcome.wrote, write_results(config.out_dir, results)]
-        wrote.append(io.join(config.out_dir, "evaluation", "results.md"))
+        wrote.append(RunFolder(config.out_dir).evaluation.results_page)
         io.write_bytes(wrote[-1], format_page(results).encode())
     print(format_report(config, outcome, results))
     return {"wrote": wrote, "status": "done", "models": [model.name for model in models]}
@@ -129,11 +130,11 @@ def _likelihood(context: Context) -> Outcome:
         seed=config.seed,
     )
     results = likelihood_results(paired, comparisons)
-    wrote = [context.folder("held_out.json")]
+    wrote = [context.folder.held_out]
     text = f"{len(paired.example_ids)} held-out rows; left out: {found.left_out or 'none'}"
     if config.evaluate.show_answers:
         shown = _show_answers(context, found)
-        uri = context.folder("answers.md")
+        uri = context.folder.answers_page
         io.write_bytes(uri, shown.encode())
         wrote.append(uri)
         text = f"{text}\n\n{shown}"

@@ -28,6 +28,7 @@ from nuggets_ray.io import write_json
 from nuggets_ray.model.identity import weights_fingerprint
 from nuggets_ray.prompts.prompt import Prompt
 from nuggets_ray.records import Encoding
+from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.stages.cluster.workers import Workers
 from nuggets_ray.stages.score.worker import Setup, load_engine, model_result, model_task
 
@@ -105,7 +106,7 @@ def _log_probs(
         "dtype": dtype,
         "backend": config.score.backend,
     }
-    uri = io.join(config.out_dir, "evaluation", "likelihood", f"{model.name}.json")
+    uri = RunFolder(config.out_dir).evaluation.likelihood(model.name)
     known: dict[str, float] = {}
     if io.exists(uri):
         kept: dict[str, Any] = json.loads(io.read_bytes(uri))

@@ -26,8 +26,8 @@ from nuggets_ray.finetune.source import Source, prompts
 from nuggets_ray.finetune.steps import Work
 from nuggets_ray.model.load import load_tokenizer
 from nuggets_ray.prompts.alpaca_jinja import give_chat_template
+from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.manifest import Run, versions
-from nuggets_ray.run.selections import DONE
 from nuggets_ray.stages.cluster.workers import result_of
 from nuggets_ray.stages.finetune.rows import TrainRows
 
@@ -52,7 +52,7 @@ def read_done(config: Config, source: Source, settings: dict[str, Any]) -> dict[
 
     Raises UserError where it was trained with other settings.
     """
-    uri = io.join(config.out_dir, "models", source.name, DONE)
+    uri = RunFolder(config.out_dir).model(source.name).record
     if not io.exists(uri):
         return None
     done: dict[str, Any] = json.loads(io.read_bytes(uri))
@@ -76,19 +76,19 @@ def _chosen(config: Config) -> dict[str, Any]:
 
 def export(config: Config, source: Source, finished: Finished, run: Run) -> dict[str, Any]:
     """Write models/<name>/ and return the job's summary."""
-    folder = io.join(config.out_dir, "finetune", source.name)
+    folder = RunFolder(config.out_dir).training(source.name).path
     committed = read_committed(folder)
     assert committed is not None, "the last step is always saved"
     saved = committed.last
     if config.finetune.export == "best":
         saved = committed.best or saved
-    target = io.join(config.out_dir, "models", source.name)
+    model = RunFolder(config.out_dir).model(source.name)
     facts = _card_facts(config, source, finished, saved)
     card = model_card(facts, config.finetune)
     task = _export.options(num_cpus=1)
-    result_of(task.remote(source, finished.setup, saved.uri, target, card))
+    result_of(task.remote(source, finished.setup, saved.uri, model.path, card))
     summary = {
-        "wrote": [target, folder],
+        "wrote": [model.path, folder],
         "status": "done",
         "name": source.name,
         "num_rows": facts.num_rows,
@@ -103,7 +103,7 @@ def export(config: Config, source: Source, finished: Finished, run: Run) -> dict
         "exported": _chosen(config),
         "summary": summary,
     }
-    io.write_bytes(io.join(target, DONE), (json.dumps(done, indent=1) + "\n").encode())
+    io.write_bytes(model.record, (json.dumps(done, indent=1) + "\n").encode())
     logger.info("models/%s: the weights after step %d", source.name, saved.step)
     return summary
 

@@ -24,6 +24,7 @@ from nuggets_ray.model.load import load_tokenizer
 from nuggets_ray.model.weights.headers import check_weights
 from nuggets_ray.prompts.prompt import make_prompt
 from nuggets_ray.run.job_configs import write_config
+from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.manifest import Run
 from nuggets_ray.run.selections import begin_record
 from nuggets_ray.stages.cluster.workers import (
@@ -108,7 +109,7 @@ def _finetune(config: Config, source: Source, run: Run, workers: Workers) -> dic
     has_kernels = workers.device == "cpu" or offload_device(config.finetune, "optimizer") == "cpu"
     look = probe_worker.options(**workers.ray_options)
     facts = result_of(look.remote(config.finetune.dtype, workers.device, has_kernels))
-    folder = io.join(config.out_dir, "finetune", source.name)
+    folder = RunFolder(config.out_dir).training(source.name).path
     settings = _settings(config, source, workers, facts.dtype)
     if done := read_done(config, source, settings):
         logger.info("models/%s is there already: nothing is left to do", source.name)
@@ -148,7 +149,7 @@ def _settings(config: Config, source: Source, workers: Workers, dtype: str) -> d
         if key not in NOT_TRAINING
     }
     files = [io.sha256(file.path) for file in source.files]
-    held_out = io.join(config.out_dir, "holdout.parquet")
+    held_out = RunFolder(config.out_dir).holdout
     tokenizer = load_tokenizer(source.model)
     resolved = replace(config, model=source.model)
     return {

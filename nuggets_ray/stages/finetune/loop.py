@@ -34,6 +34,7 @@ from nuggets_ray.finetune.checkpoints import (
 from nuggets_ray.finetune.deepspeed_kernels import build_one_at_a_time
 from nuggets_ray.finetune.engine import TrainSetup
 from nuggets_ray.finetune.rows import TrainRows
+from nuggets_ray.run.layout import TrainingFolder
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +132,7 @@ def _save(
         eval_loss = engine_module.evaluate(engine, setup.train, held_out)
         _tell(setup, history, {"step": step, "eval_loss": eval_loss})
     name = f"step-{step:08d}"
-    uri = io.join(setup.folder, "checkpoints", setup.attempt_id, name)
+    uri = TrainingFolder(setup.folder).checkpoint(setup.attempt_id, name)
     metrics = {"step": step, "eval_loss": eval_loss}
     if io.is_remote(uri):
         folder = tempfile.mkdtemp(prefix="nuggets_checkpoint_")

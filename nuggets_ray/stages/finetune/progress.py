@@ -20,6 +20,7 @@ from nuggets_ray import io
 from nuggets_ray.errors import UserError
 from nuggets_ray.finetune.checkpoints import Record
 from nuggets_ray.finetune.curve import loss_curve
+from nuggets_ray.run.layout import RunFolder, TrainingFolder
 from nuggets_ray.run.manifest import Run
 from nuggets_ray.stages.score.progress import format_duration
 
@@ -79,7 +80,7 @@ class TrainProgress:
         self._tokens = self._seconds = 0.0
         self._is_redrawn = False
         self._num_said = 0
-        self._events = Events(io.join(folder, "tensorboard"))
+        self._events = Events(TrainingFolder(folder).tensorboard)
         self._bar = tqdm(
             total=num_steps, unit="step", file=sys.stderr, disable=not sys.stderr.isatty()
         )
@@ -165,12 +166,13 @@ class TrainProgress:
     def _flush(self) -> None:
         if self._run.vanished.is_set():
             return
-        uri = io.join(self._run.out_dir, "metrics", f"{self._run.attempt_id}.jsonl")
+        uri = RunFolder(self._run.out_dir).metrics(self._run.attempt_id)
         io.write_bytes(uri, "".join(line + "\n" for line in self._lines).encode())
         self._events.flush()
         if self._is_redrawn:
             title = os.path.basename(self._folder)
-            io.write_bytes(io.join(self._folder, "loss.png"), loss_curve(self.history, title))
+            curve = loss_curve(self.history, title)
+            io.write_bytes(TrainingFolder(self._folder).loss_curve, curve)
             self._is_redrawn = False
 
 

@@ -26,6 +26,7 @@ from nuggets_ray.finetune.rows import (
 )
 from nuggets_ray.finetune.source import Source, prompts
 from nuggets_ray.prepare.ids import draw_holdout
+from nuggets_ray.run.layout import RunFolder
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +73,7 @@ def read_train_rows(config: Config, source: Source) -> TrainRows:
 
 def _hold_out(config: Config, source: Source, encoded: Encoded) -> TrainRows:
     """The run's own held-out rows if it has some, else data.holdout rows drawn by hash."""
-    uri = io.join(config.out_dir, "holdout.parquet")
+    uri = RunFolder(config.out_dir).holdout
     if io.exists(uri):
         table = io.read_table(uri, columns=["row_json", "content_id"])
         texts = table["row_json"].to_pylist()

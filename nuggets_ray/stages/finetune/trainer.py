@@ -16,6 +16,7 @@ from nuggets_ray.config.schema import Config
 from nuggets_ray.errors import UserError
 from nuggets_ray.finetune.checkpoints import Record, read_committed
 from nuggets_ray.finetune.estimate import hint
+from nuggets_ray.run.layout import TrainingFolder
 from nuggets_ray.run.manifest import Run
 from nuggets_ray.stages.cluster.process_group import OwnNodesTorchConfig
 from nuggets_ray.stages.cluster.workers import Workers
@@ -51,7 +52,7 @@ def train(config: Config, loop: LoopSetup, run: Run, workers: Workers) -> list[R
 
 
 def _trainer(config: Config, loop: LoopSetup, workers: Workers) -> TorchTrainer:
-    store, path = io.open_fs(io.join(loop.folder, "checkpoints"))
+    store, path = io.open_fs(TrainingFolder(loop.folder).checkpoints)
     resources = {"CPU": workers.cpus_per_worker}
     if workers.gpus_per_worker:
         resources["GPU"] = workers.gpus_per_worker

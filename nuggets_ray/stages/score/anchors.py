@@ -28,6 +28,7 @@ from nuggets_ray.records import Anchor, Encoding, Example
 from nuggets_ray.run.anchors import read_anchors, write_anchors
 from nuggets_ray.run.candidates import CandidateIds
 from nuggets_ray.run.joined import read_rows
+from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.manifest import Run
 from nuggets_ray.run.scores import score_parts
 from nuggets_ray.run.skipped import rewrite_skipped
@@ -74,7 +75,7 @@ def anchors_with_zero_shot(
     Raises UserError when the anchors are not those this folder was scored with, or one has no
     finite log-prob.
     """
-    uri = io.join(setup.config.out_dir, "anchors.parquet")
+    uri = RunFolder(setup.config.out_dir).anchors
     noise_band_nats = NOISE_BAND_NATS[setup.dtype]
     run.manifest["noise_band_nats"] = noise_band_nats
     if io.exists(uri) and setup.config.anchors.method != "file":
@@ -109,7 +110,7 @@ def claim(run: Run, settings: Mapping[str, Any]) -> None:
     recorded = run.manifest.get("fingerprint", {})
     is_other = any(recorded.get(key, value) != value for key, value in settings.items())
     if is_other and not score_parts(run.out_dir):
-        io.delete(io.join(run.out_dir, "anchors.parquet"))
+        io.delete(RunFolder(run.out_dir).anchors)
         rewrite_skipped(run.out_dir, {}, 0)  # what it could not score is tried again
         run.manifest["fingerprint"] = {k: v for k, v in recorded.items() if k not in settings}
     run.set_fingerprint(settings)

@@ -21,6 +21,7 @@ from nuggets_ray.prepare.prepared import Prepared
 from nuggets_ray.prompts.prompt import Prompt
 from nuggets_ray.run import scores, skipped
 from nuggets_ray.run.candidates import CandidateIds, is_among, read_candidate_rows
+from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.manifest import Run
 from nuggets_ray.run.scores import compact_scores, read_scores
 from nuggets_ray.run.skipped import LeftOut, count_kinds, rewrite_skipped
@@ -79,8 +80,9 @@ def finish(
     run.manifest["counts"] = counts
     _tell_near_ties(config.out_dir, base.noise_band_nats, setup.dtype)
     logger.info("scored %d of %d rows in %s", num_scored, prepared.num_rows, config.out_dir)
-    names = ("scores", "anchors.parquet", "skipped.parquet", "preview.jsonl", "manifest.json")
-    return {"wrote": [io.join(config.out_dir, name) for name in names], "status": "done", **counts}
+    folder = RunFolder(config.out_dir)
+    wrote = [folder.scores, folder.anchors, folder.skipped, folder.preview, folder.manifest]
+    return {"wrote": wrote, "status": "done", **counts}
 
 
 def _tell_given_up(retry: Sequence[str], left_out: Collection[LeftOut]) -> None:
@@ -159,7 +161,7 @@ def write_preview(
                 }
             )
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-    io.write_bytes(io.join(out_dir, "preview.jsonl"), text.encode("utf-8"))
+    io.write_bytes(RunFolder(out_dir).preview, text.encode("utf-8"))
 
 
 def _log_probs(out_dir: str, example_ids: Sequence[str]) -> dict[str, list[float]]:

@@ -13,7 +13,6 @@ import numpy as np
 import psutil
 import pyarrow.compute as pc
 
-from nuggets_ray import io
 from nuggets_ray.config.schema import Config
 from nuggets_ray.data.formats import parse
 from nuggets_ray.io import write_json
@@ -32,6 +31,7 @@ from nuggets_ray.run.candidates import (
     read_candidate_rows,
 )
 from nuggets_ray.run.job_configs import write_config
+from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.manifest import Run, read_manifest
 from nuggets_ray.run.scores import score_parts
 from nuggets_ray.run.skipped import read_skipped
@@ -78,7 +78,7 @@ def plan(config: Config) -> dict[str, Any]:
         candidates = read_candidate_ids(config.out_dir)
         setup = replace(setup, data_format=prepared.format)
         if is_scored and config.anchors.method != "file":
-            anchors = read_anchors(io.join(config.out_dir, "anchors.parquet"))[0]
+            anchors = read_anchors(RunFolder(config.out_dir).anchors)[0]
         else:
             anchors = choose_anchors(setup, prompt, candidates, workers)
         max_anchor_tokens = max(anchor.encoding.num_tokens for anchor in anchors)
@@ -100,7 +100,7 @@ def plan(config: Config) -> dict[str, Any]:
         print(f"\n{title}")
         for key, value in section.items():
             print(f"  {key:<28}{_format_value(value)}")
-    uri = io.join(config.out_dir, "plan.json")
+    uri = RunFolder(config.out_dir).plan
     write_json(uri, facts)
     return {"wrote": [uri], "status": "done", "num_rows": prepared.num_rows}
 

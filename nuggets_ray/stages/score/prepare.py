@@ -28,6 +28,7 @@ from nuggets_ray.prepare import commit, staging
 from nuggets_ray.prepare.ids import block_bytes, group_files
 from nuggets_ray.prepare.prepared import HashedInput, Prepared, check_rows, prepare_key, read_staged
 from nuggets_ray.prompts.prompt import Prompt, make_prompt
+from nuggets_ray.run.layout import RunFolder
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +63,7 @@ def prepare(config: Config, attempt_id: str) -> Prepared:
         logger.info("the %d candidates are prepared already", earlier.prepared.num_candidates)
         return earlier.prepared
     rules = staging.choose_rules(config.data, files)
-    folder = commit.staging_folder(config.out_dir, attempt_id)
+    folder = RunFolder(config.out_dir).staging(attempt_id)
     job = Job(tuple(files), config.data.limit, rules, config.model, config.prompt, folder)
     rows = read_staged(list(_stage(job, config.progress_s)), config.data.limit)
     paths = [file.path for file in files]

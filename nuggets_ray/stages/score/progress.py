@@ -16,6 +16,7 @@ import ray
 from tqdm import tqdm
 
 from nuggets_ray import io
+from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.manifest import Run
 from nuggets_ray.stages.cluster.deaths import Journal, Process
 
@@ -141,7 +142,7 @@ class Progress:
 
     def _record(self, numbers: dict[str, Any]) -> None:
         self._lines.append(json.dumps(numbers))
-        uri = io.join(self._run.out_dir, "metrics", f"{self._run.attempt_id}.jsonl")
+        uri = RunFolder(self._run.out_dir).metrics(self._run.attempt_id)
         io.write_bytes(uri, ("\n".join(self._lines) + "\n").encode())
 
 

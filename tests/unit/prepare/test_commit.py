@@ -14,7 +14,7 @@ from nuggets_ray.config.schema import Config, DataConfig
 from nuggets_ray.data.inputs import list_inputs
 from nuggets_ray.errors import UserError
 from nuggets_ray.prepare import commit
-from nuggets_ray.prepare.commit import finish, read_commit, staging_folder
+from nuggets_ray.prepare.commit import finish, read_commit
 from nuggets_ray.prepare.prepared import Prepared, check_rows, prepare_key, read_staged
 from nuggets_ray.prepare.staging import (
     STAGED_SCHEMA,
@@ -25,6 +25,7 @@ from nuggets_ray.prepare.staging import (
 )
 from nuggets_ray.records import Encoding, Example
 from nuggets_ray.run import skipped as skipped_table
+from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.skipped import LeftOut, read_skipped, rewrite_skipped
 
 
@@ -53,7 +54,7 @@ def stage(config: Config, attempt_id: str) -> tuple[list[str], list[str]]:
         for start in range(0, raw.num_rows, 2):
             staged = stage_block(raw.slice(start, 2), rules, WordPrompt())  # type: ignore[arg-type]
             assert staged.schema == STAGED_SCHEMA
-            uris.append(write_staged(staging_folder(config.out_dir, attempt_id), staged))
+            uris.append(write_staged(RunFolder(config.out_dir).staging(attempt_id), staged))
     return uris, [file.path for file in files]
 
 
@@ -189,7 +190,7 @@ def test_a_lost_or_doubled_block_is_noticed(tmp_path: Path, data: Path) -> None:
     uris, _ = stage(config(tmp_path), "try1")
     assert len(read_staged(uris, None).copy_N) == 9
     table = io.read_table(uris[0])
-    doubled = write_staged(staging_folder(config(tmp_path).out_dir, "try1"), table.slice(1))
+    doubled = write_staged(RunFolder(config(tmp_path).out_dir).staging("try1"), table.slice(1))
     for wrong in (uris[1:], uris[:1] + uris[2:], [*uris, doubled]):
         with pytest.raises(RuntimeError, match="do not follow"):
             read_staged(wrong, None)

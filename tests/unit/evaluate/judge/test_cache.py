@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from nuggets_ray import io
-from nuggets_ray.evaluate.judge.cache import KeptVerdicts, judge_folder, verdict_key
+from nuggets_ray.evaluate.judge.cache import KeptVerdicts, verdict_key
 from nuggets_ray.evaluate.judge.prompts import Conversation
 from nuggets_ray.records import Message
+from nuggets_ray.run.layout import RunFolder
 
 
 def conversation(text: str) -> Conversation:
@@ -15,7 +16,7 @@ def conversation(text: str) -> Conversation:
 
 
 def parts(out_dir: Path) -> list[Path]:
-    return sorted(Path(judge_folder(str(out_dir))).glob("part-*.jsonl"))
+    return sorted(Path(RunFolder(str(out_dir)).evaluation.judge).glob("part-*.jsonl"))
 
 
 def test_a_verdict_is_there_before_anything_else_happens(tmp_path: Path) -> None:

@@ -1,0 +1,251 @@
+"""Where everything lies in a run folder: each path under out_dir is written here and nowhere else.
+
+README.md beside this module says what each file holds. Paths are local, or URIs of an object store.
+"""
+
+from dataclasses import dataclass
+
+from nuggets_ray.io import join
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """The run folder at `out_dir`."""
+
+    out_dir: str
+
+    @property
+    def manifest(self) -> str:
+        """Fingerprint, inputs, versions and attempts."""
+        return join(self.out_dir, "manifest.json")
+
+    @property
+    def lease(self) -> str:
+        """Which process holds the folder, while it does."""
+        return join(self.out_dir, "lease.json")
+
+    @property
+    def room(self) -> str:
+        """A file that keeps room for the manifest on a disk that fills up."""
+        return join(self.out_dir, ".room")
+
+    def token(self, name: str) -> str:
+        """What the driver writes for every node to read, to see that the folder is shared."""
+        return join(self.out_dir, f"token-{name}")
+
+    def config(self, job: str) -> str:
+        """A job's resolved configuration: score, plan, select_topk, finetune-NAME, evaluate."""
+        return join(self.out_dir, "config", f"{job}.yaml")
+
+    def metrics(self, attempt_id: str) -> str:
+        """Progress of an attempt, a line an interval or a training step."""
+        return join(self.out_dir, "metrics", f"{attempt_id}.jsonl")
+
+    @property
+    def plan(self) -> str:
+        """What the plan predicted."""
+        return join(self.out_dir, "plan.json")
+
+    @property
+    def candidates(self) -> str:
+        """The folder of the rows."""
+        return join(self.out_dir, "candidates")
+
+    @property
+    def prepared(self) -> str:
+        """What the candidates were made from; it names the parts that count."""
+        return join(self.candidates, "_prepared.json")
+
+    @property
+    def all_staging(self) -> str:
+        """The folder of what is not committed yet."""
+        return join(self.candidates, "_staging")
+
+    def staging(self, attempt_id: str) -> str:
+        """Where an attempt writes candidates before it commits them."""
+        return join(self.all_staging, attempt_id)
+
+    def staged_skipped(self, attempt_id: str) -> str:
+        """The rows that an attempt's reading skipped, before it commits."""
+        return join(self.staging(attempt_id), "skipped.parquet")
+
+    @property
+    def holdout(self) -> str:
+        """The rows that data.holdout keeps away from everything."""
+        return join(self.out_dir, "holdout.parquet")
+
+    @property
+    def skipped(self) -> str:
+        """The rows without a score, with their reasons."""
+        return join(self.out_dir, "skipped.parquet")
+
+    @property
+    def anchors(self) -> str:
+        """The anchors and their zero-shot log-probs."""
+        return join(self.out_dir, "anchors.parquet")
+
+    @property
+    def scores(self) -> str:
+        """The folder of the scores."""
+        return join(self.out_dir, "scores")
+
+    @property
+    def preview(self) -> str:
+        """A few candidates and anchors with all that recomputing their log-probs needs."""
+        return join(self.out_dir, "preview.jsonl")
+
+    @property
+    def separation(self) -> str:
+        """The demo only: how well each measure tells whole rows from damaged ones."""
+        return join(self.out_dir, "separation.json")
+
+    @property
+    def selections(self) -> str:
+        """The folder of all selections."""
+        return join(self.out_dir, "selections")
+
+    def selection(self, name: str) -> "SelectionFolder":
+        """The folder of one selection."""
+        return SelectionFolder(join(self.selections, name))
+
+    @property
+    def trainings(self) -> str:
+        """The folder of all trainings."""
+        return join(self.out_dir, "finetune")
+
+    def training(self, name: str) -> "TrainingFolder":
+        """What a training keeps while it goes on."""
+        return TrainingFolder(join(self.trainings, name))
+
+    @property
+    def models(self) -> str:
+        """The folder of all trained models."""
+        return join(self.out_dir, "models")
+
+    def model(self, name: str) -> "ModelFolder":
+        """A trained model."""
+        return ModelFolder(join(self.models, name))
+
+    @property
+    def evaluation(self) -> "EvaluationFolder":
+        """What the evaluations wrote."""
+        return EvaluationFolder(join(self.out_dir, "evaluation"))
+
+
+@dataclass(frozen=True, slots=True)
+class SelectionFolder:
+    """selections/NAME/. `record` is written last: where it stands, the selection is whole."""
+
+    path: str
+
+    @property
+    def jsonl(self) -> str:
+        return join(self.path, "selected.jsonl")
+
+    @property
+    def parquet(self) -> str:
+        return join(self.path, "selected.parquet")
+
+    @property
+    def record(self) -> str:
+        """How the rows were chosen."""
+        return join(self.path, "selection.json")
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingFolder:
+    """finetune/NAME/."""
+
+    path: str
+
+    @property
+    def selection(self) -> str:
+        """The record of the selection that the training was begun on."""
+        return join(self.path, "selection.json")
+
+    @property
+    def committed(self) -> str:
+        """Which checkpoints count."""
+        return join(self.path, "checkpoints.json")
+
+    @property
+    def checkpoints(self) -> str:
+        """The folder of all checkpoints, one folder an attempt."""
+        return join(self.path, "checkpoints")
+
+    def checkpoint(self, attempt_id: str, name: str) -> str:
+        """The folder of one checkpoint."""
+        return join(self.checkpoints, attempt_id, name)
+
+    @property
+    def tensorboard(self) -> str:
+        return join(self.path, "tensorboard")
+
+    @property
+    def loss_curve(self) -> str:
+        return join(self.path, "loss.png")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFolder:
+    """models/NAME/, in Hugging Face format. `record` is written last: where it stands, the model is
+    whole.
+    """
+
+    path: str
+
+    @property
+    def record(self) -> str:
+        """What the model was trained on and how."""
+        return join(self.path, "finetune.json")
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationFolder:
+    """evaluation/."""
+
+    path: str
+
+    @property
+    def results(self) -> str:
+        return join(self.path, "results.json")
+
+    @property
+    def results_page(self) -> str:
+        return join(self.path, "results.md")
+
+    @property
+    def held_out(self) -> str:
+        """Which held-out rows were used, and which have a twin in the training rows."""
+        return join(self.path, "held_out.json")
+
+    @property
+    def answers_page(self) -> str:
+        """Answers of all models side by side."""
+        return join(self.path, "answers.md")
+
+    def answers(self, model: str) -> str:
+        """The folder of a model's answers, kept by prompt."""
+        return join(self.path, "answers", model)
+
+    def likelihood(self, model: str) -> str:
+        """A model's log-probs of the held-out answers."""
+        return join(self.path, "likelihood", f"{model}.json")
+
+    @property
+    def judge(self) -> str:
+        """The folder of the verdicts of judges."""
+        return join(self.path, "judge")
+
+    def merged(self, model: str, key: str) -> str:
+        """The folder of an adapter as a whole model."""
+        return join(self.path, "merged", f"{model}-{key}")
+
+    def alpaca_eval(self, model: str) -> str:
+        return join(self.path, "alpaca_eval", model, "model_outputs.json")
+
+    def mt_bench(self, model: str) -> str:
+        return join(self.path, "mt_bench", "model_answer", f"{model}.jsonl")
+
+    def lm_eval(self, model: str) -> str:
+        return join(self.path, "lm_eval", f"{model}.json")
