@@ -9,7 +9,8 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
 
 from nuggets_ray.config.evaluate import JudgeConfig
 from nuggets_ray.errors import UserError
@@ -27,6 +28,7 @@ from nuggets_ray.evaluate.judge.prompts import Conversation
 logger = logging.getLogger(__name__)
 
 PROGRESS_S = 30.0
+WAIT_S = 1.0
 FIRST_BACKOFF_S, MAX_BACKOFF_S = 1.0, 60.0
 MESSAGE_TOKENS = 16
 """More than any chat template puts around a message."""
@@ -191,8 +193,13 @@ def backoff_s(attempt: int, retry_after_s: float | None) -> float:
 def _follow(futures: Sequence["Future[None]"]) -> None:
     """Wait for all, with a progress line now and then; the first error is raised at once."""
     last_s = time.monotonic()
-    for done, future in enumerate(as_completed(futures), start=1):
-        future.result()
+    pending = set(futures)
+    while pending:
+        # in short waits: a signal just before a wait begins is not seen until the wait ends
+        done, pending = wait_for(pending, timeout=WAIT_S, return_when=FIRST_COMPLETED)
+        for future in done:
+            future.result()
         if time.monotonic() - last_s >= PROGRESS_S:
             last_s = time.monotonic()
-            logger.info("judge: %d of %d verdicts", done, len(futures))
+            num_done = len(futures) - len(pending)
+            logger.info("judge: %d of %d verdicts", num_done, len(futures))
