@@ -101,14 +101,14 @@ def write(
     given_up = skipped_table.given_up(config.out_dir)
     folder = RunFolder(config.out_dir)
     parts = _PartWriter(folder.candidates, attempt_id)
-    holdout, skipped = [SCHEMA.empty_table()], [SKIPPED_SCHEMA.empty_table()]
+    held_out_tables, skipped = [SCHEMA.empty_table()], [SKIPPED_SCHEMA.empty_table()]
     for table, at in _blocks(rows, paths):
         parts.add(table.filter(pa.array(is_candidate_N[at])).select(SCHEMA.names))
         is_first_held = is_held_N[at] & (rows.copy_N[at] == 1)
-        holdout.append(table.filter(pa.array(is_first_held)).select(SCHEMA.names))
+        held_out_tables.append(table.filter(pa.array(is_first_held)).select(SCHEMA.names))
         skipped.append(_skipped(table, is_held_N[at], given_up, config.data.excerpt_chars))
     if is_new:
-        io.write_table(folder.holdout, pa.concat_tables(holdout))
+        io.write_table(folder.held_out, pa.concat_tables(held_out_tables))
     io.write_table(folder.staged_skipped(attempt_id), pa.concat_tables(skipped))
     prepared = Prepared(
         num_rows=len(rows.copy_N),

@@ -70,7 +70,7 @@ def example_ids(content_ids: Sequence[str], copies: Sequence[int]) -> list[str]:
     ]
 
 
-def draw_holdout(content_id_N: np.ndarray, num: int, seed: int) -> np.ndarray:
+def draw_held_out(content_id_N: np.ndarray, num: int, seed: int) -> np.ndarray:
     """The `num` contents with the smallest sha256("seed:holdout:content_id"), shape (num,) S32.
 
     Depends on the set of contents only; copies count once. UserError where no candidate would be

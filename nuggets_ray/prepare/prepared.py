@@ -18,7 +18,7 @@ from nuggets_ray import io
 from nuggets_ray.config.schema import Config, DataConfig
 from nuggets_ray.data.inputs import InputFile
 from nuggets_ray.errors import UserError
-from nuggets_ray.prepare.ids import copy_numbers, draw_holdout
+from nuggets_ray.prepare.ids import copy_numbers, draw_held_out
 from nuggets_ray.run.layout import RunFolder
 
 PREPARE_VERSION = 1
@@ -162,9 +162,9 @@ def held_out(config: Config, rows: Rows) -> tuple[np.ndarray, bool]:
 
     They are drawn once in the life of a run folder: UserError where data.holdout was another then.
     """
-    uri = RunFolder(config.out_dir).holdout
+    uri = RunFolder(config.out_dir).held_out
     if not io.exists(uri):
-        return draw_holdout(rows.content_id_N, config.data.holdout, config.seed), True
+        return draw_held_out(rows.content_id_N, config.data.holdout, config.seed), True
     drawn = io.read_table(uri, columns=["content_id"])["content_id"].to_numpy().astype("S32")
     if len(drawn) != config.data.holdout:
         raise UserError(

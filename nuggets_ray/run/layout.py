@@ -70,7 +70,7 @@ class RunFolder:
         return join(self.staging(attempt_id), "skipped.parquet")
 
     @property
-    def holdout(self) -> str:
+    def held_out(self) -> str:
         """The rows that data.holdout keeps away from everything."""
         return join(self.out_dir, "holdout.parquet")
 

@@ -130,7 +130,7 @@ def _can_evaluate(config: Config) -> bool:
         return False
     if config.evaluate.method != "likelihood" or config.evaluate.held_out_path is not None:
         return True
-    if io.exists(RunFolder(config.out_dir).holdout) and config.data.holdout:
+    if io.exists(RunFolder(config.out_dir).held_out) and config.data.holdout:
         return True
     logger.info(
         "the models are not compared: there are no held-out rows (data.holdout=N, or "

@@ -121,7 +121,7 @@ def _tell_if_changed(trained: TrainingData) -> None:
 
 
 def _own_path(config: Config) -> str:
-    return RunFolder(config.out_dir).holdout
+    return RunFolder(config.out_dir).held_out
 
 
 def _left_out(config: Config, trained: TrainingData) -> set[str]:

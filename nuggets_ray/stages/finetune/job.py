@@ -149,7 +149,7 @@ def _settings(config: Config, source: Source, workers: Workers, dtype: str) -> d
         if key not in NOT_TRAINING
     }
     files = [io.sha256(file.path) for file in source.files]
-    held_out = RunFolder(config.out_dir).holdout
+    held_out = RunFolder(config.out_dir).held_out
     tokenizer = load_tokenizer(source.model)
     resolved = replace(config, model=source.model)
     return {

@@ -25,7 +25,7 @@ from nuggets_ray.finetune.rows import (
     split_held_out,
 )
 from nuggets_ray.finetune.source import Source, prompts
-from nuggets_ray.prepare.ids import draw_holdout
+from nuggets_ray.prepare.ids import draw_held_out
 from nuggets_ray.run.layout import RunFolder
 
 logger = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ def read_train_rows(config: Config, source: Source) -> TrainRows:
 
 def _hold_out(config: Config, source: Source, encoded: Encoded) -> TrainRows:
     """The run's own held-out rows if it has some, else data.holdout rows drawn by hash."""
-    uri = RunFolder(config.out_dir).holdout
+    uri = RunFolder(config.out_dir).held_out
     if io.exists(uri):
         table = io.read_table(uri, columns=["row_json", "content_id"])
         texts = table["row_json"].to_pylist()
@@ -82,7 +82,7 @@ def _hold_out(config: Config, source: Source, encoded: Encoded) -> TrainRows:
         held = _encode(source, iter(texts), config).rows if texts else no_rows()
         return TrainRows(train, held, encoded)
     if config.data.holdout and source.selection is None:
-        drawn = draw_holdout(encoded.rows.content_id_N, config.data.holdout, config.seed)
+        drawn = draw_held_out(encoded.rows.content_id_N, config.data.holdout, config.seed)
         return TrainRows(*split_held_out(encoded.rows, drawn), encoded)
     return TrainRows(encoded.rows, no_rows(), encoded)
 

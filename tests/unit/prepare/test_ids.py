@@ -11,7 +11,7 @@ from nuggets_ray.errors import UserError
 from nuggets_ray.prepare.ids import (
     MAX_GROUP_BYTES,
     copy_numbers,
-    draw_holdout,
+    draw_held_out,
     example_ids,
     group_files,
 )
@@ -36,15 +36,15 @@ def test_example_ids() -> None:
 def test_holdout_is_the_smallest_hashes_whatever_the_order_and_the_copies() -> None:
     ids = [f"{i:032x}" for i in range(50)]
     expected = sorted(ids, key=lambda x: hashlib.sha256(f"7:holdout:{x}".encode()).digest())[:5]
-    drawn = draw_holdout(array([*reversed(ids), "", *ids]), 5, seed=7)
+    drawn = draw_held_out(array([*reversed(ids), "", *ids]), 5, seed=7)
     assert [x.decode() for x in drawn.tolist()] == expected
-    assert set(draw_holdout(array(ids), 5, seed=8).tolist()) != set(drawn.tolist())
-    assert len(draw_holdout(array(ids), 0, seed=7)) == 0
+    assert set(draw_held_out(array(ids), 5, seed=8).tolist()) != set(drawn.tolist())
+    assert len(draw_held_out(array(ids), 0, seed=7)) == 0
 
 
 def test_a_holdout_of_everything_is_an_error() -> None:
     with pytest.raises(UserError, match=r"data\.holdout=2"):
-        draw_holdout(array(["a", "b", "a", ""]), 2, seed=0)
+        draw_held_out(array(["a", "b", "a", ""]), 2, seed=0)
 
 
 @given(sizes=st.lists(st.integers(0, MAX_GROUP_BYTES * 2), min_size=1, max_size=30))
