@@ -2,8 +2,7 @@
 
 candidates/_prepared.json {key, attempt_id, parts, prepared} is the commit: until it is written the
 former parts are the valid ones, then the new. What a kill leaves undone after it (skipped.parquet
-moved out of the staging folder, old parts and staging removed) the next `finish` does. Must not
-import ray, torch, hydra or omegaconf.
+moved out of the staging folder, old parts and staging removed) the next `finish` does.
 """
 
 import json

@@ -1,8 +1,7 @@
 """What prepare decides between reading and writing: the ids of all rows, what is wrong, what is
 held out.
 
-The driver holds about 100 bytes a row here (ids, reasons, copy numbers), never a row. Must not
-import ray, torch, hydra or omegaconf.
+The driver holds about 100 bytes a row here (ids, reasons, copy numbers), never a row.
 """
 
 import hashlib

@@ -4,8 +4,7 @@ run.
 A worker writes each finished block as one part, atomically, with the attempt id in its name; so a
 kill loses only blocks in flight. While a run goes on there is a row a content_id; compaction adds
 the rows of exact duplicates and merges the small parts. Old parts are deleted only after all new
-ones are there: a kill between leaves rows twice, and readers keep one row an example_id. Must not
-import ray or torch.
+ones are there: a kill between leaves rows twice, and readers keep one row an example_id.
 """
 
 import uuid

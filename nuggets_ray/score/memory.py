@@ -5,7 +5,7 @@
                      HEAP * layer)
     layer     = max(MLP, norm, attention) of a pack's T tokens
 No term grows with the number of candidates. Written for the tree engine and dense layers without
-sliding window or soft-cap. Numbers in, numbers out; must not import ray, hydra or omegaconf.
+sliding window or soft-cap. Numbers in, numbers out.
 
 Legend: T packed tokens, E hidden size, I intermediate size, Q = query heads x head size, K = key
 heads x head size, V vocabulary.

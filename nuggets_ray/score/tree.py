@@ -1,8 +1,7 @@
 """The tree engine: every demonstration token and every anchor token goes through the model once.
 
 A pack is [demonstration | anchor a | anchor b | ...] (see pack.py), seen as a tree by attention.py.
-Positions continue from the demonstration, so nothing is padded and no prefix is repeated. Must not
-import ray.
+Positions continue from the demonstration, so nothing is padded and no prefix is repeated.
 
 Legend: T packed tokens, E hidden size, C candidates, A anchors.
 """

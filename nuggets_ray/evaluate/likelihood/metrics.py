@@ -2,8 +2,7 @@
 
     mean log-prob = sum over rows of sum log-prob / sum over rows of answer tokens  (nats per token)
     win rate      = share of rows whose mean log-prob is higher under the one model, ties half
-Over all rows, by category and by quartile of answer length. Suffixes: N rows, S strata. Must not
-import ray, torch, hydra or omegaconf.
+Over all rows, by category and by quartile of answer length. Suffixes: N rows, S strata.
 """
 
 import math
