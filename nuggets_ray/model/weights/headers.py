@@ -1,8 +1,7 @@
 """The check of weights before Ray starts: transformers' loading report, on headers alone.
 
 Loading into a model on torch's meta device gives the same report as loading, in seconds. It is also
-the whole check where transformers gives no report: under ZeRO 3, and where vLLM loads. Must not
-import ray, hydra or omegaconf; transformers is imported inside functions.
+the whole check where transformers gives no report: under ZeRO 3, and where vLLM loads.
 """
 
 import logging
