@@ -119,7 +119,7 @@ $(INSTALLED): pyproject.toml $(LOCK) | $(CREATED)
 	@[ -z "$(filter-out $(EXTRA),$(HELD))" ] || { echo "error: $(VENV) was set up with EXTRA=$(HELD):" \
 	   "name another folder with VENV=, or run make clean first" >&2; exit 2; }
 	@rm -f $@
-	@echo "installing $(TORCH) and the $(EXTRA) packages into $(VENV): about 3 minutes and 3 GB on a CPU machine"
+	@echo "installing $(TORCH) and the $(EXTRA) packages into $(VENV): about 3 minutes and 4 GB on a CPU machine"
 	@$(PIP) install -qq $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
 ifeq ($(EXTRA),gpu)
 	@$(PIP) install -qq -e ".[gpu,dev]"

@@ -81,7 +81,7 @@ def test_every_page_is_read() -> None:
 def test_the_front_page_is_one_page() -> None:
     lines = PAGES["README.md"].splitlines()
     assert len(lines) <= 150
-    assert max(map(len, lines)) <= 125
+    assert max(map(len, lines)) <= 120
 
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if job_call(c)])
