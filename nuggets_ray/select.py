@@ -137,7 +137,7 @@ def select(scores: Scores, config: SelectConfig, seed: int) -> Selection:
     """The rows to keep, best rank first; depends on the set of rows only, not on their order.
 
     A fraction or k gives the same number of rows whatever `by` is, so that random and longest can
-    stand beside golden (issue 2, item 9). Raises UserError where the settings are wrong or ask for
+    be compared with golden. Raises UserError where the settings are wrong or ask for
     rows that do not exist.
     """
     check_config(config)

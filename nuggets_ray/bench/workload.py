@@ -120,7 +120,7 @@ class WorkloadSource:
 
 def load_source(num_anchors: int | None) -> WorkloadSource:
     """The official 100 anchors and Alpaca rows from the folder that NUGGETS_TEST_DATA names
-    (default ../shared/data); the packaged demo's where they are absent.
+    (default: shared/data beside this one); the packaged demo's where they are absent.
 
     `num_anchors`: the first N of the file (None: all). Raises UserError where it has fewer.
     """

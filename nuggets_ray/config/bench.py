@@ -28,9 +28,7 @@ class BenchConfig:
     out: str = ""
     """JSON file for the rows {case, contender, metric, value, unit}; empty: none."""
     log: str | None = None
-    """Markdown file that a dated section is appended to; null: LOG.md of the package's bench
-    folder; empty: none.
-    """
+    """Markdown file that a dated section is appended to; null: none."""
 
 
 def bench_lowest(bench: BenchConfig) -> dict[str, tuple[float | None, float]]:

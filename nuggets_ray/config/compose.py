@@ -166,7 +166,7 @@ def absolute(config: Config) -> Config:
         bench=replace(
             config.bench,
             out=path("bench.out", config.bench.out),
-            log=config.bench.log and path("bench.log", config.bench.log),
+            log=path("bench.log", config.bench.log or "") or None,
         ),
     )
 

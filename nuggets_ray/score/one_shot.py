@@ -64,7 +64,7 @@ def score_candidates(
     on_too_long: str,
 ) -> list[ScoreRow | Unscored]:
     """Score (content_id, example) pairs with their `render`ed demonstrations against every anchor;
-    one result each, in order (PAPER.md, golden score).
+    one result each, in order (METHOD.md defines the golden score).
 
     A demonstration that was cut is Unscored under on_too_long="skip".
     """

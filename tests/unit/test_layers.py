@@ -97,7 +97,7 @@ def is_ours(module: str) -> bool:
 
 def test_every_module_has_a_layer() -> None:
     parts = {part(module_name(path)) for path in FILES if module_name(path) != "nuggets_ray"}
-    assert parts == set(LEVELS), "name new modules in LAYERS, and in the README's tree"
+    assert parts == set(LEVELS), "name new modules in LAYERS, and in CONTRIBUTING's tree"
 
 
 def test_no_layer_imports_from_above() -> None:
