@@ -1,6 +1,7 @@
 """What is wrong with evaluate.* and judge.*, told before a model is loaded."""
 
-from nuggets_ray.config.evaluate import METHODS
+from nuggets_ray.config.evaluate import EvaluateConfig
+from nuggets_ray.config.limits import allowed_values
 from nuggets_ray.config.schema import Config, ModelConfig
 from nuggets_ray.data.inputs import list_inputs
 from nuggets_ray.errors import UserError
@@ -20,12 +21,13 @@ def check_method(config: Config) -> None:
         )
     if method == "lm_eval":
         check_tasks(given)
-    if given.primary.partition("/")[0] not in METHODS:
+    methods = allowed_values(EvaluateConfig, "method")
+    benchmark, _, metric = given.primary.partition("/")
+    if benchmark not in methods:
         raise UserError(
             f"evaluate.primary={given.primary} is no BENCHMARK/METRIC: take a metric of "
-            f"{', '.join(METHODS)}"
+            f"{', '.join(methods)}"
         )
-    benchmark, _, metric = given.primary.partition("/")
     if benchmark == BENCHMARK and metric not in (MEAN_LOGPROB, WIN_RATE):
         raise UserError(
             f"evaluate.primary={given.primary}: no paired test decides on it: name "
