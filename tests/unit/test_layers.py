@@ -31,11 +31,22 @@ LAYERS = (
     {"records", "markdown", "errors"},
 )
 LEVELS = {name: level for level, names in enumerate(reversed(LAYERS)) for name in names}
+COMPUTING = {"bench", "stages", "evaluate", "finetune", "score", "anchors", "model", "demo"}
 # Outside packages that only some of them may import, wherever the import stands.
 RESERVED = {
     "ray": {"stages"},
     "hydra": {"config"},
     "omegaconf": {"config"},
+    "torch": COMPUTING,
+    "transformers": COMPUTING | {"prompts"},
+    "httpx": {"evaluate"},
+}
+# Outside packages that are heavy or optional, and who may import them at the top of a file; the
+# others do it inside functions, or for types alone.
+AT_THE_TOP: dict[str, set[str]] = {
+    "torch": {"bench", "stages", "finetune", "score", "anchors"},
+    "transformers": {"bench", "stages", "finetune", "score", "anchors"},
+    **dict.fromkeys(("hydra", "omegaconf", "vllm", "deepspeed", "peft", "lm_eval"), set()),
 }
 
 
@@ -46,7 +57,7 @@ class Import:
     importer: str
     module: str
     line: int
-    in_function: bool
+    is_late: bool  # inside a function, or for types alone
     is_relative: bool
 
     def __str__(self) -> str:
@@ -59,12 +70,7 @@ def module_name(path: Path) -> str:
 
 def imports_of(path: Path) -> Iterator[Import]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    inner = {
-        id(node)
-        for function in ast.walk(tree)
-        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
-        for node in ast.walk(function)
-    }
+    late = {id(node) for outer in ast.walk(tree) if _is_late(outer) for node in ast.walk(outer)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found = [(alias.name, False) for alias in node.names]
@@ -78,7 +84,13 @@ def imports_of(path: Path) -> Iterator[Import]:
         else:
             continue
         for name, is_relative in found:
-            yield Import(module_name(path), name, node.lineno, id(node) in inner, is_relative)
+            yield Import(module_name(path), name, node.lineno, id(node) in late, is_relative)
+
+
+def _is_late(node: ast.AST) -> bool:
+    if isinstance(node, ast.If):
+        return ast.unparse(node.test) == "TYPE_CHECKING"
+    return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
 
 
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -129,11 +141,14 @@ def test_outside_packages_stay_where_they_belong(package: str) -> None:
     assert wrong == []
 
 
-def test_what_is_heavy_or_optional_is_imported_inside_functions() -> None:
+@pytest.mark.parametrize("package", sorted(AT_THE_TOP))
+def test_what_is_heavy_or_optional_is_imported_late(package: str) -> None:
     early = [
         str(found)
         for found in IMPORTS
-        if found.module.split(".")[0] in ("hydra", "omegaconf", "vllm") and not found.in_function
+        if found.module.split(".")[0] == package
+        and not found.is_late
+        and part(found.importer) not in AT_THE_TOP[package]
     ]
     assert early == []
 
