@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 import ray
 from ray._private.state import state
-from ray.core.generated.common_pb2 import WorkerExitType
-from ray.core.generated.gcs_pb2 import WorkerTableData
+from ray.core.generated.common_pb2 import WorkerExitType  # type: ignore[attr-defined]
+from ray.core.generated.gcs_pb2 import WorkerTableData  # type: ignore[attr-defined]
 
 from nuggets_ray.config.schema import Config
 from nuggets_ray.errors import UserError
@@ -85,8 +85,9 @@ class Journal:
 def this_process() -> Process:
     """The process of the calling actor."""
     context = ray.get_runtime_context()
-    ids = (context.get_node_id(), context.get_worker_id(), context.get_actor_id())
-    return Process(*ids, _num_oom_kills())
+    actor_id = context.get_actor_id()
+    assert actor_id is not None  # an actor calls
+    return Process(context.get_node_id(), context.get_worker_id(), actor_id, _num_oom_kills())
 
 
 def _num_oom_kills() -> int:

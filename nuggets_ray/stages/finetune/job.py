@@ -37,7 +37,7 @@ from nuggets_ray.stages.finetune.export import Finished, export, read_done
 from nuggets_ray.stages.finetune.loop import LoopSetup
 from nuggets_ray.stages.finetune.plan import predict, probe_worker
 from nuggets_ray.stages.finetune.progress import Board
-from nuggets_ray.stages.finetune.rows import TrainRows, read_train_rows
+from nuggets_ray.stages.finetune.rows import SplitRows, read_train_rows
 from nuggets_ray.stages.finetune.trainer import train
 
 logger = logging.getLogger(__name__)
@@ -131,7 +131,7 @@ def _finetune(config: Config, source: Source, run: Run, workers: Workers) -> dic
         folder=folder,
         attempt_id=run.attempt_id,
         row_refs=(ray.put(rows.train), ray.put(rows.held_out)),
-        board=Board.remote(),
+        board=Board.remote(),  # type: ignore[attr-defined]  # made by the decorator
         num_threads=workers.cpus_per_worker,
     )
     history = train(config, loop, run, workers)
@@ -164,7 +164,7 @@ def _settings(config: Config, source: Source, workers: Workers, dtype: str) -> d
 
 
 def _plan(
-    config: Config, source: Source, rows: TrainRows, workers: Workers, dtype: str
+    config: Config, source: Source, rows: SplitRows, workers: Workers, dtype: str
 ) -> tuple[TrainSetup, Work]:
     schedule = make_schedule(config.finetune, rows.train.num_rows, workers.num_workers, config.seed)
     max_tokens = config.finetune.micro_batch_tokens or MICRO_BATCH_TOKENS[workers.device]

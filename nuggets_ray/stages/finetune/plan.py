@@ -14,7 +14,7 @@ from nuggets_ray.finetune.estimate import check_memory, flops, memory, seconds, 
 from nuggets_ray.finetune.steps import Work
 from nuggets_ray.model.load import resolve_dtype
 from nuggets_ray.stages.cluster.workers import Workers
-from nuggets_ray.stages.finetune.rows import TrainRows
+from nuggets_ray.stages.finetune.rows import SplitRows
 from nuggets_ray.stages.score.progress import format_duration
 
 logger = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ def probe_worker(dtype: str, device: str, has_kernels: bool) -> WorkerFacts:
 
 
 def predict(
-    setup: TrainSetup, rows: TrainRows, work: Work, facts: WorkerFacts, workers: Workers
+    setup: TrainSetup, rows: SplitRows, work: Work, facts: WorkerFacts, workers: Workers
 ) -> float:
     """Tell the plan and what it takes; the predicted seconds. UserError where it cannot fit."""
     schedule, size = setup.schedule, trained_size(setup.model, setup.finetune)

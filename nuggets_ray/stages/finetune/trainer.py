@@ -52,11 +52,11 @@ def train(config: Config, loop: LoopSetup, run: Run, workers: Workers) -> list[R
 
 def _trainer(config: Config, loop: LoopSetup, workers: Workers) -> TorchTrainer:
     store, path = io.open_fs(io.join(loop.folder, "checkpoints"))
-    resources = {"CPU": workers.cpus_per_worker}
+    resources: dict[str, float] = {"CPU": workers.cpus_per_worker}
     if workers.gpus_per_worker:
         resources["GPU"] = workers.gpus_per_worker
     return TorchTrainer(
-        train_loop,
+        train_loop,  # type: ignore[arg-type]  # it returns something, as it may
         train_loop_config={"setup": loop},
         torch_config=OwnNodesTorchConfig(backend="nccl" if workers.device == "cuda" else "gloo"),
         scaling_config=ScalingConfig(
@@ -75,7 +75,7 @@ def _trainer(config: Config, loop: LoopSetup, workers: Workers) -> TorchTrainer:
 
 def _fit(trainer: TorchTrainer, results: queue.Queue[Any]) -> None:
     try:
-        results.put(trainer.fit().return_value)
+        results.put(trainer.fit().return_value)  # type: ignore[attr-defined]
     except BaseException as error:  # the driver's main thread raises it
         results.put(error)
 

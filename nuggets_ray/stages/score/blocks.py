@@ -38,7 +38,7 @@ def run_blocks(
     run: Run,
     setup: Setup,
     blocks: Sequence[Block],
-    baseline_ref: ray.ObjectRef,
+    baseline_ref: ray.ObjectRef[Any],
     workers: Workers,
     progress: Progress,
 ) -> dict[str, str]:
@@ -97,7 +97,7 @@ def _follow(
 def _pipeline(
     setup: Setup,
     blocks: Sequence[Block],
-    baseline_ref: ray.ObjectRef,
+    baseline_ref: ray.ObjectRef[Any],
     workers: Workers,
     counter: Any,
 ) -> ray.data.Dataset:

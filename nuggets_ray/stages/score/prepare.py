@@ -93,8 +93,19 @@ def _stage(job: Job, progress_s: float) -> Iterator[str]:
         pool = ray.data.TaskPoolStrategy(size=num_readers)
         staged = (
             ray.data.from_items(items, override_num_blocks=len(items))
-            .map_batches(_read, batch_size=1, fn_args=[job], num_cpus=0, compute=pool)
-            .map_batches(_stage_batch, batch_size=None, batch_format="pyarrow", fn_args=[job])
+            .map_batches(
+                _read,  # type: ignore[arg-type]  # Ray's annotation leaves out what fn_args adds
+                batch_size=1,
+                fn_args=[job],
+                num_cpus=0,
+                compute=pool,
+            )
+            .map_batches(
+                _stage_batch,  # type: ignore[arg-type]
+                batch_size=None,
+                batch_format="pyarrow",
+                fn_args=[job],
+            )
         )
         num_rows, next_line_s = 0, time.monotonic() + progress_s
         for block in staged.iter_rows():
