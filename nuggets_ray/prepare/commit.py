@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nuggets_ray import io
-from nuggets_ray.config.schema import Config
+from nuggets_ray.config.schema import DataConfig
 from nuggets_ray.errors import UserError
 from nuggets_ray.prepare.ids import example_ids
 from nuggets_ray.prepare.prepared import HashedInput, Prepared, Rows, held_out
@@ -83,36 +83,39 @@ def finish(out_dir: str) -> Commit | None:
 
 
 def write(
-    config: Config,
+    out_dir: str,
     attempt_id: str,
     key: str,
     rows: Rows,
+    *,
     paths: Sequence[str],
     inputs: tuple[HashedInput, ...],
     format: str,
+    data: DataConfig,
+    seed: int,
 ) -> Prepared:
     """Write the candidates, the hold-out and the skipped rows, and commit. UserError where nothing
     is left to score.
     """
-    held_H, is_new = held_out(config, rows)
+    held_H, is_new = held_out(rows, out_dir, data.holdout, seed)
     is_held_N = np.isin(rows.content_id_N, held_H) & (rows.copy_N > 0)
     is_candidate_N = (rows.copy_N > 0) & ~is_held_N
     if not is_candidate_N.any():
         raise UserError(
-            f"data.holdout={config.data.holdout}: every usable row is held out, nothing is left to "
+            f"data.holdout={data.holdout}: every usable row is held out, nothing is left to "
             "score: add data, or give another out_dir"
         )
-    given_up = skipped_table.given_up(config.out_dir)
-    parts = _PartWriter(io.join(config.out_dir, "candidates"), attempt_id)
+    given_up = skipped_table.given_up(out_dir)
+    parts = _PartWriter(io.join(out_dir, "candidates"), attempt_id)
     holdout, skipped = [SCHEMA.empty_table()], [SKIPPED_SCHEMA.empty_table()]
     for table, at in _blocks(rows, paths):
         parts.add(table.filter(pa.array(is_candidate_N[at])).select(SCHEMA.names))
         is_first_held = is_held_N[at] & (rows.copy_N[at] == 1)
         holdout.append(table.filter(pa.array(is_first_held)).select(SCHEMA.names))
-        skipped.append(_skipped(table, is_held_N[at], given_up, config.data.excerpt_chars))
+        skipped.append(_skipped(table, is_held_N[at], given_up, data.excerpt_chars))
     if is_new:
-        io.write_table(io.join(config.out_dir, "holdout.parquet"), pa.concat_tables(holdout))
-    staging = staging_folder(config.out_dir, attempt_id)
+        io.write_table(io.join(out_dir, "holdout.parquet"), pa.concat_tables(holdout))
+    staging = staging_folder(out_dir, attempt_id)
     io.write_table(io.join(staging, "skipped.parquet"), pa.concat_tables(skipped))
     prepared = Prepared(
         num_rows=len(rows.copy_N),
@@ -126,8 +129,8 @@ def write(
     )
     commit = Commit(key, attempt_id, parts.close(), prepared)
     record = json.dumps(asdict(commit), indent=1).encode()
-    io.write_bytes(io.join(config.out_dir, "candidates", "_prepared.json"), record)
-    finish(config.out_dir)
+    io.write_bytes(io.join(out_dir, "candidates", "_prepared.json"), record)
+    finish(out_dir)
     return prepared
 
 

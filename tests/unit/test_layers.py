@@ -4,6 +4,7 @@ Read from the source by AST, imports inside functions included: nothing need be 
 """
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -47,6 +48,24 @@ AT_THE_TOP: dict[str, set[str]] = {
     "torch": {"bench", "stages", "finetune", "score", "anchors"},
     "transformers": {"bench", "stages", "finetune", "score", "anchors"},
     **dict.fromkeys(("hydra", "omegaconf", "vllm", "deepspeed", "peft", "lm_eval"), set()),
+}
+
+# Functions that take the whole configuration: the jobs' own, and these, which record it or need
+# most of its sections.
+JOBS_OWN = {"bench", "cli", "stages", "config"}
+WHOLE_CONFIG = {
+    "run.job_configs.write_config",
+    "run.job_configs.check_same_run",
+    "score.fingerprint.settings_fingerprint",
+    "finetune.source.find_source",
+    "evaluate.likelihood.rows.read_held_rows",
+    "evaluate.likelihood.rows.training_sources",
+    "evaluate.likelihood.rows.write_held_out",
+    "evaluate.likelihood.rows.without_overlaps",
+    "evaluate.likelihood.rows._own_path",
+    "evaluate.likelihood.rows._left_out",
+    "evaluate.likelihood.rows._candidates",
+    "evaluate.likelihood.rows._format",
 }
 
 
@@ -151,6 +170,25 @@ def test_what_is_heavy_or_optional_is_imported_late(package: str) -> None:
         and part(found.importer) not in AT_THE_TOP[package]
     ]
     assert early == []
+
+
+def takes_whole_config(path: Path) -> Iterator[str]:
+    """The functions of a file that take a whole `Config`, such as run.job_configs.write_config."""
+    module = module_name(path).removeprefix("nuggets_ray.")
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            given = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+            annotations = [ast.unparse(one.annotation) for one in given if one.annotation]
+            if any(re.search(r"\bConfig\b", annotation) for annotation in annotations):
+                yield f"{module}.{node.name}"
+
+
+def test_components_take_the_sections_of_the_configuration_that_they_need() -> None:
+    modules = [path for path in FILES if module_name(path) != "nuggets_ray"]
+    components = [path for path in modules if part(module_name(path)) not in JOBS_OWN]
+    whole = {name for path in components for name in takes_whole_config(path)}
+    assert "finetune.source.find_source" in whole, "the check sees those that there are"
+    assert whole - WHOLE_CONFIG == set(), "take the section, or say above why not"
 
 
 def test_records_import_nothing_but_numpy() -> None:

@@ -91,7 +91,7 @@ def _follow(
         progress.num_skipped += len(result.get("unscored", ()))
         progress.counts.update(result.get("counts", {}))
         progress.poll()
-        refuse_endless_loading(progress.lost_loading, config)
+        refuse_endless_loading(progress.lost_loading, config.model, config.cluster)
 
 
 def _pipeline(
