@@ -83,10 +83,9 @@ class Journal:
 
 
 def this_process() -> Process:
-    """The process of the calling actor."""
+    """The process of the calling actor (without an actor's id where it is none)."""
     context = ray.get_runtime_context()
-    actor_id = context.get_actor_id()
-    assert actor_id is not None  # an actor calls
+    actor_id = context.get_actor_id() or ""  # a driver's
     return Process(context.get_node_id(), context.get_worker_id(), actor_id, _num_oom_kills())
 
 
