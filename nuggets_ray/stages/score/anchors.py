@@ -176,13 +176,13 @@ def choose_anchors(
         check_num(config.num, len(ids))
         sample = random_ids(ids, min(len(ids), MAX_KMEANS_ROWS), seed)
         task = model_task(_kmeans, setup, workers)
-        chosen = model_result(task.remote(setup, sample, prompt), setup.config)
+        chosen = model_result(task.remote(setup, sample, prompt, config.num), setup.config)
     else:
         chosen = random_ids(ids, config.num, seed)
     return encode_anchors(_examples(setup, chosen), config.method, prompt)
 
 
-def _kmeans(setup: Setup, ids: list[str], prompt: Prompt) -> list[str]:
+def _kmeans(setup: Setup, ids: list[str], prompt: Prompt, num: int) -> list[str]:
     # on a worker, so that the driver holds neither rows nor hidden states
     token_ids = [prompt.anchor(example).token_ids for example in _examples(setup, ids)]
     config = setup.config
@@ -194,7 +194,7 @@ def _kmeans(setup: Setup, ids: list[str], prompt: Prompt) -> list[str]:
             f"model.path={config.model.path} here ({error}): take anchors=random or anchors=file"
         ) from error
     hidden_NH = embed(model, token_ids)
-    return kmeans_ids(ids, hidden_NH, config.anchors.num, config.seed)
+    return kmeans_ids(ids, hidden_NH, num, config.seed)
 
 
 def _examples(setup: Setup, ids: Sequence[str]) -> list[Example]:

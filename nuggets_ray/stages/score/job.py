@@ -185,7 +185,8 @@ def _score_rows(
     )
     num_reused = run.attempt["num_reused"]
     num_rows = num_reused + len(rows) + len(again)
-    progress = Progress(run, Counter.remote(), num_rows, num_reused, config.progress_s)
+    counter = Counter.remote()  # type: ignore[attr-defined]  # made by the decorator
+    progress = Progress(run, counter, num_rows, num_reused, config.progress_s)
     baseline_ref = ray.put(base)
     started = time.monotonic()
     try:
@@ -234,7 +235,8 @@ def _unanswered(
     """Those of `rows` that came back neither with a score nor with a reason."""
     ids_N = candidates.content_id_N[rows]
     is_scored_N = is_among(ids_N, scores.scored_ids(setup.config.out_dir))
-    return rows[~is_scored_N & ~is_among(ids_N, unscored)]
+    unanswered: np.ndarray = rows[~is_scored_N & ~is_among(ids_N, unscored)]
+    return unanswered
 
 
 def context_tokens(config: Config) -> int | None:

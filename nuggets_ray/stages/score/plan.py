@@ -244,7 +244,9 @@ def _todo(setup: Setup, candidates: CandidateIds, anchors: Sequence[Anchor]) -> 
         left_out += [anchor.content_id for anchor in anchors]
     left_out += scores.scored_ids(config.out_dir).tolist()
     is_first_N = ~candidates.is_duplicate_N
-    return is_first_N & _fits(setup, candidates) & ~is_among(candidates.content_id_N, left_out)
+    is_left_N = ~is_among(candidates.content_id_N, left_out)
+    is_todo_N: np.ndarray = is_first_N & is_left_N & _fits(setup, candidates)
+    return is_todo_N
 
 
 def _cost(

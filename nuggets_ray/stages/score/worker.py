@@ -74,14 +74,16 @@ def model_task(function: Callable[..., Any], setup: Setup, workers: Workers) -> 
     return task.options(max_retries=MAX_DEATHS - 1, **workers.ray_options)
 
 
-def model_result(ref: ray.ObjectRef, config: Config) -> Any:
+def model_result(ref: ray.ObjectRef[Any], config: Config) -> Any:
     """What a model_task returned. UserError where it raised that, or its workers died."""
     try:
         return result_of(ref)
     except ray.exceptions.OutOfMemoryError as error:
-        raise UserError(cannot_load(config, reason([], Exit(OUT_OF_MEMORY, "")))) from error
+        raise UserError(
+            cannot_load(config.model, config.cluster, reason([], Exit(OUT_OF_MEMORY, "")))
+        ) from error
     except ray.exceptions.WorkerCrashedError as error:
-        raise UserError(cannot_load(config, reason([], None))) from error
+        raise UserError(cannot_load(config.model, config.cluster, reason([], None))) from error
 
 
 def load_engine(setup: Setup, encodings: list[Encoding]) -> ScoringEngine:
@@ -109,7 +111,7 @@ def load_engine(setup: Setup, encodings: list[Encoding]) -> ScoringEngine:
 class Scorer:
     """A Ray Data actor: `scorer({"block": [json]})` scores a block and returns its counts."""
 
-    def __init__(self, setup: Setup, baseline_ref: list[ray.ObjectRef], counter: Any) -> None:
+    def __init__(self, setup: Setup, baseline_ref: list[ray.ObjectRef[Any]], counter: Any) -> None:
         self.setup, self.counter, self.process = setup, counter, this_process()
         ray.get(counter.loading.remote(self.process))
         self.baseline = ray.get(
