@@ -21,12 +21,11 @@ from nuggets_ray.bench.plan import BenchResults
 from nuggets_ray.bench.session import check_request, finish
 from nuggets_ray.bench.tables import Row, format_number, hardware, make_row
 from nuggets_ray.config.schema import AnchorsConfig, Config, ModelConfig
-from nuggets_ray.data.examples import Rules, file_rows, parse_rows
-from nuggets_ray.data.inputs import list_inputs
+from nuggets_ray.data.read import read_examples
 from nuggets_ray.markdown import markdown_table
 from nuggets_ray.model.load import load_model, load_tokenizer, resolve_path
 from nuggets_ray.prompts.prompt import Prompt, make_prompt
-from nuggets_ray.records import Encoding, Example
+from nuggets_ray.records import Encoding
 from nuggets_ray.score.engine import make_engine
 
 logger = logging.getLogger(__name__)
@@ -157,8 +156,7 @@ def _name(config: Config) -> str:
 def _work(prompt: Prompt, num_anchors: int | None) -> tuple[list[Encoding], list[np.ndarray]]:
     """The demo's anchors, and demonstrations of the candidates with the smallest content ids."""
     chosen = load_examples(AnchorsConfig(method="file", num=num_anchors, path="demo"))
-    parsed = parse_rows(file_rows(list_inputs("demo")), Rules("alpaca", {}))
-    examples = {e.content_id: e for _, e in parsed if isinstance(e, Example)}
+    examples = {row.content_id: row.example for row in read_examples("demo", "alpaca").examples}
     for anchor in chosen:
         examples.pop(anchor.content_id, None)
     drawn = [examples[content_id] for content_id in sorted(examples)[:NUM_CANDIDATES]]

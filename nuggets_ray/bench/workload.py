@@ -17,8 +17,7 @@ import numpy as np
 
 from nuggets_ray.anchors.file import load_examples
 from nuggets_ray.config.schema import AnchorsConfig
-from nuggets_ray.data.examples import Rules, file_rows, parse_rows
-from nuggets_ray.data.inputs import list_inputs
+from nuggets_ray.data.read import read_examples
 from nuggets_ray.records import Encoding, Example
 
 logger = logging.getLogger(__name__)
@@ -134,8 +133,7 @@ def load_source(num_anchors: int | None) -> WorkloadSource:
     chosen = load_examples(AnchorsConfig(method="file", num=num_anchors, path=anchors))
     if num_anchors:
         note += f", the first {num_anchors} anchors"
-    parsed = parse_rows(file_rows(list_inputs(candidates)), Rules("alpaca", {}))
-    examples = [example for _, example in parsed if isinstance(example, Example)]
+    examples = [row.example for row in read_examples(candidates, "alpaca").examples]
     return WorkloadSource(tuple(chosen), tuple(examples), note)
 
 

@@ -47,7 +47,7 @@ from nuggets_ray.model.load import load_tokenizer, resolve_dtype, resolve_path
 from nuggets_ray.model.weights.headers import check_weights
 from nuggets_ray.prepare.ids import copy_numbers, example_ids
 from nuggets_ray.prompts.prompt import Prompt, make_prompt
-from nuggets_ray.records import Anchor, Example, ScoreRow
+from nuggets_ray.records import Example, ScoreRow
 from nuggets_ray.score.golden import NOISE_BAND_NATS
 from nuggets_ray.score.limits import demonstration_limit
 from nuggets_ray.score.one_shot import (
@@ -109,10 +109,7 @@ def score_rows(
     config = replace(config, model=replace(config.model, path=resolve_path(config.model)))
     renderer = make_prompt(load_tokenizer(config.model), config.prompt)
     fitting = _fitting(read.examples, renderer, on_too_long)
-    results: dict[str, ScoreRow | Unscored] = {}
-    if fitting:
-        chosen = encode_anchors(given, "file", renderer)
-        results = _score(fitting, chosen, renderer, config, device)
+    results = _score(fitting, given, renderer, config, device) if fitting else {}
     return _in_order(read, results, on_skipped)
 
 
@@ -164,12 +161,13 @@ def _fitting(
 
 def _score(
     candidates: Sequence[tuple[str, Example]],
-    anchors: Sequence[Anchor],
+    anchor_examples: Sequence[Example],
     prompt: Prompt,
     config: Config,
     device: str,
 ) -> dict[str, ScoreRow | Unscored]:
     """{content_id: its score, or why it has none}"""
+    anchors = encode_anchors(anchor_examples, "file", prompt)
     warn_of_cuts(anchors)
     encodings = [anchor.encoding for anchor in anchors]
     max_tokens = demonstration_limit(config, max(encoding.num_tokens for encoding in encodings))
