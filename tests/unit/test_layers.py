@@ -56,6 +56,8 @@ AT_THE_TOP: dict[str, set[str]] = {
 # most of its sections.
 JOBS_OWN = {"bench", "cli", "stages", "config"}
 WHOLE_CONFIG = {
+    "evaluate.likelihood.rows._held_rows",
+    "score.library._score",  # which makes one of its arguments
     "run.job_configs.write_config",
     "run.job_configs.check_same_run",
     "score.fingerprint.settings_fingerprint",
@@ -67,7 +69,6 @@ WHOLE_CONFIG = {
     "evaluate.likelihood.rows._own_path",
     "evaluate.likelihood.rows._left_out",
     "evaluate.likelihood.rows._candidates",
-    "evaluate.likelihood.rows._format",
 }
 
 

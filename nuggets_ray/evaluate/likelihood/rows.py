@@ -97,7 +97,7 @@ def _held_rows(config: Config) -> tuple[str, Iterator[ParsedRow]]:
         )
     texts = io.read_table(path, columns=["row_json"])["row_json"].to_pylist()
     own = [SourceRow(path, n, json.loads(text)) for n, text in enumerate(texts[:limit])]
-    return path, parse_rows(own, _rules(config))
+    return path, parse_rows(own, _rules(config.out_dir))
 
 
 def training_sources(config: Config) -> dict[str, Iterator[list[TextRow]]]:
@@ -141,7 +141,7 @@ def _left_out(config: Config, trained: TrainingData) -> set[str]:
 
 
 def _candidates(config: Config) -> Iterator[list[TextRow]]:
-    rules = _rules(config)
+    rules = _rules(config.out_dir)
     for part in candidate_parts(config.out_dir):
         table = io.read_table(part, columns=["example_id", "row_json"])
         for start in range(0, table.num_rows, CHUNK_ROWS):
@@ -163,10 +163,10 @@ def _file_rows(data: DataConfig, left_out: set[str]) -> Iterator[list[TextRow]]:
         ]
 
 
-def _rules(config: Config) -> Rules:
+def _rules(out_dir: str) -> Rules:
     """How the run's rows are read."""
-    manifest = read_manifest(config.out_dir) or {}
-    scored: dict[str, Any] = read_config(config.out_dir, "score") or {}
+    manifest = read_manifest(out_dir) or {}
+    scored: dict[str, Any] = read_config(out_dir, "score") or {}
     return Rules(manifest["data_format"], scored["data"]["columns"])
 
 

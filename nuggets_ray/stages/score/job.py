@@ -116,7 +116,12 @@ def _score(config: Config, given: Config, run: Run, workers: Workers) -> dict[st
     candidates = read_candidate_ids(config.out_dir)
     _count_killed_attempts(run)
     base = anchors_with_zero_shot(run, setup, prompt, candidates, workers)
-    setup = replace(setup, max_demonstration_tokens=demonstration_limit(config, base.max_tokens))
+    setup = replace(
+        setup,
+        max_demonstration_tokens=demonstration_limit(
+            config.model, config.prompt, config.score, base.max_tokens
+        ),
+    )
     given_up = skipped.given_up(config.out_dir)
     again = {i: why for i, why in given_up.items() if why.is_tried_again(config.data.retry)}
     unscored = {i: why for i, why in given_up.items() if i not in again}

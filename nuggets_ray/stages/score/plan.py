@@ -77,7 +77,9 @@ def plan(config: Config) -> dict[str, Any]:
         else:
             anchors = choose_anchors(setup, prompt, candidates, workers)
         max_anchor_tokens = max(anchor.encoding.num_tokens for anchor in anchors)
-        max_tokens = demonstration_limit(config, max_anchor_tokens)
+        max_tokens = demonstration_limit(
+            config.model, config.prompt, config.score, max_anchor_tokens
+        )
         setup = replace(setup, max_demonstration_tokens=max_tokens)
         sample = _sample(setup, prompt, candidates)
         measured = measure(setup, anchors, prompt, workers, sample, CALIBRATION_S)
@@ -141,7 +143,7 @@ def _prompt(config: Config, prompt: Prompt) -> dict[str, Any]:
         "template": f"{prompt.name} (prompt.template={config.prompt.template})",
         "max_demonstration_tokens": config.prompt.max_demonstration_tokens,
         "max_anchor_tokens": config.prompt.max_anchor_tokens,
-        "model_context_tokens": context_tokens(config),
+        "model_context_tokens": context_tokens(config.model, config.score),
     }
 
 

@@ -23,12 +23,12 @@ def test_the_demonstrations_that_fit_a_backend(
 ) -> None:
     prompt = PromptConfig(max_demonstration_tokens=8000)
     config = Config(model=ModelConfig(path=str(tiny_model)), prompt=prompt, score=score)
-    assert demonstration_limit(config, 100) == limit
+    assert demonstration_limit(config.model, config.prompt, config.score, 100) == limit
     with pytest.raises(UserError, match="prompt.max_anchor_tokens"):
-        demonstration_limit(config, limit + 100)
+        demonstration_limit(config.model, config.prompt, config.score, limit + 100)
 
 
 def test_the_limit_of_the_prompt_holds_where_the_context_is_larger(tiny_model: Path) -> None:
     config = Config(model=ModelConfig(path=str(tiny_model)), prompt=PromptConfig("auto", 500))
-    assert demonstration_limit(config, 3596) == 500
-    assert demonstration_limit(config, 3597) == 499
+    assert demonstration_limit(config.model, config.prompt, config.score, 3596) == 500
+    assert demonstration_limit(config.model, config.prompt, config.score, 3597) == 499
