@@ -4,12 +4,12 @@ An anchor is part of every score, so a bad row is an error here and never skippe
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from nuggets_ray.config.schema import AnchorsConfig
 from nuggets_ray.data.formats import SkipRow, parse, resolve_format
-from nuggets_ray.data.inputs import list_inputs, read_rows
+from nuggets_ray.data.inputs import InputFile, list_inputs, read_rows
 from nuggets_ray.data.rows import BadRow
 from nuggets_ray.demo.files import anchors_path
 from nuggets_ray.errors import UserError
@@ -27,9 +27,7 @@ def load_examples(config: AnchorsConfig) -> list[Example]:
     path, a file with fewer rows than asked for, or a bad row, naming file, row (counted from 1) and
     reason.
     """
-    if not config.path:
-        raise UserError("anchors.path is missing: anchors=file needs a file of instruction rows")
-    rows = list(islice(_numbered_rows(config.path), config.num))
+    rows = list(islice(_numbered_rows(anchor_files(config)), config.num))
     if not rows:
         raise UserError(f"anchors.path={config.path} has no rows: give a file with at least one")
     if config.num is not None and len(rows) < config.num:
@@ -57,7 +55,15 @@ def load_examples(config: AnchorsConfig) -> list[Example]:
     return list(examples.values())
 
 
-def _numbered_rows(path: str) -> Iterator[tuple[str, object]]:
-    for file in list_inputs(anchors_path() if path == "demo" else path, key="anchors.path"):
+def anchor_files(config: AnchorsConfig) -> list[InputFile]:
+    """The files that anchors.path names. Raises UserError where it is missing or there are none."""
+    if not config.path:
+        raise UserError("anchors.path is missing: anchors=file needs a file of instruction rows")
+    path = anchors_path() if config.path == "demo" else config.path
+    return list_inputs(path, key="anchors.path")
+
+
+def _numbered_rows(files: Sequence[InputFile]) -> Iterator[tuple[str, object]]:
+    for file in files:
         for number, row in enumerate(read_rows(file), start=1):
             yield f"row {number} (counted from 1) of {file.path}", row

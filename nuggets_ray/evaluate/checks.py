@@ -1,17 +1,36 @@
-"""What is wrong with evaluate.* and judge.*, told before a model is loaded."""
+"""What is wrong with evaluate.* and judge.*, told before a model is loaded.
+
+`check_settings` is what the values alone and the names of files tell, and imports nothing that
+takes seconds.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 
 from nuggets_ray.config.evaluate import METHODS
 from nuggets_ray.config.schema import Config, ModelConfig
 from nuggets_ray.data.inputs import list_inputs
 from nuggets_ray.errors import UserError
-from nuggets_ray.evaluate.benchmarks.lm_eval import check_tasks
+from nuggets_ray.evaluate.benchmarks.lm_eval import check_known, check_tasks
 from nuggets_ray.evaluate.likelihood.paired import BENCHMARK, MEAN_LOGPROB, WIN_RATE
-from nuggets_ray.model.load import resolve_path
+from nuggets_ray.model.load import check_path, resolve_path
 from nuggets_ray.model.weights.headers import check_weights
 
 
 def check_method(config: Config) -> None:
     """Raise UserError for settings of evaluate.* that cannot be, whatever the models."""
+    check_settings(config)
+    if config.evaluate.method == "lm_eval":
+        check_known(config.evaluate)
+    if (local := _local_judge(config)) is not None:
+        with _of_judge():
+            local = replace(local, path=resolve_path(local))
+            check_weights(local, any_architecture=config.generate.backend == "vllm")
+
+
+def check_settings(config: Config) -> None:
+    """The part of `check_method` that takes no seconds."""
     method, given = config.evaluate.method, config.evaluate
     if method in ("alpaca_eval", "mt_bench") and given.prompts_path is None:
         raise UserError(
@@ -34,6 +53,8 @@ def check_method(config: Config) -> None:
     _check_judge(config)
     if given.prompts_path is not None:
         list_inputs(given.prompts_path, "evaluate.prompts_path")
+    if given.reference_path is not None:
+        list_inputs(given.reference_path, "evaluate.reference_path")
 
 
 def _check_judge(config: Config) -> None:
@@ -48,13 +69,25 @@ def _check_judge(config: Config) -> None:
             f"evaluate.reference_path is missing: judge.model={judge.model} compares answers with "
             "those of a file: give one, or leave judge.model out"
         )
+    if (local := _local_judge(config)) is not None:
+        with _of_judge():
+            check_path(local)
 
-    if method in EXAMPLES and judge.model is not None and judge.url is None:
-        try:
-            local = ModelConfig(resolve_path(ModelConfig(judge.model)))
-            check_weights(local, any_architecture=config.generate.backend == "vllm")
-        except UserError as error:
-            raise UserError(str(error).replace("model.path", "judge.model", 1)) from error
+
+def _local_judge(config: Config) -> ModelConfig | None:
+    """The judge that is loaded here; None where there is none, or an endpoint is asked."""
+    judge = config.judge
+    is_local = config.evaluate.method in EXAMPLES and judge.url is None
+    return ModelConfig(judge.model) if is_local and judge.model is not None else None
+
+
+@contextmanager
+def _of_judge() -> Iterator[None]:
+    """The key in an error about the judge's model is judge.model."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(str(error).replace("model.path", "judge.model", 1)) from error
 
 
 EXAMPLES = {"alpaca_eval": "alpaca_eval.json", "mt_bench": "question.jsonl"}

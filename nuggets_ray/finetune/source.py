@@ -10,11 +10,18 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
+from nuggets_ray.config.keys import job_command
 from nuggets_ray.config.schema import Config, ModelConfig, PromptConfig
 from nuggets_ray.data.inputs import InputFile, list_inputs
 from nuggets_ray.demo.files import candidates_path
 from nuggets_ray.errors import UserError
-from nuggets_ray.model.load import load_config, load_tokenizer, max_context_tokens, resolve_path
+from nuggets_ray.model.load import (
+    check_path,
+    load_config,
+    load_tokenizer,
+    max_context_tokens,
+    resolve_path,
+)
 from nuggets_ray.prepare.staging import choose_rules
 from nuggets_ray.prompts.prompt import Prompt, make_prompt
 from nuggets_ray.run.job_configs import read_config
@@ -53,22 +60,13 @@ class Source:
 def find_source(config: Config) -> Source:
     """The rows' files and how to read them. Raises UserError for a missing selection or data."""
     scored = read_config(config.out_dir, "score")
-    model = config.model
-    if not model.path and scored:
-        model = ModelConfig(**scored["model"])
-    if not model.path:
-        raise UserError("model.path is missing: give model.path=..., as in model=demo")
+    model = _model(config, scored)
     model = replace(model, path=resolve_path(model))
     prompt = _prompt_config(config, scored)
     max_tokens = _max_tokens(config, model)
     if config.finetune.selection is not None:
         return _selection(config, scored, model, prompt, max_tokens)
-    if not config.data.path:
-        raise UserError(
-            "finetune.selection is missing: give finetune.selection=golden for a selection of "
-            "out_dir, or data.path=... for rows of your own"
-        )
-    path = candidates_path() if config.data.path == "demo" else config.data.path
+    path = _data_path(config)
     files = list_inputs(path)
     rules = choose_rules(config.data, files)
     stem = os.path.basename(path.rstrip("/")).partition(".")[0]
@@ -87,6 +85,48 @@ def find_source(config: Config) -> Source:
     )
 
 
+def check_source(config: Config) -> None:
+    """Raise UserError for a model, a selection or data that are not there: by their names alone."""
+    scored = read_config(config.out_dir, "score")
+    check_path(_model(config, scored))
+    if config.finetune.selection is not None:
+        _made(config, scored)
+    else:
+        list_inputs(_data_path(config))
+
+
+def _model(config: Config, scored: dict[str, Any] | None) -> ModelConfig:
+    """The model that is given, or else that of the scoring."""
+    model = config.model
+    if not model.path and scored:
+        model = ModelConfig(**scored["model"])
+    if not model.path:
+        raise UserError("model.path is missing: give model.path=..., as in model=demo")
+    return model
+
+
+def _data_path(config: Config) -> str:
+    if not config.data.path:
+        raise UserError(
+            "finetune.selection is missing: give finetune.selection=golden for a selection of "
+            "out_dir, or data.path=... for rows of your own"
+        )
+    return candidates_path() if config.data.path == "demo" else config.data.path
+
+
+def _made(config: Config, scored: dict[str, Any] | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What selection.json says, and the scoring's configuration. UserError for no selection."""
+    name, out_dir = str(config.finetune.selection), config.out_dir
+    made = read_selection(out_dir, name)
+    if made is None or scored is None:
+        there = ", ".join(selection_names(out_dir)) or "none"
+        raise UserError(
+            f"finetune.selection={name}: out_dir={out_dir} holds no such selection (there are: "
+            f"{there}): make it with {job_command('select')}, or name another"
+        )
+    return made, scored
+
+
 def _selection(
     config: Config,
     scored: dict[str, Any] | None,
@@ -95,13 +135,7 @@ def _selection(
     max_tokens: int | None,
 ) -> Source:
     name, out_dir = str(config.finetune.selection), config.out_dir
-    made = read_selection(out_dir, name)
-    if made is None or scored is None:
-        found = ", ".join(selection_names(out_dir)) or "none"
-        raise UserError(
-            f"finetune.selection={name}: out_dir={out_dir} holds no such selection (there are: "
-            f"{found}): make it with jobs/select_topk.py, or name another"
-        )
+    made, scored = _made(config, scored)
     check_not_outgrown(out_dir, name, made, config.finetune.allow_partial)
     uri = selection_uri(out_dir, name, JSONL)
     manifest = read_manifest(out_dir) or {}

@@ -3,11 +3,13 @@
 import hashlib
 import os
 import re
-
-from transformers import PreTrainedTokenizerBase
+from typing import TYPE_CHECKING
 
 from nuggets_ray.config.schema import Config
 from nuggets_ray.model.load import ADAPTER_CONFIG, load_config, resolve_path
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 EDGE_BYTES = 1 << 20
 HUB_SNAPSHOT = re.compile(r"/models--(?P<name>[^/]+)/snapshots/(?P<commit>[0-9a-f]{40})/?$")
@@ -46,6 +48,6 @@ def _of_files(config: Config) -> str:
     return digest.hexdigest()[:16]
 
 
-def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
+def tokenizer_fingerprint(tokenizer: "PreTrainedTokenizerBase") -> str:
     """Hash of the whole fast tokenizer (vocabulary, merges, normaliser, special tokens)."""
     return hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode("utf-8")).hexdigest()[:16]

@@ -52,27 +52,34 @@ class HeldRows:
     skipped: dict[str, int]
 
 
-def read_held_rows(config: Config) -> HeldRows:
-    """evaluate.held_out_path (read by data.format and data.columns), or the run's own; the first
-    evaluate.limit of them. Raises UserError where there are none.
-    """
-    given = config.evaluate.held_out_path
-    path = _own_path(config)
-    if given is not None:
-        path = held_out_path() if given == "demo" else given
-        rows = list(islice(_rows_of(path), config.evaluate.limit))
-        columns = config.data.columns
-        format = resolve_format(config.data.format, columns, rows[:NUM_FORMAT_ROWS])
-    elif io.exists(path):
-        texts = io.read_table(path, columns=["row_json"])["row_json"].to_pylist()
-        rows = [json.loads(text) for text in texts[: config.evaluate.limit]]
-        format, columns = _format(config)
-    else:
+def check_held_out(config: Config) -> None:
+    """Raise UserError where there is no file of held-out rows; reads none."""
+    if config.evaluate.held_out_path is not None:
+        list_inputs(_given_path(config.evaluate.held_out_path), "evaluate.held_out_path")
+    elif not io.exists(_own_path(config)):
         raise UserError(
             f"evaluate.held_out_path is missing: out_dir={config.out_dir} has no held-out rows "
             "(data.holdout=N keeps N rows from everything before a run is scored), so give a file "
             "of rows that no model was trained on"
         )
+
+
+def read_held_rows(config: Config) -> HeldRows:
+    """evaluate.held_out_path (read by data.format and data.columns), or the run's own; the first
+    evaluate.limit of them. Raises UserError where there are none.
+    """
+    check_held_out(config)
+    given = config.evaluate.held_out_path
+    if given is not None:
+        path = _given_path(given)
+        rows = list(islice(_rows_of(path), config.evaluate.limit))
+        columns = config.data.columns
+        format = resolve_format(config.data.format, columns, rows[:NUM_FORMAT_ROWS])
+    else:
+        path = _own_path(config)
+        texts = io.read_table(path, columns=["row_json"])["row_json"].to_pylist()
+        rows = [json.loads(text) for text in texts[: config.evaluate.limit]]
+        format, columns = _format(config)
     skipped: dict[str, int] = {}
     found: dict[str, HeldRow] = {}
     for row in rows:
@@ -117,6 +124,10 @@ def _tell_if_changed(trained: TrainingData) -> None:
             "are looked for among its rows of now",
             trained.data.path,
         )
+
+
+def _given_path(path: str) -> str:
+    return held_out_path() if path == "demo" else path
 
 
 def _own_path(config: Config) -> str:
