@@ -152,7 +152,7 @@ def no_such_key(key: str, value: str, uses: Sequence[str]) -> str:
     if members := [known for known in all_keys() if section and section_of(known) == section]:
         names = ", ".join(member.partition(".")[2] for member in members)
         return f"{shown}: there is no such key; those of {section} are {names}"
-    where = "--help lists the keys, nuggets_ray/config.py says what each means"
+    where = "--help lists the keys, nuggets_ray/config/schema.py says what each means"
     return f"{shown}: there is no such key; {where}"
 
 
