@@ -12,7 +12,7 @@ from nuggets_ray.config.evaluate import METHODS
 from nuggets_ray.config.schema import Config, ModelConfig
 from nuggets_ray.data.inputs import list_inputs
 from nuggets_ray.errors import UserError
-from nuggets_ray.evaluate.benchmarks.lm_eval import check_known, check_tasks
+from nuggets_ray.evaluate.benchmarks.lm_eval import check_tasks_given, check_tasks_known
 from nuggets_ray.evaluate.likelihood.paired import BENCHMARK, MEAN_LOGPROB, WIN_RATE
 from nuggets_ray.model.load import check_path, resolve_path
 from nuggets_ray.model.weights.headers import check_weights
@@ -22,7 +22,7 @@ def check_method(config: Config) -> None:
     """Raise UserError for settings of evaluate.* that cannot be, whatever the models."""
     check_settings(config)
     if config.evaluate.method == "lm_eval":
-        check_known(config.evaluate)
+        check_tasks_known(config.evaluate)
     if (local := _local_judge(config)) is not None:
         with _of_judge():
             local = replace(local, path=resolve_path(local))
@@ -38,7 +38,7 @@ def check_settings(config: Config) -> None:
             f"evaluate.prompts_path={EXAMPLES[method]}"
         )
     if method == "lm_eval":
-        check_tasks(given)
+        check_tasks_given(given)
     if given.primary.partition("/")[0] not in METHODS:
         raise UserError(
             f"evaluate.primary={given.primary} is no BENCHMARK/METRIC: take a metric of "

@@ -20,7 +20,7 @@ BENCHMARK = "lm_eval"
 Z_95 = 1.959964
 
 
-def check_tasks(evaluate: EvaluateConfig) -> None:
+def check_tasks_given(evaluate: EvaluateConfig) -> None:
     """Raise UserError where no task is named, or the folder of one's own is not there."""
     if not evaluate.tasks:
         raise UserError(
@@ -34,7 +34,7 @@ def check_tasks(evaluate: EvaluateConfig) -> None:
         )
 
 
-def check_known(evaluate: EvaluateConfig) -> None:
+def check_tasks_known(evaluate: EvaluateConfig) -> None:
     """Raise UserError for tasks that the harness does not know."""
     known = _manager(evaluate)
     for task in evaluate.tasks:
