@@ -7,12 +7,14 @@ import json
 import os
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from nuggets_ray import io
+from nuggets_ray.config.keys import job_command
 from nuggets_ray.config.schema import DataConfig, ModelConfig, PromptConfig
 from nuggets_ray.errors import UserError
-from nuggets_ray.model.load import ADAPTER_CONFIG, load_tokenizer, resolve_path
+from nuggets_ray.model.load import ADAPTER_CONFIG, check_path, load_tokenizer, resolve_path
 from nuggets_ray.run.job_configs import read_config
 from nuggets_ray.run.layout import RunFolder
 
@@ -36,26 +38,47 @@ def find_models(
     are none. Raises UserError for one that is not there.
     """
     trained = sorted(_trained(out_dir))
-    names = names or [BASE, *trained]
-    if repeated := sorted({name for name in names if names.count(name) > 1}):
-        raise UserError(f"evaluate.models names {repeated[0]} twice: name each model once")
-    found = [_find(out_dir, name, trained, model, prompt) for name in names]
-    labels = [one.name for one in found]
+    models = [_find(out_dir, name, trained, model, prompt) for name in _named(names, trained)]
+    labels = [one.name for one in models]
     if clashing := sorted({label for label in labels if labels.count(label) > 1}):
         raise UserError(
             f"evaluate.models: two models would be called {clashing[0]}: rename one of the folders"
         )
-    return found
+    return models
+
+
+def check_models(out_dir: str, names: Sequence[str], model: ModelConfig) -> None:
+    """Raise UserError for a model of `names` that is not there: by the names alone."""
+    trained = sorted(_trained(out_dir))
+    for name in _named(names, trained):
+        if name == BASE:
+            check_path(_base(out_dir, model))
+        elif name not in trained:
+            with _of_models():
+                check_path(ModelConfig(_outside(out_dir, name, trained)))
+
+
+def _named(names: Sequence[str], trained: list[str]) -> Sequence[str]:
+    """evaluate.models, each once; by default base and all that were trained."""
+    names = names or [BASE, *trained]
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise UserError(f"evaluate.models names {repeated[0]} twice: name each model once")
+    return names
 
 
 def base_model(out_dir: str, model: ModelConfig) -> ModelConfig:
     """The model that the run's others were trained from, with its folder or hub id resolved."""
+    model = _base(out_dir, model)
+    return replace(model, path=resolve_path(model))
+
+
+def _base(out_dir: str, model: ModelConfig) -> ModelConfig:
     for stage in ("score", *(f"finetune-{name}" for name in sorted(_trained(out_dir)))):
         if not model.path and (before := read_config(out_dir, stage)):
             model = ModelConfig(**before["model"])
     if not model.path:
         raise UserError("model.path is missing: give model.path=..., as in model=demo")
-    return replace(model, path=resolve_path(model))
+    return model
 
 
 def run_prompt(out_dir: str, model: ModelConfig, prompt: PromptConfig) -> PromptConfig:
@@ -112,19 +135,9 @@ def _find(
         return EvalModel(BASE, base_model(out_dir, model), run_prompt(out_dir, model, prompt))
     if name in trained:
         return _of_run(out_dir, name, model, prompt)
-    is_path = "/" in name or name.startswith("~")
-    if not is_path:
-        raise UserError(
-            f"evaluate.models={name}: out_dir={out_dir} has no such model (there are: "
-            f"{', '.join([BASE, *trained])}): train it with jobs/finetune.py, name another, or "
-            "give a folder's path"
-        )
-    folder = os.path.abspath(os.path.expanduser(name))
-    path = folder if os.path.exists(folder) else name
-    try:
+    path = _outside(out_dir, name, trained)
+    with _of_models():
         resolved = resolve_path(ModelConfig(path))
-    except UserError as error:
-        raise UserError(str(error).replace("model.path", "evaluate.models", 1)) from error
     label = re.sub(r"[^A-Za-z0-9._-]+", "-", os.path.basename(path.rstrip("/"))) or "model"
     if label in (BASE, *trained):
         raise UserError(
@@ -133,6 +146,28 @@ def _find(
         )
     other = ModelConfig(resolved, ignore_keys=model.ignore_keys)
     return EvalModel(label, other, _answered(prompt.template))
+
+
+@contextmanager
+def _of_models() -> Iterator[None]:
+    """The key in an error about such a model is evaluate.models."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(str(error).replace("model.path", "evaluate.models", 1)) from error
+
+
+def _outside(out_dir: str, name: str, trained: list[str]) -> str:
+    """The folder or hub id of a model that is none of the run's. Raises UserError for a name."""
+    is_path = "/" in name or name.startswith("~")
+    if not is_path:
+        raise UserError(
+            f"evaluate.models={name}: out_dir={out_dir} has no such model (there are: "
+            f"{', '.join([BASE, *trained])}): train it with {job_command('finetune')}, name "
+            "another, or give a folder's path"
+        )
+    folder = os.path.abspath(os.path.expanduser(name))
+    return folder if os.path.exists(folder) else name
 
 
 def _of_run(out_dir: str, name: str, model: ModelConfig, prompt: PromptConfig) -> EvalModel:

@@ -1,7 +1,8 @@
 """Intervals and tests of paired rows: bootstrap, win rate, sign test, sign-flip test, Holm.
 
     value = sum_i w_i x_i / sum_i w_i,   w = 1: the mean over rows; w = tokens: the mean over tokens
-Suffixes: N rows, B resamples, K draws. Seeded; numpy and scipy only.
+Suffixes: N rows, B resamples, K draws. Seeded; numpy and scipy only;
+scipy's statistics take half a second to import, so inside functions.
 """
 
 import math
@@ -9,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 Bounds = tuple[float, float]
 NUM_RESAMPLES = 2000
@@ -117,6 +117,8 @@ def win_rate(outcome_N: np.ndarray, seed: int) -> WinRate:
     wins, losses = int((outcome_N == 1).sum()), int((outcome_N == 0).sum())
     bounds = bootstrap_interval(outcome_N, seed)
     if max(wins, losses) == len(outcome_N):
+        from scipy import stats
+
         exact = stats.binomtest(wins, len(outcome_N)).proportion_ci(CONFIDENCE, method="exact")
         bounds = float(exact.low), float(exact.high)
     ties = len(outcome_N) - wins - losses
@@ -127,6 +129,8 @@ def sign_test(num_wins: int, num_losses: int) -> float:
     """The exact two-sided p that wins and losses are equally likely; 1 where there are neither."""
     if num_wins + num_losses == 0:
         return 1.0
+    from scipy import stats
+
     return float(stats.binomtest(num_wins, num_wins + num_losses, 0.5).pvalue)
 
 
@@ -183,6 +187,8 @@ def prediction_interval(value_K: np.ndarray) -> Bounds | None:
     # means over the same rows summed in another order are alike too
     if num_draws < 2 or np.ptp(value_K) <= ROUNDING * np.abs(value_K).max():
         return None
+    from scipy import stats
+
     quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, num_draws - 1))
     half = quantile * float(value_K.std(ddof=1)) * math.sqrt(1 + 1 / num_draws)
     return float(value_K.mean()) - half, float(value_K.mean()) + half

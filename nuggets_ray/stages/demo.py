@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from nuggets_ray import io
+from nuggets_ray.config.keys import job_command
 from nuggets_ray.config.schema import Config
 from nuggets_ray.data.formats import parse
 from nuggets_ray.demo.separation import (
@@ -93,7 +94,7 @@ def _setup(config: Config, workers: Workers) -> Setup:
     manifest = read_manifest(config.out_dir)
     if manifest is None:
         raise UserError(
-            f"out_dir={config.out_dir} holds no run: score it first, with jobs/score.py"
+            f"out_dir={config.out_dir} holds no run: score it first, with {job_command('score')}"
         )
     config = replace(config, model=replace(config.model, path=resolve_path(config.model)))
     max_tokens = config.prompt.max_demonstration_tokens

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from nuggets_ray import io
+from nuggets_ray.config.keys import job_command
 from nuggets_ray.config.schema import Config, SelectConfig
 from nuggets_ray.errors import UserError
 from nuggets_ray.evaluate.checks import check_method
@@ -84,13 +85,13 @@ def _check_names(config: Config) -> None:
     golden = config.select.name or default_name(config.select)
     if config.select.name and _is_reserved(golden):
         raise UserError(
-            f"select.name={golden}: jobs/pipeline.py makes another selection of that name, to "
-            "compare with: give another"
+            f"select.name={golden}: {job_command('pipeline')} makes another selection of that "
+            "name, to compare with: give another"
         )
     for name in config.finetune.selections:
         if name != golden and not _is_reserved(name):
             raise UserError(
-                f"finetune.selections={name}: jobs/pipeline.py makes {golden}, "
+                f"finetune.selections={name}: {job_command('pipeline')} makes {golden}, "
                 f"{', '.join(OTHERS)}, random-0, random-1, ..., random-0-tokens, ... (as many "
                 f"answer tokens as {golden}) and {FULL} (every row): take those"
             )

@@ -21,9 +21,12 @@ PACKAGE = ROOT / "nuggets_ray"
 
 # From the top down. A module may import from its own line and from the lines below it.
 LAYERS = (
+    {"__main__"},
+    {"jobs"},
     {"bench"},
     {"cli"},
     {"stages"},
+    {"preflight"},
     {"evaluate"},
     {"finetune"},
     {"score", "prepare"},

@@ -20,8 +20,8 @@ BENCHMARK = "lm_eval"
 Z_95 = 1.959964
 
 
-def check_tasks(evaluate: EvaluateConfig) -> None:
-    """Raise UserError for tasks that the harness does not know, before a model is loaded."""
+def check_tasks_given(evaluate: EvaluateConfig) -> None:
+    """Raise UserError where no task is named, or the folder of one's own is not there."""
     if not evaluate.tasks:
         raise UserError(
             "evaluate.tasks is missing: give tasks of the harness, as in "
@@ -32,6 +32,10 @@ def check_tasks(evaluate: EvaluateConfig) -> None:
             f"evaluate.tasks_path={evaluate.tasks_path} is no folder: give the one that holds your "
             "task files (yaml)"
         )
+
+
+def check_tasks_known(evaluate: EvaluateConfig) -> None:
+    """Raise UserError for tasks that the harness does not know."""
     known = _manager(evaluate)
     for task in evaluate.tasks:
         if not known.match_tasks([task]):

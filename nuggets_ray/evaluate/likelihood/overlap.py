@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from sklearn.feature_extraction.text import CountVectorizer
 
 from nuggets_ray.records import Example
 
@@ -126,6 +125,8 @@ def _similarity_to(
 ) -> Callable[[Sequence[TextRow], float], Iterator[tuple[int, int, float]]]:
     """A function from a block of rows to (held-out index, place in the block, similarity) of every
     pair that reaches the similarity given."""
+    from sklearn.feature_extraction.text import CountVectorizer  # seconds
+
     vectorizer = CountVectorizer(analyzer=_identity)
     held_out_HV: Any = vectorizer.fit_transform(held_out)
     num_held_out_H = np.array([len(found) for found in held_out])

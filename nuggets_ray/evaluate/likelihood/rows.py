@@ -81,20 +81,27 @@ def read_held_rows(config: Config) -> HeldRows:
     return HeldRows(tuple(held.values()), path, dict(skipped))
 
 
+def check_held_out(config: Config) -> None:
+    """Raise UserError where there is no file of held-out rows; reads none."""
+    if config.evaluate.held_out_path is not None:
+        list_inputs(demo_or(config.evaluate.held_out_path, KEY), KEY)
+    elif not io.exists(_own_path(config)):
+        raise UserError(
+            f"evaluate.held_out_path is missing: out_dir={config.out_dir} has no held-out rows "
+            "(data.holdout=N keeps N rows from everything before a run is scored), so give a file "
+            "of rows that no model was trained on"
+        )
+
+
 def _held_rows(config: Config) -> tuple[str, Iterator[ParsedRow]]:
     """The file of the held-out rows, and the rows as they are read from it."""
+    check_held_out(config)
     given, limit = config.evaluate.held_out_path, config.evaluate.limit
     if given is not None:
         path = demo_or(given, KEY)
         rows = islice(file_rows(list_inputs(path, KEY)), limit)
         return path, parse_stream(rows, config.data.format, config.data.columns)[1]
     path = _own_path(config)
-    if not io.exists(path):
-        raise UserError(
-            f"evaluate.held_out_path is missing: out_dir={config.out_dir} has no held-out rows "
-            "(data.holdout=N keeps N rows from everything before a run is scored), so give a file "
-            "of rows that no model was trained on"
-        )
     texts = io.read_table(path, columns=["row_json"])["row_json"].to_pylist()
     own = [SourceRow(path, n, json.loads(text)) for n, text in enumerate(texts[:limit])]
     return path, parse_rows(own, _rules(config.out_dir))
