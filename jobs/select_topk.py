@@ -12,7 +12,7 @@ from nuggets_ray.select import default_name
 
 def main(config: Config) -> dict[str, Any]:
     """Write the selection, print its summary and return it."""
-    from nuggets_ray.stages.select import select_candidates
+    from nuggets_ray.run.select import select_candidates
 
     result = select_candidates(config)
     keys = (

@@ -1,13 +1,57 @@
-"""What is wrong with evaluate.* and judge.*, told before a model is loaded."""
+"""What is wrong with evaluate.*, judge.* and the models, told before one is loaded."""
 
+import logging
+
+from nuggets_ray import io
 from nuggets_ray.config.evaluate import METHODS
 from nuggets_ray.config.schema import Config, ModelConfig
 from nuggets_ray.data.inputs import list_inputs
 from nuggets_ray.errors import UserError
 from nuggets_ray.evaluate.benchmarks.lm_eval import check_tasks
 from nuggets_ray.evaluate.likelihood.paired import BENCHMARK, MEAN_LOGPROB, WIN_RATE
-from nuggets_ray.model.load import resolve_path
+from nuggets_ray.evaluate.models import EvalModel, find_models
+from nuggets_ray.model.load import load_tokenizer, resolve_path
 from nuggets_ray.model.weights.headers import check_weights
+from nuggets_ray.prompts.prompt import make_prompt
+from nuggets_ray.run.layout import RunFolder
+
+logger = logging.getLogger(__name__)
+
+EXAMPLES = {"alpaca_eval": "alpaca_eval.json", "mt_bench": "question.jsonl"}
+"""The methods that take prompts, each with the usual name of its file."""
+
+
+def check_evaluate(config: Config) -> list[EvalModel]:
+    """The models, all looked at as far as can be without loading one. Raises UserError."""
+    check_method(config)
+    models = find_models(config)
+    for model in models:
+        make_prompt(load_tokenizer(model.model), model.prompt)
+        try:
+            check_weights(model.model, any_architecture=uses_vllm(config))
+        except UserError as error:
+            raise UserError(f"evaluate.models={model.name}: {error}") from error
+    return models
+
+
+def uses_vllm(config: Config) -> bool:
+    """Whether vLLM loads the models: for log-probs or for answers."""
+    if config.evaluate.method == "likelihood":
+        return config.score.backend == "vllm"
+    return config.evaluate.method != "lm_eval" and config.generate.backend == "vllm"
+
+
+def has_rows(config: Config) -> bool:
+    """Whether a run that is scored has something to evaluate models on; where not, it is told."""
+    if config.evaluate.method != "likelihood" or config.evaluate.held_out_path is not None:
+        return True
+    if io.exists(RunFolder(config.out_dir).held_out) and config.data.holdout:
+        return True
+    logger.info(
+        "the models are not compared: there are no held-out rows (data.holdout=N, or "
+        "evaluate.held_out_path=FILE)"
+    )
+    return False
 
 
 def check_method(config: Config) -> None:
@@ -48,13 +92,9 @@ def _check_judge(config: Config) -> None:
             f"evaluate.reference_path is missing: judge.model={judge.model} compares answers with "
             "those of a file: give one, or leave judge.model out"
         )
-
     if method in EXAMPLES and judge.model is not None and judge.url is None:
         try:
             local = ModelConfig(resolve_path(ModelConfig(judge.model)))
             check_weights(local, any_architecture=config.generate.backend == "vllm")
         except UserError as error:
             raise UserError(str(error).replace("model.path", "judge.model", 1)) from error
-
-
-EXAMPLES = {"alpaca_eval": "alpaca_eval.json", "mt_bench": "question.jsonl"}

@@ -6,7 +6,7 @@ Known before Ray starts, so that a misspelt name costs seconds.
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
 from nuggets_ray import io
@@ -44,6 +44,15 @@ def find_models(config: Config) -> list[EvalModel]:
             f"evaluate.models: two models would be called {clashing[0]}: rename one of the folders"
         )
     return found
+
+
+def check_models(config: Config, later: Collection[str]) -> None:
+    """Raise UserError for one of evaluate.models that is not there, and not among those that are
+    there `later`, when it is evaluated.
+    """
+    for name in config.evaluate.models:
+        if name not in later:
+            find_models(replace(config, evaluate=replace(config.evaluate, models=[name])))
 
 
 def base_model(config: Config) -> ModelConfig:

@@ -19,6 +19,7 @@ import ray.data
 
 from nuggets_ray.config.schema import Config
 from nuggets_ray.errors import UserError
+from nuggets_ray.run.candidates import Places
 from nuggets_ray.run.manifest import Run
 from nuggets_ray.stages.cluster.deaths import refuse_endless_loading
 from nuggets_ray.stages.cluster.workers import Workers, end_executors
@@ -27,9 +28,6 @@ from nuggets_ray.stages.score.worker import Scorer, Setup
 
 logger = logging.getLogger(__name__)
 
-Block = list[tuple[str, list[int]]]
-"""The places of a block's rows: [(candidate part, row numbers within it)]."""
-
 POLL_S = 0.5
 JOIN_S = 5.0
 
@@ -37,7 +35,7 @@ JOIN_S = 5.0
 def run_blocks(
     run: Run,
     setup: Setup,
-    blocks: Sequence[Block],
+    blocks: Sequence[Places],
     baseline_ref: ray.ObjectRef,
     workers: Workers,
     progress: Progress,
@@ -96,7 +94,7 @@ def _follow(
 
 def _pipeline(
     setup: Setup,
-    blocks: Sequence[Block],
+    blocks: Sequence[Places],
     baseline_ref: ray.ObjectRef,
     workers: Workers,
     counter: Any,

@@ -23,15 +23,15 @@ from nuggets_ray.config.schema import Config
 from nuggets_ray.data.formats import parse
 from nuggets_ray.disk_full import is_disk_full
 from nuggets_ray.errors import UserError
-from nuggets_ray.model.load import load_model, load_tokenizer
+from nuggets_ray.model.load import load_tokenizer
 from nuggets_ray.prompts.prompt import make_prompt
 from nuggets_ray.records import Encoding, ScoreRow
-from nuggets_ray.run.candidates import read_candidate_rows
+from nuggets_ray.run.candidates import Places, read_candidate_rows
 from nuggets_ray.run.scores import write_scores
+from nuggets_ray.score.calibrate import engine_facts
 from nuggets_ray.score.contract import DeviceLost, ScoringEngine
-from nuggets_ray.score.engine import make_engine
-from nuggets_ray.score.memory import does_not_fit
-from nuggets_ray.score.one_shot import Unscored, render, score_candidates
+from nuggets_ray.score.one_shot import CANDIDATES_A_CALL, Unscored, render, score_candidates
+from nuggets_ray.score.replica import load_replica
 from nuggets_ray.score.vllm_engine import make_vllm_engine
 from nuggets_ray.stages.cluster.deaths import (
     MAX_DEATHS,
@@ -45,10 +45,6 @@ from nuggets_ray.stages.cluster.deaths import (
 from nuggets_ray.stages.cluster.workers import Workers, result_of
 
 logger = logging.getLogger(__name__)
-
-CANDIDATES_A_CALL = {"cpu": 1, "cuda": 64}
-"""How many candidates the engine gets at once: on a CPU one fills a pack, and progress is finer; a
-GPU is waited for at the end of a call only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +95,14 @@ def load_engine(setup: Setup, encodings: list[Encoding]) -> ScoringEngine:
             arguments=score.vllm,
             max_pack_tokens=score.max_pack_tokens,
         )
-    try:
-        model = load_model(config.model, setup.dtype, setup.device)
-    except torch.OutOfMemoryError as error:
-        raise UserError(does_not_fit(config.model, setup.dtype)) from error
-    return make_engine(model, encodings, engine=score.engine, max_pack_tokens=score.max_pack_tokens)
+    return load_replica(
+        config.model,
+        setup.dtype,
+        setup.device,
+        encodings,
+        engine=score.engine,
+        max_pack_tokens=score.max_pack_tokens,
+    )
 
 
 class Scorer:
@@ -148,7 +147,7 @@ class Scorer:
         finally:
             self.counter.release.remote(name)
 
-    def score_block(self, block: list[tuple[str, list[int]]]) -> dict[str, Any]:
+    def score_block(self, block: Places) -> dict[str, Any]:
         """Score the rows at [(candidate part, row numbers)]; {num_rows, unscored: [[content_id,
         reason]], counts: what the engine counted}.
         """
@@ -198,15 +197,10 @@ class Scorer:
         return results
 
 
-def _give_up(block: list[tuple[str, list[int]]]) -> dict[str, Any]:
+def _give_up(block: Places) -> dict[str, Any]:
     """A row alone is condemned; of several, one is to blame: they are missing, and come again."""
     [(part, numbers), *others] = block
     if others or len(numbers) > 1:
         return {}
     [(content_id, _)] = read_candidate_rows(part, numbers)
     return {"unscored": [(content_id, "killed_worker")]}
-
-
-def engine_facts(engine: ScoringEngine) -> dict[str, Any]:
-    """What log and manifest say of an engine."""
-    return {"engine": engine.name, "why": engine.why, "max_pack_tokens": engine.max_pack_tokens}

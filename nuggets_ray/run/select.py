@@ -1,4 +1,4 @@
-"""The select stage: scores/ and candidates/ of a run in, selections/<name>/ out. Needs no Ray.
+"""The select job: scores/ and candidates/ of a run in, selections/<name>/ out. Needs no Ray.
 
 selection.json is removed first and written last: where it stands, the selection is whole.
 """
@@ -21,7 +21,15 @@ from nuggets_ray.run.joined import Scored, read_rows, read_scored
 from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.selected_rows import to_jsonl, to_table
 from nuggets_ray.run.selections import models_of
-from nuggets_ray.select import OUR_COLUMNS, Scores, Selection, check_clash, check_config, select
+from nuggets_ray.select import (
+    OUR_COLUMNS,
+    Scores,
+    Selection,
+    check_clash,
+    check_config,
+    default_name,
+    select,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +64,22 @@ def select_candidates(config: Config) -> dict[str, Any]:
     write_config(config.out_dir, "select_topk", config)
     wrote = [folder.jsonl, folder.parquet, folder.record]
     return {"wrote": wrote, "status": "done", "name": name, **summary}
+
+
+def select_beside(config: Config) -> list[str]:
+    """Make a selection that stands beside the golden one, and return what was written.
+
+    It has no select.name of the user's, so one that a model was trained on is kept as it is, where
+    none is trained on it now.
+    """
+    name = default_name(config.select)
+    try:
+        return list(select_candidates(config)["wrote"])
+    except ReplacesTrainedError as error:
+        if name in config.finetune.selections:
+            raise
+        logger.warning("selections/%s is left as it was: %s", name, error)
+        return []
 
 
 def _check_replaced(out_dir: str, name: str, rows: Sequence[bytes], ours: pa.Table) -> None:
