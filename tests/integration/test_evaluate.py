@@ -29,8 +29,8 @@ from nuggets_ray.config.schema import Config, SelectConfig
 from nuggets_ray.errors import UserError
 from nuggets_ray.evaluate.results import Result
 from nuggets_ray.finetune.source import find_source
+from nuggets_ray.run.select import select_candidates
 from nuggets_ray.stages import pipeline
-from nuggets_ray.stages.select import select_candidates
 
 MODELS = ("base", "golden", "random-0", "random-1-tokens")
 NUM_HELD_OUT = 12

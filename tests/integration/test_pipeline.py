@@ -11,10 +11,10 @@ from nuggets_ray.config.evaluate import EvaluateConfig
 from nuggets_ray.config.finetune import FinetuneConfig
 from nuggets_ray.config.schema import Config, DataConfig, ModelConfig, SelectConfig
 from nuggets_ray.errors import UserError
+from nuggets_ray.run.select import ReplacesTrainedError
 from nuggets_ray.select import default_name
 from nuggets_ray.stages import pipeline as stage
 from nuggets_ray.stages.finetune.job import finetune as finetune_job
-from nuggets_ray.stages.select import ReplacesTrainedError
 
 SELECTED = {"num_rows": 4, "mean_answer_tokens": 12.6}
 

@@ -14,8 +14,8 @@ from nuggets_ray.config.schema import Config, SelectConfig
 from nuggets_ray.errors import UserError
 from nuggets_ray.io import write_json
 from nuggets_ray.run.scores import SCORE_SCHEMA
+from nuggets_ray.run.select import select_candidates
 from nuggets_ray.run.selections import begin_record, check_not_outgrown, read_selection
-from nuggets_ray.stages.select import select_candidates
 
 TOP_4 = SelectConfig(rule="top_k", k=4)
 

@@ -18,9 +18,9 @@ from nuggets_ray.records import Anchor, Encoding
 from nuggets_ray.run.anchors import write_anchors
 from nuggets_ray.run.job_configs import write_config
 from nuggets_ray.run.scores import SCORE_SCHEMA
+from nuggets_ray.run.select import select_candidates
 from nuggets_ray.run.selections import begin_record
 from nuggets_ray.run.trained_on import trained_selections
-from nuggets_ray.stages.select import select_candidates
 
 NUM_ROWS, NUM_ANCHORS = 24, 8
 RANDOM_K = SelectConfig("top_k", k=4, by="random")
