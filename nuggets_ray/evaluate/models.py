@@ -6,7 +6,7 @@ Known before Ray starts, so that a misspelt name costs seconds.
 import json
 import os
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from nuggets_ray import io
@@ -33,7 +33,7 @@ def find_models(config: Config) -> list[EvalModel]:
     """evaluate.models, or base and every model of the run. Raises UserError for one that is not
     there.
     """
-    trained = sorted(_trained(config.out_dir))
+    trained = trained_models(config.out_dir)
     names = config.evaluate.models or [BASE, *trained]
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise UserError(f"evaluate.models names {repeated[0]} twice: name each model once")
@@ -58,7 +58,7 @@ def check_models(config: Config, later: Collection[str]) -> None:
 def base_model(config: Config) -> ModelConfig:
     """The model that the run's others were trained from, with its folder or hub id resolved."""
     model = config.model
-    for stage in ("score", *(f"finetune-{name}" for name in sorted(_trained(config.out_dir)))):
+    for stage in ("score", *(f"finetune-{name}" for name in trained_models(config.out_dir))):
         if not model.path and (before := read_config(config.out_dir, stage)):
             model = ModelConfig(**before["model"])
     if not model.path:
@@ -74,7 +74,7 @@ def run_prompt(config: Config) -> PromptConfig:
     the chat template that its model was given then has no place for an input or a system turn.
     """
     template = config.prompt.template
-    for stage in ("score", *(f"finetune-{name}" for name in sorted(_trained(config.out_dir)))):
+    for stage in ("score", *(f"finetune-{name}" for name in trained_models(config.out_dir))):
         if template == "auto" and (before := read_config(config.out_dir, stage)):
             template = before["prompt"]["template"]
     if template == "auto":
@@ -102,7 +102,7 @@ class TrainingData:
 def training_data(config: Config) -> list[TrainingData]:
     """What models of the run were trained on where that was no selection, each once."""
     found = []
-    for name in sorted(_trained(config.out_dir)):
+    for name in trained_models(config.out_dir):
         before = read_config(config.out_dir, f"finetune-{name}") or {}
         if before and before["finetune"]["selection"] is None:
             done = json.loads(io.read_bytes(RunFolder(config.out_dir).model(name).record))
@@ -171,8 +171,7 @@ def _tokenizer_choice(out_dir: str, name: str) -> str:
     return ModelConfig().tokenizer
 
 
-def _trained(out_dir: str) -> Iterator[str]:
+def trained_models(out_dir: str) -> list[str]:
+    """The models under models/ of a run that are whole, sorted."""
     run = RunFolder(out_dir)
-    for name in io.list_folders(run.models):
-        if io.exists(run.model(name).record):
-            yield name
+    return sorted(name for name in io.list_folders(run.models) if io.exists(run.model(name).record))

@@ -11,7 +11,8 @@ from nuggets_ray.config.evaluate import EvaluateConfig
 from nuggets_ray.config.finetune import FinetuneConfig
 from nuggets_ray.config.schema import Config, DataConfig, ModelConfig, SelectConfig
 from nuggets_ray.errors import UserError
-from nuggets_ray.run.select import ReplacesTrainedError
+from nuggets_ray.finetune.selections import beside_golden
+from nuggets_ray.run import select
 from nuggets_ray.select import default_name
 from nuggets_ray.stages import pipeline as stage
 from nuggets_ray.stages.finetune.job import finetune as finetune_job
@@ -22,19 +23,19 @@ SELECTED = {"num_rows": 4, "mean_answer_tokens": 12.6}
 @pytest.fixture
 def config(tiny_model: Path, tmp_path: Path) -> Config:
     data = DataConfig(str(write_rows(tmp_path / "rows.jsonl", 8)))
-    select = SelectConfig(fraction=0.5, prefix="my_")
+    chosen = SelectConfig(fraction=0.5, prefix="my_")
     return Config(
-        str(tmp_path / "out"), data=data, model=ModelConfig(str(tiny_model)), select=select
+        str(tmp_path / "out"), data=data, model=ModelConfig(str(tiny_model)), select=chosen
     )
 
 
-def naming(config: Config, *names: str, **select: Any) -> Config:
+def naming(config: Config, *names: str, **changed: Any) -> Config:
     finetune = FinetuneConfig(selections=list(names))
-    return replace(config, finetune=finetune, select=replace(config.select, **select))
+    return replace(config, finetune=finetune, select=replace(config.select, **changed))
 
 
 def others(config: Config) -> dict[str, SelectConfig]:
-    return {default_name(other): other for other in stage._others(config, SELECTED)}
+    return {default_name(other): other for other in beside_golden(config, **SELECTED)}
 
 
 @pytest.mark.parametrize("name", ["goldn", "random", "random-01", "random--1", "random-0-token"])
@@ -89,14 +90,14 @@ def test_what_stands_beside_never_takes_the_place_of_what_a_model_is_of(
     config: Config, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def replaces(config: Config) -> dict[str, Any]:
-        raise ReplacesTrainedError("models/random-0 came from it")
+        raise select.ReplacesTrainedError("models/random-0 came from it")
 
-    monkeypatch.setattr(stage, "select_candidates", replaces)
+    monkeypatch.setattr(select, "select_candidates", replaces)
     beside = replace(config, select=others(config)["random-0"])
-    assert stage._select_beside(beside) == []
+    assert select.select_beside(beside) == []
     assert "selections/random-0 is left as it was: models/random-0" in caplog.text
-    with pytest.raises(ReplacesTrainedError):
-        stage._select_beside(naming(beside, "golden", "random-0"))
+    with pytest.raises(select.ReplacesTrainedError):
+        select.select_beside(naming(beside, "golden", "random-0"))
     assert others(naming(config, replace=True))["bottom"].replace
 
 

@@ -121,7 +121,7 @@ def test_a_name_stands_for_one_model(tmp_path: Path, tiny_model: Path) -> None:
 
 
 def test_a_run_in_an_object_store_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(models, "_trained", lambda out_dir: iter(["golden"]))
+    monkeypatch.setattr(models, "trained_models", lambda out_dir: ["golden"])
     with pytest.raises(UserError, match="s3://bucket/run/models/golden is on an object store"):
         find("s3://bucket/run", "golden")
 
@@ -164,12 +164,15 @@ def test_files_that_were_trained_on(tmp_path: Path, tiny_model: Path) -> None:
 
 
 def test_adapter_trained_before_model_tokenizer_keeps_the_ids_of_transformers(
-    tmp_path: Path,
+    tmp_path: Path, tiny_model: Path
 ) -> None:
-    from nuggets_ray.evaluate.models import _tokenizer_choice
-
     (tmp_path / "config").mkdir()
-    for stage, path in (("finetune-golden", ""), ("score", "/m")):
+    for stage, path in (("finetune-golden", ""), ("score", tiny_model)):
         text = f"model: {{path: '{path}', revision: null, trust_remote_code: false}}\n"
+        text += "prompt: {template: alpaca}\n"
         (tmp_path / "config" / f"{stage}.yaml").write_text(text)
-    assert _tokenizer_choice(str(tmp_path), "golden") == "transformers"
+    adapter = {"base_model_name_or_path": str(tiny_model)}
+    make_folder(tmp_path / "models" / "golden", adapter_config=adapter, finetune={})
+    [golden] = find(str(tmp_path), "golden")
+    assert golden.model.tokenizer == "transformers"
+    assert golden.adapter == str(tmp_path / "models" / "golden")
