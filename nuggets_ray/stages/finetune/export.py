@@ -29,7 +29,7 @@ from nuggets_ray.prompts.alpaca_jinja import give_chat_template
 from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.manifest import Run, versions
 from nuggets_ray.stages.cluster.workers import result_of
-from nuggets_ray.stages.finetune.rows import TrainRows
+from nuggets_ray.stages.finetune.rows import SplitRows
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class Finished:
 
     setup: TrainSetup
     work: Work
-    rows: TrainRows
+    rows: SplitRows
     num_workers: int
     history: list[Record]
     settings: dict[str, Any]

@@ -39,7 +39,7 @@ from nuggets_ray.stages.finetune.export import Finished, export, read_done
 from nuggets_ray.stages.finetune.loop import LoopSetup
 from nuggets_ray.stages.finetune.plan import predict, probe_worker
 from nuggets_ray.stages.finetune.progress import Board
-from nuggets_ray.stages.finetune.rows import TrainRows, read_train_rows
+from nuggets_ray.stages.finetune.rows import SplitRows, read_train_rows
 from nuggets_ray.stages.finetune.trainer import train
 
 logger = logging.getLogger(__name__)
@@ -164,7 +164,7 @@ def _settings(config: Config, source: Source, workers: Workers, dtype: str) -> d
 
 
 def _plan(
-    config: Config, source: Source, rows: TrainRows, workers: Workers, dtype: str
+    config: Config, source: Source, rows: SplitRows, workers: Workers, dtype: str
 ) -> tuple[TrainSetup, Work]:
     schedule = make_schedule(config.finetune, rows.train.num_rows, workers.num_workers, config.seed)
     max_tokens = config.finetune.micro_batch_tokens or MICRO_BATCH_TOKENS[workers.device]

@@ -16,7 +16,7 @@ from nuggets_ray.finetune.steps import Work
 from nuggets_ray.model.load import load_config, resolve_dtype
 from nuggets_ray.model.size import empty_model
 from nuggets_ray.stages.cluster.workers import Workers
-from nuggets_ray.stages.finetune.rows import TrainRows
+from nuggets_ray.stages.finetune.rows import SplitRows
 from nuggets_ray.stages.score.progress import format_duration
 
 logger = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ def model_size(setup: TrainSetup) -> TrainedSize:
 
 
 def predict(
-    setup: TrainSetup, rows: TrainRows, work: Work, facts: WorkerFacts, workers: Workers
+    setup: TrainSetup, rows: SplitRows, work: Work, facts: WorkerFacts, workers: Workers
 ) -> float:
     """Tell the plan and what it takes; the predicted seconds. UserError where it cannot fit."""
     schedule, size = setup.schedule, model_size(setup)

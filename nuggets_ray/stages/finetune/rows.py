@@ -35,7 +35,7 @@ MAX_BLOCKS_AHEAD = 16
 
 
 @dataclass(frozen=True, slots=True)
-class TrainRows:
+class SplitRows:
     """The rows that train and those held out, and what became of the others."""
 
     train: TrainRows
@@ -43,7 +43,7 @@ class TrainRows:
     encoded: Encoded
 
 
-def read_train_rows(config: Config, source: Source) -> TrainRows:
+def read_train_rows(config: Config, source: Source) -> SplitRows:
     """Read and encode the rows on Ray; needs a Ray that runs.
 
     Raises UserError for rows over the limit, for too many that cannot be used, and for none left.
@@ -71,7 +71,7 @@ def read_train_rows(config: Config, source: Source) -> TrainRows:
     return rows
 
 
-def _hold_out(config: Config, source: Source, encoded: Encoded) -> TrainRows:
+def _hold_out(config: Config, source: Source, encoded: Encoded) -> SplitRows:
     """The run's own held-out rows if it has some, else data.holdout rows drawn by hash."""
     uri = RunFolder(config.out_dir).held_out
     if io.exists(uri):
@@ -80,11 +80,11 @@ def _hold_out(config: Config, source: Source, encoded: Encoded) -> TrainRows:
         held_ids = table["content_id"].to_numpy().astype("S32")
         train, _ = split_held_out(encoded.rows, held_ids)
         held = _encode(source, iter(texts), config).rows if texts else no_rows()
-        return TrainRows(train, held, encoded)
+        return SplitRows(train, held, encoded)
     if config.data.holdout and source.selection is None:
         drawn = draw_held_out(encoded.rows.content_id_N, config.data.holdout, config.seed)
-        return TrainRows(*split_held_out(encoded.rows, drawn), encoded)
-    return TrainRows(encoded.rows, no_rows(), encoded)
+        return SplitRows(*split_held_out(encoded.rows, drawn), encoded)
+    return SplitRows(encoded.rows, no_rows(), encoded)
 
 
 def _texts(files: tuple[InputFile, ...]) -> Iterator[str]:
