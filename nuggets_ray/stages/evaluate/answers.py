@@ -32,6 +32,7 @@ from nuggets_ray.prompts.prompt import make_prompt
 from nuggets_ray.records import Message
 from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.manifest import Run
+from nuggets_ray.run.watch import watch
 from nuggets_ray.stages.cluster.workers import Workers
 
 logger = logging.getLogger(__name__)
@@ -39,7 +40,6 @@ logger = logging.getLogger(__name__)
 Conversation = Sequence[Message]
 BLOCK_ROWS = {"cpu": 8, "cuda": 256}
 """Conversations of a block: few enough to lose in a kill, enough to keep the device busy."""
-POLL_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ class Replicas:
     def __init__(
         self, setup: AnswerSetup, workers: Workers, run: Run, progress_s: float, name: str
     ) -> None:
-        self._setup, self._workers, self._interrupted = setup, workers, run.interrupted
+        self._setup, self._workers, self._run = setup, workers, run
         self._progress_s, self._name = progress_s, name
         self._actors: list[Any] = []
 
@@ -133,26 +133,29 @@ class Replicas:
         blocks = [keys[start : start + size] for start in range(0, len(keys), size)]
         self._start(min(self._workers.num_workers, len(blocks)))
         waiting = iter(blocks)
-        pending: dict[ray.ObjectRef, Any] = {}
+        pending: dict[ray.ObjectRef[Any], Any] = {}
 
         def give_next(actor: Any) -> None:
             if block := next(waiting, None):
                 pending[actor.answer.remote(block, [todo[key] for key in block])] = actor
 
-        for actor in self._actors:
-            give_next(actor)
+        def wait(timeout_s: float) -> list[ray.ObjectRef[Any]] | None:
+            return ray.wait(list(pending), timeout=timeout_s)[0] if pending else None
+
         num_done, said = 0, time.monotonic()
-        while pending:
-            ready, _ = ray.wait(list(pending), timeout=POLL_S)
-            if self._interrupted.is_set():
-                raise KeyboardInterrupt
-            for ref in ready:
-                actor = pending.pop(ref)
-                num_done += _result(ref, self._setup)
-                give_next(actor)
+
+        def tick() -> None:
+            nonlocal said
             if time.monotonic() - said > self._progress_s:
                 said = time.monotonic()
                 logger.info("model %s: %d of %d answers", self._name, num_done, len(todo))
+
+        for actor in self._actors:
+            give_next(actor)
+        for ref in watch(self._run, wait, tick):
+            actor = pending.pop(ref)
+            num_done += _result(ref, self._setup)
+            give_next(actor)
         if todo:
             logger.info("model %s: %d answers", self._name, num_done)
 
@@ -167,7 +170,7 @@ class Replicas:
             self._actors.append(ray.remote(Replica).options(**options).remote(self._setup))
 
 
-def _result(ref: ray.ObjectRef, setup: AnswerSetup) -> int:
+def _result(ref: ray.ObjectRef[Any], setup: AnswerSetup) -> int:
     try:
         return int(ray.get(ref))
     except ray.exceptions.RayTaskError as error:

@@ -70,7 +70,7 @@ def model_task(function: Callable[..., Any], setup: Setup, workers: Workers) -> 
     return task.options(max_retries=MAX_DEATHS - 1, **workers.ray_options)
 
 
-def model_result(ref: ray.ObjectRef, config: Config) -> Any:
+def model_result(ref: ray.ObjectRef[Any], config: Config) -> Any:
     """What a model_task returned. UserError where it raised that, or its workers died."""
     try:
         return result_of(ref)
@@ -108,7 +108,7 @@ def load_engine(setup: Setup, encodings: list[Encoding]) -> ScoringEngine:
 class Scorer:
     """A Ray Data actor: `scorer({"block": [json]})` scores a block and returns its counts."""
 
-    def __init__(self, setup: Setup, baseline_ref: list[ray.ObjectRef], counter: Any) -> None:
+    def __init__(self, setup: Setup, baseline_ref: list[ray.ObjectRef[Any]], counter: Any) -> None:
         self.setup, self.counter, self.process = setup, counter, this_process()
         ray.get(counter.loading.remote(self.process))
         self.baseline = ray.get(
