@@ -11,7 +11,13 @@ from nuggets_ray.config.finetune import FinetuneConfig
 from nuggets_ray.config.schema import Config, DataConfig, EvaluateConfig, ModelConfig, PromptConfig
 from nuggets_ray.errors import UserError
 from nuggets_ray.evaluate import models
-from nuggets_ray.evaluate.models import EvalModel, find_models, run_prompt, training_data
+from nuggets_ray.evaluate.models import (
+    EvalModel,
+    check_models,
+    find_models,
+    run_prompt,
+    training_data,
+)
 from nuggets_ray.run.job_configs import write_config
 
 CHAT, ALPACA = PromptConfig("chat"), PromptConfig("alpaca")
@@ -48,6 +54,14 @@ def test_base_and_every_model_of_the_run(tmp_path: Path, tiny_model: Path) -> No
         EvalModel("random-0", ModelConfig(f"{out_dir}/models/random-0"), CHAT),
     ]
     assert [model.name for model in find(out_dir, "golden", "base")] == ["golden", "base"]
+
+
+def test_a_model_may_be_there_later(tmp_path: Path, tiny_model: Path) -> None:
+    out_dir = make_run(tmp_path, tiny_model, "golden")
+    config = Config(out_dir, evaluate=EvaluateConfig(models=["base", "golden", "random-0"]))
+    check_models(config, later=["random-0"])
+    with pytest.raises(UserError, match="evaluate.models=random-0: "):
+        check_models(config, later=["random-1"])
 
 
 def test_a_model_given_is_the_base(tmp_path: Path, tiny_model: Path) -> None:
