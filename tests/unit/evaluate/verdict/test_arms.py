@@ -216,8 +216,8 @@ def test_a_verdict_needs_a_golden_model(out_dir: str) -> None:
     assert verdict["numbers"]["values"] == {"golden": 0.0, "random-0": 1.0, "bottom": 2.0}
     assert verdict["numbers"]["stability"]["reliability"] == pytest.approx(1.0)
     uneven = given | {"golden": np.array([0.0, 2.0, 6.0])}
-    weighted = verdict_of_run(out_dir, metric, selections, uneven, np.array([1.0, 0.0, 1.0]), 0)
-    assert weighted is not None and weighted["numbers"]["values"]["golden"] == 3.0
+    weighted = verdict_of_run(out_dir, metric, selections, uneven, np.array([1.0, 2.0, 1.0]), 0)
+    assert weighted is not None and weighted["numbers"]["values"]["golden"] == 2.5
 
 
 def test_signs_of_the_scores(out_dir: str) -> None:
