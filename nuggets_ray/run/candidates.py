@@ -50,10 +50,10 @@ class CandidateIds:
 
     def copies(self) -> dict[str, list[str]]:
         """content_id -> the example_ids of its exact duplicates beyond the first row."""
-        found: dict[str, list[str]] = {}
+        copies: dict[str, list[str]] = {}
         for row in np.flatnonzero(self.is_duplicate_N):
-            found.setdefault(str(self.content_id_N[row]), []).append(str(self.example_id_N[row]))
-        return found
+            copies.setdefault(str(self.content_id_N[row]), []).append(str(self.example_id_N[row]))
+        return copies
 
     def places(self, rows: np.ndarray) -> Places:
         """Where the candidates at `rows` lie, in the order of the parts."""

@@ -54,8 +54,7 @@ def run_alpaca_eval(context: Context) -> Outcome:
         uri = context.folder.alpaca_eval(model.name)
         write_json(uri, rows)
         wrote.append(uri)
-        found = [length_result(model.name, alpaca_eval.BENCHMARK, answers)]
-        results += described(config, context.dtype, found)
+        results.append(length_result(model.name, alpaca_eval.BENCHMARK, answers))
     if reference is not None and config.judge.model is not None:
         ask = make_judge(config, context.workers, context.run, context.dtype)
         pairs = {name: alpaca_eval.make_pairs(prompts, t, reference) for name, t in texts.items()}
@@ -64,11 +63,11 @@ def run_alpaca_eval(context: Context) -> Outcome:
             config.judge.model, sum(v.num_unparseable for v in verdicts), 2 * len(verdicts)
         )
         for name, own in zip(texts, equal_parts(verdicts, len(texts)), strict=True):
-            found = alpaca_eval.win_rate_results(
+            results += alpaca_eval.win_rate_results(
                 name, reference.generator, own, config.judge.model, config.seed
             )
-            results += described(config, context.dtype, found)
             preferences[name] = 100 * array_of([v.preference for v in own])
+    results = described(config, context.dtype, results)
     return Outcome(results, wrote, values={"win_rate": preferences} if preferences else {})
 
 
@@ -90,17 +89,16 @@ def run_mt_bench(context: Context) -> Outcome:
         lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         io.write_bytes(uri, lines.encode())
         wrote.append(uri)
-        found = [length_result(model.name, mt_bench.BENCHMARK, answers)]
-        results += described(config, context.dtype, found)
+        results.append(length_result(model.name, mt_bench.BENCHMARK, answers))
     if config.judge.model is not None:
         ask = make_judge(config, context.workers, context.run, context.dtype)
         everything = [answer for answers in texts.values() for answer in answers]
         grades = grade(ask, questions * len(texts), everything, references)
         warn_of_unparseable(config.judge.model, sum(g.grade is None for g in grades), len(grades))
         for name, own in zip(texts, equal_parts(grades, len(texts)), strict=True):
-            found = mt_bench.grade_results(name, own, config.judge.model, config.seed)
-            results += described(config, context.dtype, found)
+            results += mt_bench.grade_results(name, own, config.judge.model, config.seed)
             by_turn[name] = array_of([item.grade for item in own if item.turn == 1])
+    results = described(config, context.dtype, results)
     return Outcome(results, wrote, values={"grade_turn_1": by_turn} if by_turn else {})
 
 
@@ -114,14 +112,14 @@ def run_lm_eval(context: Context) -> Outcome:
     for model in context.models:
         uri = context.folder.lm_eval(model.name)
         logger.info("model %s: %s", model.name, ", ".join(config.evaluate.tasks))
-        found = result_of(
+        scored = result_of(
             task.remote(
                 model.model, config.evaluate, context.dtype, context.workers.device, config.seed
             )
         )
-        write_json(uri, found)
+        write_json(uri, scored)
         wrote.append(uri)
-        results += lm_eval.to_results(model.name, found, data)
+        results += lm_eval.to_results(model.name, scored, data)
     return Outcome(results, wrote)
 
 
@@ -137,8 +135,8 @@ def _answers(
         for turn in range(max(len(prompt.turns) for prompt in prompts)):
             for texts, prompt in zip(said, prompts, strict=True):
                 texts.append(prompt.turns[turn])
-            found = answer_all([conversation(texts) for texts in said])
-            for texts, given, answer in zip(said, answers, found, strict=True):
+            turns = answer_all([conversation(texts) for texts in said])
+            for texts, given, answer in zip(said, answers, turns, strict=True):
                 if isinstance(answer, str):  # no room left in the context: empty, and counted
                     logger.warning("model %s: an answer is empty: %s", model.name, answer)
                     answer = Answer("", 0, True)

@@ -47,7 +47,8 @@ def score_rows(
     max_tokens, max_rows = tokens_per_s * config.score.block_s, config.score.block_rows
     plan = plan_blocks(cost_N, max_tokens, max_rows, workers.num_workers)
     num_rows = todo.num_reused + len(rows) + len(again)
-    progress = Progress(run, Counter.remote(), num_rows, todo.num_reused, config.progress_s)
+    counter = Counter.remote()  # type: ignore[attr-defined]  # made by the decorator
+    progress = Progress(run, counter, num_rows, todo.num_reused, config.progress_s)
     baseline_ref = ray.put(base)
     started = time.monotonic()
     try:
