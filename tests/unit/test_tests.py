@@ -27,13 +27,10 @@ WITHOUT_TEST = {
     "config/keys.py",
     "config/schema.py",
     "errors.py",
-    "finetune/curve.py",
     "model/weights/faults.py",
     "model/weights/headers.py",
     "model/weights/quantised.py",
     "model/weights/report.py",
-    "prompts/alpaca_jinja.py",
-    "score/batches.py",
     "score/contract.py",
     "score/kernels/flex.py",
     "score/kernels/fused.py",
@@ -45,7 +42,6 @@ WITHOUT_TEST = {
     "score/plain.py",
     "score/reference.py",
     "score/tree.py",
-    "score/vllm_pairs.py",
     "score/worker_environment.py",
 }
 """Modules that have no unit test of their own. The list only shrinks."""

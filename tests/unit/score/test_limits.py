@@ -1,4 +1,4 @@
-"""The longest demonstration that a backend takes before the longest anchor."""
+"""How long a demonstration may be, by the model's context and the backend."""
 
 from pathlib import Path
 
@@ -26,3 +26,9 @@ def test_the_demonstrations_that_fit_a_backend(
     assert demonstration_limit(config, 100) == limit
     with pytest.raises(UserError, match="prompt.max_anchor_tokens"):
         demonstration_limit(config, limit + 100)
+
+
+def test_the_limit_of_the_prompt_holds_where_the_context_is_larger(tiny_model: Path) -> None:
+    config = Config(model=ModelConfig(path=str(tiny_model)), prompt=PromptConfig("auto", 500))
+    assert demonstration_limit(config, 3596) == 500
+    assert demonstration_limit(config, 3597) == 499
