@@ -69,7 +69,7 @@ lint: $(INSTALLED)  ## Check rules and format with ruff; changes nothing
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 
-type: $(INSTALLED)  ## Check the types of the pure layers with mypy, strict
+type: $(INSTALLED)  ## Check the types with mypy, strict
 	@$(PY) -m mypy
 
 format: $(INSTALLED)  ## Mend what ruff can mend

@@ -3,10 +3,10 @@ and their names.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from nuggets_ray.config.schema import Config, SelectConfig
+from nuggets_ray.config.schema import SelectConfig
 from nuggets_ray.errors import UserError
 from nuggets_ray.select import default_name
 
@@ -21,17 +21,17 @@ OTHERS = {
 ALWAYS = ("bottom", "longest", "random-0")
 
 
-def check_names(config: Config) -> None:
-    """Raise UserError for a name in finetune.selections that a pipeline makes no selection for, and
+def check_names(select: SelectConfig, selections: Sequence[str]) -> None:
+    """Raise UserError for one of the `selections` (finetune.selections) that a pipeline makes no selection for, and
     for a selection with the name of one that it makes beside it.
     """
-    golden = config.select.name or default_name(config.select)
-    if config.select.name and _is_reserved(golden):
+    golden = select.name or default_name(select)
+    if select.name and _is_reserved(golden):
         raise UserError(
             f"select.name={golden}: jobs/pipeline.py makes another selection of that name, to "
             "compare with: give another"
         )
-    for name in config.finetune.selections:
+    for name in selections:
         if name != golden and not _is_reserved(name):
             raise UserError(
                 f"finetune.selections={name}: jobs/pipeline.py makes {golden}, "
@@ -45,13 +45,13 @@ def _is_reserved(name: str) -> bool:
 
 
 def beside_golden(
-    config: Config, num_rows: int, mean_answer_tokens: float
+    select: SelectConfig, selections: Sequence[str], num_rows: int, mean_answer_tokens: float
 ) -> Iterator[SelectConfig]:
-    """What stands beside a selection of `num_rows` rows with so many answer tokens in the mean: as
-    many of the bottom, longest and random rows, and what else finetune.selections names, each with
-    as many rows, or as many answer tokens.
+    """What stands beside the selection by `select`, of `num_rows` rows with so many answer tokens
+    in the mean: as many of the bottom, longest and random rows, and what else `selections` names,
+    each with as many rows, or as many answer tokens.
     """
-    for name in dict.fromkeys([*ALWAYS, *config.finetune.selections]):
+    for name in dict.fromkeys([*ALWAYS, *selections]):
         other = OTHERS.get(name)
         if drawn := RANDOM.fullmatch(name):
             other = SelectConfig("top_k", by="random", draw=int(drawn[1]))
@@ -62,4 +62,4 @@ def beside_golden(
             continue
         if other.rule == "top_k":
             other = replace(other, k=num_rows)
-        yield replace(other, prefix=config.select.prefix, replace=config.select.replace)
+        yield replace(other, prefix=select.prefix, replace=select.replace)

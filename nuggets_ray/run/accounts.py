@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow.compute as pc
 
-from nuggets_ray.config.schema import RETRIES, DataConfig
+from nuggets_ray.config.limits import allowed_values
+from nuggets_ray.config.schema import DataConfig
 from nuggets_ray.errors import UserError
 from nuggets_ray.run.candidates import CandidateIds, is_among
 from nuggets_ray.run.manifest import Run
@@ -86,7 +87,7 @@ def _check_skipped(accounts: Accounts, max_fraction: float) -> None:
 
 def _warn_of_given_up(left_out: Collection[LeftOut], retry: Sequence[str]) -> None:
     """WARN of rows that have no score for what happened to them, not for what they are."""
-    given_up = [why for why in left_out if why.kind in RETRIES]
+    given_up = [why for why in left_out if why.kind in allowed_values(DataConfig, "retry")]
     again = [why for why in given_up if why.is_tried_again(retry)]
     final = [why for why in given_up if why not in again]
     if again:

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from nuggets_ray import io
-from nuggets_ray.config.schema import Config
+from nuggets_ray.config.schema import Config, SelectConfig
 from nuggets_ray.errors import UserError
 from nuggets_ray.io import write_json
 from nuggets_ray.run.job_configs import check_same_run, write_config
@@ -47,7 +47,7 @@ def select_candidates(config: Config) -> dict[str, Any]:
     """
     check_config(config.select)
     check_same_run(config)
-    name, ours, summary = _choose(config)
+    name, ours, summary = _choose(config.out_dir, config.select, config.seed)
     rows = read_rows(config.out_dir, ours[0].to_numpy())
     folder = RunFolder(config.out_dir).selection(name)
     if not config.select.replace:
@@ -96,14 +96,14 @@ def _check_replaced(out_dir: str, name: str, rows: Sequence[bytes], ours: pa.Tab
         )
 
 
-def _choose(config: Config) -> tuple[str, pa.Table, dict[str, Any]]:
+def _choose(out_dir: str, config: SelectConfig, seed: int) -> tuple[str, pa.Table, dict[str, Any]]:
     """The selection's name, our columns of its rows in rank order, and its figures."""
-    scored = read_scored(config.out_dir)
+    scored = read_scored(out_dir)
     num_scored = len(scored.scores.example_id)
     if scored.num_pending:
         logger.warning("partial: %d of %d candidates are scored", num_scored, scored.num_candidates)
-    selection = select(scored.scores, config.select, config.seed)
-    ours = _our_columns(scored.scores, selection, config.select.prefix)
+    selection = select(scored.scores, config, seed)
+    ours = _our_columns(scored.scores, selection, config.prefix)
     return selection.name, ours, _summary(scored, selection)
 
 

@@ -29,16 +29,18 @@ def pipeline(config: Config) -> dict[str, Any]:
     """
     check_config(config.select)
     check_inputs(config)
-    check_finetune(config)
-    check_names(config)
-    check_method(config)
-    check_models(config, later=config.finetune.selections)
+    check_finetune(config.finetune)
+    check_names(config.select, config.finetune.selections)
+    check_method(config.evaluate, config.judge, config.generate)
+    # the models of the selections will be there by then
+    there = [name for name in config.evaluate.models if name not in config.finetune.selections]
+    check_models(config.out_dir, there, config.model, config.prompt)
     with connected(config.cluster):
         result = score(config)
         selected = select_candidates(config)
         result["wrote"] += selected["wrote"]
         counts = (selected["num_rows"], selected["mean_answer_tokens"])
-        for other in beside_golden(config, *counts):
+        for other in beside_golden(config.select, config.finetune.selections, *counts):
             result["wrote"] += select_beside(replace(config, select=other))
         if config.data.path == "demo":
             result["wrote"] += report_separation(config)["wrote"]

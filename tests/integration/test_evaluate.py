@@ -164,7 +164,9 @@ def test_selections_of_a_run_again(out_dir: Path) -> None:
     finetune = FinetuneConfig(selections=names)
     config = Config(str(out_dir), select=SelectConfig("top_k", k=4), finetune=finetune)
     golden = select_candidates(config)
-    for other in beside_golden(config, golden["num_rows"], golden["mean_answer_tokens"]):
+    for other in beside_golden(
+        config.select, names, golden["num_rows"], golden["mean_answer_tokens"]
+    ):
         select_candidates(replace(config, select=other))
     assert [path.read_bytes() for path in paths] == before
     with pytest.raises(UserError, match="select.name=golden: models/golden came from"):

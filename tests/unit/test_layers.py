@@ -4,6 +4,7 @@ Read from the source by AST, imports inside functions included: nothing need be 
 """
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -31,11 +32,45 @@ LAYERS = (
     {"records", "markdown", "errors"},
 )
 LEVELS = {name: level for level, names in enumerate(reversed(LAYERS)) for name in names}
+COMPUTING = {"bench", "stages", "evaluate", "finetune", "score", "anchors", "model", "demo"}
 # Outside packages that only some of them may import, wherever the import stands.
 RESERVED = {
     "ray": {"stages"},
     "hydra": {"config"},
     "omegaconf": {"config"},
+    "torch": COMPUTING,
+    "transformers": COMPUTING | {"prompts"},
+    "httpx": {"evaluate"},
+}
+# Outside packages that are heavy or optional, and who may import them at the top of a file; the
+# others do it inside functions, or for types alone.
+AT_THE_TOP: dict[str, set[str]] = {
+    "torch": {"bench", "stages", "finetune", "score", "anchors"},
+    "transformers": {"bench", "stages", "finetune", "score", "anchors"},
+    **dict.fromkeys(("hydra", "omegaconf", "vllm", "deepspeed", "peft", "lm_eval"), set()),
+}
+
+# Functions that take the whole configuration: the jobs' own, and these, which record it or need
+# most of its sections.
+JOBS_OWN = {"bench", "cli", "stages", "config"}
+WHOLE_CONFIG = {
+    "run.job_configs.write_config",
+    "run.job_configs.check_same_run",
+    "score.fingerprint.settings_fingerprint",
+    "finetune.source.find_source",
+    "run.select.select_candidates",
+    "run.select.select_beside",
+    "score.checks.check_inputs",
+    "evaluate.checks.check_evaluate",
+    "evaluate.likelihood.compared.choose_rows",
+    "evaluate.likelihood.rows.read_held_rows",
+    "evaluate.likelihood.rows.training_sources",
+    "evaluate.likelihood.rows.write_held_out",
+    "evaluate.likelihood.rows.without_overlaps",
+    "evaluate.likelihood.rows._own_path",
+    "evaluate.likelihood.rows._left_out",
+    "evaluate.likelihood.rows._candidates",
+    "evaluate.likelihood.rows._format",
 }
 
 
@@ -46,7 +81,7 @@ class Import:
     importer: str
     module: str
     line: int
-    in_function: bool
+    is_late: bool  # inside a function, or for types alone
     is_relative: bool
 
     def __str__(self) -> str:
@@ -59,12 +94,7 @@ def module_name(path: Path) -> str:
 
 def imports_of(path: Path) -> Iterator[Import]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    inner = {
-        id(node)
-        for function in ast.walk(tree)
-        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
-        for node in ast.walk(function)
-    }
+    late = {id(node) for outer in ast.walk(tree) if _is_late(outer) for node in ast.walk(outer)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found = [(alias.name, False) for alias in node.names]
@@ -78,7 +108,13 @@ def imports_of(path: Path) -> Iterator[Import]:
         else:
             continue
         for name, is_relative in found:
-            yield Import(module_name(path), name, node.lineno, id(node) in inner, is_relative)
+            yield Import(module_name(path), name, node.lineno, id(node) in late, is_relative)
+
+
+def _is_late(node: ast.AST) -> bool:
+    if isinstance(node, ast.If):
+        return ast.unparse(node.test) == "TYPE_CHECKING"
+    return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
 
 
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -147,13 +183,35 @@ def test_outside_packages_stay_where_they_belong(package: str) -> None:
     assert wrong == []
 
 
-def test_what_is_heavy_or_optional_is_imported_inside_functions() -> None:
+@pytest.mark.parametrize("package", sorted(AT_THE_TOP))
+def test_what_is_heavy_or_optional_is_imported_late(package: str) -> None:
     early = [
         str(found)
         for found in IMPORTS
-        if found.module.split(".")[0] in ("hydra", "omegaconf", "vllm") and not found.in_function
+        if found.module.split(".")[0] == package
+        and not found.is_late
+        and part(found.importer) not in AT_THE_TOP[package]
     ]
     assert early == []
+
+
+def takes_whole_config(path: Path) -> Iterator[str]:
+    """The functions of a file that take a whole `Config`, such as run.job_configs.write_config."""
+    module = module_name(path).removeprefix("nuggets_ray.")
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            given = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+            annotations = [ast.unparse(one.annotation) for one in given if one.annotation]
+            if any(re.search(r"\bConfig\b", annotation) for annotation in annotations):
+                yield f"{module}.{node.name}"
+
+
+def test_components_take_the_sections_of_the_configuration_that_they_need() -> None:
+    modules = [path for path in FILES if module_name(path) != "nuggets_ray"]
+    components = [path for path in modules if part(module_name(path)) not in JOBS_OWN]
+    whole = {name for path in components for name in takes_whole_config(path)}
+    assert "finetune.source.find_source" in whole, "the check sees those that there are"
+    assert whole - WHOLE_CONFIG == set(), "take the section, or say above why not"
 
 
 def test_records_import_nothing_but_numpy() -> None:

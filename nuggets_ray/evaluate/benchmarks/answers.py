@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from nuggets_ray.config.schema import Config
+from nuggets_ray.config.evaluate import EvaluateConfig, GenerateConfig
 from nuggets_ray.data.inputs import inputs_sha256
 from nuggets_ray.evaluate.generate import Answer, generation_settings
 from nuggets_ray.evaluate.results import Result
@@ -34,14 +34,20 @@ def length_result(model: str, benchmark: str, answers: Sequence[Sequence[Answer]
     )
 
 
-def described(config: Config, dtype: str, results: Sequence[Result]) -> list[Result]:
+def described(
+    results: Sequence[Result],
+    evaluate: EvaluateConfig,
+    generate: GenerateConfig,
+    dtype: str,
+    seed: int,
+) -> list[Result]:
     """The results with how their answers were written, and hashes of what was read."""
     paths = {
-        "prompts": config.evaluate.prompts_path,
-        "reference": config.evaluate.reference_path,
+        "prompts": evaluate.prompts_path,
+        "reference": evaluate.reference_path,
     }
     data = {name: inputs_sha256(path) for name, path in paths.items() if path is not None}
-    generation = generation_settings(config.generate, dtype, config.seed)
+    generation = generation_settings(generate, dtype, seed)
     return [replace(result, generation=generation, data=data) for result in results]
 
 

@@ -103,7 +103,7 @@ def training_sources(config: Config) -> dict[str, Iterator[list[TextRow]]]:
         sources["anchors"] = iter([[text_row(a.content_id, a) for a in anchors]])
     if candidate_parts(config.out_dir):
         sources["candidates"] = _candidates(config)
-    for trained in training_data(config):
+    for trained in training_data(config.out_dir):
         _tell_if_changed(trained)
         rows = _file_rows(trained.data, _left_out(config, trained))
         sources[trained.data.path] = chain(sources.get(trained.data.path, ()), rows)

@@ -89,7 +89,7 @@ def open_answers(
     Raises UserError where the model cannot be loaded.
     """
     prompt = make_prompt(load_tokenizer(model.model), model.prompt)
-    weights = weights_fingerprint(Config(model=model.model))
+    weights = weights_fingerprint(model.model)
     given = generation_settings(config.generate, dtype, config.seed)
     folder = RunFolder(config.out_dir).evaluation.answers(model.name)
     setup = AnswerSetup(

@@ -28,6 +28,7 @@ from nuggets_ray.evaluate.prompt_file import (
     read_mt_bench_questions,
 )
 from nuggets_ray.evaluate.report import Outcome
+from nuggets_ray.evaluate.results import Result
 from nuggets_ray.io import write_json
 from nuggets_ray.stages.cluster.workers import result_of
 from nuggets_ray.stages.evaluate.answers import open_answers
@@ -67,7 +68,7 @@ def run_alpaca_eval(context: Context) -> Outcome:
                 name, reference.generator, own, config.judge.model, config.seed
             )
             preferences[name] = 100 * array_of([v.preference for v in own])
-    results = described(config, context.dtype, results)
+    results = _described(context, results)
     return Outcome(results, wrote, values={"win_rate": preferences} if preferences else {})
 
 
@@ -98,7 +99,7 @@ def run_mt_bench(context: Context) -> Outcome:
         for name, own in zip(texts, equal_parts(grades, len(texts)), strict=True):
             results += mt_bench.grade_results(name, own, config.judge.model, config.seed)
             by_turn[name] = array_of([item.grade for item in own if item.turn == 1])
-    results = described(config, context.dtype, results)
+    results = _described(context, results)
     return Outcome(results, wrote, values={"grade_turn_1": by_turn} if by_turn else {})
 
 
@@ -121,6 +122,11 @@ def run_lm_eval(context: Context) -> Outcome:
         wrote.append(uri)
         results += lm_eval.to_results(model.name, scored, data)
     return Outcome(results, wrote)
+
+
+def _described(context: Context, results: Sequence[Result]) -> list[Result]:
+    config = context.config
+    return described(results, config.evaluate, config.generate, context.dtype, config.seed)
 
 
 def _answers(

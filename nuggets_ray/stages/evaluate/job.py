@@ -53,7 +53,7 @@ def evaluate(config: Config) -> dict[str, Any]:
         wrote = [*outcome.wrote, write_results(config.out_dir, results)]
         wrote.append(RunFolder(config.out_dir).evaluation.results_page)
         io.write_bytes(wrote[-1], format_page(results).encode())
-    print(format_report(config, outcome, results))
+    print(format_report(config.evaluate, config.out_dir, outcome, results))
     return {"wrote": wrote, "status": "done", "models": [model.name for model in models]}
 
 

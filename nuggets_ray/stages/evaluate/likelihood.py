@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 
 from nuggets_ray import io
-from nuggets_ray.config.schema import Config
 from nuggets_ray.data.inputs import inputs_sha256
 from nuggets_ray.evaluate.likelihood.compared import (
     ComparedRows,
@@ -83,7 +82,7 @@ def _mean_log_probs(context: Context, model: EvalModel, compared: ComparedRows) 
     """{example_id: mean log-prob of the answer, nats per token}, computed where it is not kept."""
     config, workers, encodings = context.config, context.workers, compared.encodings
     key = {
-        "weights": weights_fingerprint(Config(model=model.model)),
+        "weights": weights_fingerprint(model.model),
         "prompt": compared.prompt.fingerprint,
         "dtype": context.dtype,
         "backend": config.score.backend,

@@ -7,10 +7,12 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 import ray
 
 from nuggets_ray import io
+from nuggets_ray.config.finetune import FinetuneConfig
 from nuggets_ray.config.schema import Config
 from nuggets_ray.data.inputs import InputFile, read_texts
 from nuggets_ray.data.rows import BadRow
@@ -48,7 +50,7 @@ def read_train_rows(config: Config, source: Source) -> SplitRows:
 
     Raises UserError for rows over the limit, for too many that cannot be used, and for none left.
     """
-    encoded = _encode(source, islice(_texts(source.files), source.limit), config)
+    encoded = _encode(source, islice(_texts(source.files), source.limit), config.finetune)
     check_lengths(encoded, source.max_tokens, config.finetune.on_too_long)
     num_skipped = sum((encoded.skipped or {}).values())
     num_rows = num_skipped + encoded.rows.num_rows
@@ -79,7 +81,7 @@ def _hold_out(config: Config, source: Source, encoded: Encoded) -> SplitRows:
         texts = table["row_json"].to_pylist()
         held_ids = table["content_id"].to_numpy().astype("S32")
         train, _ = split_held_out(encoded.rows, held_ids)
-        held = _encode(source, iter(texts), config).rows if texts else no_rows()
+        held = _encode(source, iter(texts), config.finetune).rows if texts else no_rows()
         return SplitRows(train, held, encoded)
     if config.data.holdout and source.selection is None:
         drawn = draw_held_out(encoded.rows.content_id_N, config.data.holdout, config.seed)
@@ -93,9 +95,9 @@ def _texts(files: tuple[InputFile, ...]) -> Iterator[str]:
             yield text.excerpt if isinstance(text, BadRow) else text
 
 
-def _encode(source: Source, texts: Iterator[str], config: Config) -> Encoded:
-    arguments = (source, config.finetune.on_too_long)
-    pending: list[ray.ObjectRef] = []
+def _encode(source: Source, texts: Iterator[str], config: FinetuneConfig) -> Encoded:
+    arguments = (source, config.on_too_long)
+    pending: list[ray.ObjectRef[Any]] = []
     blocks = []
     while block := list(islice(texts, BLOCK_ROWS)):
         pending.append(_encode_block.remote(block, *arguments))

@@ -11,7 +11,6 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
 from nuggets_ray import io
-from nuggets_ray.config.schema import Config
 from nuggets_ray.errors import UserError
 from nuggets_ray.finetune.checkpoints import Record, read_committed
 from nuggets_ray.finetune.estimate import hint
@@ -24,12 +23,12 @@ from nuggets_ray.stages.finetune.loop import LoopSetup, train_loop
 from nuggets_ray.stages.finetune.progress import TrainProgress
 
 
-def train(config: Config, loop: LoopSetup, run: Run, workers: Workers) -> list[Record]:
+def train(loop: LoopSetup, run: Run, workers: Workers, progress_s: float) -> list[Record]:
     """Run Ray Train to its end in a thread of its own, showing progress; the history of steps."""
     progress = TrainProgress(
-        run, loop.board, loop.train.schedule.num_steps, loop.folder, config.progress_s
+        run, loop.board, loop.train.schedule.num_steps, loop.folder, progress_s
     )
-    producer = Producer(_fit(_trainer(config, loop, workers), loop), name="train")
+    producer = Producer(_fit(_trainer(loop, workers), loop), name="train")
     producer.start()
     try:
         [result] = watch(run, producer.wait, progress.poll)
@@ -40,13 +39,13 @@ def train(config: Config, loop: LoopSetup, run: Run, workers: Workers) -> list[R
     return progress.history
 
 
-def _trainer(config: Config, loop: LoopSetup, workers: Workers) -> TorchTrainer:
+def _trainer(loop: LoopSetup, workers: Workers) -> TorchTrainer:
     store, path = io.open_fs(TrainingFolder(loop.folder).checkpoints)
-    resources = {"CPU": workers.cpus_per_worker}
+    resources: dict[str, float] = {"CPU": workers.cpus_per_worker}
     if workers.gpus_per_worker:
         resources["GPU"] = workers.gpus_per_worker
     return TorchTrainer(
-        train_loop,
+        train_loop,  # type: ignore[arg-type]  # it returns something, as it may
         train_loop_config={"setup": loop},
         torch_config=OwnNodesTorchConfig(backend="nccl" if workers.device == "cuda" else "gloo"),
         scaling_config=ScalingConfig(
@@ -58,7 +57,7 @@ def _trainer(config: Config, loop: LoopSetup, workers: Workers) -> TorchTrainer:
             name=loop.attempt_id,
             storage_path=path,
             storage_filesystem=store,
-            failure_config=FailureConfig(max_failures=config.finetune.max_failures),
+            failure_config=FailureConfig(max_failures=loop.train.finetune.max_failures),
         ),
     )
 
@@ -72,7 +71,7 @@ def _fit(trainer: TorchTrainer, loop: LoopSetup) -> Iterator[dict[str, Any]]:
         if cause is error:
             raise
         raise cause from error
-    yield result.return_value
+    yield result.return_value  # type: ignore[attr-defined]
 
 
 def _cause(error: BaseException, loop: LoopSetup) -> BaseException:

@@ -65,7 +65,7 @@ def _collect(
 ) -> dict[str, str]:
     def tick() -> None:
         progress.poll()
-        refuse_endless_loading(progress.lost_loading, config)
+        refuse_endless_loading(progress.lost_loading, config.model, config.cluster)
 
     unscored: dict[str, str] = {}
     for result in watch(run, producer.wait, tick):

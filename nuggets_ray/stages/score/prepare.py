@@ -57,7 +57,7 @@ def prepare(config: Config, attempt_id: str) -> Prepared:
     path = candidates_path() if config.data.path == "demo" else config.data.path
     files = list_inputs(path)
     prompt = make_prompt(load_tokenizer(config.model), config.prompt)
-    key = prepare_key(config, files, prompt.fingerprint)
+    key = prepare_key(files, config.data, prompt.fingerprint, config.seed)
     earlier = commit.finish(config.out_dir)
     if earlier is not None and earlier.key == key:
         logger.info("the %d candidates are prepared already", earlier.prepared.num_candidates)
@@ -69,7 +69,17 @@ def prepare(config: Config, attempt_id: str) -> Prepared:
     paths = [file.path for file in files]
     check_rows(rows, config.data, paths)
     inputs = _hash(files[: int(rows.file_index_N[-1]) + 1])
-    prepared = commit.write(config, attempt_id, key, rows, paths, inputs, rules.format)
+    prepared = commit.write(
+        config.out_dir,
+        attempt_id,
+        key,
+        rows,
+        paths=paths,
+        inputs=inputs,
+        format=rules.format,
+        data=config.data,
+        seed=config.seed,
+    )
     logger.info(
         "prepared %d rows: %d candidates (%d of them copies), %d skipped, %d held out",
         *(prepared.num_rows, prepared.num_candidates, prepared.num_duplicates),
@@ -94,8 +104,19 @@ def _stage(job: Job, progress_s: float) -> Iterator[str]:
         pool = ray.data.TaskPoolStrategy(size=num_readers)
         staged = (
             ray.data.from_items(items, override_num_blocks=len(items))
-            .map_batches(_read, batch_size=1, fn_args=[job], num_cpus=0, compute=pool)
-            .map_batches(_stage_batch, batch_size=None, batch_format="pyarrow", fn_args=[job])
+            .map_batches(
+                _read,  # type: ignore[arg-type]  # Ray's annotation leaves out what fn_args adds
+                batch_size=1,
+                fn_args=[job],
+                num_cpus=0,
+                compute=pool,
+            )
+            .map_batches(
+                _stage_batch,  # type: ignore[arg-type]
+                batch_size=None,
+                batch_format="pyarrow",
+                fn_args=[job],
+            )
         )
         num_rows, next_line_s = 0, time.monotonic() + progress_s
         for block in staged.iter_rows():

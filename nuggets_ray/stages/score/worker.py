@@ -75,9 +75,11 @@ def model_result(ref: ray.ObjectRef[Any], config: Config) -> Any:
     try:
         return result_of(ref)
     except ray.exceptions.OutOfMemoryError as error:
-        raise UserError(cannot_load(config, reason([], Exit(OUT_OF_MEMORY, "")))) from error
+        raise UserError(
+            cannot_load(config.model, config.cluster, reason([], Exit(OUT_OF_MEMORY, "")))
+        ) from error
     except ray.exceptions.WorkerCrashedError as error:
-        raise UserError(cannot_load(config, reason([], None))) from error
+        raise UserError(cannot_load(config.model, config.cluster, reason([], None))) from error
 
 
 def load_engine(setup: Setup, encodings: list[Encoding]) -> ScoringEngine:

@@ -10,15 +10,14 @@ import pytest
 
 from nuggets_ray import io
 from nuggets_ray.config.evaluate import EvaluateConfig, GenerateConfig, JudgeConfig
-from nuggets_ray.config.schema import Config, DataConfig, ModelConfig, ScoreConfig
+from nuggets_ray.config.schema import Config, ModelConfig, ScoreConfig
 from nuggets_ray.errors import UserError
 from nuggets_ray.evaluate.checks import check_evaluate, check_method, has_rows, uses_vllm
 from nuggets_ray.run.layout import RunFolder
 
 
 def check(method: str = "likelihood", judge: JudgeConfig | None = None, **evaluate: Any) -> None:
-    config = Config("out", evaluate=EvaluateConfig(method, **evaluate))
-    check_method(replace(config, judge=judge or JudgeConfig()))
+    check_method(EvaluateConfig(method, **evaluate), judge or JudgeConfig(), GenerateConfig())
 
 
 @pytest.fixture
@@ -78,24 +77,18 @@ def test_a_model_that_is_not_whole_is_named(tiny_model: Path, tmp_path: Path) ->
     ],
 )
 def test_who_loads_the_models(method: str, score: str, generate: str, expected: bool) -> None:
-    config = Config(
-        "out",
-        evaluate=EvaluateConfig(method),
-        score=ScoreConfig(backend=score),
-        generate=GenerateConfig(backend=generate),
-    )
-    assert uses_vllm(config) == expected
+    assert uses_vllm(method, ScoreConfig(score), GenerateConfig(generate)) == expected
 
 
 def test_models_are_compared_where_there_are_rows(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", logger="nuggets_ray")
-    config = Config(str(tmp_path))
-    assert not has_rows(config)
+    out_dir, evaluate = str(tmp_path), EvaluateConfig()
+    assert not has_rows(out_dir, evaluate, 1)
     assert "there are no held-out rows (data.holdout=N" in caplog.text
-    io.write_table(RunFolder(str(tmp_path)).held_out, pa.table({"content_id": ["a"]}))
-    assert not has_rows(config), "they were held out by another configuration"
-    assert has_rows(replace(config, data=DataConfig(holdout=1)))
-    assert has_rows(replace(config, evaluate=EvaluateConfig(held_out_path="rows.jsonl")))
-    assert has_rows(replace(config, evaluate=EvaluateConfig("mt_bench")))
+    io.write_table(RunFolder(out_dir).held_out, pa.table({"content_id": ["a"]}))
+    assert has_rows(out_dir, evaluate, 1)
+    assert not has_rows(out_dir, evaluate, 0), "they were held out by another configuration"
+    assert has_rows(out_dir, EvaluateConfig(held_out_path="rows.jsonl"), 0)
+    assert has_rows(out_dir, EvaluateConfig("mt_bench"), 0)

@@ -31,7 +31,7 @@ RESULTS = Results(
 
 
 def report(config: Config, outcome: Outcome) -> str:
-    return format_report(config, outcome, RESULTS)
+    return format_report(config.evaluate, config.out_dir, outcome, RESULTS)
 
 
 def test_the_report_shows_what_the_method_shows_its_table_and_the_verdict() -> None:

@@ -19,29 +19,36 @@ def naming(*names: str, **changed: Any) -> Config:
     return replace(CONFIG, finetune=FinetuneConfig(selections=list(names)), select=select)
 
 
+def check(config: Config) -> None:
+    check_names(config.select, config.finetune.selections)
+
+
 def others(config: Config) -> dict[str, SelectConfig]:
     """Beside a selection of four rows with 12.6 answer tokens in the mean."""
-    return {default_name(other): other for other in beside_golden(config, 4, 12.6)}
+    return {
+        default_name(other): other
+        for other in beside_golden(config.select, config.finetune.selections, 4, 12.6)
+    }
 
 
 @pytest.mark.parametrize("name", ["goldn", "random", "random-01", "random--1", "random-0-token"])
 def test_an_unknown_selection_is_refused(name: str) -> None:
     with pytest.raises(UserError, match=rf"finetune.selections={name}: .*makes golden, bottom"):
-        check_names(naming("golden", name))
+        check(naming("golden", name))
 
 
 def test_the_selection_has_its_own_name() -> None:
     with pytest.raises(UserError, match=r"finetune.selections=golden: .*makes best, bottom"):
-        check_names(naming("golden", name="best"))
+        check(naming("golden", name="best"))
     known = naming("best", "full", "shortest", "random-3-tokens", name="best")
-    check_names(known)
+    check(known)
     assert list(others(known)) == ["bottom", "longest", "random-0", "shortest", "random-3-tokens"]
 
 
 @pytest.mark.parametrize("name", ["bottom", "longest", "random-0", "full"])
 def test_the_selection_cannot_take_another_s_name(name: str) -> None:
     with pytest.raises(UserError, match=f"select.name={name}"):
-        check_names(naming(name=name))
+        check(naming(name=name))
 
 
 def test_bottom_longest_and_a_draw_are_always_made() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nuggets_ray.config.schema import Config, ModelConfig
+from nuggets_ray.config.schema import ModelConfig
 from nuggets_ray.model import identity
 from nuggets_ray.model.identity import tokenizer_fingerprint, weights_fingerprint
 from nuggets_ray.model.load import load_tokenizer
@@ -19,7 +19,7 @@ def folder(tiny_model: Path, tmp_path: Path) -> ModelConfig:
 
 
 def weights_of(model: ModelConfig) -> str:
-    return weights_fingerprint(Config(model=model))
+    return weights_fingerprint(model)
 
 
 def overwrite(path: Path, place: int, replacement: bytes) -> None:

@@ -4,7 +4,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -22,7 +21,7 @@ FILES = [InputFile("a.jsonl", 10, "jsonl", False, 1), InputFile("b.jsonl", 20, "
 
 
 def key(config: Config = CONFIG, files: list[InputFile] = FILES, prompt: str = "p") -> str:
-    return prepare_key(config, files, prompt)
+    return prepare_key(files, config.data, prompt, config.seed)
 
 
 def check(rows: Rows, **data: Any) -> None:
@@ -30,7 +29,7 @@ def check(rows: Rows, **data: Any) -> None:
 
 
 def draw(config: Config, rows: Rows) -> tuple[list[bytes], bool]:
-    contents, is_new = held_out(config, rows)
+    contents, is_new = held_out(rows, config.out_dir, config.data.holdout, config.seed)
     return contents.tolist(), is_new
 
 
@@ -142,4 +141,3 @@ def test_the_hold_out_is_drawn_once_in_the_life_of_a_folder(
 def test_without_a_hold_out_nothing_is_drawn(uris: list[str], tmp_path: Path) -> None:
     config = replace(CONFIG, out_dir=str(tmp_path / "run"))
     assert draw(config, read_staged(uris, None)) == ([], True)
-    assert np.size(held_out(config, read_staged(uris, None))[0]) == 0

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from nuggets_ray import io
-from nuggets_ray.config.evaluate import EvaluateConfig
-from nuggets_ray.config.schema import Config
+from nuggets_ray.config.evaluate import EvaluateConfig, GenerateConfig
 from nuggets_ray.evaluate.benchmarks.answers import (
     array_of,
     described,
@@ -31,11 +30,11 @@ def test_lengths_count_every_turn() -> None:
 def test_results_say_how_answers_were_written_and_what_was_read(tmp_path: Path) -> None:
     prompts = tmp_path / "prompts.json"
     prompts.write_text("[]")
-    config = Config("out", seed=3, evaluate=EvaluateConfig(prompts_path=str(prompts)))
+    evaluate, generate = EvaluateConfig(prompts_path=str(prompts)), GenerateConfig()
     plain = length_result("golden", "mt_bench", [[Answer("one", 4, False)]])
-    [result] = described(config, "float32", [plain])
+    [result] = described([plain], evaluate, generate, "float32", seed=3)
     assert result.data == {"prompts": io.sha256(str(prompts))}
-    assert result.generation == generation_settings(config.generate, "float32", 3)
+    assert result.generation == generation_settings(generate, "float32", 3)
     assert (result.value, result.key) == (plain.value, plain.key)
 
 
