@@ -20,7 +20,7 @@ memory.
 """
 
 
-def read_examples(
+def drawn_examples(
     out_dir: str, ids: Sequence[str], data_format: str, columns: Mapping[str, str]
 ) -> list[Example]:
     """The candidates of these example_ids, in the order given."""

@@ -22,8 +22,8 @@ ALWAYS = ("bottom", "longest", "random-0")
 
 
 def check_names(select: SelectConfig, selections: Sequence[str]) -> None:
-    """Raise UserError for one of the `selections` (finetune.selections) that a pipeline makes no selection for, and
-    for a selection with the name of one that it makes beside it.
+    """Raise UserError for a name among `selections` (finetune.selections) that a pipeline makes no
+    selection for, and for a selection with the name of one that it makes beside it.
     """
     golden = select.name or default_name(select)
     if select.name and _is_reserved(golden):

@@ -12,11 +12,11 @@ from typing import Any
 
 from nuggets_ray.config.finetune import FinetuneConfig
 from nuggets_ray.config.schema import Config, ModelConfig, PromptConfig
+from nuggets_ray.data.examples import Rules, choose_rules
 from nuggets_ray.data.inputs import InputFile, list_inputs
-from nuggets_ray.demo.files import candidates_path
+from nuggets_ray.demo.files import demo_or
 from nuggets_ray.errors import UserError
 from nuggets_ray.model.load import load_config, load_tokenizer, max_context_tokens, resolve_path
-from nuggets_ray.prepare.staging import choose_rules
 from nuggets_ray.prompts.prompt import Prompt, make_prompt
 from nuggets_ray.run.job_configs import read_config
 from nuggets_ray.run.layout import RunFolder
@@ -41,8 +41,7 @@ class Source:
     description: str
     files: tuple[InputFile, ...]
     limit: int | None
-    format: str
-    columns: dict[str, str]
+    rules: Rules
     model: ModelConfig
     prompt: PromptConfig
     max_tokens: int | None
@@ -68,17 +67,15 @@ def find_source(config: Config) -> Source:
             "finetune.selection is missing: give finetune.selection=golden for a selection of "
             "out_dir, or data.path=... for rows of your own"
         )
-    path = candidates_path() if config.data.path == "demo" else config.data.path
+    path = demo_or(config.data.path, "data.path")
     files = list_inputs(path)
-    rules = choose_rules(config.data, files)
     stem = os.path.basename(path.rstrip("/")).partition(".")[0]
     return Source(
         name=_name(config.finetune, stem),
         description=config.data.path,
         files=tuple(files),
         limit=config.data.limit,
-        format=rules.format,
-        columns=config.data.columns,
+        rules=choose_rules(config.data, files),
         selection=None,
         score=None,
         model=model,
@@ -111,8 +108,7 @@ def _selection(
         description=f"selection {name}",
         files=tuple(list_inputs(uri, "finetune.selection")),
         limit=None,
-        format=manifest["data_format"],
-        columns=scored["data"]["columns"],
+        rules=Rules(manifest["data_format"], scored["data"]["columns"]),
         selection=name,
         score={**manifest.get("fingerprint", {}), "data": scored["data"]["path"]},
         model=model,

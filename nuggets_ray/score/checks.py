@@ -6,7 +6,6 @@ from nuggets_ray.anchors.file import load_examples
 from nuggets_ray.config.schema import Config
 from nuggets_ray.data.formats import resolve_format
 from nuggets_ray.data.inputs import list_inputs
-from nuggets_ray.demo.files import candidates_path
 from nuggets_ray.model.load import load_tokenizer
 from nuggets_ray.model.weights.headers import check_weights
 from nuggets_ray.prompts.prompt import make_prompt
@@ -19,7 +18,7 @@ logger = logging.getLogger(__name__)
 def check_inputs(config: Config) -> None:
     """Raise UserError for data, anchors, a tokenizer or weights that are not there or not whole."""
     logger.info("checking data, anchors, tokenizer and weights")
-    list_inputs(candidates_path() if config.data.path == "demo" else config.data.path)
+    list_inputs(config.data.path)
     if config.data.columns:
         resolve_format(config.data.format, config.data.columns, [])
     if config.anchors.method == "file":

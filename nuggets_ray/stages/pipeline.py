@@ -45,6 +45,7 @@ def pipeline(config: Config) -> dict[str, Any]:
         if config.data.path == "demo":
             result["wrote"] += report_separation(config)["wrote"]
         result["wrote"] += finetune_selections(config)
-        if config.finetune.selections and has_rows(config):
+        is_trained = bool(config.finetune.selections)
+        if is_trained and has_rows(config.out_dir, config.evaluate, config.data.holdout):
             result["wrote"] += evaluate(config)["wrote"]
     return result

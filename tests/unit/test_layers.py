@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+import nuggets_ray
+
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "nuggets_ray"
 
@@ -61,16 +63,18 @@ WHOLE_CONFIG = {
     "run.select.select_candidates",
     "run.select.select_beside",
     "score.checks.check_inputs",
+    "score.library._score",
     "evaluate.checks.check_evaluate",
     "evaluate.likelihood.compared.choose_rows",
     "evaluate.likelihood.rows.read_held_rows",
     "evaluate.likelihood.rows.training_sources",
     "evaluate.likelihood.rows.write_held_out",
     "evaluate.likelihood.rows.without_overlaps",
+    "evaluate.likelihood.rows._held_rows",
     "evaluate.likelihood.rows._own_path",
     "evaluate.likelihood.rows._left_out",
     "evaluate.likelihood.rows._candidates",
-    "evaluate.likelihood.rows._format",
+    "evaluate.likelihood.rows._rules",
 }
 
 
@@ -117,7 +121,9 @@ def _is_late(node: ast.AST) -> bool:
     return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
 
 
-FILES = sorted(PACKAGE.rglob("*.py"))
+DOOR = PACKAGE / "__init__.py"
+"""What a user imports from Python: the one __init__.py with content, above all layers."""
+FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != DOOR)
 JOBS = sorted((ROOT / "jobs").glob("*.py"))
 IMPORTS = [found for path in FILES for found in imports_of(path)]
 
@@ -132,7 +138,7 @@ def is_ours(module: str) -> bool:
 
 
 def test_every_module_has_a_layer() -> None:
-    parts = {part(module_name(path)) for path in FILES if module_name(path) != "nuggets_ray"}
+    parts = {part(module_name(path)) for path in FILES}
     assert parts == set(LEVELS), "name new modules in LAYERS, and in CONTRIBUTING's tree"
 
 
@@ -230,12 +236,53 @@ def test_jobs_import_nothing_of_ray_and_have_names_of_their_own() -> None:
 def test_house_rules_of_files() -> None:
     assert [str(found) for found in IMPORTS if found.is_relative] == []
     assert [str(path) for path in FILES if path.name == "utils.py"] == []
-    full = [
-        path
-        for path in PACKAGE.rglob("__init__.py")
-        if path.read_text() and path.parent.name != "demo"
-    ]
-    assert full == [], "__init__.py files are empty"
+    full = [path for path in PACKAGE.rglob("__init__.py") if path.read_text()]
+    assert full == [DOOR], "__init__.py files are empty, but for the package's own door"
+
+
+def run_python(source: str) -> str:
+    """What a Python of its own prints, started in the repository."""
+    command = [sys.executable, "-c", source]
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout.strip()
+
+
+def test_the_door_gives_what_it_names() -> None:
+    assert nuggets_ray.__all__ == ["open_run", "read_examples", "score_rows"]
+    imported = {
+        alias.name
+        for node in ast.walk(ast.parse(DOOR.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("nuggets_ray.")
+        for alias in node.names
+    }
+    assert imported == set(nuggets_ray.__all__), "type checkers and users see the same names"
+    for name in nuggets_ray.__all__:
+        value = getattr(nuggets_ray, name)
+        assert callable(value) and value.__name__ == name
+        assert name in dir(nuggets_ray)
+    with pytest.raises(AttributeError, match="has no attribute 'score_row'"):
+        _ = nuggets_ray.score_row
+    assert (PACKAGE / "py.typed").is_file()
+
+
+def test_the_package_itself_imports_nothing() -> None:
+    source = "import sys, nuggets_ray; print([n for n in sys.modules if n.startswith('nuggets')])"
+    assert run_python(source) == "['nuggets_ray']"
+    source = "import sys, nuggets_ray; print({'torch', 'pyarrow', 'numpy'} & {*sys.modules})"
+    assert run_python(source) == "set()"
+
+
+def test_reading_from_python_needs_no_torch() -> None:
+    blocked = "sys.modules['torch'] = sys.modules['transformers'] = None"
+    source = "from nuggets_ray import open_run, read_examples; print('imported')"
+    assert run_python(f"import sys; {blocked}; {source}") == "imported"
+
+
+def test_scoring_from_python_needs_no_ray_hydra_or_omegaconf() -> None:
+    blocked = "for name in ('ray', 'hydra', 'omegaconf'): sys.modules[name] = None"
+    source = "from nuggets_ray import score_rows\nprint(score_rows.__module__)"
+    assert run_python(f"import sys\n{blocked}\n{source}") == "nuggets_ray.score.library"
 
 
 BLOCKED_IMPORTS = """

@@ -74,7 +74,7 @@ PRIVATE = {name for tree in SOURCES.values() for name in names_defined(tree) if 
 
 def names_touched(tree: ast.AST) -> Iterator[tuple[int, str]]:
     """(line, name) of what is imported, read as an attribute of anything but self, or named in a
-    string, as monkeypatch.setattr is given it.
+    string that setattr, getattr or the like is given.
     """
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("nuggets_ray"):
@@ -82,8 +82,10 @@ def names_touched(tree: ast.AST) -> Iterator[tuple[int, str]]:
         elif isinstance(node, ast.Attribute):
             if not (isinstance(node.value, ast.Name) and node.value.id == "self"):
                 yield node.lineno, node.attr
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            yield node.lineno, node.value.rpartition(".")[2]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("attr"):
+            for given in node.args:
+                if isinstance(given, ast.Constant) and isinstance(given.value, str):
+                    yield node.lineno, given.value.rpartition(".")[2]
 
 
 def test_no_test_touches_a_private_name() -> None:

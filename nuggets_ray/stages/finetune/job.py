@@ -158,7 +158,7 @@ def _settings(config: Config, source: Source, workers: Workers, dtype: str) -> d
         "seed": config.seed,
         "model": weights_fingerprint(source.model),
         "prompt": make_prompt(tokenizer, source.prompt).fingerprint,
-        "rows": {"sha256": files, "limit": source.limit, "format": source.format},
+        "rows": {"sha256": files, "limit": source.limit, "format": source.rules.format},
         "held_out": io.sha256(held_out) if io.exists(held_out) else config.data.holdout,
     }
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from nuggets_ray import io
-from nuggets_ray.anchors.drawn import MAX_KMEANS_ROWS, nearest_to_centres, read_examples
+from nuggets_ray.anchors.drawn import MAX_KMEANS_ROWS, drawn_examples, nearest_to_centres
 from nuggets_ray.anchors.encode import encode_anchors, warn_of_cuts
 from nuggets_ray.anchors.file import load_examples
 from nuggets_ray.anchors.random import check_num, random_ids
@@ -123,4 +123,4 @@ def _kmeans(setup: Setup, ids: list[str], prompt: Prompt, num: int) -> list[str]
 
 def _examples(setup: Setup, ids: Sequence[str]) -> list[Example]:
     config = setup.config
-    return read_examples(config.out_dir, ids, setup.data_format, config.data.columns)
+    return drawn_examples(config.out_dir, ids, setup.data_format, config.data.columns)

@@ -93,7 +93,7 @@ def _score(config: Config, given: Config, run: Run, workers: Workers) -> dict[st
     candidates = read_candidate_ids(config.out_dir)
     count_killed_attempts(run)
     base = anchors_with_zero_shot(run, setup, prompt, candidates, workers)
-    limit = demonstration_limit(config, base.max_tokens)
+    limit = demonstration_limit(config.model, config.score, config.prompt, base.max_tokens)
     setup = replace(setup, max_demonstration_tokens=limit)
     is_excluded = config.anchors.exclude_from_candidates
     excluded_ids = [anchor.content_id for anchor in base.anchors] if is_excluded else []

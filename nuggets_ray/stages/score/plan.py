@@ -69,7 +69,7 @@ def plan(config: Config) -> dict[str, Any]:
         else:
             anchors = choose_anchors(setup, prompt, candidates, workers)
         max_tokens = max(anchor.encoding.num_tokens for anchor in anchors)
-        limit = demonstration_limit(config, max_tokens)
+        limit = demonstration_limit(config.model, config.score, config.prompt, max_tokens)
         setup = replace(setup, max_demonstration_tokens=limit)
         sections = _facts(run, setup, prompt, prepared, candidates, anchors, workers)
     print(facts.format_facts(sections))
@@ -103,7 +103,7 @@ def _facts(
     todo = find_todo(config.out_dir, candidates, excluded_ids, config.data.retry)
     todo_tokens_N = np.minimum(candidates.num_tokens_N[todo.is_todo_N & fits_N], limit)
     num_scored = int(is_among(candidates.example_id_N, scored_ids(config.out_dir)).sum())
-    context = context_tokens(config)
+    context = context_tokens(config.model, config.score)
     hardware = (workers.num_workers, workers.device)
     return {
         "data": facts.data_facts(prepared, read_skipped(config.out_dir)),

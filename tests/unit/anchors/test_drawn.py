@@ -9,7 +9,7 @@ import pytest
 from tiny_models import random_ids
 
 from nuggets_ray import io
-from nuggets_ray.anchors.drawn import nearest_to_centres, read_examples
+from nuggets_ray.anchors.drawn import drawn_examples, nearest_to_centres
 from nuggets_ray.anchors.kmeans import embed, kmeans_ids
 from nuggets_ray.config.schema import ModelConfig
 from nuggets_ray.errors import UserError
@@ -24,7 +24,7 @@ def test_rows_come_in_the_order_asked_for(tmp_path: Path) -> None:
     )
     io.write_table(io.join(RunFolder(str(tmp_path)).candidates, "part.parquet"), table)
     columns = {"instruction": "question", "output": "reply"}
-    examples = read_examples(str(tmp_path), ["id3", "id0"], "columns", columns)
+    examples = drawn_examples(str(tmp_path), ["id3", "id0"], "columns", columns)
     assert [[m.text for m in example.messages] for example in examples] == [
         *(["q3", "a3"], ["q0", "a0"]),
     ]

@@ -11,6 +11,7 @@ import pytest
 
 from nuggets_ray import io
 from nuggets_ray.config.schema import Config, DataConfig
+from nuggets_ray.data.examples import choose_rules
 from nuggets_ray.data.inputs import list_inputs
 from nuggets_ray.errors import UserError
 from nuggets_ray.prepare import commit
@@ -18,7 +19,6 @@ from nuggets_ray.prepare.commit import finish, read_commit
 from nuggets_ray.prepare.prepared import Prepared, Rows, check_rows, prepare_key, read_staged
 from nuggets_ray.prepare.staging import (
     STAGED_SCHEMA,
-    choose_rules,
     raw_blocks,
     stage_block,
     write_staged,
@@ -52,7 +52,7 @@ def stage(config: Config, attempt_id: str) -> tuple[list[str], list[str]]:
     uris = []
     for raw in raw_blocks(enumerate(files), config.data.limit):
         for start in range(0, raw.num_rows, 2):
-            staged = stage_block(raw.slice(start, 2), rules, WordPrompt())  # type: ignore[arg-type]
+            staged = stage_block(raw.slice(start, 2), rules, config.data, WordPrompt())  # type: ignore[arg-type]
             assert staged.schema == STAGED_SCHEMA
             uris.append(write_staged(RunFolder(config.out_dir).staging(attempt_id), staged))
     return uris, [file.path for file in files]

@@ -10,13 +10,13 @@ import pytest
 
 from nuggets_ray import io
 from nuggets_ray.config.schema import DataConfig
+from nuggets_ray.data.examples import choose_rules
 from nuggets_ray.data.inputs import list_inputs
 from nuggets_ray.errors import UserError
 from nuggets_ray.prepare import staging
 from nuggets_ray.prepare.staging import (
     RAW_SCHEMA,
     STAGED_SCHEMA,
-    choose_rules,
     failure,
     raw_blocks,
     stage_block,
@@ -53,7 +53,7 @@ def read(path: Path, limit: int | None = None) -> list[pa.Table]:
 
 def stage(raw: pa.Table, path: Path, **data: Any) -> list[dict[str, Any]]:
     config = DataConfig(str(path), **data)
-    staged = stage_block(raw, choose_rules(config, list_inputs(str(path))), PROMPT)
+    staged = stage_block(raw, choose_rules(config, list_inputs(str(path))), config, PROMPT)
     assert staged.schema == STAGED_SCHEMA
     return list(staged.to_pylist())
 
@@ -110,8 +110,9 @@ def test_a_row_has_ids_and_counts_or_a_reason(tmp_path: Path) -> None:
 
 def test_a_staged_block_is_named_after_its_first_row(tmp_path: Path) -> None:
     path = write(tmp_path / "rows.jsonl", *[row(f"q{i}", "a") for i in range(3)])
-    rules = choose_rules(DataConfig(str(path)), list_inputs(str(path)))
-    staged = stage_block(read(path)[0].slice(1), rules, PROMPT)
+    config = DataConfig(str(path))
+    rules = choose_rules(config, list_inputs(str(path)))
+    staged = stage_block(read(path)[0].slice(1), rules, config, PROMPT)
     uri = write_staged(str(tmp_path / "staging"), staged)
     assert Path(uri).name == "00000000-000000000001.parquet"
     assert io.read_table(uri) == staged
