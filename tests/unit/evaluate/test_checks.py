@@ -77,7 +77,7 @@ def test_a_model_that_is_not_whole_is_named(tiny_model: Path, tmp_path: Path) ->
     ],
 )
 def test_who_loads_the_models(method: str, score: str, generate: str, expected: bool) -> None:
-    assert uses_vllm(method, ScoreConfig(score), GenerateConfig(generate)) == expected
+    assert uses_vllm(method, ScoreConfig(backend=score), GenerateConfig(generate)) == expected
 
 
 def test_models_are_compared_where_there_are_rows(
