@@ -33,7 +33,7 @@ def _score() -> Main:
 
 
 def _select() -> Main:
-    from nuggets_ray.stages.select import select_candidates
+    from nuggets_ray.run.select import select_candidates
 
     def main(config: Config) -> dict[str, Any]:
         result = select_candidates(config)

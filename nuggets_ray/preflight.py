@@ -12,7 +12,7 @@ from nuggets_ray.data.formats import resolve_format
 from nuggets_ray.data.inputs import list_inputs
 from nuggets_ray.evaluate.checks import check_settings
 from nuggets_ray.evaluate.likelihood.rows import check_held_out
-from nuggets_ray.evaluate.models import check_models
+from nuggets_ray.evaluate.models import BASE, check_models
 from nuggets_ray.evaluate.results import open_results, read_results
 from nuggets_ray.finetune.deepspeed_config import deepspeed_settings
 from nuggets_ray.finetune.source import check_source
@@ -42,12 +42,12 @@ def check_finetune(config: Config) -> None:
 def check_evaluate(config: Config) -> None:
     """Raise UserError for settings, models, held-out rows or other runs that cannot be."""
     check_settings(config.evaluate, config.judge)
-    check_models(config.out_dir, config.evaluate.models, config.model)
+    check_models(config.out_dir, config.evaluate.models or [BASE], config.model)
     for run_folder in config.evaluate.compare:
         read_results(run_folder)
     open_results(config.out_dir, config.evaluate.primary)
     if config.evaluate.method == "likelihood":
-        check_held_out(config)
+        check_held_out(config.out_dir, config.evaluate.held_out_path)
     check_out_dir(config.out_dir)
 
 
@@ -58,7 +58,7 @@ def check_pipeline(config: Config) -> None:
     deepspeed_settings(config.finetune, "bfloat16", 1)
     check_settings(config.evaluate, config.judge)
     if config.finetune.selections and config.evaluate.held_out_path is not None:
-        check_held_out(config)
+        check_held_out(config.out_dir, config.evaluate.held_out_path)
 
 
 def check_bench(config: Config) -> None:

@@ -1,22 +1,68 @@
-"""What is wrong with evaluate.* and judge.*, told before a model is loaded.
+"""What is wrong with evaluate.*, judge.* and the models, told before one is loaded.
 
 `check_settings` is what the values alone and the names of files tell, and imports nothing that
 takes seconds.
 """
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
+from nuggets_ray import io
 from nuggets_ray.config.evaluate import EvaluateConfig, GenerateConfig, JudgeConfig
 from nuggets_ray.config.limits import allowed_values
-from nuggets_ray.config.schema import ModelConfig
+from nuggets_ray.config.schema import Config, ModelConfig, ScoreConfig
 from nuggets_ray.data.inputs import list_inputs
 from nuggets_ray.errors import UserError
 from nuggets_ray.evaluate.benchmarks.lm_eval import check_tasks_given, check_tasks_known
 from nuggets_ray.evaluate.likelihood.paired import BENCHMARK, MEAN_LOGPROB, WIN_RATE
-from nuggets_ray.model.load import check_path, resolve_path
+from nuggets_ray.evaluate.models import EvalModel, find_models
+from nuggets_ray.model.load import check_path, load_tokenizer, resolve_path
 from nuggets_ray.model.weights.headers import check_weights
+from nuggets_ray.prompts.prompt import make_prompt
+from nuggets_ray.run.layout import RunFolder
+
+logger = logging.getLogger(__name__)
+
+EXAMPLES = {"alpaca_eval": "alpaca_eval.json", "mt_bench": "question.jsonl"}
+"""The methods that take prompts, each with the usual name of its file."""
+
+
+def check_evaluate(config: Config) -> list[EvalModel]:
+    """The models, all looked at as far as can be without loading one. Raises UserError."""
+    check_method(config.evaluate, config.judge, config.generate)
+    models = find_models(config.out_dir, config.evaluate.models, config.model, config.prompt)
+    is_vllm = uses_vllm(config.evaluate.method, config.score, config.generate)
+    for model in models:
+        make_prompt(load_tokenizer(model.model), model.prompt)
+        try:
+            check_weights(model.model, any_architecture=is_vllm)
+        except UserError as error:
+            raise UserError(f"evaluate.models={model.name}: {error}") from error
+    return models
+
+
+def uses_vllm(method: str, score: ScoreConfig, generate: GenerateConfig) -> bool:
+    """Whether vLLM loads the models: for log-probs or for answers."""
+    if method == "likelihood":
+        return score.backend == "vllm"
+    return method != "lm_eval" and generate.backend == "vllm"
+
+
+def has_rows(out_dir: str, evaluate: EvaluateConfig, num_held_out: int) -> bool:
+    """Whether a run that is scored has something to evaluate models on; where not, it is told.
+    `num_held_out` is data.holdout.
+    """
+    if evaluate.method != "likelihood" or evaluate.held_out_path is not None:
+        return True
+    if io.exists(RunFolder(out_dir).held_out) and num_held_out:
+        return True
+    logger.info(
+        "the models are not compared: there are no held-out rows (data.holdout=N, or "
+        "evaluate.held_out_path=FILE)"
+    )
+    return False
 
 
 def check_method(evaluate: EvaluateConfig, judge: JudgeConfig, generate: GenerateConfig) -> None:
@@ -89,6 +135,3 @@ def _of_judge() -> Iterator[None]:
         yield
     except UserError as error:
         raise UserError(str(error).replace("model.path", "judge.model", 1)) from error
-
-
-EXAMPLES = {"alpaca_eval": "alpaca_eval.json", "mt_bench": "question.jsonl"}

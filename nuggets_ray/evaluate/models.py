@@ -37,8 +37,10 @@ def find_models(
     """The models of these `names` (evaluate.models), or base and every model of the run where there
     are none. Raises UserError for one that is not there.
     """
-    trained = sorted(_trained(out_dir))
-    models = [_find(out_dir, name, trained, model, prompt) for name in _named(names, trained)]
+    trained = trained_models(out_dir)
+    _refuse_repeated(names)
+    names = names or [BASE, *trained]
+    models = [_find(out_dir, name, trained, model, prompt) for name in names]
     labels = [one.name for one in models]
     if clashing := sorted({label for label in labels if labels.count(label) > 1}):
         raise UserError(
@@ -48,9 +50,12 @@ def find_models(
 
 
 def check_models(out_dir: str, names: Sequence[str], model: ModelConfig) -> None:
-    """Raise UserError for a model of `names` that is not there: by the names alone."""
-    trained = sorted(_trained(out_dir))
-    for name in _named(names, trained):
+    """Raise UserError for one of these names that is not there, or named twice: by the names alone,
+    nothing is loaded.
+    """
+    trained = trained_models(out_dir)
+    _refuse_repeated(names)
+    for name in names:
         if name == BASE:
             check_path(_base(out_dir, model))
         elif name not in trained:
@@ -58,12 +63,9 @@ def check_models(out_dir: str, names: Sequence[str], model: ModelConfig) -> None
                 check_path(ModelConfig(_outside(out_dir, name, trained)))
 
 
-def _named(names: Sequence[str], trained: list[str]) -> Sequence[str]:
-    """evaluate.models, each once; by default base and all that were trained."""
-    names = names or [BASE, *trained]
+def _refuse_repeated(names: Sequence[str]) -> None:
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise UserError(f"evaluate.models names {repeated[0]} twice: name each model once")
-    return names
 
 
 def base_model(out_dir: str, model: ModelConfig) -> ModelConfig:
@@ -73,7 +75,7 @@ def base_model(out_dir: str, model: ModelConfig) -> ModelConfig:
 
 
 def _base(out_dir: str, model: ModelConfig) -> ModelConfig:
-    for stage in ("score", *(f"finetune-{name}" for name in sorted(_trained(out_dir)))):
+    for stage in ("score", *(f"finetune-{name}" for name in trained_models(out_dir))):
         if not model.path and (before := read_config(out_dir, stage)):
             model = ModelConfig(**before["model"])
     if not model.path:
@@ -89,7 +91,7 @@ def run_prompt(out_dir: str, model: ModelConfig, prompt: PromptConfig) -> Prompt
     the chat template that its model was given then has no place for an input or a system turn.
     """
     template = prompt.template
-    for stage in ("score", *(f"finetune-{name}" for name in sorted(_trained(out_dir)))):
+    for stage in ("score", *(f"finetune-{name}" for name in trained_models(out_dir))):
         if template == "auto" and (before := read_config(out_dir, stage)):
             template = before["prompt"]["template"]
     if template == "auto":
@@ -117,7 +119,7 @@ class TrainingData:
 def training_data(out_dir: str) -> list[TrainingData]:
     """What models of the run were trained on where that was no selection, each once."""
     found = []
-    for name in sorted(_trained(out_dir)):
+    for name in trained_models(out_dir):
         before = read_config(out_dir, f"finetune-{name}") or {}
         if before and before["finetune"]["selection"] is None:
             done = json.loads(io.read_bytes(RunFolder(out_dir).model(name).record))
@@ -200,8 +202,7 @@ def _tokenizer_choice(out_dir: str, name: str) -> str:
     return ModelConfig().tokenizer
 
 
-def _trained(out_dir: str) -> Iterator[str]:
+def trained_models(out_dir: str) -> list[str]:
+    """The models under models/ of a run that are whole, sorted."""
     run = RunFolder(out_dir)
-    for name in io.list_folders(run.models):
-        if io.exists(run.model(name).record):
-            yield name
+    return sorted(name for name in io.list_folders(run.models) if io.exists(run.model(name).record))

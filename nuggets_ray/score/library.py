@@ -172,8 +172,8 @@ def _score(
     encodings = [anchor.encoding for anchor in anchors]
     max_tokens = demonstration_limit(
         config.model,
-        config.prompt,
         config.score,
+        config.prompt,
         max(encoding.num_tokens for encoding in encodings),
     )
     dtype = resolve_dtype(config.score.dtype, prompt.name, device)

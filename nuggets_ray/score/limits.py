@@ -22,7 +22,7 @@ def context_tokens(model: ModelConfig, score: ScoreConfig) -> int | None:
 
 
 def demonstration_limit(
-    model: ModelConfig, prompt: PromptConfig, score: ScoreConfig, max_anchor_tokens: int
+    model: ModelConfig, score: ScoreConfig, prompt: PromptConfig, max_anchor_tokens: int
 ) -> int:
     """The longest demonstration in tokens that leaves room for the longest anchor in the model's
     context.

@@ -18,6 +18,7 @@ from nuggets_ray.finetune.checkpoints import check_settings, read_committed, rem
 from nuggets_ray.finetune.deepspeed_config import deepspeed_settings, offload_device
 from nuggets_ray.finetune.deepspeed_keys import check_keys
 from nuggets_ray.finetune.engine import TrainSetup
+from nuggets_ray.finetune.selections import FULL
 from nuggets_ray.finetune.source import Source, find_source
 from nuggets_ray.finetune.steps import Work, make_schedule, measure
 from nuggets_ray.model.identity import weights_fingerprint
@@ -45,8 +46,6 @@ from nuggets_ray.stages.finetune.trainer import train
 logger = logging.getLogger(__name__)
 
 MICRO_BATCH_TOKENS = {"cpu": 2048, "cuda": 16_384}
-FULL = "full"
-"""In finetune.selections: every row of data.path."""
 NOT_TRAINING = (
     "selection",
     "allow_partial",

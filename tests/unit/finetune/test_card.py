@@ -4,7 +4,6 @@ import dataclasses
 
 from nuggets_ray.config.finetune import FinetuneConfig
 from nuggets_ray.finetune.card import CardFacts, model_card
-from nuggets_ray.finetune.curve import loss_curve
 
 FACTS = CardFacts(
     name="golden",
@@ -46,9 +45,3 @@ def test_the_card_of_an_adapter_names_peft_and_leaves_out_what_is_not_there() ->
     assert "Selection" not in card and "Score" not in card
     merged = model_card(facts, FinetuneConfig(method="lora", lora_merge=True))
     assert "library_name: transformers" in merged
-
-
-def test_the_curve_is_a_png() -> None:
-    history = [{"step": s, "loss": 1.0 / s, "learning_rate": 1e-3} for s in range(1, 5)]
-    png = loss_curve([*history, {"step": 4, "eval_loss": 0.5}], "golden")
-    assert png.startswith(b"\x89PNG") and len(png) > 5_000
