@@ -118,7 +118,7 @@ class TrainingData:
 
 def training_data(out_dir: str) -> list[TrainingData]:
     """What models of the run were trained on where that was no selection, each once."""
-    found = []
+    data = []
     for name in trained_models(out_dir):
         before = read_config(out_dir, f"finetune-{name}") or {}
         if before and before["finetune"]["selection"] is None:
@@ -126,8 +126,8 @@ def training_data(out_dir: str) -> list[TrainingData]:
             held_out = done["settings"]["held_out"]  # a number: rows drawn by the training itself
             leaves_out = held_out if isinstance(held_out, str) else None
             hashes = tuple(done["settings"].get("rows", {}).get("sha256", ()))
-            found.append(TrainingData(DataConfig(**before["data"]), leaves_out, hashes))
-    return [one for index, one in enumerate(found) if one not in found[:index]]
+            data.append(TrainingData(DataConfig(**before["data"]), leaves_out, hashes))
+    return [one for index, one in enumerate(data) if one not in data[:index]]
 
 
 def _find(

@@ -75,13 +75,13 @@ def open_results(out_dir: str, primary: str) -> Results:
     """The results so far, or none. Raises UserError where another metric was named primary."""
     if not io.exists(RunFolder(out_dir).evaluation.results):
         return Results(primary)
-    found = read_results(out_dir)
-    if found.primary != primary:
+    results = read_results(out_dir)
+    if results.primary != primary:
         raise UserError(
-            f"evaluate.primary={primary}: {found.primary} was named before the first evaluation of "
-            f"out_dir={out_dir}, and a metric named after the fact decides nothing: leave it"
+            f"evaluate.primary={primary}: {results.primary} was named before the first evaluation "
+            f"of out_dir={out_dir}, and a metric named after the fact decides nothing: leave it"
         )
-    return found
+    return results
 
 
 def read_results(out_dir: str) -> Results:

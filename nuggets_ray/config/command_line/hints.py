@@ -170,15 +170,15 @@ def _candidates(key: str, uses: Sequence[str]) -> tuple[list[str], list[str]]:
         members = [one for one in known if section_of(one) == nearest[0]]
         inside = [one for one in named if section_of(one) == nearest[0]]
         elsewhere = [one for one in named if name != "name"]
-        found = [*exact, *inside, *_close_names(name, members)] or elsewhere
+        near_keys = [*exact, *inside, *_close_names(name, members)] or elsewhere
         uses = (*uses, nearest[0])
     else:
         keys = [one for one in known if section_of(one) in ("", *uses)] + ["experiment"]
         close = get_close_matches(plain, keys, n=3, cutoff=0.75)
-        found = [*exact, *named] or [*close, *_close_names(name, keys)]
-    found = [one for one in dict.fromkeys(found) if is_key(one)]
-    near = [one for one in found if section_of(one) in ("", *uses)]
-    return near, [one for one in found if one not in near]
+        near_keys = [*exact, *named] or [*close, *_close_names(name, keys)]
+    near_keys = [one for one in dict.fromkeys(near_keys) if is_key(one)]
+    near = [one for one in near_keys if section_of(one) in ("", *uses)]
+    return near, [one for one in near_keys if one not in near]
 
 
 def _below_mapping(plain: str) -> list[str]:

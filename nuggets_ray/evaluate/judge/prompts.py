@@ -86,16 +86,16 @@ def grade_prompt(
 
 def parse_winner(verdict: str) -> str | None:
     """A, B, or C for a tie; None where the verdict names none of them, or more than one."""
-    found = set(_WINNER.findall(verdict))
-    return found.pop() if len(found) == 1 else None
+    winners = set(_WINNER.findall(verdict))
+    return winners.pop() if len(winners) == 1 else None
 
 
 def parse_grade(verdict: str) -> float | None:
     """A grade of 1 to 10; None where the verdict names none, another number, or several."""
-    found = {float(number) for number in _GRADE.findall(verdict)}
-    if len(found) != 1:
+    grades = {float(number) for number in _GRADE.findall(verdict)}
+    if len(grades) != 1:
         return None
-    grade = found.pop()
+    grade = grades.pop()
     return grade if MIN_GRADE <= grade <= MAX_GRADE else None
 
 

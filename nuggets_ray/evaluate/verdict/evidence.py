@@ -88,7 +88,9 @@ class Evidence:
     @property
     def against_draws(self) -> Difference | None:
         """Golden minus the mean of all random draws, row by row."""
-        return next((found for found in self.differences if found.against == DRAWS), None)
+        return next(
+            (difference for difference in self.differences if difference.against == DRAWS), None
+        )
 
     @property
     def side_of_draws(self) -> int:
@@ -120,7 +122,7 @@ def gather(
         usable, rows = [], rows[:0]
     weights = np.ones(len(rows)) if weight_N is None else np.asarray(weight_N, np.float64)[rows]
     value_of = {arm.name: np.asarray(arm.value_N, np.float64)[rows] for arm in usable}
-    values = {name: stats.weighted_mean(found, weights) for name, found in value_of.items()}
+    values = {name: stats.weighted_mean(of_model, weights) for name, of_model in value_of.items()}
     draws = [arm for arm in usable if arm.kind == RANDOM]
     draw_values = np.array([values[arm.name] for arm in draws])
     prediction_low, prediction_high = stats.prediction_interval(draw_values) or (None, None)
@@ -175,7 +177,7 @@ def _differences(
     weights: np.ndarray,
     seed: int,
 ) -> tuple[Difference, ...]:
-    found = []
+    differences = []
     for against, names in opponents.items():
         other_N = np.mean([value_of[name] for name in names], axis=0)
         difference = value_of[golden] - other_N
@@ -184,6 +186,6 @@ def _differences(
         low, high = stats.bootstrap_interval(difference, seed, weights) or (None, None)
         p_value = stats.sign_flip_test(difference, seed, weights)
         value = stats.weighted_mean(difference, weights)
-        found.append(Difference(against, value, low, high, p_value, p_value))
-    corrected = stats.holm({one.against: one.p_value for one in found})
-    return tuple(replace(one, p_holm=corrected[one.against]) for one in found)
+        differences.append(Difference(against, value, low, high, p_value, p_value))
+    corrected = stats.holm({one.against: one.p_value for one in differences})
+    return tuple(replace(one, p_holm=corrected[one.against]) for one in differences)

@@ -23,24 +23,24 @@ def failure_signs(evidence: Evidence) -> dict[str, str | None]:
     """{sign: a clause where it is seen, None where it was looked for and not seen}; a sign that
     could not be looked for is not there."""
     values = evidence.values
-    found: dict[str, str | None] = {}
+    signs: dict[str, str | None] = {}
     if evidence.draws:
         best = max(evidence.draws, key=lambda name: values[name])
         claim = "the top is no better than a random draw"
         seen = _no_better(evidence, best, claim)
         # to be above one or two draws is not to be better than random
         if seen or len(evidence.draws) >= MIN_DRAWS:
-            found["top_no_better_than_random"] = seen
+            signs["top_no_better_than_random"] = seen
     if evidence.bottom is not None:
         claim = f"the bottom is no worse than {evidence.golden}"
-        found["bottom_no_worse_than_golden"] = _no_better(evidence, evidence.bottom, claim)
+        signs["bottom_no_worse_than_golden"] = _no_better(evidence, evidence.bottom, claim)
     if any(one.against == TOKEN_DRAWS for one in evidence.differences):
-        found["explained_by_tokens"] = _tokens(evidence)
+        signs["explained_by_tokens"] = _tokens(evidence)
     if evidence.stability is not None:
-        found["unstable_across_anchors"] = _unstable(evidence.stability)
+        signs["unstable_across_anchors"] = _unstable(evidence.stability)
     if evidence.length is not None:
-        found["explained_by_length"] = _length(evidence.length)
-    return found
+        signs["explained_by_length"] = _length(evidence.length)
+    return signs
 
 
 def _no_better(evidence: Evidence, name: str, claim: str) -> str | None:

@@ -136,11 +136,11 @@ def _draws_in_tokens(evidence: Evidence) -> list[str]:
         return []
     if not evidence.draws_matched_in_tokens:
         return ["No draw was matched in tokens, so more or fewer training tokens may play a part."]
-    found = [one for one in evidence.differences if one.against == TOKEN_DRAWS]
+    differences = [one for one in evidence.differences if one.against == TOKEN_DRAWS]
     named = " and ".join(evidence.draws_matched_in_tokens)
-    if not found:
+    if not differences:
         return ["All draws were matched in tokens."]
-    difference = f"{_difference(found[0])}, {_describe(found[0], evidence.golden)}"
+    difference = f"{_difference(differences[0])}, {_describe(differences[0], evidence.golden)}"
     return [f"Against {named}, matched in tokens: {difference}."]
 
 
