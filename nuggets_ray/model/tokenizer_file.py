@@ -158,7 +158,7 @@ def copy_where_misread(
 
 
 def find_difference(read: Tokenizer, expected: Tokenizer, decodes: bool = True) -> str | None:
-    """The first text of the probe that `found` encodes, or (`decodes`) whose ids it decodes,
+    """The first text of the probe that `read` encodes, or (`decodes`) whose ids it decodes,
     otherwise than `expected`, and how; None where there is none. Neither may cut or pad.
     """
     for text in _probe(read, expected):
