@@ -8,11 +8,14 @@ from nuggets_ray.errors import UserError
 from nuggets_ray.jobs import JOBS, run_job
 
 HELP = ("-h", "--help")
+ALIASES = {"select_topk": "select"}
+"""Names of files in jobs/ that are others than the jobs'."""
 
 
 def main() -> None:
     """Run the job that the first argument names; without one, list the jobs."""
     name = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    name = ALIASES.get(name, name)
     if name not in JOBS:
         sys.exit(guard(lambda: _list_jobs(name)))
     del sys.argv[1]

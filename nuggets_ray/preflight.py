@@ -7,7 +7,7 @@ rest, and these too, as they are called by others than the command line.
 from collections.abc import Callable
 
 from nuggets_ray.anchors.file import anchor_files
-from nuggets_ray.config.schema import Config
+from nuggets_ray.config.schema import Config, DataConfig
 from nuggets_ray.data.formats import resolve_format
 from nuggets_ray.data.inputs import list_inputs
 from nuggets_ray.evaluate.checks import check_settings
@@ -24,8 +24,7 @@ from nuggets_ray.select import check_config
 def check_score(config: Config) -> None:
     """Raise UserError for data, anchors, a model or an out_dir that cannot be; for `plan` too."""
     _check_data(config.data.path)
-    if config.data.columns:
-        resolve_format(config.data.format, config.data.columns, [])
+    _check_format(config.data)
     if config.anchors.method == "file":
         anchor_files(config.anchors)
     check_path(config.model)
@@ -67,6 +66,12 @@ def check_bench(config: Config) -> None:
         check_path(config.model)
     if config.bench.name == "finetune" and config.data.path:
         _check_data(config.data.path)
+
+
+def _check_format(data: DataConfig) -> None:
+    """What can be told of data.format and data.columns without a row."""
+    if data.columns or data.format != "auto":
+        resolve_format(data.format, data.columns, [])
 
 
 def _check_data(path: str) -> None:

@@ -7,6 +7,7 @@ self-instruct row is one conversation, a question and an answer an instance.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 
 from nuggets_ray.config.schema import COLUMN_FIELDS
 from nuggets_ray.data.rows import BadRow
@@ -93,8 +94,12 @@ def resolve_format(
     if format == "auto":
         return detect_format(rows, section)
     if format not in FORMATS:
-        names = ", ".join([*FORMATS, "columns", "auto"])
-        raise UserError(f"{section}.format={format} is unknown: it is one of {names}")
+        names = [*FORMATS, "columns", "auto"]
+        close = get_close_matches(format.lower(), names, n=1)
+        raise UserError(
+            f"{section}.format={format} is unknown: it is one of {', '.join(names)}"
+            + (f"; did you mean {section}.format={close[0]}?" if close else "")
+        )
     return format
 
 

@@ -79,7 +79,10 @@ def _base(out_dir: str, model: ModelConfig) -> ModelConfig:
         if not model.path and (before := read_config(out_dir, stage)):
             model = ModelConfig(**before["model"])
     if not model.path:
-        raise UserError("model.path is missing: give model.path=..., as in model=demo")
+        raise UserError(
+            f"model.path is missing, and out_dir={out_dir} holds no run that names one: give the "
+            "out_dir of a scored or trained run, or model.path=..., as in model=demo"
+        )
     return model
 
 

@@ -85,11 +85,11 @@ def find_source(config: Config) -> Source:
 def check_source(config: Config) -> None:
     """Raise UserError for a model, a selection or data that are not there: by their names alone."""
     scored = read_config(config.out_dir, "score")
-    check_path(_model(config.model, scored))
     if config.finetune.selection is not None:
         _made(config.out_dir, config.finetune.selection, scored)
     else:
         list_inputs(_data_path(config.data.path))
+    check_path(_model(config.model, scored))
 
 
 def _model(model: ModelConfig, scored: dict[str, Any] | None) -> ModelConfig:

@@ -15,7 +15,8 @@ below are a folder in Hugging Face format, and lists of dicts (or paths):
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -78,6 +79,7 @@ def score_rows(
     engine: str = "auto",
     max_pack_tokens: int | None = None,
     device: str | None = None,
+    num_threads: int | None = None,
     on_skipped: Callable[[SkippedRow], object] | None = None,
 ) -> list[ScoreRow]:
     """The golden score of every row that can be scored, in order of the rows.
@@ -86,7 +88,9 @@ def score_rows(
     `columns` are of `rows`, and anchors that are not recognised are to be read first. `model` is a
     folder, a hub id, `demo`, or a ModelConfig. The other arguments are the keys of that name under
     data, prompt and score (`prompt` is prompt.template); `device` is cuda where there is a GPU,
-    else cpu. The model is loaded anew by every call, and torch keeps its number of threads.
+    else cpu. The model is loaded anew by every call. `num_threads` of torch on a CPU, for the
+    length of the call (None: as many as it has): on a machine that others use too, fewer are faster
+    by far.
 
     Copies of a row get its score under an example_id of their own, and a row that is an anchor is
     not scored against itself, as in the job. Rows that have no score are counted by reason in a
@@ -109,8 +113,22 @@ def score_rows(
     config = replace(config, model=replace(config.model, path=resolve_path(config.model)))
     renderer = make_prompt(load_tokenizer(config.model), config.prompt)
     fitting = _fitting(read.examples, renderer, on_too_long)
-    results = _score(fitting, given, renderer, config, device) if fitting else {}
+    with _threads(num_threads):
+        results = _score(fitting, given, renderer, config, device) if fitting else {}
     return _in_order(read, results, on_skipped)
+
+
+@contextmanager
+def _threads(number: int | None) -> Iterator[None]:
+    """torch's number of threads within it, and the former one afterwards."""
+    before = torch.get_num_threads()
+    if number is not None and number < 1:
+        raise UserError(f"num_threads={number}: must be at least 1")
+    try:
+        torch.set_num_threads(number or before)
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _anchor_examples(anchors: PathOrRows | ReadExamples) -> list[Example]:

@@ -55,7 +55,7 @@ def test_the_jobs_are_listed(arguments: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "meant"), [("scor", "score"), ("select_topk", "select"), ("out_dir=x", None)]
+    ("name", "meant"), [("scor", "score"), ("selekt", "select"), ("out_dir=x", None)]
 )
 def test_an_unknown_job_is_told_with_those_that_there_are(name: str, meant: str | None) -> None:
     ended = run_package(name, "out_dir=x")
@@ -81,3 +81,8 @@ def test_the_package_runs_what_the_script_runs(name: str) -> None:
     assert by_name.returncode == by_script.returncode == 0, by_name.stderr + by_script.stderr
     assert by_name.stdout == by_script.stdout
     assert by_name.stdout.startswith(f"{name} is powered by Hydra.")
+
+
+def test_the_name_of_a_script_is_a_job_s_name_too() -> None:
+    ended = run_package("select_topk", "select.kk=1")
+    assert ended.returncode == 2 and "select.kk: there is no such key" in ended.stderr

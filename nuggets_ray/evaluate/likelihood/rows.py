@@ -88,12 +88,18 @@ def check_held_out(out_dir: str, given: str | None) -> None:
     """
     if given is not None:
         list_inputs(demo_or(given, KEY), KEY)
-    elif not io.exists(RunFolder(out_dir).held_out):
+    elif not _num_own_rows(out_dir):
         raise UserError(
             f"evaluate.held_out_path is missing: out_dir={out_dir} has no held-out rows "
             "(data.holdout=N keeps N rows from everything before a run is scored), so give a file "
             "of rows that no model was trained on"
         )
+
+
+def _num_own_rows(out_dir: str) -> int:
+    """The rows that the run held out; it writes their table where it held none too."""
+    path = RunFolder(out_dir).held_out
+    return io.read_table(path, columns=["content_id"]).num_rows if io.exists(path) else 0
 
 
 def _held_rows(

@@ -311,3 +311,8 @@ def test_every_real_file_is_in_the_table(test_data: Path) -> None:
         f"{folder}/{path.name}" for folder in folders for path in (test_data / folder).iterdir()
     }
     assert found == set(REAL_FILES)
+
+
+def test_a_mistyped_format_is_answered_with_the_one_that_was_meant() -> None:
+    with pytest.raises(UserError, match="data.format=alpacca is unknown.*mean data.format=alpaca"):
+        resolve_format("alpacca", {}, [])

@@ -10,7 +10,7 @@ from scored_run import choose, finished_run
 from nuggets_ray.config.finetune import FinetuneConfig
 from nuggets_ray.config.schema import Config, DataConfig, ModelConfig, PromptConfig
 from nuggets_ray.errors import UserError
-from nuggets_ray.finetune.source import find_source, prompts
+from nuggets_ray.finetune.source import check_source, find_source, prompts
 from nuggets_ray.io import write_json
 from nuggets_ray.model.load import load_tokenizer
 from nuggets_ray.prompts.prompt import make_prompt
@@ -101,3 +101,9 @@ def test_rows_are_cut_to_leave_room_for_the_prompt(tiny_model: Path) -> None:
     assert limited.fingerprint != whole.fingerprint
     prompt, limited, _ = prompts(model, config, None)
     assert limited is prompt
+
+
+def test_a_folder_that_is_no_run_is_not_blamed_on_the_model(tmp_path: Path) -> None:
+    given = Config(str(tmp_path), finetune=FinetuneConfig(selection="golden"))
+    with pytest.raises(UserError, match="^finetune.selection=golden: out_dir=.* no such selection"):
+        check_source(given)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from nuggets_ray import read_examples, score_rows
 from nuggets_ray.config.schema import ModelConfig, PromptConfig
@@ -18,6 +19,7 @@ from nuggets_ray.prompts.prompt import make_prompt
 from nuggets_ray.records import Example, Message
 from nuggets_ray.score import library
 from nuggets_ray.score.reference import reference_log_probs
+from nuggets_ray.score.replica import load_replica
 
 
 def row(number: int) -> dict[str, str]:
@@ -144,3 +146,23 @@ def test_a_bad_row_among_anchors_that_were_read_is_named(tiny_model: Path) -> No
     anchors = read_examples([*ANCHORS, {"instruction": "none"}], "alpaca")
     with pytest.raises(UserError, match=r"row 4 \(counted from 1\) .*missing_field:output"):
         score(tiny_model, anchors=anchors)
+
+
+def test_threads_are_those_asked_for_and_the_former_ones_afterwards(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, during = torch.get_num_threads(), []
+
+    def load(*arguments: Any, **keywords: Any) -> Any:
+        during.append(torch.get_num_threads())
+        return load_replica(*arguments, **keywords)
+
+    monkeypatch.setattr(library, "load_replica", load)
+    torch.set_num_threads(2)
+    try:
+        score(tiny_model, num_threads=1)
+        assert (during, torch.get_num_threads()) == ([1], 2)
+    finally:
+        torch.set_num_threads(before)
+    with pytest.raises(UserError, match="^num_threads=0: must be at least 1"):
+        score(tiny_model, num_threads=0)
