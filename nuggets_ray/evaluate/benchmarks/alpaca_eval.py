@@ -101,12 +101,18 @@ def make_pairs(
 
 
 def win_rate_results(
-    model: str, against: str, verdicts: Sequence[PairVerdict], judge: str, seed: int
+    model: str,
+    against: str,
+    verdicts: Sequence[PairVerdict],
+    judge: str,
+    seed: int,
+    num_prompts: int,
 ) -> list[Result]:
     """win_rate over all prompts and a subset each; flip_rate, length_adjusted_win_rate and, where
     it can be had, length_controlled_win_rate over all; with 95% bootstrap intervals over prompts.
 
-    `against`: the reference's generator. A value is None where no pair could be judged.
+    `against`: the reference's generator; `num_prompts`: rows of the whole file of prompts. A
+    value is None where no pair could be judged.
     """
     result = partial(
         Result,
@@ -132,7 +138,7 @@ def win_rate_results(
     flips = _percent([float(v.is_flipped) for v in judged])
     results.append(result(metric="flip_rate", **flips, details=_counts(verdicts)))
     results.append(result(metric="length_adjusted_win_rate", **_length_adjusted(judged, seed)))
-    controlled = length_controlled_win_rate(model, against, judged)
+    controlled = length_controlled_win_rate(model, against, judged, num_prompts)
     if controlled is not None:
         results.append(result(metric="length_controlled_win_rate", value=controlled, n=len(judged)))
     return results
@@ -150,6 +156,7 @@ def _length_adjusted(judged: Sequence[PairVerdict], seed: int) -> dict[str, Any]
         "n": len(judged),
         "details": {
             "length_effect": found.length_effect,
+            **({"no_interval": found.why_not} if found.why_not else {}),
             "mean_answer_chars": _mean(lengths),
             "mean_reference_chars": _mean(reference_lengths),
         },

@@ -62,7 +62,9 @@ def run_alpaca_eval(context: Context) -> Outcome:
     """Answers in AlpacaEval's format; with a judge, win rates against evaluate.reference_path."""
     config = context.config
     assert config.evaluate.prompts_path is not None
-    prompts = read_alpaca_prompts(config.evaluate.prompts_path, config.evaluate.limit)
+    prompts = read_alpaca_prompts(config.evaluate.prompts_path, None)
+    num_prompts = len(prompts)
+    prompts = prompts[: config.evaluate.limit]
     path = config.evaluate.reference_path
     reference = None if path is None else alpaca_eval.read_reference(path)
     if reference is not None:
@@ -83,7 +85,7 @@ def run_alpaca_eval(context: Context) -> Outcome:
         _tell_unparseable(config, sum(v.num_unparseable for v in verdicts), 2 * len(verdicts))
         for name, own in zip(texts, _parts(verdicts, len(texts)), strict=True):
             found = alpaca_eval.win_rate_results(
-                name, reference.generator, own, config.judge.model, config.seed
+                name, reference.generator, own, config.judge.model, config.seed, num_prompts
             )
             results += _described(context, found)
             preferences[name] = 100 * _array([v.preference for v in own])
