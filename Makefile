@@ -27,6 +27,9 @@ INSTALLED := $(VENV)/.installed-$(EXTRA)
 DEMO_MODEL := $(VENV)/.demo-model
 KERNELS := $(VENV)/share/nuggets_ray/kernels/.built
 
+# Figures of this machine go where the others are, unless ARGS names another bench.log.
+BENCH_LOG := nuggets_ray/bench/LOG.md
+
 TEST_PROCESSES ?= 2
 SHARED := -n $(TEST_PROCESSES) --dist loadfile
 # pytest's exit code where ARGS, such as -k NAME, selects none of a half
@@ -48,7 +51,7 @@ demo: setup  ## Run every stage of the main job on the demo model and the demo d
 	@$(RUN) python jobs/pipeline.py experiment=demo $(ARGS)
 
 bench: setup  ## Measure speed here: make bench ARGS="bench=peers bench.make_peer_env=true"
-	@$(RUN) python jobs/bench.py $(ARGS)
+	@$(RUN) python jobs/bench.py $(if $(findstring bench.log=,$(ARGS)),,bench.log=$(BENCH_LOG)) $(ARGS)
 
 test: setup  ## Run all tests
 	@$(RUN) python -m pytest $(SHARED) tests/unit $(ARGS) || [ $$? -eq $(NO_TESTS) ]
@@ -66,7 +69,7 @@ lint: $(INSTALLED)  ## Check rules and format with ruff; changes nothing
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 
-type: $(INSTALLED)  ## Check the types of the pure layers with mypy, strict
+type: $(INSTALLED)  ## Check the types with mypy, strict
 	@$(PY) -m mypy
 
 format: $(INSTALLED)  ## Mend what ruff can mend
@@ -116,7 +119,7 @@ $(INSTALLED): pyproject.toml $(LOCK) | $(CREATED)
 	@[ -z "$(filter-out $(EXTRA),$(HELD))" ] || { echo "error: $(VENV) was set up with EXTRA=$(HELD):" \
 	   "name another folder with VENV=, or run make clean first" >&2; exit 2; }
 	@rm -f $@
-	@echo "installing $(TORCH) and the $(EXTRA) packages into $(VENV): about 3 minutes and 3 GB on a CPU machine"
+	@echo "installing $(TORCH) and the $(EXTRA) packages into $(VENV): about 3 minutes and 4 GB on a CPU machine"
 	@$(PIP) install -qq $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
 ifeq ($(EXTRA),gpu)
 	@$(PIP) install -qq -e ".[gpu,dev]"

@@ -1,5 +1,5 @@
 """Measure speed on this machine, or what bfloat16 changes: python jobs/bench.py
-bench=engine|peers|dtypes|finetune [bench.repeats=5] [bench.out=FILE.json]
+bench=engine|peers|dtypes|finetune [bench.repeats=5] [bench.out=FILE.json] [bench.log=FILE]
 """
 
 from typing import Any

@@ -15,6 +15,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from nuggets_ray.config.limits import check_limits
 from nuggets_ray.config.schema import SelectConfig
 from nuggets_ray.errors import UserError
 
@@ -25,8 +26,6 @@ RULES = {
     "top_tokens": "tokens",
     "threshold": "min_score",
 }
-BY = ("golden_score", "random", "longest")
-ORDERS = ("top", "bottom")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +60,7 @@ class Selection:
 def check_config(config: SelectConfig) -> None:
     """Raise UserError for a setting that no scores could make right; needs no data, so call it
     before reading any."""
-    _check_choice("select.rule", config.rule, tuple(RULES))
-    _check_choice("select.by", config.by, BY)
-    _check_choice("select.order", config.order, ORDERS)
+    check_limits(config, "select.")
     for rule, field in RULES.items():
         value = getattr(config, field)
         if rule == config.rule and value is None:
@@ -81,8 +78,6 @@ def check_config(config: SelectConfig) -> None:
         raise UserError(f"select.k={config.k} keeps nothing: it must be at least 1")
     if config.tokens is not None and config.tokens < 1:
         raise UserError(f"select.tokens={config.tokens} keeps nothing: it must be at least 1")
-    if config.min_score is not None and not math.isfinite(config.min_score):
-        raise UserError(f"select.min_score={config.min_score} is no bound: give a finite number")
     if config.by == "random":
         _check_random(config)
     name = default_name(config) if config.name is None else config.name
@@ -91,11 +86,6 @@ def check_config(config: SelectConfig) -> None:
             f"select.name={name!r} is no folder name: use letters, digits, '.', '_' and '-', "
             "starting with a letter or digit"
         )
-
-
-def _check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise UserError(f"{key}={value} is unknown: choose one of {', '.join(choices)}")
 
 
 def _check_random(config: SelectConfig) -> None:
@@ -130,14 +120,15 @@ def default_name(config: SelectConfig) -> str:
     if config.by == "random":
         return f"random-{config.draw}" + ("-tokens" if config.rule == "top_tokens" else "")
     names = {"golden_score": ("golden", "bottom"), "longest": ("longest", "shortest")}
-    return names[config.by][ORDERS.index(config.order)]
+    of_top, of_bottom = names[config.by]
+    return of_top if config.order == "top" else of_bottom
 
 
 def select(scores: Scores, config: SelectConfig, seed: int) -> Selection:
     """The rows to keep, best rank first; depends on the set of rows only, not on their order.
 
     A fraction or k gives the same number of rows whatever `by` is, so that random and longest can
-    stand beside golden (issue 2, item 9). Raises UserError where the settings are wrong or ask for
+    be compared with golden. Raises UserError where the settings are wrong or ask for
     rows that do not exist.
     """
     check_config(config)

@@ -32,8 +32,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def test_data() -> Path:
-    """The folder of real data (NUGGETS_TEST_DATA, default ../shared/data); the test is skipped
-    where it is absent.
+    """The folder of real data (NUGGETS_TEST_DATA, default: shared/data beside the clone); the test
+    is skipped where it is absent.
     """
     folder = Path(os.environ.get("NUGGETS_TEST_DATA", ROOT.parent / "shared" / "data"))
     if not folder.is_dir():

@@ -1,23 +1,20 @@
-"""Anchors from a file: its first anchors.num rows, in any format that data.path takes.
+"""Anchors that are given: the first anchors.num rows of a file, in any format that data.path takes.
 
 An anchor is part of every score, so a bad row is an error here and never skipped.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable
 from itertools import islice
 
 from nuggets_ray.config.schema import AnchorsConfig
-from nuggets_ray.data.formats import SkipRow, parse, resolve_format
-from nuggets_ray.data.inputs import list_inputs, read_rows
-from nuggets_ray.data.rows import BadRow
-from nuggets_ray.demo.files import anchors_path
+from nuggets_ray.data.examples import ParsedRow, file_rows, parse_stream
+from nuggets_ray.data.formats import SkipRow
+from nuggets_ray.data.inputs import list_inputs
 from nuggets_ray.errors import UserError
 from nuggets_ray.records import Example
 
 logger = logging.getLogger(__name__)
-
-NUM_FORMAT_ROWS = 100
 
 
 def load_examples(config: AnchorsConfig) -> list[Example]:
@@ -29,7 +26,7 @@ def load_examples(config: AnchorsConfig) -> list[Example]:
     """
     if not config.path:
         raise UserError("anchors.path is missing: anchors=file needs a file of instruction rows")
-    rows = list(islice(_numbered_rows(config.path), config.num))
+    rows = list(islice(file_rows(list_inputs(config.path, "anchors.path")), config.num))
     if not rows:
         raise UserError(f"anchors.path={config.path} has no rows: give a file with at least one")
     if config.num is not None and len(rows) < config.num:
@@ -37,27 +34,24 @@ def load_examples(config: AnchorsConfig) -> list[Example]:
             f"anchors.num={config.num} is more than the {len(rows)} rows of "
             f"anchors.path={config.path}: lower it, or set anchors.num=null for all of them"
         )
-    sample = [row for _, row in rows[:NUM_FORMAT_ROWS]]
-    format_name = resolve_format(config.format, config.columns, sample, section="anchors")
+    rules, parsed = parse_stream(rows, config.format, config.columns, "anchors")
+    return distinct_examples(parsed, rules.format)
+
+
+def distinct_examples(rows: Iterable[ParsedRow], format: str) -> list[Example]:
+    """The examples in order; one whose content came before is left out, with a warning. Raises
+    UserError for a row that is none.
+    """
     examples: dict[str, Example] = {}
-    for place, row in rows:
-        try:
-            example = parse(row, format_name, config.columns)
-        except SkipRow as error:
-            reason = row.reason if isinstance(row, BadRow) else error.reason
+    for row, example in rows:
+        if isinstance(example, SkipRow):
             raise UserError(
-                f"anchors.path: {place} cannot be an anchor ({reason}, read as {format_name}): "
-                "mend or remove it"
-            ) from error
+                f"anchors.path: {row.place} cannot be an anchor ({example.reason}, read as "
+                f"{format}): mend or remove it"
+            ) from example
         if example.content_id in examples:
             logger.warning(
-                "anchors.path: %s has the content of an earlier row and is left out", place
+                "anchors.path: %s has the content of an earlier row and is left out", row.place
             )
         examples.setdefault(example.content_id, example)
     return list(examples.values())
-
-
-def _numbered_rows(path: str) -> Iterator[tuple[str, object]]:
-    for file in list_inputs(anchors_path() if path == "demo" else path, key="anchors.path"):
-        for number, row in enumerate(read_rows(file), start=1):
-            yield f"row {number} (counted from 1) of {file.path}", row

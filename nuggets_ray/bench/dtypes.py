@@ -7,11 +7,9 @@ The noise band of score/golden.py is the 99th percentile of |error|.
 Legend: C candidates, A anchors.
 """
 
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,8 +21,7 @@ from nuggets_ray.bench.plan import BenchResults
 from nuggets_ray.bench.session import check_request, finish
 from nuggets_ray.bench.tables import Row, format_number, hardware, make_row
 from nuggets_ray.config.schema import AnchorsConfig, Config, ModelConfig
-from nuggets_ray.data.formats import parse
-from nuggets_ray.demo.files import candidates_path
+from nuggets_ray.data.read import read_examples
 from nuggets_ray.markdown import markdown_table
 from nuggets_ray.model.load import load_model, load_tokenizer, resolve_path
 from nuggets_ray.prompts.prompt import Prompt, make_prompt
@@ -159,8 +156,7 @@ def _name(config: Config) -> str:
 def _work(prompt: Prompt, num_anchors: int | None) -> tuple[list[Encoding], list[np.ndarray]]:
     """The demo's anchors, and demonstrations of the candidates with the smallest content ids."""
     chosen = load_examples(AnchorsConfig(method="file", num=num_anchors, path="demo"))
-    lines = Path(candidates_path()).read_text(encoding="utf-8").splitlines()
-    examples = {e.content_id: e for e in (parse(json.loads(line), "alpaca", {}) for line in lines)}
+    examples = {row.content_id: row.example for row in read_examples("demo", "alpaca").examples}
     for anchor in chosen:
         examples.pop(anchor.content_id, None)
     drawn = [examples[content_id] for content_id in sorted(examples)[:NUM_CANDIDATES]]

@@ -12,10 +12,11 @@ from typing import Any
 
 import torch
 
-from nuggets_ray.bench.engine_tables import GPU_BARS, gpu_rows, share_rows, text
+from nuggets_ray.bench.engine_tables import gpu_rows, share_rows, text
 from nuggets_ray.bench.measure import measure
 from nuggets_ray.bench.plan import BenchResults, Contender, Plan
 from nuggets_ray.bench.process import WorkerFailed
+from nuggets_ray.bench.random_models import SIZES
 from nuggets_ray.bench.session import (
     check_request,
     encode_works,
@@ -61,7 +62,7 @@ def bench(config: Config) -> dict[str, Any]:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     check_request(config, CASES, MADE_FAST)
     if not config.model.path:
-        path = next(iter(GPU_BARS)) if device == "cuda" else "demo"
+        path = next(iter(SIZES)) if device == "cuda" else "demo"
         config = replace(config, model=ModelConfig(path=path))
     plan = make_plan(config, device)
     tell_duration(plan.expected_s, plan.repeats)
@@ -117,7 +118,7 @@ def parse_arguments(arguments: list[str]) -> Config:
     """The command line of this module as a checked Config."""
     parser = argparse.ArgumentParser(prog="python -m nuggets_ray.bench.engine", description=__doc__)
     add = parser.add_argument
-    add("--model", default="", help=f"a folder, a hub id, demo, or on a GPU {', '.join(GPU_BARS)}")
+    add("--model", default="", help=f"a folder, a hub id, demo, or on a GPU {', '.join(SIZES)}")
     add("--dtype", default="auto", help="bfloat16, float32 or auto")
     add("--max-pack-tokens", type=int, help="most tokens in one forward")
     add("--repeats", type=int, default=5, help="runs of each, of which the median is shown")
@@ -126,7 +127,7 @@ def parse_arguments(arguments: list[str]) -> Config:
     add("--contenders", nargs="*", default=[], help=f"some of {', '.join(MADE_FAST)}")
     add("--cases", nargs="*", default=[], help=f"some of {', '.join(CASES)}")
     add("--out", default="", help="JSON file for the rows")
-    add("--log", help="Markdown file to append to (default: the package's; empty: none)")
+    add("--log", help="Markdown file to append to")
     given = parser.parse_args(arguments)
     config = Config(
         model=ModelConfig(path=given.model),

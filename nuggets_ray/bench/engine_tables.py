@@ -10,6 +10,7 @@ import torch
 
 from nuggets_ray.bench.flop import data_sheet_flops
 from nuggets_ray.bench.plan import BenchResults, Contender, Plan, Reading
+from nuggets_ray.bench.random_models import SIZES
 from nuggets_ray.bench.tables import (
     Row,
     format_number,
@@ -22,10 +23,6 @@ from nuggets_ray.bench.tables import (
 )
 from nuggets_ray.markdown import markdown_table
 
-BAR = 0.75
-"""On a CPU whose core is under 300 GFLOP per CPU second."""
-BAR_FLOPS = 3e11
-GPU_BARS = {"llama-7b-random": 0.6, "llama-1b-random": 0.5}
 NOTES = """\
 Useful FLOP: 2 x non-embedding parameters x every demonstration and anchor token once, the visible
 pairs of attention, the vocabulary projection at answer tokens. Matrices alone: the model's own
@@ -74,7 +71,7 @@ def gpu_rows(plan: Plan) -> list[Row]:
     """A row for each GPU figure that this run does not have, saying why."""
     return [
         make_row(model, "tree", "status", _why_not(plan), "")
-        for model in GPU_BARS
+        for model in SIZES
         if plan.task.model_path != model
     ]
 
@@ -92,7 +89,7 @@ def text(plan: Plan, results: BenchResults, profile: Mapping[str, float], model_
         f"{hardware(plan.task.device, plan.task.threads)}.",
         f"Model {model_name} in {dtype}; {plan.note}; medians of {plan.repeats} runs, of "
         f"{plan.candidates_a_run} candidate{'s' * (plan.candidates_a_run > 1)} each.",
-        _share_table(plan, results, model_name),
+        _share_table(plan, results),
         reasons_text(results),
         _gpu_table(plan),
         NOTES,
@@ -103,16 +100,15 @@ def text(plan: Plan, results: BenchResults, profile: Mapping[str, float], model_
     return "\n\n".join([part for part in parts if part] + ["\n".join(made)])
 
 
-def _share_table(plan: Plan, results: BenchResults, model_name: str) -> str:
+def _share_table(plan: Plan, results: BenchResults) -> str:
     on_gpu = plan.task.device == "cuda"
     unit, scale = ("TFLOP/s", 1e12) if on_gpu else ("GFLOP / CPU s", 1e9)
     header = ["case", "engine", "CPU s", "wall s", "GiB", f"useful {unit}", "matrices alone"]
-    header += ["share", "in turn", "bar", "met", *(["data sheet"] * on_gpu)]
+    header += ["share", "in turn", *(["data sheet"] * on_gpu)]
     rows = []
     for case, contender, readings in _measured(plan, results):
         found = {name: value for name, (value, _) in figures(readings, plan.task.device).items()}
         peak = max(r.cost.gpu_peak_gib if on_gpu else r.cost.peak_gib for r in readings)
-        bar = _bar(contender, found["matrix_rate"], on_gpu, model_name)
         sheet = _data_sheet(plan)
         rows.append(
             [
@@ -125,8 +121,6 @@ def _share_table(plan: Plan, results: BenchResults, model_name: str) -> str:
                 format_number(found["matrix_rate"] / scale),
                 f"{found['share']:.1%}",
                 f"{found['share_in_turn']:.1%}",
-                "-" if bar is None else f"{bar:.0%}",
-                "-" if bar is None else ("yes" if found["share"] >= bar else "NO"),
                 *([f"{found['useful_rate'] / sheet:.1%}" if sheet else "-"] * on_gpu),
             ]
         )
@@ -136,14 +130,6 @@ def _share_table(plan: Plan, results: BenchResults, model_name: str) -> str:
                 why = short_reason(results, contender.name)
                 rows.append([case, contender.name, why, *["-"] * (len(header) - 3)])
     return markdown_table(header, rows)
-
-
-def _bar(contender: Contender, matrix_rate: float, on_gpu: bool, model_name: str) -> float | None:
-    if contender.kind != "tree":
-        return None
-    if on_gpu:
-        return GPU_BARS.get(model_name)
-    return BAR if matrix_rate < BAR_FLOPS else None
 
 
 def _gpu_table(plan: Plan) -> str:

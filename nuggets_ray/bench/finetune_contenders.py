@@ -37,20 +37,19 @@ class Options:
 def load_rows(options: Options) -> TrainRows:
     """The first rows of the data, in the model's own prompt, as the training stage encodes them."""
     from nuggets_ray.config.schema import DataConfig, ModelConfig, PromptConfig
+    from nuggets_ray.data.examples import choose_rules
     from nuggets_ray.data.inputs import list_inputs, read_texts
-    from nuggets_ray.demo.files import candidates_path
     from nuggets_ray.finetune.rows import encode_texts
     from nuggets_ray.finetune.source import prompts
     from nuggets_ray.model.load import resolve_path
-    from nuggets_ray.prepare.staging import choose_rules
 
-    files = list_inputs(candidates_path() if options.data == "demo" else options.data)
+    files = list_inputs(options.data)
     rules = choose_rules(DataConfig(path=options.data), files)
     model = ModelConfig(path=resolve_path(ModelConfig(path=options.model)))
     prompt, limited, eos_id = prompts(model, PromptConfig(), None)
     texts = [text for text in read_texts(files[0]) if isinstance(text, str)]
     num_rows = options.batch_rows * (options.num_steps + 1)
-    encoded = encode_texts(texts, prompt, limited, rules.format, {}, eos_id, None, "error")
+    encoded = encode_texts(texts, prompt, limited, rules, eos_id, None, "error")
     return encoded.rows.take(np.arange(num_rows) % encoded.rows.num_rows)
 
 

@@ -1,7 +1,7 @@
 """bench=peers: the tree engine beside everything else that a user could run for the same numbers.
 
 Same model, candidates, anchors and token ids for all of a case; a contender whose float32 log-probs
-are not the reference's gets no ratio. Bars are those of 2 CPU cores with bf16 instructions.
+are not the reference's gets no ratio.
 """
 
 import logging
@@ -91,31 +91,28 @@ CONTENDERS = {
 """In bfloat16 but for those named otherwise."""
 
 COMPARISONS = (
-    Comparison("cut-200", "official", "tree", 1.9, note="one dtype"),
-    Comparison("cut-200", "official_float32", "tree", 4.0, note="as shipped"),
+    Comparison("cut-200", "official", "tree", note="one dtype"),
+    Comparison("cut-200", "official_float32", "tree", note="as shipped"),
     Comparison("cut-200", "naive", "tree"),
-    Comparison("cut-200", "vllm", "tree", 2.5),
-    Comparison("cut-200", "vllm_prefix_cache", "tree", 1.0, 1.2),
-    Comparison("uncut-200", "official", "tree", 3.5, 4.0, note="one dtype, padded to the longest"),
+    Comparison("cut-200", "vllm", "tree"),
+    Comparison("cut-200", "vllm_prefix_cache", "tree"),
+    Comparison("uncut-200", "official", "tree", note="one dtype, padded to the longest"),
     Comparison("uncut-200", "naive", "tree"),
-    Comparison("uncut-200", "vllm", "tree", 2.5),
-    Comparison("uncut-200", "vllm_prefix_cache", "tree", 1.0, 1.2),
-    Comparison("text-200", "data_juicer", "tree", 2.0, note="one dtype, its token ids"),
-    Comparison(
-        "text-200", "data_juicer_float32", "tree_float32", 2.0, note="one dtype, its token ids"
-    ),
+    Comparison("uncut-200", "vllm", "tree"),
+    Comparison("uncut-200", "vllm_prefix_cache", "tree"),
+    Comparison("text-200", "data_juicer", "tree", note="one dtype, its token ids"),
+    Comparison("text-200", "data_juicer_float32", "tree_float32", note="one dtype, its token ids"),
     Comparison(
         "text-200",
         "data_juicer_float32",
         "tree",
-        4.0,
         note="as each runs by default (float32 weights)",
     ),
-    Comparison("cut-400", "vllm", "tree", 4.0),
-    Comparison("cut-400", "vllm_prefix_cache", "tree", 1.0, 1.2),
-    Comparison("uncut-400", "vllm", "tree", 4.0),
-    Comparison("uncut-400", "vllm_prefix_cache", "tree", 1.0, 1.2),
-    Comparison("uncut-50", "vllm_prefix_cache", "tree", 1.0, 1.2),
+    Comparison("cut-400", "vllm", "tree"),
+    Comparison("cut-400", "vllm_prefix_cache", "tree"),
+    Comparison("uncut-400", "vllm", "tree"),
+    Comparison("uncut-400", "vllm_prefix_cache", "tree"),
+    Comparison("uncut-50", "vllm_prefix_cache", "tree"),
 )
 
 
@@ -239,10 +236,7 @@ def _ratio_table(compared: list[Compared], results: BenchResults) -> str:
     rows = []
     for one in compared:
         of = one.comparison
-        bar = "-" if of.bar is None else f"{of.bar:g}x"
-        goal = "" if of.goal is None else f" (goal {of.goal:g}x)"
         why = short_reason(results, of.contender, of.base)
         ratio = why if one.ratio is None else f"{one.ratio:.2f}x"
-        met = {None: "-", True: "yes", False: "NO"}[one.is_met]
-        rows.append([of.case, f"{of.contender} / {of.base}", ratio, bar + goal, met, of.note])
-    return markdown_table(["case", "cost of", "ratio", "bar", "met", ""], rows)
+        rows.append([of.case, f"{of.contender} / {of.base}", ratio, of.note])
+    return markdown_table(["case", "cost of", "ratio", ""], rows)

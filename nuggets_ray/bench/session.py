@@ -15,7 +15,7 @@ from nuggets_ray.bench.flop import num_body_parameters, product_rate
 from nuggets_ray.bench.plan import BenchResults, Contender
 from nuggets_ray.bench.process import WorkerProcess
 from nuggets_ray.bench.random_models import SIZES
-from nuggets_ray.bench.tables import LOG_PATH, Row, append_log, write_rows
+from nuggets_ray.bench.tables import Row, append_log, write_rows
 from nuggets_ray.bench.task import NotMeasured, Task
 from nuggets_ray.bench.workload import (
     MakePrompts,
@@ -52,15 +52,10 @@ def check_request(config: Config, cases: Iterable[str], contenders: Iterable[str
         for name in asked:
             if name not in known:
                 raise UserError(f"{key}: {name} is not known: take some of {', '.join(known)}")
-    for key, path in (("bench.out", bench.out), ("bench.log", log_path(config))):
+    for key, path in (("bench.out", bench.out), ("bench.log", bench.log or "")):
         folder = os.path.dirname(path)
         if path and not os.access(folder or ".", os.W_OK):
             raise UserError(f"{key}={path}: its folder is not there or cannot be written")
-
-
-def log_path(config: Config) -> str:
-    """Where the log goes; empty: nowhere."""
-    return str(LOG_PATH) if config.bench.log is None else config.bench.log
 
 
 def make_task(config: Config, device: str) -> Task:
@@ -184,7 +179,7 @@ def tell_duration(expected_s: Mapping[tuple[str, str], float], repeats: int) -> 
 
 
 def finish(config: Config, text: str, rows: Sequence[Row], results: BenchResults) -> dict[str, Any]:
-    """Print the text, write the rows, append to the log; the JSON object of the last line.
+    """Print the text, write bench.out, append to bench.log; the JSON object of the last line.
 
     An interrupted bench is printed and written, not logged, and ends as a KeyboardInterrupt.
     """
@@ -195,7 +190,7 @@ def finish(config: Config, text: str, rows: Sequence[Row], results: BenchResults
         wrote.append(config.bench.out)
     if results.interrupted:
         raise KeyboardInterrupt("interrupted: the tables hold what was measured; not logged")
-    if path := log_path(config):
-        append_log(path, f"bench={config.bench.name}", text)
-        wrote.append(path)
+    if config.bench.log:
+        append_log(config.bench.log, f"bench={config.bench.name}", text)
+        wrote.append(config.bench.log)
     return {"wrote": wrote, "status": "done", "num_rows": len(rows)}

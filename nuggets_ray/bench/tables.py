@@ -22,20 +22,17 @@ from nuggets_ray.bench.plan import BenchResults, Contender, Plan, Reading
 from nuggets_ray.errors import UserError
 
 Row = dict[str, Any]
-LOG_PATH = Path(__file__).resolve().parent / "LOG.md"
 INTERRUPTED = "not measured: interrupted before"
-LOG_HEAD = "# Bench log\n\nDated tables, appended by `python jobs/bench.py`.\n"
+LOG_HEAD = "# Bench log\n\nDated tables, appended by `python jobs/bench.py bench.log=FILE`.\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """In `case`, the cost of `contender` over that of `base`: at least `bar`, better `goal`."""
+    """In `case`, the cost of `contender` over that of `base`."""
 
     case: str
     contender: str
     base: str
-    bar: float | None = None
-    goal: float | None = None
     note: str = ""
 
 
@@ -45,13 +42,6 @@ class Compared:
 
     comparison: Comparison
     ratio: float | None
-
-    @property
-    def is_met(self) -> bool | None:
-        """Whether the ratio reaches the bar; None where there is no ratio or no bar."""
-        if self.ratio is None or self.comparison.bar is None:
-            return None
-        return self.ratio >= self.comparison.bar
 
 
 def median_of(readings: Sequence[Reading], value: Callable[[Reading], float]) -> float:
@@ -131,20 +121,18 @@ def reasons_text(results: BenchResults) -> str:
 
 
 def compared_rows(compared: Sequence[Compared]) -> list[Row]:
-    """Ratio, bar, goal and whether the bar is met, of each comparison."""
-    rows = []
-    for one in compared:
-        of = one.comparison
-        name = f"ratio to {of.base}"
-        if one.ratio is not None:
-            rows.append(make_row(of.case, of.contender, name, one.ratio, "x"))
-        if of.bar is not None:
-            rows.append(make_row(of.case, of.contender, f"{name}: bar", of.bar, "x"))
-        if of.goal is not None:
-            rows.append(make_row(of.case, of.contender, f"{name}: goal", of.goal, "x"))
-        if one.is_met is not None:
-            rows.append(make_row(of.case, of.contender, f"{name}: met", one.is_met, ""))
-    return rows
+    """The ratio of each comparison that has one."""
+    return [
+        make_row(
+            one.comparison.case,
+            one.comparison.contender,
+            f"ratio to {one.comparison.base}",
+            one.ratio,
+            "x",
+        )
+        for one in compared
+        if one.ratio is not None
+    ]
 
 
 def make_row(case: str, contender: str, metric: str, value: Any, unit: str) -> Row:

@@ -8,7 +8,7 @@ import hashlib
 import itertools
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,9 +17,7 @@ import numpy as np
 
 from nuggets_ray.anchors.file import load_examples
 from nuggets_ray.config.schema import AnchorsConfig
-from nuggets_ray.data.formats import SkipRow, parse
-from nuggets_ray.data.inputs import list_inputs, read_rows
-from nuggets_ray.demo.files import candidates_path
+from nuggets_ray.data.read import read_examples
 from nuggets_ray.records import Encoding, Example
 
 logger = logging.getLogger(__name__)
@@ -120,7 +118,7 @@ class WorkloadSource:
 
 def load_source(num_anchors: int | None) -> WorkloadSource:
     """The official 100 anchors and Alpaca rows from the folder that NUGGETS_TEST_DATA names
-    (default ../shared/data); the packaged demo's where they are absent.
+    (default: shared/data beside this one); the packaged demo's where they are absent.
 
     `num_anchors`: the first N of the file (None: all). Raises UserError where it has fewer.
     """
@@ -130,21 +128,13 @@ def load_source(num_anchors: int | None) -> WorkloadSource:
         note = "the official 100 anchors, candidates of Alpaca"
     else:
         logger.warning("NUGGETS_TEST_DATA=%s has no %s: the demo's anchors", folder, ANCHOR_FILE)
-        anchors, candidates = "demo", candidates_path()
+        anchors = candidates = "demo"
         note = "the packaged demo's anchors and candidates (the official 100 are not here)"
     chosen = load_examples(AnchorsConfig(method="file", num=num_anchors, path=anchors))
     if num_anchors:
         note += f", the first {num_anchors} anchors"
-    return WorkloadSource(tuple(chosen), tuple(_examples(candidates)), note)
-
-
-def _examples(path: str) -> Iterator[Example]:
-    for file in list_inputs(path):
-        for row in read_rows(file):
-            try:
-                yield parse(row, "alpaca", {})
-            except SkipRow:
-                continue
+    examples = [row.example for row in read_examples(candidates, "alpaca").examples]
+    return WorkloadSource(tuple(chosen), tuple(examples), note)
 
 
 def make_works(

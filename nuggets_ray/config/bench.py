@@ -1,23 +1,24 @@
 """The keys of bench.*: what is measured, how often, and where the figures go.
 
-A part of the schema in config.py, which checks the ranges named here. Imports nothing of the
-package.
+A part of the schema in schema.py.
 """
 
 from dataclasses import dataclass, field
 
+from nuggets_ray.config.limits import choice, number
+
 
 @dataclass(frozen=True)
 class BenchConfig:
-    name: str = "engine"
+    name: str = choice("engine", "peers", "dtypes", "finetune")
     """engine: ours against the machine; peers: beside what else a user could run; dtypes: what
     bfloat16 does to the answer; finetune: training beside a plain transformers Trainer.
     """
-    repeats: int = 5
+    repeats: int = number(5, at_least=1)
     """Runs of each contender in each case, of which medians are shown."""
-    threads: int = 1
+    threads: int = number(1, at_least=1)
     """CPU threads of each contender."""
-    num_anchors: int | None = None
+    num_anchors: int | None = number(None, at_least=1)
     """The first N anchors; null: all."""
     cases: list[str] = field(default_factory=list)
     """Only these cases, such as [cut-200]; empty: all."""
@@ -28,15 +29,4 @@ class BenchConfig:
     out: str = ""
     """JSON file for the rows {case, contender, metric, value, unit}; empty: none."""
     log: str | None = None
-    """Markdown file that a dated section is appended to; null: LOG.md of the package's bench
-    folder; empty: none.
-    """
-
-
-def bench_lowest(bench: BenchConfig) -> dict[str, tuple[float | None, float]]:
-    """Each number of bench.* with the least it may be."""
-    return {
-        "bench.repeats": (bench.repeats, 1),
-        "bench.threads": (bench.threads, 1),
-        "bench.num_anchors": (bench.num_anchors, 1),
-    }
+    """Markdown file that a dated section is appended to; null: none."""

@@ -3,11 +3,10 @@
 Below `load` nobody sees a DictConfig. omegaconf and hydra are imported inside the functions only.
 """
 
-import math
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -87,7 +86,6 @@ def resolve(composed: Any) -> Config:
     except OmegaConfBaseException as error:
         raise UserError(_unresolved(error)) from error
     assert isinstance(config, Config)
-    _check_finite("", config)
     check(config)
     return absolute(config)
 
@@ -166,7 +164,7 @@ def absolute(config: Config) -> Config:
         bench=replace(
             config.bench,
             out=path("bench.out", config.bench.out),
-            log=config.bench.log and path("bench.log", config.bench.log),
+            log=path("bench.log", config.bench.log or "") or None,
         ),
     )
 
@@ -198,18 +196,6 @@ EXAMPLES = {
     "data.path": "data.path=instructions.jsonl",
     "model.path": "model.path=/models/llama or model=demo",
 }
-
-
-def _check_finite(prefix: str, section: Any) -> None:
-    """Raise UserError for a number that no key can hold: inf, nan, or one that fits no array."""
-    for item in fields(section):
-        value, key = getattr(section, item.name), prefix + item.name
-        if is_dataclass(value):
-            _check_finite(f"{key}.", value)
-        elif isinstance(value, float) and not math.isfinite(value):
-            raise UserError(f"{key}={value}: must be a finite number")
-        elif isinstance(value, int) and not -(2**63) <= value < 2**63:
-            raise UserError(f"{key}={value}: is too large a number")
 
 
 def check_used(config: Config, composable: Sequence[str]) -> None:

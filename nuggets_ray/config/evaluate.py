@@ -1,19 +1,18 @@
 """The keys of evaluate.*, generate.* and judge.*: which models are compared on what, how they
 answer, and who judges the answers.
 
-A part of the schema in config.py, which checks the choices and ranges named here. Imports nothing
-of the package.
+A part of the schema in schema.py.
 """
 
 from dataclasses import dataclass, field
 from typing import Any
 
-METHODS = ("likelihood", "alpaca_eval", "mt_bench", "lm_eval")
+from nuggets_ray.config.limits import choice, number, share
 
 
 @dataclass(frozen=True)
 class EvaluateConfig:
-    method: str = "likelihood"
+    method: str = choice("likelihood", "alpaca_eval", "mt_bench", "lm_eval")
     """likelihood (of the held-out rows, no judge), alpaca_eval, mt_bench or lm_eval."""
     models: list[str] = field(default_factory=list)
     """base, names under models/ of the run, or model folders; []: base and every model of the
@@ -30,9 +29,9 @@ class EvaluateConfig:
     """likelihood: rows of your own, in any format data.path takes (data.format, data.columns), or
     `demo`; null: the run's data.holdout rows.
     """
-    show_answers: int = 0
+    show_answers: int = number(0, at_least=0)
     """likelihood: show what every model answers to this many held-out prompts, side by side."""
-    limit: int | None = None
+    limit: int | None = number(None, at_least=1)
     """The first N held-out rows or prompts only."""
     prompts_path: str | None = None
     """alpaca_eval, mt_bench: the file of prompts."""
@@ -40,25 +39,25 @@ class EvaluateConfig:
     """alpaca_eval: the answers that a judge compares with; mt_bench: reference answers for maths,
     reasoning and coding.
     """
-    turns: int = 2
+    turns: int = number(2, at_least=1, at_most=2)
     """mt_bench: 2, or 1 for the first turn alone (the paper's setting)."""
     tasks: list[str] = field(default_factory=list)
     """lm_eval: names of the harness's tasks."""
     tasks_path: str | None = None
     """lm_eval: a folder with task files of your own."""
-    num_fewshot: int | None = None
+    num_fewshot: int | None = number(None, at_least=0)
     """lm_eval: examples in front of each question; null: as the task says."""
 
 
 @dataclass(frozen=True)
 class GenerateConfig:
-    backend: str = "vllm"
+    backend: str = choice("vllm", "transformers")
     """vllm, or transformers (slow; for what vLLM cannot load)."""
-    max_tokens: int = 1024
+    max_tokens: int = number(1024, at_least=1)
     """The longest answer, in tokens; answers cut there are counted."""
-    temperature: float = 0.0
+    temperature: float = number(0.0, at_least=0)
     """0: greedy; above it answers are sampled, with `seed`."""
-    top_p: float = 1.0
+    top_p: float = share(1.0, at_least=0.001)
     """Sample from the likeliest tokens that hold this share of the probability."""
     stop: list[str] = field(default_factory=list)
     """An answer ends before any of these texts, and at the model's own end of turn."""
@@ -76,57 +75,25 @@ class JudgeConfig:
     """An OpenAI-compatible endpoint, such as http://host:8000/v1."""
     api_key_env: str = "OPENAI_API_KEY"
     """The environment variable that holds the endpoint's key; the key itself is never written."""
-    concurrency: int = 8
+    concurrency: int = number(8, at_least=1)
     """Requests under way at once."""
-    requests_per_minute: int | None = None
+    requests_per_minute: int | None = number(None, at_least=1)
     """At most this many requests a minute; null: no limit."""
-    timeout_s: float = 60.0
+    timeout_s: float = number(60.0, at_least=0.001)
     """How long to wait for an answer, in seconds, before trying again."""
-    max_retries: int = 6
+    max_retries: int = number(6, at_least=0)
     """How often a request is tried again after 429, 5xx, a time-out or a cut connection, waiting
     twice as long each time.
     """
-    max_tokens: int = 1024
+    max_tokens: int = number(1024, at_least=1)
     """The longest verdict, in tokens."""
     body: dict[str, Any] = field(default_factory=dict)
     """With judge.url: more fields of a request's body, or others than ours; null leaves one out,
     e.g. {max_tokens: null, max_completion_tokens: 4096, temperature: null}.
     """
-    budget_requests: int | None = None
+    budget_requests: int | None = number(None, at_least=0)
     """At most this many paid requests, over all runs in this out_dir; null: no limit."""
-    budget_tokens: int | None = None
+    budget_tokens: int | None = number(None, at_least=0)
     """At most this many tokens, of prompts and verdicts, over all runs in this out_dir; null: no
     limit.
     """
-
-
-def evaluate_choices(
-    evaluate: EvaluateConfig, generate: GenerateConfig
-) -> dict[str, tuple[str, tuple[str, ...]]]:
-    """{key: (value, allowed values)}"""
-    return {
-        "evaluate.method": (evaluate.method, METHODS),
-        "generate.backend": (generate.backend, ("vllm", "transformers")),
-    }
-
-
-def evaluate_lowest(
-    evaluate: EvaluateConfig, generate: GenerateConfig, judge: JudgeConfig
-) -> dict[str, tuple[float | None, float]]:
-    """{key: (value, lowest allowed value)}"""
-    return {
-        "evaluate.limit": (evaluate.limit, 1),
-        "evaluate.show_answers": (evaluate.show_answers, 0),
-        "evaluate.turns": (evaluate.turns, 1),
-        "evaluate.num_fewshot": (evaluate.num_fewshot, 0),
-        "generate.max_tokens": (generate.max_tokens, 1),
-        "generate.temperature": (generate.temperature, 0),
-        "generate.top_p": (generate.top_p, 0.001),
-        "judge.concurrency": (judge.concurrency, 1),
-        "judge.requests_per_minute": (judge.requests_per_minute, 1),
-        "judge.timeout_s": (judge.timeout_s, 0.001),
-        "judge.max_retries": (judge.max_retries, 0),
-        "judge.max_tokens": (judge.max_tokens, 1),
-        "judge.budget_requests": (judge.budget_requests, 0),
-        "judge.budget_tokens": (judge.budget_tokens, 0),
-    }

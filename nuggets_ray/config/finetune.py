@@ -1,16 +1,17 @@
 """The keys of finetune.*: what is trained on, how, and when it is saved.
 
-A part of the schema in config.py, which checks the choices and ranges named here. Imports nothing
-of the package.
+A part of the schema in schema.py.
 """
 
 from dataclasses import dataclass, field
 from typing import Any
 
+from nuggets_ray.config.limits import choice, number, share
+
 
 @dataclass(frozen=True)
 class FinetuneConfig:
-    method: str = "full"
+    method: str = choice("full", "lora")
     """full (all weights) or lora."""
     selection: str | None = None
     """Train on selections/<selection>/ of the run; null: on the rows of data.path."""
@@ -22,33 +23,33 @@ class FinetuneConfig:
     """
     name: str | None = None
     """Folder under models/; null: the selection's name, or the name of the data file."""
-    epochs: float = 3.0
+    epochs: float = number(3.0, at_least=0.001)
     """Passes over the rows."""
-    min_steps: int = 1
+    min_steps: int = number(1, at_least=1)
     """At least this many optimizer steps: a small golden set gets further epochs."""
-    max_steps: int | None = None
+    max_steps: int | None = number(None, at_least=1)
     """At most this many optimizer steps; null: as many as epochs take."""
-    batch_rows: int = 32
+    batch_rows: int = number(32, at_least=1)
     """Rows an optimizer step, over all workers; all rows where there are fewer."""
-    micro_batch_tokens: int | None = None
+    micro_batch_tokens: int | None = number(None, at_least=1)
     """Most tokens, padding included, that a worker takes through the model at once; null: 2,048 on
     a CPU, 16,384 on a GPU.
     """
-    max_row_tokens: int | None = None
+    max_row_tokens: int | None = number(None, at_least=2)
     """The longest row, in tokens; null: the model's context."""
-    on_too_long: str = "error"
+    on_too_long: str = choice("error", "skip", "truncate")
     """A row over the limit: error, skip, or truncate (both counted)."""
-    learning_rate: float = 2e-5
+    learning_rate: float = number(2e-5, at_least=0)
     """The highest learning rate."""
-    lr_schedule: str = "cosine"
+    lr_schedule: str = choice("cosine", "linear", "constant")
     """cosine, linear (both down to 0) or constant, after the warm-up."""
-    warmup_fraction: float = 0.03
+    warmup_fraction: float = share(0.03, at_least=0)
     """Share of the steps in which the learning rate rises from 0."""
-    weight_decay: float = 0.0
+    weight_decay: float = number(0.0, at_least=0)
     """AdamW's decay, on weight matrices only."""
-    clip_norm: float = 1.0
+    clip_norm: float = number(1.0, at_least=0)
     """Largest norm of the gradient; 0: no clipping."""
-    dtype: str = "auto"
+    dtype: str = choice("auto", "bfloat16", "float32")
     """bfloat16 (with float32 master weights), float32, or auto: bfloat16 where the hardware has
     it.
     """
@@ -58,56 +59,23 @@ class FinetuneConfig:
     """DeepSpeed's settings under its own key names, over our defaults, e.g. {zero_optimization:
     {stage: 3}}.
     """
-    lora_rank: int = 16
+    lora_rank: int = number(16, at_least=1)
     """method=lora: rank of the update."""
-    lora_alpha: int = 32
+    lora_alpha: int = number(32, at_least=1)
     """method=lora: the update is scaled by lora_alpha / lora_rank."""
-    lora_dropout: float = 0.0
+    lora_dropout: float = number(0.0, at_least=0, at_most=0.99)
     """method=lora: dropout in front of the update, in [0, 1)."""
     lora_target_modules: list[str] = field(default_factory=list)
     """method=lora: names of the modules that are adapted; []: every linear layer but the head."""
     lora_merge: bool = False
     """method=lora: export whole weights with the update added, instead of the adapter."""
-    checkpoint_steps: int | None = None
+    checkpoint_steps: int | None = number(None, at_least=1)
     """Optimizer steps between checkpoints; null: by minutes alone. There is always one at the
     end.
     """
-    checkpoint_minutes: float | None = 15.0
+    checkpoint_minutes: float | None = number(15.0, at_least=0.001)
     """Minutes between checkpoints; null: by steps alone."""
-    export: str = "last"
+    export: str = choice("last", "best")
     """Which checkpoint becomes models/<name>: last, or best (lowest loss on the held-out rows)."""
-    max_failures: int = 3
+    max_failures: int = number(3, at_least=0)
     """How often a lost worker is replaced before the run fails."""
-
-
-def finetune_choices(config: FinetuneConfig) -> dict[str, tuple[str, tuple[str, ...]]]:
-    """{key: (value, allowed values)}"""
-    return {
-        "finetune.method": (config.method, ("full", "lora")),
-        "finetune.on_too_long": (config.on_too_long, ("error", "skip", "truncate")),
-        "finetune.lr_schedule": (config.lr_schedule, ("cosine", "linear", "constant")),
-        "finetune.dtype": (config.dtype, ("auto", "bfloat16", "float32")),
-        "finetune.export": (config.export, ("last", "best")),
-    }
-
-
-def finetune_lowest(config: FinetuneConfig) -> dict[str, tuple[float | None, float]]:
-    """{key: (value, lowest allowed value)}"""
-    return {
-        "finetune.epochs": (config.epochs, 0.001),
-        "finetune.min_steps": (config.min_steps, 1),
-        "finetune.max_steps": (config.max_steps, 1),
-        "finetune.batch_rows": (config.batch_rows, 1),
-        "finetune.micro_batch_tokens": (config.micro_batch_tokens, 1),
-        "finetune.max_row_tokens": (config.max_row_tokens, 2),
-        "finetune.learning_rate": (config.learning_rate, 0),
-        "finetune.warmup_fraction": (config.warmup_fraction, 0),
-        "finetune.weight_decay": (config.weight_decay, 0),
-        "finetune.clip_norm": (config.clip_norm, 0),
-        "finetune.lora_rank": (config.lora_rank, 1),
-        "finetune.lora_alpha": (config.lora_alpha, 1),
-        "finetune.lora_dropout": (config.lora_dropout, 0),
-        "finetune.checkpoint_steps": (config.checkpoint_steps, 1),
-        "finetune.checkpoint_minutes": (config.checkpoint_minutes, 0.001),
-        "finetune.max_failures": (config.max_failures, 0),
-    }

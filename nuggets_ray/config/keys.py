@@ -1,11 +1,12 @@
 """The keys of the configuration: their names, their types, and the choices that conf/ has for a
 section.
 
-Read from the dataclasses of config.py, so that there is one list. Imports neither hydra nor
+Read from the dataclasses of schema.py, so that there is one list. Imports neither hydra nor
 omegaconf.
 """
 
-from dataclasses import fields, is_dataclass
+from collections.abc import Iterator
+from dataclasses import Field, fields, is_dataclass
 from functools import cache
 from pathlib import Path
 from types import NoneType
@@ -17,15 +18,27 @@ CONF_DIR = Path(__file__).resolve().parents[2] / "conf"
 
 
 @cache
-def key_types(schema: type = Config, prefix: str = "") -> dict[str, Any]:
+def key_types() -> dict[str, Any]:
     """Every key of the configuration, dotted, with its type: {"data.limit": int | None, ...}."""
-    found: dict[str, Any] = {}
+    return {key: kind for key, kind, _ in _members(Config)}
+
+
+@cache
+def key_choices() -> dict[str, tuple[str, ...]]:
+    """The values of every key that takes one of a few: {"score.backend": ("transformers", ...)."""
+    members = _members(Config)
+    return {key: item.metadata["one_of"] for key, _, item in members if "one_of" in item.metadata}
+
+
+def _members(schema: type, prefix: str = "") -> Iterator[tuple[str, Any, "Field[Any]"]]:
+    """Every key of a section with its type and its field, and those of the sections below it."""
     hints = get_type_hints(schema)
     for item in fields(schema):
         kind = hints[item.name]
-        is_section = isinstance(kind, type) and is_dataclass(kind)
-        found |= key_types(kind, f"{item.name}.") if is_section else {prefix + item.name: kind}
-    return found
+        if isinstance(kind, type) and is_dataclass(kind):
+            yield from _members(kind, f"{item.name}.")
+        else:
+            yield prefix + item.name, kind, item
 
 
 def all_keys() -> list[str]:

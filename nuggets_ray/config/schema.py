@@ -1,26 +1,17 @@
-"""Every configuration dataclass (the schema), the range of each key, and the user's-mistake error.
+"""Every configuration dataclass (the schema), with the range or the choices of each key.
 
-conf/*.yaml holds the values; compose.py puts them and the command line into these dataclasses.
-Imports nothing of the package but the keys of finetune.*, evaluate.* and bench.*.
+conf/*.yaml holds the values; compose.py puts them and the command line into these dataclasses. The
+keys of finetune.*, evaluate.* (with generate.* and judge.*) and bench.* have files of their own.
 """
 
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any
 
-from nuggets_ray.config.bench import BenchConfig, bench_lowest
-from nuggets_ray.config.evaluate import (
-    EvaluateConfig,
-    GenerateConfig,
-    JudgeConfig,
-    evaluate_choices,
-    evaluate_lowest,
-)
-from nuggets_ray.config.finetune import FinetuneConfig, finetune_choices, finetune_lowest
+from nuggets_ray.config.bench import BenchConfig
+from nuggets_ray.config.evaluate import EvaluateConfig, GenerateConfig, JudgeConfig
+from nuggets_ray.config.finetune import FinetuneConfig
+from nuggets_ray.config.limits import check_limits, choice, choices, number, share
 from nuggets_ray.errors import UserError
-
-RETRIES = ("killed_worker", "error")
-
 
 COLUMN_FIELDS = ("instruction", "input", "output", "system", "messages")  # of data.columns
 
@@ -37,7 +28,7 @@ class ModelConfig:
     """Run modelling code that comes with the model."""
     ignore_keys: list[str] = field(default_factory=list, hash=False)
     """Regular expressions: weights that may be missing, of another size, or not used."""
-    tokenizer: str = "auto"
+    tokenizer: str = choice("auto", "file", "transformers")
     """Whose token ids: file (tokenizer.json's own), transformers (those of its class), or auto: the
     file's where the class misreads it.
     """
@@ -55,36 +46,36 @@ class DataConfig:
     """For anything else, our field -> your column, e.g. {instruction: question, input: context,
     output: reply, system: persona}.
     """
-    limit: int | None = None
+    limit: int | None = number(None, at_least=1)
     """Read the first N rows only."""
-    holdout: int = 0
+    holdout: int = number(0, at_least=0)
     """Rows drawn by hash before anything else: never candidates, anchors or training rows."""
-    on_too_long: str = "skip"
+    on_too_long: str = choice("skip", "truncate")
     """A demonstration over the limit: skip the row, or truncate it (counted in num_dropped_tokens).
     """
-    max_skipped_fraction: float = 0.5
+    max_skipped_fraction: float = share(0.5)
     """More skipped rows than this share of the data fails the job."""
-    excerpt_chars: int = 80
+    excerpt_chars: int = number(80, at_least=0)
     """How much of a skipped row is kept in skipped.parquet, in characters (0: nothing)."""
-    retry: list[str] = field(default_factory=lambda: list(RETRIES))
+    retry: list[str] = choices("killed_worker", "error")
     """Rows left without a score that the next attempt tries once more: killed_worker, error."""
 
 
 @dataclass(frozen=True)
 class PromptConfig:
-    template: str = "auto"
+    template: str = choice("auto", "chat", "alpaca", "official")
     """official, alpaca, chat, or auto: chat if the tokenizer has a template, else alpaca."""
-    max_demonstration_tokens: int = 2048
+    max_demonstration_tokens: int = number(2048, at_least=1)
     """The longest demonstration, in tokens."""
-    max_anchor_tokens: int | None = None
+    max_anchor_tokens: int | None = number(None, at_least=1)
     """Anchors are cut to this many tokens (counted); null: never cut."""
 
 
 @dataclass(frozen=True)
 class AnchorsConfig:
-    method: str = "random"
+    method: str = choice("random", "kmeans", "file")
     """random, kmeans (both drawn from the candidates) or file."""
-    num: int | None = 100
+    num: int | None = number(100, at_least=1)
     """Number of anchors; with a file, its first N rows (null: all)."""
     path: str | None = None
     """The anchor file, in any format data.path takes, or `demo`."""
@@ -100,11 +91,11 @@ class AnchorsConfig:
 
 @dataclass(frozen=True)
 class ScoreConfig:
-    dtype: str = "auto"
+    dtype: str = choice("auto", "bfloat16", "float32")
     """bfloat16, float32, or auto: bfloat16 where the hardware has it (float32 under
     prompt=official).
     """
-    backend: str = "transformers"
+    backend: str = choice("transformers", "vllm")
     """transformers, or vllm: for tensor parallelism, quantised weights, or an architecture that
     transformers cannot hold.
     """
@@ -112,29 +103,29 @@ class ScoreConfig:
     """backend=vllm: arguments of vLLM's `LLM`, under its names, e.g. {quantization: fp8,
     max_model_len: 4096}.
     """
-    engine: str = "auto"
+    engine: str = choice("auto", "tree", "kv_cache", "plain")
     """tree, kv_cache, plain, or auto: the first of them that agrees with the reference at start."""
-    max_pack_tokens: int | None = None
+    max_pack_tokens: int | None = number(None, at_least=1)
     """Most tokens in one forward; null: 4,096 on a CPU, 16,384 on a GPU. Halved when memory runs
     out (backend=transformers).
     """
-    block_rows: int | None = None
+    block_rows: int | None = number(None, at_least=1)
     """Most candidates in a block, the unit that is written and resumed; null: about block_s of
     work.
     """
-    block_s: float = 60.0
+    block_s: float = number(60.0, at_least=0.001)
     """Seconds of work in a block."""
 
 
 @dataclass(frozen=True)
 class ScheduleConfig:
-    name: str = "full"
+    name: str = choice("full")
     """full: every candidate meets every anchor."""
 
 
 @dataclass(frozen=True)
 class SelectConfig:
-    rule: str = "top_fraction"
+    rule: str = choice("top_fraction", "top_k", "top_tokens", "threshold")
     """top_fraction, top_k, top_tokens or threshold."""
     fraction: float | None = None
     """top_fraction: share of the scored rows that is kept, in (0, 1]."""
@@ -144,9 +135,9 @@ class SelectConfig:
     """top_tokens: rows are kept until they hold about this many answer tokens."""
     min_score: float | None = None
     """threshold: rows whose score is above this are kept (below it under order=bottom)."""
-    by: str = "golden_score"
+    by: str = choice("golden_score", "random", "longest")
     """golden_score, random (seeded) or longest (answer tokens)."""
-    order: str = "top"
+    order: str = choice("top", "bottom")
     """top or bottom."""
     draw: int = 0
     """by=random: which draw; each is named random-<draw>."""
@@ -166,17 +157,17 @@ class ClusterConfig:
     """local: start a Ray of our own; auto: the cluster RAY_ADDRESS names, else local; or a
     cluster's address.
     """
-    num_workers: int | None = None
+    num_workers: int | None = number(None, at_least=1)
     """Model replicas; null: one a GPU, or one a CPU core where there is no GPU."""
-    gpus_per_worker: float | None = None
+    gpus_per_worker: float | None = number(None, at_least=0)
     """GPUs of a replica; null: 1 where the cluster has GPUs, else 0. Over more than 1 the model is
     spread by score.backend=vllm.
     """
-    cpus_per_worker: int = 1
+    cpus_per_worker: int = number(1, at_least=1)
     """CPU cores of a replica, and its threads."""
-    wait_s: float = 600.0
+    wait_s: float = number(600.0, at_least=0)
     """With an address: seconds to wait for the autoscaler, then start with what there is."""
-    object_store_gib: float = 0.5
+    object_store_gib: float = number(0.5, at_least=0.08)
     """Object store of a local Ray, in GiB."""
 
 
@@ -184,11 +175,11 @@ class ClusterConfig:
 class Config:
     out_dir: str = ""
     """The run folder: everything a run writes is under it."""
-    seed: int = 0
+    seed: int = number(0, at_least=0, at_most=2**32 - 1)
     """Seed of every draw: hold-out, random anchors, k-means, random selections, order of training
     rows, dropout.
     """
-    progress_s: float = 10.0
+    progress_s: float = number(10.0, at_least=0.1)
     """Seconds between progress lines where there is no terminal, and between lines of metrics."""
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
@@ -205,78 +196,11 @@ class Config:
     bench: BenchConfig = field(default_factory=BenchConfig)
 
 
-def choices(config: Config) -> dict[str, tuple[str, tuple[str, ...]]]:
-    """{key: (value, allowed values)} of every key that takes one of a few."""
-    return {
-        "model.tokenizer": (config.model.tokenizer, ("auto", "file", "transformers")),
-        "data.on_too_long": (config.data.on_too_long, ("skip", "truncate")),
-        "prompt.template": (config.prompt.template, ("auto", "chat", "alpaca", "official")),
-        "anchors.method": (config.anchors.method, ("random", "kmeans", "file")),
-        "score.dtype": (config.score.dtype, ("auto", "bfloat16", "float32")),
-        "score.backend": (config.score.backend, ("transformers", "vllm")),
-        "score.engine": (config.score.engine, ("auto", "tree", "kv_cache", "plain")),
-        "schedule.name": (config.schedule.name, ("full",)),
-        "select.rule": (config.select.rule, ("top_fraction", "top_k", "top_tokens", "threshold")),
-        "select.by": (config.select.by, ("golden_score", "random", "longest")),
-        "select.order": (config.select.order, ("top", "bottom")),
-        "bench.name": (config.bench.name, ("engine", "peers", "dtypes", "finetune")),
-        **finetune_choices(config.finetune),
-        **evaluate_choices(config.evaluate, config.generate),
-    }
-
-
 def check(config: Config) -> None:
-    """Raise UserError for a value out of its range or outside its choices."""
-    named = [("data.retry", kind, RETRIES) for kind in config.data.retry]
-    for key, value, allowed in [*named, *((k, *choice) for k, choice in choices(config).items())]:
-        if value not in allowed:
-            close = get_close_matches(value.lower(), allowed, n=1)
-            meant = close[0] if close else ""
-            if key == "data.retry":  # a list, all of whose other items stay
-                kept = [kind for kind in config.data.retry if kind in allowed and kind != meant]
-                meant = meant and f"[{','.join([*kept, meant])}]"
-            meant = f"; did you mean {key}={meant}?" if meant else ""
-            raise UserError(f"{key}={value}: take one of {', '.join(allowed)}{meant}")
-    at_least: dict[str, tuple[float | None, float]] = {
-        "data.limit": (config.data.limit, 1),
-        "data.holdout": (config.data.holdout, 0),
-        "data.excerpt_chars": (config.data.excerpt_chars, 0),
-        "prompt.max_demonstration_tokens": (config.prompt.max_demonstration_tokens, 1),
-        "prompt.max_anchor_tokens": (config.prompt.max_anchor_tokens, 1),
-        "anchors.num": (config.anchors.num, 1),
-        "score.max_pack_tokens": (config.score.max_pack_tokens, 1),
-        "score.block_rows": (config.score.block_rows, 1),
-        "score.block_s": (config.score.block_s, 0.001),
-        "cluster.num_workers": (config.cluster.num_workers, 1),
-        "cluster.gpus_per_worker": (config.cluster.gpus_per_worker, 0),
-        "cluster.cpus_per_worker": (config.cluster.cpus_per_worker, 1),
-        "cluster.wait_s": (config.cluster.wait_s, 0),
-        "cluster.object_store_gib": (config.cluster.object_store_gib, 0.08),
-        "progress_s": (config.progress_s, 0.1),
-        "seed": (config.seed, 0),
-        **bench_lowest(config.bench),
-        **finetune_lowest(config.finetune),
-        **evaluate_lowest(config.evaluate, config.generate, config.judge),
-    }
-    for key, (number, lowest) in at_least.items():
-        if number is not None and number < lowest:
-            raise UserError(f"{key}={number}: must be at least {lowest}")
-    shares = {
-        "data.max_skipped_fraction": config.data.max_skipped_fraction,
-        "finetune.warmup_fraction": config.finetune.warmup_fraction,
-        "generate.top_p": config.generate.top_p,
-    }
-    for key, share in shares.items():
-        if not 0 <= share <= 1:
-            raise UserError(f"{key}={share}: must be between 0 and 1")
-    at_most = {
-        "seed": (config.seed, 2**32 - 1),
-        "finetune.lora_dropout": (config.finetune.lora_dropout, 0.99),
-        "evaluate.turns": (config.evaluate.turns, 2),
-    }
-    for key, (number, highest) in at_most.items():
-        if number > highest:
-            raise UserError(f"{key}={number}: must be at most {highest}")
+    """Raise UserError for a value out of its range or outside its choices, and for values that do
+    not go together.
+    """
+    check_limits(config)
     if config.model.tokenizer != "auto" and not config.model.path:
         raise UserError(f"model.tokenizer={config.model.tokenizer}: give model.path too")
     _check_backend(config)

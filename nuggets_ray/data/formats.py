@@ -9,6 +9,7 @@ self-instruct row is one conversation, a question and an answer an instance.
 from collections.abc import Callable, Mapping, Sequence
 
 from nuggets_ray.config.schema import COLUMN_FIELDS
+from nuggets_ray.data.rows import BadRow
 from nuggets_ray.errors import UserError
 from nuggets_ray.records import Example, Message
 
@@ -50,10 +51,12 @@ class SkipRow(Exception):
 def parse(row: object, format: str, columns: Mapping[str, str]) -> Example:
     """The example in a row of the given format ("columns": by the mapping our field -> column).
 
-    Raises SkipRow: not_an_object, missing_field:F, wrong_type:F, unknown_role, no_assistant_turn,
-    no_user_turn (none before the first answer), empty_instruction, empty_answer, invalid_unicode
-    (lone surrogates).
+    Raises SkipRow: a BadRow's own reason, not_an_object, missing_field:F, wrong_type:F,
+    unknown_role, no_assistant_turn, no_user_turn (none before the first answer), empty_instruction,
+    empty_answer, invalid_unicode (lone surrogates).
     """
+    if isinstance(row, BadRow):
+        raise SkipRow(row.reason)
     if not isinstance(row, dict):
         raise SkipRow("not_an_object")
     if format == "columns":

@@ -15,9 +15,12 @@ import pyarrow.parquet as pq
 
 from nuggets_ray.data.listing import find_files
 from nuggets_ray.data.rows import BadRow, array_texts, batch_texts, decode_row, line_texts
+from nuggets_ray.demo.files import demo_or
 from nuggets_ray.errors import UserError
 from nuggets_ray.io import BUFFER_BYTES, full_path, open_fs, sha256
 
+FORMAT_ROWS = 100
+"""How many rows a format is recognised from."""
 KINDS = {".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 
 
@@ -43,11 +46,13 @@ def inputs_sha256(path: str, key: str = "data.path") -> str:
 
 
 def list_inputs(path: str, key: str = "data.path") -> list[InputFile]:
-    """The data files that a file, folder (recursive) or glob (`**` too) stands for, sorted by path.
+    """The data files that a file, folder (recursive) or glob (`**` too) stands for, sorted by path;
+    for `demo` the demo's file of that key.
 
     Hidden files (. and _) of a folder are ignored, and so are other endings where there is at least
     one known. UserError, naming `key`, where nothing is found or nothing has a known ending.
     """
+    path = demo_or(path, key)
     store, base = open_fs(path)
     try:
         infos = find_files(store, base)
@@ -76,7 +81,7 @@ def list_inputs(path: str, key: str = "data.path") -> list[InputFile]:
 
 
 def sample_rows(
-    files: Sequence[InputFile], max_rows: int = 100, max_files: int = 10
+    files: Sequence[InputFile], max_rows: int = FORMAT_ROWS, max_files: int = 10
 ) -> list[object]:
     """The first rows of a few files spread over the list: what a format is recognised from."""
     step = max(1, -(-len(files) // max_files))

@@ -30,7 +30,7 @@ Row = Mapping[str, Any]
 def add_damaged_copies(
     rows: Sequence[Row], seed: int, num_per_kind: int = NUM_PER_KIND
 ) -> list[dict[str, Any]]:
-    """Every row as it is, followed by its damaged copy if it was drawn for one (issue 2, item 10).
+    """Every row as it is, followed by its damaged copy if it was drawn for one.
 
     Rows have instruction, input, output, category and language. Added: `damage` ("none", or the
     kind) and `source_row`, the number in `rows` of the row or of the copy's original. A row gets at

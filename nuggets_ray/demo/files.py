@@ -2,7 +2,7 @@
 
 `data.path=demo` is every row of candidates.jsonl plus a seeded damaged copy of some (damage.py),
 written once to <cache>/demo-candidates-<hash of the content>.jsonl; `anchors.path=demo` is
-anchors.jsonl as it is. Imports nothing of the package but config and damage.
+anchors.jsonl as it is. Imports nothing of the package but errors and damage.
 """
 
 import hashlib
@@ -56,6 +56,13 @@ def candidates_path() -> str:
     return str(path)
 
 
+def demo_or(path: str, key: str) -> str:
+    """`path`; where that is `demo`, the demo's file for this key of the configuration, if it has
+    one.
+    """
+    return DEMO_FILES[key]() if path == "demo" and key in DEMO_FILES else path
+
+
 def _write_atomic(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}"
@@ -68,3 +75,11 @@ def _write_atomic(path: Path, content: bytes) -> None:
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
+
+
+DEMO_FILES = {
+    "data.path": candidates_path,
+    "anchors.path": anchors_path,
+    "evaluate.held_out_path": held_out_path,
+}
+"""What `demo` stands for under each key that takes rows."""

@@ -58,7 +58,7 @@ def separation(
     num_resamples: int = NUM_RESAMPLES,
     seed: int = 0,
 ) -> list[Separation]:
-    """AUC of every measure, against all damage and each kind of it apart (issue 2, item 10).
+    """AUC of every measure, against all damage and each kind of it apart.
 
     `measures` maps a name to shape (N,); those in LOWER_IS_BETTER count the other way round.
     `damage_N` is "none" for whole rows, else the kind; `source_row_N` is the original's number.

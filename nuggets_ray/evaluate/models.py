@@ -6,11 +6,11 @@ Known before Ray starts, so that a misspelt name costs seconds.
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from nuggets_ray import io
-from nuggets_ray.config.schema import Config, DataConfig, ModelConfig, PromptConfig
+from nuggets_ray.config.schema import DataConfig, ModelConfig, PromptConfig
 from nuggets_ray.errors import UserError
 from nuggets_ray.model.load import ADAPTER_CONFIG, load_tokenizer, resolve_path
 from nuggets_ray.run.job_configs import read_config
@@ -29,16 +29,18 @@ class EvalModel:
     adapter: str | None = None
 
 
-def find_models(config: Config) -> list[EvalModel]:
-    """evaluate.models, or base and every model of the run. Raises UserError for one that is not
-    there.
+def find_models(
+    out_dir: str, names: Sequence[str], model: ModelConfig, prompt: PromptConfig
+) -> list[EvalModel]:
+    """The models of these `names` (evaluate.models), or base and every model of the run where there
+    are none. Raises UserError for one that is not there.
     """
-    trained = sorted(_trained(config.out_dir))
-    names = config.evaluate.models or [BASE, *trained]
+    trained = sorted(_trained(out_dir))
+    names = names or [BASE, *trained]
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise UserError(f"evaluate.models names {repeated[0]} twice: name each model once")
-    found = [_find(config, name, trained) for name in names]
-    labels = [model.name for model in found]
+    found = [_find(out_dir, name, trained, model, prompt) for name in names]
+    labels = [one.name for one in found]
     if clashing := sorted({label for label in labels if labels.count(label) > 1}):
         raise UserError(
             f"evaluate.models: two models would be called {clashing[0]}: rename one of the folders"
@@ -46,30 +48,29 @@ def find_models(config: Config) -> list[EvalModel]:
     return found
 
 
-def base_model(config: Config) -> ModelConfig:
+def base_model(out_dir: str, model: ModelConfig) -> ModelConfig:
     """The model that the run's others were trained from, with its folder or hub id resolved."""
-    model = config.model
-    for stage in ("score", *(f"finetune-{name}" for name in sorted(_trained(config.out_dir)))):
-        if not model.path and (before := read_config(config.out_dir, stage)):
+    for stage in ("score", *(f"finetune-{name}" for name in sorted(_trained(out_dir)))):
+        if not model.path and (before := read_config(out_dir, stage)):
             model = ModelConfig(**before["model"])
     if not model.path:
         raise UserError("model.path is missing: give model.path=..., as in model=demo")
     return replace(model, path=resolve_path(model))
 
 
-def run_prompt(config: Config) -> PromptConfig:
+def run_prompt(out_dir: str, model: ModelConfig, prompt: PromptConfig) -> PromptConfig:
     """The template that the run scored or trained with unless another is given; alpaca in place of
     official, as in training.
 
     auto is what it was for the base: a base without a chat template was trained on in alpaca, and
     the chat template that its model was given then has no place for an input or a system turn.
     """
-    template = config.prompt.template
-    for stage in ("score", *(f"finetune-{name}" for name in sorted(_trained(config.out_dir)))):
-        if template == "auto" and (before := read_config(config.out_dir, stage)):
+    template = prompt.template
+    for stage in ("score", *(f"finetune-{name}" for name in sorted(_trained(out_dir)))):
+        if template == "auto" and (before := read_config(out_dir, stage)):
             template = before["prompt"]["template"]
     if template == "auto":
-        template = "chat" if load_tokenizer(base_model(config)).chat_template else "alpaca"
+        template = "chat" if load_tokenizer(base_model(out_dir, model)).chat_template else "alpaca"
     return _answered(template)
 
 
@@ -90,13 +91,13 @@ class TrainingData:
     sha256: tuple[str, ...]
 
 
-def training_data(config: Config) -> list[TrainingData]:
+def training_data(out_dir: str) -> list[TrainingData]:
     """What models of the run were trained on where that was no selection, each once."""
     found = []
-    for name in sorted(_trained(config.out_dir)):
-        before = read_config(config.out_dir, f"finetune-{name}") or {}
+    for name in sorted(_trained(out_dir)):
+        before = read_config(out_dir, f"finetune-{name}") or {}
         if before and before["finetune"]["selection"] is None:
-            done = json.loads(io.read_bytes(RunFolder(config.out_dir).model(name).record))
+            done = json.loads(io.read_bytes(RunFolder(out_dir).model(name).record))
             held_out = done["settings"]["held_out"]  # a number: rows drawn by the training itself
             leaves_out = held_out if isinstance(held_out, str) else None
             hashes = tuple(done["settings"].get("rows", {}).get("sha256", ()))
@@ -104,15 +105,17 @@ def training_data(config: Config) -> list[TrainingData]:
     return [one for index, one in enumerate(found) if one not in found[:index]]
 
 
-def _find(config: Config, name: str, trained: list[str]) -> EvalModel:
+def _find(
+    out_dir: str, name: str, trained: list[str], model: ModelConfig, prompt: PromptConfig
+) -> EvalModel:
     if name == BASE:
-        return EvalModel(BASE, base_model(config), run_prompt(config))
+        return EvalModel(BASE, base_model(out_dir, model), run_prompt(out_dir, model, prompt))
     if name in trained:
-        return _of_run(config, name)
+        return _of_run(out_dir, name, model, prompt)
     is_path = "/" in name or name.startswith("~")
     if not is_path:
         raise UserError(
-            f"evaluate.models={name}: out_dir={config.out_dir} has no such model (there are: "
+            f"evaluate.models={name}: out_dir={out_dir} has no such model (there are: "
             f"{', '.join([BASE, *trained])}): train it with jobs/finetune.py, name another, or "
             "give a folder's path"
         )
@@ -126,14 +129,14 @@ def _find(config: Config, name: str, trained: list[str]) -> EvalModel:
     if label in (BASE, *trained):
         raise UserError(
             f"evaluate.models={name} would be called {label}, as a model of out_dir="
-            f"{config.out_dir} is: name evaluate.models={label} for that one, or rename the folder"
+            f"{out_dir} is: name evaluate.models={label} for that one, or rename the folder"
         )
-    model = ModelConfig(resolved, ignore_keys=config.model.ignore_keys)
-    return EvalModel(label, model, _answered(config.prompt.template))
+    other = ModelConfig(resolved, ignore_keys=model.ignore_keys)
+    return EvalModel(label, other, _answered(prompt.template))
 
 
-def _of_run(config: Config, name: str) -> EvalModel:
-    folder = RunFolder(config.out_dir).model(name).path
+def _of_run(out_dir: str, name: str, model: ModelConfig, prompt: PromptConfig) -> EvalModel:
+    folder = RunFolder(out_dir).model(name).path
     if io.is_remote(folder):
         raise UserError(
             f"evaluate.models={name}: {folder} is on an object store, which neither transformers "
@@ -144,11 +147,11 @@ def _of_run(config: Config, name: str) -> EvalModel:
         base = ModelConfig(
             adapter["base_model_name_or_path"],
             adapter.get("revision"),
-            ignore_keys=base_model(config).ignore_keys,
-            tokenizer=_tokenizer_choice(config.out_dir, name),
+            ignore_keys=base_model(out_dir, model).ignore_keys,
+            tokenizer=_tokenizer_choice(out_dir, name),
         )
-        return EvalModel(name, base, run_prompt(config), folder)
-    return EvalModel(name, ModelConfig(folder), run_prompt(config))
+        return EvalModel(name, base, run_prompt(out_dir, model, prompt), folder)
+    return EvalModel(name, ModelConfig(folder), run_prompt(out_dir, model, prompt))
 
 
 def _tokenizer_choice(out_dir: str, name: str) -> str:

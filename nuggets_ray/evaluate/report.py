@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from nuggets_ray.config.schema import Config
+from nuggets_ray.config.evaluate import EvaluateConfig
 from nuggets_ray.evaluate.compare import compare_runs
 from nuggets_ray.evaluate.results import Result, Results, read_results
 from nuggets_ray.evaluate.tables import results_table
@@ -37,14 +37,12 @@ def keep_broader(
     return before if is_partial else new
 
 
-def format_report(config: Config, outcome: Outcome, results: Results) -> str:
+def format_report(config: EvaluateConfig, out_dir: str, outcome: Outcome, results: Results) -> str:
     """What is printed: what the method shows, the table, other runs beside it, the verdict."""
-    parts = [outcome.text, results_table(results, config.evaluate.method)]
-    if config.evaluate.compare:
-        runs = {config.out_dir: results}
-        parts.append(
-            compare_runs(runs | {run: read_results(run) for run in config.evaluate.compare})
-        )
+    parts = [outcome.text, results_table(results, config.method)]
+    if config.compare:
+        runs = {out_dir: results}
+        parts.append(compare_runs(runs | {run: read_results(run) for run in config.compare}))
     return "\n\n".join(filter(None, [*parts, _verdict_text(results)]))
 
 

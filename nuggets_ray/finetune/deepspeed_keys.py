@@ -70,7 +70,7 @@ def check_keys(given: Mapping[str, Any]) -> None:
             raise UserError(_unknown(key, _schema()))
     zero = given.get("zero_optimization", {})
     if set(given) <= {"zero_optimization"} and isinstance(zero, Mapping) and set(zero) <= {"stage"}:
-        return  # settings.py knows the stages, and importing DeepSpeed takes seconds
+        return  # deepspeed_config.py knows the stages, and importing DeepSpeed takes seconds
     from pydantic import ValidationError
 
     schema = _schema()

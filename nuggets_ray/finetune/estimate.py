@@ -6,10 +6,15 @@ again). Time = FLOPs / measured matrix-multiply rate / ASSUMED_SHARE.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from nuggets_ray.config.finetune import FinetuneConfig
+from nuggets_ray.config.schema import ModelConfig
 from nuggets_ray.errors import UserError
 from nuggets_ray.finetune.deepspeed_config import offload_device, weights_dtype, zero_stage
+from nuggets_ray.finetune.engine import lora_config
+from nuggets_ray.model.load import load_config
+from nuggets_ray.model.size import empty_model
 
 GIB = 2**30
 PROCESS_GIB = 0.6
@@ -28,6 +33,22 @@ class TrainedSize:
     num_trained: int
     hidden_size: int
     num_layers: int
+
+
+def trained_size(model: ModelConfig, config: FinetuneConfig) -> TrainedSize:
+    """The model's parameters, counted without its weights."""
+    text_config = load_config(model).get_text_config()
+    empty: Any = empty_model(model)
+    num_parameters = sum(weight.numel() for weight in empty.parameters())
+    num_trained = num_parameters
+    if config.method == "lora":
+        from peft import get_peft_model
+
+        adapted = get_peft_model(empty, lora_config(config))
+        num_trained = sum(w.numel() for w in adapted.parameters() if w.requires_grad)
+    return TrainedSize(
+        num_parameters, num_trained, text_config.hidden_size, text_config.num_hidden_layers
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nuggets_ray.data.formats import SkipRow, parse
-from nuggets_ray.data.rows import BadRow, decode_row
+from nuggets_ray.data.examples import Rules
+from nuggets_ray.data.formats import SkipRow
+from nuggets_ray.data.rows import decode_row
 from nuggets_ray.errors import UserError
 from nuggets_ray.prompts.prompt import Prompt
 from nuggets_ray.records import Encoding, Example
@@ -100,8 +101,7 @@ def encode_texts(
     texts: Sequence[str],
     prompt: Prompt,
     limited: Prompt,
-    format: str,
-    columns: Mapping[str, str],
+    rules: Rules,
     eos_id: int | None,
     max_tokens: int | None,
     on_too_long: str,
@@ -114,11 +114,8 @@ def encode_texts(
     encodings, content_ids, too_long = [], [], []
     skipped: Counter[str] = Counter()
     for text in texts:
-        row = decode_row(text)
         try:
-            if isinstance(row, BadRow):
-                raise SkipRow(row.reason)
-            example = parse(row, format, columns)
+            example = rules.parse(decode_row(text))
         except SkipRow as skip:
             skipped[skip.reason] += 1
             continue

@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
+from nuggets_ray.config.finetune import FinetuneConfig
 from nuggets_ray.config.schema import Config, ModelConfig, PromptConfig
+from nuggets_ray.data.examples import Rules, choose_rules
 from nuggets_ray.data.inputs import InputFile, list_inputs
-from nuggets_ray.demo.files import candidates_path
+from nuggets_ray.demo.files import demo_or
 from nuggets_ray.errors import UserError
 from nuggets_ray.model.load import load_config, load_tokenizer, max_context_tokens, resolve_path
-from nuggets_ray.prepare.staging import choose_rules
 from nuggets_ray.prompts.prompt import Prompt, make_prompt
 from nuggets_ray.run.job_configs import read_config
 from nuggets_ray.run.layout import RunFolder
@@ -40,8 +41,7 @@ class Source:
     description: str
     files: tuple[InputFile, ...]
     limit: int | None
-    format: str
-    columns: dict[str, str]
+    rules: Rules
     model: ModelConfig
     prompt: PromptConfig
     max_tokens: int | None
@@ -58,26 +58,24 @@ def find_source(config: Config) -> Source:
     if not model.path:
         raise UserError("model.path is missing: give model.path=..., as in model=demo")
     model = replace(model, path=resolve_path(model))
-    prompt = _prompt_config(config, scored)
-    max_tokens = _max_tokens(config, model)
+    prompt = _prompt_config(config.prompt, config.finetune, scored)
+    max_tokens = _max_tokens(config.finetune, model)
     if config.finetune.selection is not None:
-        return _selection(config, scored, model, prompt, max_tokens)
+        return _selection(config.out_dir, config.finetune, scored, model, prompt, max_tokens)
     if not config.data.path:
         raise UserError(
             "finetune.selection is missing: give finetune.selection=golden for a selection of "
             "out_dir, or data.path=... for rows of your own"
         )
-    path = candidates_path() if config.data.path == "demo" else config.data.path
+    path = demo_or(config.data.path, "data.path")
     files = list_inputs(path)
-    rules = choose_rules(config.data, files)
     stem = os.path.basename(path.rstrip("/")).partition(".")[0]
     return Source(
-        name=_name(config, stem),
+        name=_name(config.finetune, stem),
         description=config.data.path,
         files=tuple(files),
         limit=config.data.limit,
-        format=rules.format,
-        columns=config.data.columns,
+        rules=choose_rules(config.data, files),
         selection=None,
         score=None,
         model=model,
@@ -87,13 +85,14 @@ def find_source(config: Config) -> Source:
 
 
 def _selection(
-    config: Config,
+    out_dir: str,
+    config: FinetuneConfig,
     scored: dict[str, Any] | None,
     model: ModelConfig,
     prompt: PromptConfig,
     max_tokens: int | None,
 ) -> Source:
-    name, out_dir = str(config.finetune.selection), config.out_dir
+    name = str(config.selection)
     made = read_selection(out_dir, name)
     if made is None or scored is None:
         found = ", ".join(selection_names(out_dir)) or "none"
@@ -101,7 +100,7 @@ def _selection(
             f"finetune.selection={name}: out_dir={out_dir} holds no such selection (there are: "
             f"{found}): make it with jobs/select_topk.py, or name another"
         )
-    check_not_outgrown(out_dir, name, made, config.finetune.allow_partial)
+    check_not_outgrown(out_dir, name, made, config.allow_partial)
     uri = RunFolder(out_dir).selection(name).jsonl
     manifest = read_manifest(out_dir) or {}
     return Source(
@@ -109,8 +108,7 @@ def _selection(
         description=f"selection {name}",
         files=tuple(list_inputs(uri, "finetune.selection")),
         limit=None,
-        format=manifest["data_format"],
-        columns=scored["data"]["columns"],
+        rules=Rules(manifest["data_format"], scored["data"]["columns"]),
         selection=name,
         score={**manifest.get("fingerprint", {}), "data": scored["data"]["path"]},
         model=model,
@@ -119,10 +117,12 @@ def _selection(
     )
 
 
-def _prompt_config(config: Config, scored: dict[str, Any] | None) -> PromptConfig:
+def _prompt_config(
+    given: PromptConfig, config: FinetuneConfig, scored: dict[str, Any] | None
+) -> PromptConfig:
     """The template of the scoring unless another is given; alpaca in place of official."""
-    template = config.prompt.template
-    if template == "auto" and scored and config.finetune.selection is not None:
+    template = given.template
+    if template == "auto" and scored and config.selection is not None:
         template = scored["prompt"]["template"]
     if template == "official":
         logger.info("prompt=official is for scores: the rows are trained on in prompt=alpaca")
@@ -130,8 +130,8 @@ def _prompt_config(config: Config, scored: dict[str, Any] | None) -> PromptConfi
     return PromptConfig(template)
 
 
-def _max_tokens(config: Config, model: ModelConfig) -> int | None:
-    context, limit = max_context_tokens(load_config(model)), config.finetune.max_row_tokens
+def _max_tokens(config: FinetuneConfig, model: ModelConfig) -> int | None:
+    context, limit = max_context_tokens(load_config(model)), config.max_row_tokens
     if limit is not None and context is not None and limit > context:
         raise UserError(
             f"finetune.max_row_tokens={limit}: the model's context is {context} tokens: lower it"
@@ -139,8 +139,8 @@ def _max_tokens(config: Config, model: ModelConfig) -> int | None:
     return limit or context
 
 
-def _name(config: Config, default: str) -> str:
-    name = config.finetune.name or default
+def _name(config: FinetuneConfig, default: str) -> str:
+    name = config.name or default
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise UserError(
             f"finetune.name={name!r} is no folder name: give one of letters, digits, '.', '_' and "

@@ -3,35 +3,37 @@
 import hashlib
 import os
 import re
+from typing import TYPE_CHECKING
 
-from transformers import PreTrainedTokenizerBase
-
-from nuggets_ray.config.schema import Config
+from nuggets_ray.config.schema import ModelConfig
 from nuggets_ray.model.load import ADAPTER_CONFIG, load_config, resolve_path
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 EDGE_BYTES = 1 << 20
 HUB_SNAPSHOT = re.compile(r"/models--(?P<name>[^/]+)/snapshots/(?P<commit>[0-9a-f]{40})/?$")
 """How huggingface_hub's cache names the folder of a model."""
 
 
-def weights_fingerprint(config: Config) -> str:
+def weights_fingerprint(model: ModelConfig) -> str:
     """A folder: hash of its weight files' names, sizes, first and last MiB, and of config.json, an
     adapter's settings and the modelling code that model.trust_remote_code runs; a hub id, or its
     folder in the hub's cache, which stands for it while the hub cannot be reached: its commit.
     With model.ignore_keys where some are given.
     """
-    ignored = config.model.ignore_keys
-    return _of_files(config) + (f", ignore_keys {sorted(ignored)}" if ignored else "")
+    ignored = model.ignore_keys
+    return _of_files(model) + (f", ignore_keys {sorted(ignored)}" if ignored else "")
 
 
-def _of_files(config: Config) -> str:
-    path = resolve_path(config.model)
+def _of_files(model: ModelConfig) -> str:
+    path = resolve_path(model)
     if cached := HUB_SNAPSHOT.search(path):
         return f"{cached['name'].replace('--', '/', 1)}@{cached['commit']}"
     if not os.path.isdir(path):
-        commit = load_config(config.model, any_architecture=True)._commit_hash
-        return f"{path}@{commit or config.model.revision}"
-    code = (".py",) if config.model.trust_remote_code else ()
+        commit = load_config(model, any_architecture=True)._commit_hash
+        return f"{path}@{commit or model.revision}"
+    code = (".py",) if model.trust_remote_code else ()
     digest = hashlib.sha256()
     for name in sorted(os.listdir(path)):
         is_setting = name in ("config.json", ADAPTER_CONFIG)
@@ -46,6 +48,6 @@ def _of_files(config: Config) -> str:
     return digest.hexdigest()[:16]
 
 
-def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
+def tokenizer_fingerprint(tokenizer: "PreTrainedTokenizerBase") -> str:
     """Hash of the whole fast tokenizer (vocabulary, merges, normaliser, special tokens)."""
     return hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode("utf-8")).hexdigest()[:16]

@@ -11,7 +11,7 @@ from nuggets_ray.model.load import LOAD_ERRORS, load_config
 from nuggets_ray.model.weights.load_errors import cannot_load
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PretrainedConfig, PreTrainedModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +27,9 @@ class ModelSize:
 def model_size(model: ModelConfig) -> ModelSize | None:
     """The size of the model before any quantisation; None where transformers does not know its
     architecture."""
-    import torch
-    from transformers import AutoModelForCausalLM
-
     config = load_config(model, any_architecture=True)
     try:
-        with torch.device("meta"):
-            made = AutoModelForCausalLM.from_config(
-                config, trust_remote_code=model.trust_remote_code
-            )
+        made = _on_meta(model, config)
     except LOAD_ERRORS:
         return None
     head = made.get_output_embeddings()
@@ -47,15 +41,19 @@ def model_size(model: ModelConfig) -> ModelSize | None:
 
 def empty_model(config: ModelConfig) -> "PreTrainedModel":
     """The model without weights: its parameters' names and shapes, on torch's meta device."""
+    model_config = load_config(config)
+    try:
+        return _on_meta(config, model_config)
+    except Exception as error:
+        raise cannot_load(config, error) from error
+
+
+def _on_meta(config: ModelConfig, model_config: "PretrainedConfig") -> "PreTrainedModel":
     import torch
     from transformers import AutoModelForCausalLM
 
-    model_config = load_config(config)
-    try:
-        with torch.device("meta"):
-            model: PreTrainedModel = AutoModelForCausalLM.from_config(
-                model_config, trust_remote_code=config.trust_remote_code
-            )
-    except Exception as error:
-        raise cannot_load(config, error) from error
+    with torch.device("meta"):
+        model: PreTrainedModel = AutoModelForCausalLM.from_config(
+            model_config, trust_remote_code=config.trust_remote_code
+        )
     return model

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nuggets_ray import io
-from nuggets_ray.config.schema import Config
+from nuggets_ray.config.schema import DataConfig
 from nuggets_ray.errors import UserError
 from nuggets_ray.prepare.ids import example_ids
 from nuggets_ray.prepare.prepared import HashedInput, Prepared, Rows, held_out
@@ -78,34 +78,37 @@ def finish(out_dir: str) -> Commit | None:
 
 
 def write(
-    config: Config,
+    out_dir: str,
     attempt_id: str,
     key: str,
     rows: Rows,
+    *,
     paths: Sequence[str],
     inputs: tuple[HashedInput, ...],
     format: str,
+    data: DataConfig,
+    seed: int,
 ) -> Prepared:
     """Write the candidates, the hold-out and the skipped rows, and commit. UserError where nothing
     is left to score.
     """
-    held_H, is_new = held_out(config, rows)
+    held_H, is_new = held_out(rows, out_dir, data.holdout, seed)
     is_held_N = np.isin(rows.content_id_N, held_H) & (rows.copy_N > 0)
     is_candidate_N = (rows.copy_N > 0) & ~is_held_N
     if not is_candidate_N.any():
         raise UserError(
-            f"data.holdout={config.data.holdout}: every usable row is held out, nothing is left to "
+            f"data.holdout={data.holdout}: every usable row is held out, nothing is left to "
             "score: add data, or give another out_dir"
         )
-    given_up = skipped_table.given_up(config.out_dir)
-    folder = RunFolder(config.out_dir)
+    given_up = skipped_table.given_up(out_dir)
+    folder = RunFolder(out_dir)
     parts = _PartWriter(folder.candidates, attempt_id)
     held_out_tables, skipped = [SCHEMA.empty_table()], [SKIPPED_SCHEMA.empty_table()]
     for table, at in _blocks(rows, paths):
         parts.add(table.filter(pa.array(is_candidate_N[at])).select(SCHEMA.names))
         is_first_held = is_held_N[at] & (rows.copy_N[at] == 1)
         held_out_tables.append(table.filter(pa.array(is_first_held)).select(SCHEMA.names))
-        skipped.append(_skipped(table, is_held_N[at], given_up, config.data.excerpt_chars))
+        skipped.append(_skipped(table, is_held_N[at], given_up, data.excerpt_chars))
     if is_new:
         io.write_table(folder.held_out, pa.concat_tables(held_out_tables))
     io.write_table(folder.staged_skipped(attempt_id), pa.concat_tables(skipped))
@@ -122,7 +125,7 @@ def write(
     commit = Commit(key, attempt_id, parts.close(), prepared)
     record = json.dumps(asdict(commit), indent=1).encode()
     io.write_bytes(folder.prepared, record)
-    finish(config.out_dir)
+    finish(out_dir)
     return prepared
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from nuggets_ray import io
-from nuggets_ray.config.schema import Config, DataConfig
+from nuggets_ray.config.schema import DataConfig
 from nuggets_ray.data.inputs import InputFile
 from nuggets_ray.errors import UserError
 from nuggets_ray.prepare.ids import copy_numbers, draw_held_out
@@ -69,15 +69,17 @@ class Rows:
     copy_N: np.ndarray
 
 
-def prepare_key(config: Config, files: Sequence[InputFile], prompt_fingerprint: str) -> str:
+def prepare_key(
+    files: Sequence[InputFile], config: DataConfig, prompt_fingerprint: str, seed: int
+) -> str:
     """A hash of everything that decides what prepare writes: the same key, the same tables."""
-    data = {key: value for key, value in asdict(config.data).items() if key != "retry"}
+    data = {key: value for key, value in asdict(config).items() if key != "retry"}
     parts = {
         "version": PREPARE_VERSION,
         "files": [(file.path, file.num_bytes, file.modified_ns) for file in files],
         "data": data,
         "prompt": prompt_fingerprint,
-        "seed": config.seed,
+        "seed": seed,
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -156,18 +158,18 @@ def _describe(rows: Rows, reason: str, paths: Sequence[str]) -> str:
     return f"row {table['row_number'][0]} of {path} {table['excerpt'][0].as_py()}".rstrip()
 
 
-def held_out(config: Config, rows: Rows) -> tuple[np.ndarray, bool]:
-    """The contents of the hold-out, shape (H,) S32, and whether they were drawn just now.
+def held_out(rows: Rows, out_dir: str, num: int, seed: int) -> tuple[np.ndarray, bool]:
+    """The contents of the hold-out, `num` rows, shape (H,) S32, and whether it was drawn just now.
 
-    They are drawn once in the life of a run folder: UserError where data.holdout was another then.
+    It is drawn once in the life of a run folder: UserError where data.holdout was another then.
     """
-    uri = RunFolder(config.out_dir).held_out
+    uri = RunFolder(out_dir).held_out
     if not io.exists(uri):
-        return draw_held_out(rows.content_id_N, config.data.holdout, config.seed), True
+        return draw_held_out(rows.content_id_N, num, seed), True
     drawn = io.read_table(uri, columns=["content_id"])["content_id"].to_numpy().astype("S32")
-    if len(drawn) != config.data.holdout:
+    if len(drawn) != num:
         raise UserError(
-            f"data.holdout={config.data.holdout}: the hold-out of out_dir={config.out_dir} was "
+            f"data.holdout={num}: the hold-out of out_dir={out_dir} was "
             f"drawn with data.holdout={len(drawn)}, and the other rows may have been scored: "
             "give that, or another out_dir"
         )

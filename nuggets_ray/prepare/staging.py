@@ -6,9 +6,7 @@ in order of source and row. A skipped row has a reason and an excerpt, any other
 token counts.
 """
 
-import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 import pyarrow as pa
@@ -16,13 +14,12 @@ import pyarrow.compute as pc
 
 from nuggets_ray import io
 from nuggets_ray.config.schema import DataConfig
-from nuggets_ray.data.formats import SkipRow, parse, resolve_format
-from nuggets_ray.data.inputs import InputFile, read_texts, sample_rows
+from nuggets_ray.data.examples import Rules
+from nuggets_ray.data.formats import SkipRow
+from nuggets_ray.data.inputs import InputFile, read_texts
 from nuggets_ray.data.rows import BadRow, decode_row
 from nuggets_ray.errors import UserError
 from nuggets_ray.prompts.prompt import Prompt
-
-logger = logging.getLogger(__name__)
 
 RAW_SCHEMA = pa.schema(
     [
@@ -50,29 +47,6 @@ FAILED = -1
 """file_index of a raw row whose text says why its file cannot be read."""
 
 RawRow = tuple[int, int, str, str | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """How rows are parsed and which are too long: format and columns of the data, data.on_too_long,
-    excerpt_chars.
-    """
-
-    format: str
-    columns: Mapping[str, str]
-    on_too_long: str
-    excerpt_chars: int
-
-
-def choose_rules(config: DataConfig, files: Sequence[InputFile]) -> Rules:
-    """The rules for these files; with data.format=auto the first rows are looked at."""
-    is_auto = config.format == "auto" and not config.columns
-    sample = sample_rows([file for file in files if file.num_bytes]) if is_auto else []
-    if is_auto and not sample:
-        raise UserError(f"data.path={config.path} holds no rows: give a file that does")
-    format = resolve_format(config.format, config.columns, sample)
-    logger.info("data.format=%s", format)
-    return Rules(format, config.columns, config.on_too_long, config.excerpt_chars)
 
 
 def raw_blocks(files: Iterable[tuple[int, InputFile]], limit: int | None) -> Iterator[pa.Table]:
@@ -110,28 +84,31 @@ def failure(raw: pa.Table) -> str | None:
     return failed["text"][0].as_py() if failed.num_rows else None
 
 
-def stage_block(raw: pa.Table, rules: Rules, prompt: Prompt) -> pa.Table:
-    """Parse and tokenise the rows of a raw block: a table of STAGED_SCHEMA with the same rows."""
+def stage_block(raw: pa.Table, rules: Rules, data: DataConfig, prompt: Prompt) -> pa.Table:
+    """Parse and tokenise the rows of a raw block: a table of STAGED_SCHEMA with the same rows.
+
+    Of `data` on_too_long and excerpt_chars count.
+    """
     columns = [raw[name].to_pylist() for name in RAW_SCHEMA.names]
     rows: list[tuple[object, ...]] = []
     for file_index, row_number, text, reason in zip(*columns, strict=True):
         try:
             if reason is not None:
                 raise SkipRow(reason)
-            rows.append((file_index, row_number, None, None, *_stage_row(text, rules, prompt)))
+            staged = _stage_row(text, rules, prompt, data.on_too_long)
+            rows.append((file_index, row_number, None, None, *staged))
         except SkipRow as skip:
-            excerpt = text[: rules.excerpt_chars]
+            excerpt = text[: data.excerpt_chars]
             rows.append((file_index, row_number, skip.reason, excerpt, *[None] * 5))
     return _table(rows, STAGED_SCHEMA)
 
 
-def _stage_row(text: str, rules: Rules, prompt: Prompt) -> tuple[str, str, int, int, int]:
-    row = decode_row(text)
-    if isinstance(row, BadRow):
-        raise SkipRow(row.reason)
-    example = parse(row, rules.format, rules.columns)
+def _stage_row(
+    text: str, rules: Rules, prompt: Prompt, on_too_long: str
+) -> tuple[str, str, int, int, int]:
+    example = rules.parse(decode_row(text))
     encoding = prompt.demonstration(example)
-    if encoding.num_dropped_tokens and rules.on_too_long == "skip":
+    if encoding.num_dropped_tokens and on_too_long == "skip":
         raise SkipRow("too_long")
     num_prompt_tokens = encoding.num_tokens - encoding.num_answer_tokens
     counts = (num_prompt_tokens, encoding.num_answer_tokens, encoding.num_dropped_tokens)

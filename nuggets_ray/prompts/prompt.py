@@ -2,8 +2,8 @@
 
 One pass is `demonstration(candidate) + anchor(example)` (one-shot) or `zero_shot_prefix +
 anchor(example)` (zero-shot), joined as token ids; the anchor's ids are the same in both. `official`
-reproduces the published script id for id, with its faults (PAPER.md); `alpaca` and `chat` have the
-same header on both sides.
+reproduces the published script id for id, with its faults (score/METHOD.md); `alpaca` and `chat`
+have the same header on both sides.
 """
 
 import hashlib

@@ -2,7 +2,7 @@
 
 Each function of a tokenizer returns a `Template`: how to render a demonstration and an anchor as
 token ids with the exact answer mask, and what stands in front of a zero-shot anchor. Limits are
-applied in prompts.py.
+applied in prompt.py.
 """
 
 import json
@@ -47,7 +47,8 @@ class Template:
 
 
 def official(tokenizer: Any) -> Template:
-    """The published script's prompt, id for id (PAPER.md, 1 to 4).
+    """The published script's prompt, id for id (score/METHOD.md, 1 to 4 of what it does
+    differently).
 
     The demonstration is one string with the tokenizer's default special tokens, no separator after
     it; the anchor is one string without them, its answer starting at the token count of its prompt

@@ -1,10 +1,10 @@
 """The candidates of a run with their scores: candidates/ and scores/ joined by content_id.
 
 One row an id where parts overlap (a killed run leaves such). Holds ids and numbers of all
-candidates but rows of the asked ones only, and never reads one_shot_logprob.
+candidates but rows of the asked ones only, and reads one_shot_logprob only where it is asked for.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,10 +19,21 @@ from nuggets_ray.run.scores import score_parts
 from nuggets_ray.run.skipped import read_skipped, skipped_anchor_ids
 from nuggets_ray.select import Scores
 
-SCORE_COLUMNS = ["content_id", "golden_score", "mean_delta", "num_answer_tokens"]
+SCORE_COLUMNS = ["golden_score", "mean_delta", "num_answer_tokens"]
 CANDIDATE_COLUMNS = ["example_id", "content_id", "source_path", "row_number"]
 STREAM_ROWS = 16_384
 MAX_LISTINGS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """The scored candidate rows of a run as a table: CANDIDATE_COLUMNS, then columns of scores/;
+    `num_candidates` and `num_pending` as in Scored.
+    """
+
+    table: pa.Table
+    num_candidates: int
+    num_pending: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +49,26 @@ def read_scored(out_dir: str) -> Scored:
     """Every candidate row whose content is scored and not excluded. Raises UserError where nothing
     is scored yet.
     """
-    scores = _read_parts(score_parts, out_dir, SCORE_COLUMNS)
+    joined = join_scores(out_dir, SCORE_COLUMNS)
+    table = joined.table
+    return Scored(
+        Scores(
+            example_id=table["example_id"].to_numpy(),
+            content_id=table["content_id"].to_numpy(),
+            golden_score=table["golden_score"].to_numpy().astype(np.float64),
+            mean_delta=table["mean_delta"].to_numpy().astype(np.float64),
+            num_answer_tokens=table["num_answer_tokens"].to_numpy(),
+        ),
+        num_candidates=joined.num_candidates,
+        num_pending=joined.num_pending,
+    )
+
+
+def join_scores(out_dir: str, columns: Sequence[str]) -> Joined:
+    """The rows of `read_scored`, in order of source and row, with these columns of scores/ (those
+    that this run has). Raises UserError where nothing is scored yet.
+    """
+    scores = _read_parts(score_parts, out_dir, ["content_id", *columns])
     candidates = _read_parts(candidate_parts, out_dir, CANDIDATE_COLUMNS)
     if scores.num_rows == 0 or candidates.num_rows == 0:
         raise UserError(
@@ -52,18 +82,11 @@ def read_scored(out_dir: str) -> Scored:
     is_anchor = pc.is_in(candidates["content_id"].combine_chunks(), value_set=anchors)
     is_scored = pc.and_not(score_row.is_valid(), is_anchor)
     table = candidates.filter(is_scored)
-    found = scores.take(score_row.filter(is_scored))
-    return Scored(
-        Scores(
-            example_id=table["example_id"].to_numpy(),
-            content_id=table["content_id"].to_numpy(),
-            golden_score=found["golden_score"].to_numpy().astype(np.float64),
-            mean_delta=found["mean_delta"].to_numpy().astype(np.float64),
-            num_answer_tokens=found["num_answer_tokens"].to_numpy(),
-        ),
-        num_candidates=candidates.num_rows,
-        num_pending=_num_pending(out_dir, candidates.filter(pc.invert(is_scored))),
-    )
+    taken = scores.drop_columns(["content_id"]).take(score_row.filter(is_scored))
+    for name in taken.column_names:
+        table = table.append_column(name, taken[name])
+    num_pending = _num_pending(out_dir, candidates.filter(pc.invert(is_scored)))
+    return Joined(table, candidates.num_rows, num_pending)
 
 
 def _first_match(values: pa.ChunkedArray, among: pa.ChunkedArray) -> pa.Array:

@@ -1,5 +1,5 @@
-"""The files under scores/: their schema, which ids they hold, and their compaction at the end of a
-run.
+"""The files under scores/, with a column a field of `ScoreRow`: which ids they hold, and their
+compaction at the end of a run.
 
 A worker writes each finished block as one part, atomically, with the attempt id in its name; so a
 kill loses only blocks in flight. While a run goes on there is a row a content_id; compaction adds
@@ -11,6 +11,8 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
+from types import NoneType
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 import pyarrow as pa
@@ -19,25 +21,26 @@ from nuggets_ray import io
 from nuggets_ray.records import ScoreRow
 from nuggets_ray.run.layout import RunFolder
 
-SCORE_SCHEMA = pa.schema(
-    [
-        ("example_id", pa.string()),
-        ("content_id", pa.string()),
-        ("golden_score", pa.float64()),
-        ("num_wins", pa.int32()),
-        ("num_anchors", pa.int32()),
-        ("mean_delta", pa.float64()),
-        ("num_near_ties", pa.int32()),
-        ("score_low", pa.float64()),
-        ("score_high", pa.float64()),
-        ("status", pa.string()),
-        ("num_prompt_tokens", pa.int32()),
-        ("num_answer_tokens", pa.int32()),
-        ("num_dropped_tokens", pa.int32()),
-        ("self_anchor_index", pa.int32()),
-        ("one_shot_logprob", pa.list_(pa.float32())),
-    ]
-)
+COLUMN_TYPES = {
+    str: pa.string(),
+    int: pa.int32(),
+    float: pa.float64(),
+    np.ndarray: pa.list_(pa.float32()),
+}
+
+
+def _schema(record: type) -> pa.Schema:
+    """A column for every field of a record, in their order."""
+    return pa.schema([(name, _column_type(kind)) for name, kind in get_type_hints(record).items()])
+
+
+def _column_type(kind: Any) -> pa.DataType:
+    """float64 for float, and for float | None."""
+    [alone] = [one for one in get_args(kind) or (kind,) if one is not NoneType]
+    return COLUMN_TYPES[alone]
+
+
+SCORE_SCHEMA = _schema(ScoreRow)
 
 COMPACT_ROWS = 50_000
 """Rows of a compacted part: with 100 anchors about 20 MB."""

@@ -32,7 +32,7 @@ def settings_fingerprint(
     else:
         rule = f"{anchors.method}, num {anchors.num}, seed {config.seed}"
     return {
-        "weights": weights_fingerprint(config),
+        "weights": weights_fingerprint(config.model),
         "tokenizer": tokenizer_fingerprint(tokenizer),
         "dtype": dtype,
         "backend": config.score.backend,

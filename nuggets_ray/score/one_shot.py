@@ -12,12 +12,17 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from nuggets_ray.errors import UserError
 from nuggets_ray.prompts.prompt import Prompt
 from nuggets_ray.records import Anchor, Encoding, Example, ScoreRow
 from nuggets_ray.score.contract import ScoringEngine
 from nuggets_ray.score.golden import golden_score
 
 logger = logging.getLogger(__name__)
+
+CANDIDATES_A_CALL = {"cpu": 1, "cuda": 64}
+"""How many candidates the engine gets at once: on a CPU one fills a pack, and progress is finer; a
+GPU is waited for at the end of a call only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,16 @@ class Unscored:
     reason: str
 
 
+def check_finite(anchors: Sequence[Anchor], zero_shot_A: np.ndarray, dtype: str) -> None:
+    """Raise UserError for an anchor whose zero-shot log-prob is not finite."""
+    for anchor, log_prob in zip(anchors, zero_shot_A, strict=True):
+        if not np.isfinite(log_prob):
+            raise UserError(
+                f"anchor {anchor.anchor_id} ({anchor.text[:60]!r}) has a zero-shot log-prob of "
+                f"{log_prob} in {dtype}: try score.dtype=float32, or remove it from the anchors"
+            )
+
+
 def render(
     prompt: Prompt, candidates: Sequence[tuple[str, Example]], max_demonstration_tokens: int
 ) -> list[Encoding]:
@@ -64,7 +79,7 @@ def score_candidates(
     on_too_long: str,
 ) -> list[ScoreRow | Unscored]:
     """Score (content_id, example) pairs with their `render`ed demonstrations against every anchor;
-    one result each, in order (PAPER.md, golden score).
+    one result each, in order (METHOD.md defines the golden score).
 
     A demonstration that was cut is Unscored under on_too_long="skip".
     """

@@ -43,9 +43,9 @@ def pipeline(config: Config) -> dict[str, Any]:
     """
     check_config(config.select)
     check_inputs(config)
-    check_finetune(config)
+    check_finetune(config.finetune)
     _check_names(config)
-    check_method(config)
+    check_method(config.evaluate, config.judge, config.generate)
     _check_models(config)
     with connected(config.cluster):
         result = score(config)
@@ -105,7 +105,7 @@ def _check_models(config: Config) -> None:
     later = config.finetune.selections
     for name in config.evaluate.models:
         if name not in later:
-            find_models(replace(config, evaluate=replace(config.evaluate, models=[name])))
+            find_models(config.out_dir, [name], config.model, config.prompt)
 
 
 def _others(config: Config, selected: dict[str, Any]) -> Iterator[SelectConfig]:

@@ -56,7 +56,7 @@ def test_the_module_measures_without_ray_and_hydra(
     command = [sys.executable, "-m", "nuggets_ray.bench.engine", "--model", str(tiny_model)]
     command += ["--num-anchors", "4", "--repeats", "1", "--cases", "cut-200"]
     ended = subprocess.run(
-        [*command, "--contenders", "plain", "--log", ""],
+        [*command, "--contenders", "plain"],
         capture_output=True,
         text=True,
         check=False,

@@ -70,6 +70,26 @@ def test_copies_are_rows_with_the_score_of_their_content(finished: Path) -> None
         assert {**row, "example_id": ""} == {**first, "example_id": ""}
 
 
+def test_scores_from_python_are_the_job_s(finished: Path, data: Path, tiny_model: Path) -> None:
+    from nuggets_ray import open_run, score_rows
+
+    run = open_run(finished)
+    rows = run.scores(with_rows=True).to_pylist()
+    by_content = {row["content_id"]: row for row in rows}
+    anchors = [by_content[content_id] for content_id in run.anchors["content_id"].to_pylist()]
+    scores = score_rows(data, anchors=anchors, model=tiny_model, dtype="float32")
+    ours = {score.example_id: score for score in scores}
+    assert set(ours) >= {row["example_id"] for row in rows}
+    names = ("golden_score", "num_wins", "num_anchors", "self_anchor_index", "num_prompt_tokens")
+    for row in rows:
+        score = ours[row["example_id"]]
+        assert [getattr(score, name) for name in names] == [row[name] for name in names]
+    matrix = run.matrix()
+    assert any(row["self_anchor_index"] is not None for row in rows)
+    one_shot = [ours[example_id].one_shot_logprob for example_id in matrix.example_ids]
+    np.testing.assert_allclose(one_shot, matrix.one_shot_NA, atol=1e-4)
+
+
 def test_scores_equal_the_reference(finished: Path, tiny_model: Path) -> None:
     from transformers import AutoModelForCausalLM
 

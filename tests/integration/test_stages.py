@@ -1,6 +1,4 @@
-"""Decisions of the stages that no small cluster shows: capacity, when a fingerprint binds, what
-fits a backend.
-"""
+"""Decisions of the stages that no small cluster shows: capacity, when a fingerprint binds."""
 
 import os
 from pathlib import Path
@@ -8,17 +6,15 @@ from pathlib import Path
 import psutil
 import pyarrow as pa
 import pytest
-import torch
 
 from nuggets_ray import io
-from nuggets_ray.config.schema import Config, ModelConfig, PromptConfig, ScoreConfig
+from nuggets_ray.config.schema import Config, ModelConfig, ScoreConfig
 from nuggets_ray.errors import UserError
 from nuggets_ray.run import scores
 from nuggets_ray.run.manifest import Run
 from nuggets_ray.stages.cluster.workers import _capacity
-from nuggets_ray.stages.score import anchors, worker
+from nuggets_ray.stages.score import anchors
 from nuggets_ray.stages.score.anchors import claim
-from nuggets_ray.stages.score.job import demonstration_limit
 from nuggets_ray.stages.score.worker import Setup
 
 
@@ -54,25 +50,6 @@ def test_a_fingerprint_binds_with_the_first_score(tmp_path: Path) -> None:
         claim(run, {"dtype": "float32", "weights": "a"})
 
 
-@pytest.mark.parametrize(
-    ("score", "limit"),
-    [
-        (ScoreConfig(), 4096 - 100),
-        (ScoreConfig(backend="vllm"), 4096 - 101),  # it generates one token more
-        (ScoreConfig(backend="vllm", vllm={"max_model_len": 1000}), 1000 - 101),
-        (ScoreConfig(backend="vllm", vllm={"max_model_len": 9000}), 4096 - 101),
-    ],
-)
-def test_the_demonstrations_that_fit_a_backend(
-    score: ScoreConfig, limit: int, tiny_model: Path
-) -> None:
-    prompt = PromptConfig(max_demonstration_tokens=8000)
-    config = Config(model=ModelConfig(path=str(tiny_model)), prompt=prompt, score=score)
-    assert demonstration_limit(config, 100) == limit
-    with pytest.raises(UserError, match="prompt.max_anchor_tokens"):
-        demonstration_limit(config, limit + 100)
-
-
 def test_kmeans_without_a_model_that_transformers_can_load(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -82,19 +59,6 @@ def test_kmeans_without_a_model_that_transformers_can_load(
     monkeypatch.setattr(anchors, "_examples", lambda setup, ids: [])
     with pytest.raises(UserError, match="anchors=kmeans .*no_such_type.*take anchors=random"):
         anchors._kmeans(setup, [], None)
-
-
-def test_a_model_that_does_not_fit_the_gpu_is_one_sentence(
-    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*arguments: object) -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-
-    monkeypatch.setattr(worker, "load_model", full)
-    config = Config(model=ModelConfig(path=str(tiny_model)))
-    setup = Setup(config, "try", "cuda", "bfloat16", "alpaca", 100, 1.0)
-    with pytest.raises(UserError, match=r"bfloat16 \(0\.0 GiB\) do not fit .*score.backend=vllm"):
-        worker.load_engine(setup, [])
 
 
 def test_a_signal_to_the_driver_s_group_spares_ray(shared_ray: None) -> None:

@@ -1,10 +1,10 @@
-"""Make a million rows of instruction data, or measure prepare on them (issue 2, item 2).
+"""Make a million rows of instruction data, or measure prepare on them.
 
-python tests/support/make_million.py make FOLDER [--rows N] FOLDER/rows.jsonl,
-FOLDER/rows.parquet python tests/support/make_million.py measure FILE --tokenizer FOLDER --out
-FOLDER [--cpus N]
+    python tests/support/make_million.py make FOLDER [--rows N]
+    python tests/support/make_million.py measure FILE --tokenizer FOLDER --out FOLDER [--cpus N]
 
-`measure` prints rows/s and the driver's peak resident memory; the limit is 1.5 GiB.
+`make` writes FOLDER/rows.jsonl and FOLDER/rows.parquet; `measure` prints rows/s and the driver's
+peak resident memory.
 """
 
 import argparse

@@ -4,6 +4,7 @@ Read from the source by AST, imports inside functions included: nothing need be 
 """
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
+
+import nuggets_ray
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "nuggets_ray"
@@ -31,11 +34,40 @@ LAYERS = (
     {"records", "markdown", "errors"},
 )
 LEVELS = {name: level for level, names in enumerate(reversed(LAYERS)) for name in names}
+COMPUTING = {"bench", "stages", "evaluate", "finetune", "score", "anchors", "model", "demo"}
 # Outside packages that only some of them may import, wherever the import stands.
 RESERVED = {
     "ray": {"stages"},
     "hydra": {"config"},
     "omegaconf": {"config"},
+    "torch": COMPUTING,
+    "transformers": COMPUTING | {"prompts"},
+    "httpx": {"evaluate"},
+}
+# Outside packages that are heavy or optional, and who may import them at the top of a file; the
+# others do it inside functions, or for types alone.
+AT_THE_TOP: dict[str, set[str]] = {
+    "torch": {"bench", "stages", "finetune", "score", "anchors"},
+    "transformers": {"bench", "stages", "finetune", "score", "anchors"},
+    **dict.fromkeys(("hydra", "omegaconf", "vllm", "deepspeed", "peft", "lm_eval"), set()),
+}
+
+# Functions that take the whole configuration: the jobs' own, and these, which record it or need
+# most of its sections.
+JOBS_OWN = {"bench", "cli", "stages", "config"}
+WHOLE_CONFIG = {
+    "run.job_configs.write_config",
+    "run.job_configs.check_same_run",
+    "score.fingerprint.settings_fingerprint",
+    "finetune.source.find_source",
+    "evaluate.likelihood.rows.read_held_rows",
+    "evaluate.likelihood.rows.training_sources",
+    "evaluate.likelihood.rows.write_held_out",
+    "evaluate.likelihood.rows.without_overlaps",
+    "evaluate.likelihood.rows._own_path",
+    "evaluate.likelihood.rows._left_out",
+    "evaluate.likelihood.rows._candidates",
+    "evaluate.likelihood.rows._format",
 }
 
 
@@ -46,7 +78,7 @@ class Import:
     importer: str
     module: str
     line: int
-    in_function: bool
+    is_late: bool  # inside a function, or for types alone
     is_relative: bool
 
     def __str__(self) -> str:
@@ -59,12 +91,7 @@ def module_name(path: Path) -> str:
 
 def imports_of(path: Path) -> Iterator[Import]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    inner = {
-        id(node)
-        for function in ast.walk(tree)
-        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
-        for node in ast.walk(function)
-    }
+    late = {id(node) for outer in ast.walk(tree) if _is_late(outer) for node in ast.walk(outer)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found = [(alias.name, False) for alias in node.names]
@@ -78,10 +105,18 @@ def imports_of(path: Path) -> Iterator[Import]:
         else:
             continue
         for name, is_relative in found:
-            yield Import(module_name(path), name, node.lineno, id(node) in inner, is_relative)
+            yield Import(module_name(path), name, node.lineno, id(node) in late, is_relative)
 
 
-FILES = sorted(PACKAGE.rglob("*.py"))
+def _is_late(node: ast.AST) -> bool:
+    if isinstance(node, ast.If):
+        return ast.unparse(node.test) == "TYPE_CHECKING"
+    return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+
+
+DOOR = PACKAGE / "__init__.py"
+"""What a user imports from Python: the one __init__.py with content, above all layers."""
+FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != DOOR)
 JOBS = sorted((ROOT / "jobs").glob("*.py"))
 IMPORTS = [found for path in FILES for found in imports_of(path)]
 
@@ -96,8 +131,8 @@ def is_ours(module: str) -> bool:
 
 
 def test_every_module_has_a_layer() -> None:
-    parts = {part(module_name(path)) for path in FILES if module_name(path) != "nuggets_ray"}
-    assert parts == set(LEVELS), "name new modules in LAYERS, and in the README's tree"
+    parts = {part(module_name(path)) for path in FILES}
+    assert parts == set(LEVELS), "name new modules in LAYERS, and in CONTRIBUTING's tree"
 
 
 def test_no_layer_imports_from_above() -> None:
@@ -129,13 +164,35 @@ def test_outside_packages_stay_where_they_belong(package: str) -> None:
     assert wrong == []
 
 
-def test_what_is_heavy_or_optional_is_imported_inside_functions() -> None:
+@pytest.mark.parametrize("package", sorted(AT_THE_TOP))
+def test_what_is_heavy_or_optional_is_imported_late(package: str) -> None:
     early = [
         str(found)
         for found in IMPORTS
-        if found.module.split(".")[0] in ("hydra", "omegaconf", "vllm") and not found.in_function
+        if found.module.split(".")[0] == package
+        and not found.is_late
+        and part(found.importer) not in AT_THE_TOP[package]
     ]
     assert early == []
+
+
+def takes_whole_config(path: Path) -> Iterator[str]:
+    """The functions of a file that take a whole `Config`, such as run.job_configs.write_config."""
+    module = module_name(path).removeprefix("nuggets_ray.")
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            given = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+            annotations = [ast.unparse(one.annotation) for one in given if one.annotation]
+            if any(re.search(r"\bConfig\b", annotation) for annotation in annotations):
+                yield f"{module}.{node.name}"
+
+
+def test_components_take_the_sections_of_the_configuration_that_they_need() -> None:
+    modules = [path for path in FILES if module_name(path) != "nuggets_ray"]
+    components = [path for path in modules if part(module_name(path)) not in JOBS_OWN]
+    whole = {name for path in components for name in takes_whole_config(path)}
+    assert "finetune.source.find_source" in whole, "the check sees those that there are"
+    assert whole - WHOLE_CONFIG == set(), "take the section, or say above why not"
 
 
 def test_records_import_nothing_but_numpy() -> None:
@@ -154,12 +211,53 @@ def test_jobs_import_nothing_of_ray_and_have_names_of_their_own() -> None:
 def test_house_rules_of_files() -> None:
     assert [str(found) for found in IMPORTS if found.is_relative] == []
     assert [str(path) for path in FILES if path.name == "utils.py"] == []
-    full = [
-        path
-        for path in PACKAGE.rglob("__init__.py")
-        if path.read_text() and path.parent.name != "demo"
-    ]
-    assert full == [], "__init__.py files are empty"
+    full = [path for path in PACKAGE.rglob("__init__.py") if path.read_text()]
+    assert full == [DOOR], "__init__.py files are empty, but for the package's own door"
+
+
+def run_python(source: str) -> str:
+    """What a Python of its own prints, started in the repository."""
+    command = [sys.executable, "-c", source]
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout.strip()
+
+
+def test_the_door_gives_what_it_names() -> None:
+    assert nuggets_ray.__all__ == ["open_run", "read_examples", "score_rows"]
+    imported = {
+        alias.name
+        for node in ast.walk(ast.parse(DOOR.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("nuggets_ray.")
+        for alias in node.names
+    }
+    assert imported == set(nuggets_ray.__all__), "type checkers and users see the same names"
+    for name in nuggets_ray.__all__:
+        value = getattr(nuggets_ray, name)
+        assert callable(value) and value.__name__ == name
+        assert name in dir(nuggets_ray)
+    with pytest.raises(AttributeError, match="has no attribute 'score_row'"):
+        _ = nuggets_ray.score_row
+    assert (PACKAGE / "py.typed").is_file()
+
+
+def test_the_package_itself_imports_nothing() -> None:
+    source = "import sys, nuggets_ray; print([n for n in sys.modules if n.startswith('nuggets')])"
+    assert run_python(source) == "['nuggets_ray']"
+    source = "import sys, nuggets_ray; print({'torch', 'pyarrow', 'numpy'} & {*sys.modules})"
+    assert run_python(source) == "set()"
+
+
+def test_reading_from_python_needs_no_torch() -> None:
+    blocked = "sys.modules['torch'] = sys.modules['transformers'] = None"
+    source = "from nuggets_ray import open_run, read_examples; print('imported')"
+    assert run_python(f"import sys; {blocked}; {source}") == "imported"
+
+
+def test_scoring_from_python_needs_no_ray_hydra_or_omegaconf() -> None:
+    blocked = "for name in ('ray', 'hydra', 'omegaconf'): sys.modules[name] = None"
+    source = "from nuggets_ray import score_rows\nprint(score_rows.__module__)"
+    assert run_python(f"import sys\n{blocked}\n{source}") == "nuggets_ray.score.library"
 
 
 BLOCKED_IMPORTS = """

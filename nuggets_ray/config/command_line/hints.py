@@ -15,11 +15,11 @@ from nuggets_ray.config.keys import (
     choices_of,
     is_key,
     is_mapping,
+    key_choices,
     key_types,
     section_of,
     sections,
 )
-from nuggets_ray.config.schema import Config, choices
 
 SYNONYMS = {
     # the run
@@ -151,7 +151,7 @@ def no_such_key(key: str, value: str, uses: Sequence[str]) -> str:
     if members := [known for known in all_keys() if section and section_of(known) == section]:
         names = ", ".join(member.partition(".")[2] for member in members)
         return f"{shown}: there is no such key; those of {section} are {names}"
-    where = "--help lists the keys, nuggets_ray/config.py says what each means"
+    where = "--help lists the keys, nuggets_ray/config/schema.py says what each means"
     return f"{shown}: there is no such key; {where}"
 
 
@@ -223,7 +223,7 @@ def meant_by(section: str, value: str) -> str | None:
     """The key of a section that `section=value` was probably meant for, with the value, ready to
     paste; None where nothing is likely.
     """
-    for key, (_, allowed) in choices(Config()).items():
+    for key, allowed in key_choices().items():
         if section_of(key) == section and value in allowed:
             return override(key, value)
     number = _number(value)

@@ -1,7 +1,7 @@
 """Judging answers, whoever the judge is: pairs in both orders, and grades of single answers.
 
-The judge is an `Ask`: an endpoint (endpoint_judge.py) or a local model, either way with its
-verdicts kept (judge_cache.py).
+The judge is an `Ask`: an endpoint (endpoint.py) or a local model, either way with its
+verdicts kept (cache.py).
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import chain, islice
@@ -10,10 +11,18 @@ from typing import Any
 from nuggets_ray import io
 from nuggets_ray.anchors.file import load_examples
 from nuggets_ray.config.schema import AnchorsConfig, Config, DataConfig
-from nuggets_ray.data.formats import SkipRow, parse, resolve_format
-from nuggets_ray.data.inputs import list_inputs, read_rows
-from nuggets_ray.data.rows import BadRow
-from nuggets_ray.demo.files import candidates_path, held_out_path
+from nuggets_ray.data.examples import (
+    ParsedRow,
+    Rules,
+    SourceRow,
+    choose_rules,
+    file_rows,
+    parse_rows,
+    parse_stream,
+)
+from nuggets_ray.data.formats import SkipRow
+from nuggets_ray.data.inputs import list_inputs
+from nuggets_ray.demo.files import demo_or
 from nuggets_ray.errors import UserError
 from nuggets_ray.evaluate.likelihood.overlap import Overlap, TextRow, find_overlaps, text_row
 from nuggets_ray.evaluate.models import BASE, EvalModel, TrainingData, training_data
@@ -29,7 +38,7 @@ from nuggets_ray.run.manifest import read_manifest
 
 logger = logging.getLogger(__name__)
 
-NUM_FORMAT_ROWS = 100
+KEY = "evaluate.held_out_path"
 CHUNK_ROWS = 4096
 CATEGORY_FIELDS = ("category", "dataset", "task")
 """Where a row may say what kind it is, in order."""
@@ -57,39 +66,38 @@ def read_held_rows(config: Config) -> HeldRows:
     """evaluate.held_out_path (read by data.format and data.columns), or the run's own; the first
     evaluate.limit of them. Raises UserError where there are none.
     """
-    given = config.evaluate.held_out_path
-    path = _own_path(config)
+    path, parsed = _held_rows(config)
+    skipped: Counter[str] = Counter()
+    held: dict[str, HeldRow] = {}
+    for row, example in parsed:
+        if isinstance(example, SkipRow):
+            skipped[example.reason] += 1
+        elif example.content_id in held:
+            skipped["duplicate"] += 1
+        else:
+            held[example.content_id] = HeldRow(example.content_id, _category(row.value), example)
+    if not held:
+        raise UserError(f"{path} has no row to evaluate on ({dict(skipped) or 'it is empty'})")
+    return HeldRows(tuple(held.values()), path, dict(skipped))
+
+
+def _held_rows(config: Config) -> tuple[str, Iterator[ParsedRow]]:
+    """The file of the held-out rows, and the rows as they are read from it."""
+    given, limit = config.evaluate.held_out_path, config.evaluate.limit
     if given is not None:
-        path = held_out_path() if given == "demo" else given
-        rows = list(islice(_rows_of(path), config.evaluate.limit))
-        columns = config.data.columns
-        format = resolve_format(config.data.format, columns, rows[:NUM_FORMAT_ROWS])
-    elif io.exists(path):
-        texts = io.read_table(path, columns=["row_json"])["row_json"].to_pylist()
-        rows = [json.loads(text) for text in texts[: config.evaluate.limit]]
-        format, columns = _format(config)
-    else:
+        path = demo_or(given, KEY)
+        rows = islice(file_rows(list_inputs(path, KEY)), limit)
+        return path, parse_stream(rows, config.data.format, config.data.columns)[1]
+    path = _own_path(config)
+    if not io.exists(path):
         raise UserError(
             f"evaluate.held_out_path is missing: out_dir={config.out_dir} has no held-out rows "
             "(data.holdout=N keeps N rows from everything before a run is scored), so give a file "
             "of rows that no model was trained on"
         )
-    skipped: dict[str, int] = {}
-    found: dict[str, HeldRow] = {}
-    for row in rows:
-        try:
-            example = parse(row, format, columns)
-        except SkipRow as error:
-            reason = row.reason if isinstance(row, BadRow) else error.reason
-            skipped[reason] = skipped.get(reason, 0) + 1
-            continue
-        if example.content_id in found:
-            skipped["duplicate"] = skipped.get("duplicate", 0) + 1
-            continue
-        found[example.content_id] = HeldRow(example.content_id, _category(row), example)
-    if not found:
-        raise UserError(f"{path} has no row to evaluate on ({skipped or 'it is empty'})")
-    return HeldRows(tuple(found.values()), path, skipped)
+    texts = io.read_table(path, columns=["row_json"])["row_json"].to_pylist()
+    own = [SourceRow(path, n, json.loads(text)) for n, text in enumerate(texts[:limit])]
+    return path, parse_rows(own, _rules(config))
 
 
 def training_sources(config: Config) -> dict[str, Iterator[list[TextRow]]]:
@@ -103,7 +111,7 @@ def training_sources(config: Config) -> dict[str, Iterator[list[TextRow]]]:
         sources["anchors"] = iter([[text_row(a.content_id, a) for a in anchors]])
     if candidate_parts(config.out_dir):
         sources["candidates"] = _candidates(config)
-    for trained in training_data(config):
+    for trained in training_data(config.out_dir):
         _tell_if_changed(trained)
         rows = _file_rows(trained.data, _left_out(config, trained))
         sources[trained.data.path] = chain(sources.get(trained.data.path, ()), rows)
@@ -111,7 +119,7 @@ def training_sources(config: Config) -> dict[str, Iterator[list[TextRow]]]:
 
 
 def _tell_if_changed(trained: TrainingData) -> None:
-    files = list_inputs(_data_path(trained.data), "evaluate.held_out_path")
+    files = list_inputs(trained.data.path)
     if trained.sha256 and tuple(io.sha256(file.path) for file in files) != trained.sha256:
         logger.warning(
             "data.path=%s has changed since a model of the run was trained on it: held-out rows "
@@ -133,47 +141,33 @@ def _left_out(config: Config, trained: TrainingData) -> set[str]:
 
 
 def _candidates(config: Config) -> Iterator[list[TextRow]]:
-    format, columns = _format(config)
+    rules = _rules(config)
     for part in candidate_parts(config.out_dir):
         table = io.read_table(part, columns=["example_id", "row_json"])
         for start in range(0, table.num_rows, CHUNK_ROWS):
             yield [
-                text_row(row["example_id"], parse(json.loads(row["row_json"]), format, columns))
+                text_row(row["example_id"], rules.parse(json.loads(row["row_json"])))
                 for row in table.slice(start, CHUNK_ROWS).to_pylist()
             ]
 
 
 def _file_rows(data: DataConfig, left_out: set[str]) -> Iterator[list[TextRow]]:
-    rows = _rows_of(_data_path(data))
-    sample = list(islice(rows, NUM_FORMAT_ROWS))
-    format = resolve_format(data.format, data.columns, sample)
-    numbered = enumerate(chain(sample, rows))
+    files = list_inputs(data.path)
+    numbered = enumerate(parse_rows(file_rows(files), choose_rules(data, files)))
     while chunk := list(islice(numbered, CHUNK_ROWS)):
-        texts = []
-        for number, row in chunk:
-            try:
-                example = parse(row, format, data.columns)
-            except SkipRow:
-                continue  # nothing was trained on it either
-            if example.content_id not in left_out:
-                texts.append(text_row(f"row {number}", example))
-        yield texts
+        yield [
+            text_row(f"row {number}", example)
+            for number, (_, example) in chunk
+            # nothing was trained on a row that holds no example either
+            if not isinstance(example, SkipRow) and example.content_id not in left_out
+        ]
 
 
-def _data_path(data: DataConfig) -> str:
-    return candidates_path() if data.path == "demo" else data.path
-
-
-def _rows_of(path: str) -> Iterator[object]:
-    for file in list_inputs(path, "evaluate.held_out_path"):
-        yield from read_rows(file)
-
-
-def _format(config: Config) -> tuple[str, dict[str, str]]:
+def _rules(config: Config) -> Rules:
     """How the run's rows are read."""
     manifest = read_manifest(config.out_dir) or {}
     scored: dict[str, Any] = read_config(config.out_dir, "score") or {}
-    return manifest["data_format"], scored["data"]["columns"]
+    return Rules(manifest["data_format"], scored["data"]["columns"])
 
 
 def _category(row: object) -> str | None:

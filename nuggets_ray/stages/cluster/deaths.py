@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 
 import ray
 from ray._private.state import state
-from ray.core.generated.common_pb2 import WorkerExitType
-from ray.core.generated.gcs_pb2 import WorkerTableData
+from ray.core.generated.common_pb2 import WorkerExitType  # type: ignore[attr-defined]
+from ray.core.generated.gcs_pb2 import WorkerTableData  # type: ignore[attr-defined]
 
-from nuggets_ray.config.schema import Config
+from nuggets_ray.config.schema import ClusterConfig, ModelConfig
 from nuggets_ray.errors import UserError
 
 MAX_DEATHS = 3
@@ -83,10 +83,10 @@ class Journal:
 
 
 def this_process() -> Process:
-    """The process of the calling actor."""
+    """The process of the calling actor (without an actor's id where it is none)."""
     context = ray.get_runtime_context()
-    ids = (context.get_node_id(), context.get_worker_id(), context.get_actor_id())
-    return Process(*ids, _num_oom_kills())
+    actor_id = context.get_actor_id() or ""  # a driver's
+    return Process(context.get_node_id(), context.get_worker_id(), actor_id, _num_oom_kills())
 
 
 def _num_oom_kills() -> int:
@@ -133,14 +133,16 @@ def exits_of(processes: Iterable[Process]) -> dict[str, Exit]:
     return exits
 
 
-def refuse_endless_loading(lost: Sequence[Process], config: Config) -> None:
+def refuse_endless_loading(
+    lost: Sequence[Process], model: ModelConfig, cluster: ClusterConfig
+) -> None:
     """Raise UserError where MAX_DEATHS of `lost`, in a row while they loaded, died themselves."""
     if len(lost) < MAX_DEATHS:
         return
     dead = deaths_of(lost)
     if len(dead) >= MAX_DEATHS:
         last = exits_of(dead).get(dead[-1].worker_id)
-        raise UserError(cannot_load(config, reason(dead, last)))
+        raise UserError(cannot_load(model, cluster, reason(dead, last)))
 
 
 def reason(dead: Sequence[Process], last: Exit | None) -> str:
@@ -156,11 +158,11 @@ def reason(dead: Sequence[Process], last: Exit | None) -> str:
     return f"by a signal such as SIGKILL or SIGSEGV: Ray says {detail!r}"
 
 
-def cannot_load(config: Config, why: str) -> str:
+def cannot_load(model: ModelConfig, cluster: ClusterConfig, why: str) -> str:
     """The sentence for workers that died one after another while they loaded the model."""
     return (
-        f"model.path={config.model.path}: {MAX_DEATHS} workers in a row died while they loaded the "
+        f"model.path={model.path}: {MAX_DEATHS} workers in a row died while they loaded the "
         f"model ({why}); what is finished is kept: mostly memory is too small for "
-        f"cluster.num_workers={config.cluster.num_workers} replicas, so lower that, take a smaller "
+        f"cluster.num_workers={cluster.num_workers} replicas, so lower that, take a smaller "
         "model, or look into the workers' logs in Ray's session folder"
     )

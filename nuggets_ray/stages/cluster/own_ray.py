@@ -13,7 +13,7 @@ from typing import Any
 
 import ray
 from ray._private import ray_constants, services
-from ray._raylet import AuthenticationTokenLoader, Config
+from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
 
 from nuggets_ray.loopback import LOOPBACK
 from nuggets_ray.stages.cluster.address import is_on_loopback_only
@@ -62,11 +62,11 @@ def in_a_session_of_its_own() -> Iterator[None]:
         def __init__(self, *arguments: Any, **options: Any) -> None:
             super().__init__(*arguments, **options, start_new_session=True)
 
-    services.ConsolePopen = OwnSession
+    services.ConsolePopen = OwnSession  # type: ignore[misc]
     try:
         yield
     finally:
-        services.ConsolePopen = popen
+        services.ConsolePopen = popen  # type: ignore[misc]
 
 
 def _apply(variables: Mapping[str, str | None]) -> None:

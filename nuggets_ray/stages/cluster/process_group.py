@@ -14,12 +14,14 @@ from typing import Any
 import ray
 import ray.train
 import torch.distributed as dist
+from ray.train.backend import BackendConfig
 from ray.train.torch import TorchConfig
 from ray.train.torch.config import _set_torch_distributed_env_vars, _TorchBackend
+from torch.distributed import Store, TCPStore  # type: ignore[attr-defined]
 
 from nuggets_ray.loopback import LOOPBACK, on_interface_of
 
-_stores: list[dist.Store] = []
+_stores: list[Store] = []
 """The first worker's store, from `_listen` to `_join`, which are two calls of one process."""
 
 
@@ -35,8 +37,9 @@ class OwnNodesTorchConfig(TorchConfig):
 class OwnNodesBackend(_TorchBackend):
     """Ray Train's torch backend with a rendezvous of our own."""
 
-    def on_start(self, worker_group: Any, backend_config: TorchConfig) -> None:
+    def on_start(self, worker_group: Any, backend_config: BackendConfig) -> None:
         """Join all workers, which Ray Train has started, in one process group."""
+        assert isinstance(backend_config, TorchConfig)
         timeout = timedelta(seconds=backend_config.timeout_s)
         places = worker_group.execute(_place)
         is_one_node = len({node_id for node_id, _ in places}) == 1
@@ -61,7 +64,7 @@ def _listen(address: str, num_workers: int, timeout: timedelta) -> int:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     listener = socket.create_server((address, 0), family=family)
     port = int(listener.getsockname()[1])
-    store = dist.TCPStore(
+    store = TCPStore(
         address,
         port,
         num_workers,
@@ -81,7 +84,7 @@ def _join(backend: str, host: str, port: int, address: str, timeout: timedelta) 
     os.environ |= {"MASTER_ADDR": host, "MASTER_PORT": str(port)}
     on_interface_of(address)
     num_workers = ray.train.get_context().get_world_size()
-    store = _stores.pop() if _stores else dist.TCPStore(host, port, num_workers, timeout=timeout)
+    store = _stores.pop() if _stores else TCPStore(host, port, num_workers, timeout=timeout)
     dist.init_process_group(
         backend,
         store=store,

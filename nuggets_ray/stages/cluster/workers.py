@@ -111,7 +111,7 @@ def end_executors(but: Collection[threading.Thread] = ()) -> None:
             thread.shutdown(force=True)
 
 
-def result_of(ref: ray.ObjectRef) -> Any:
+def result_of(ref: ray.ObjectRef[Any]) -> Any:
     """What a task returned; a UserError that it raised comes out as such, not as Ray's of it."""
     try:
         return ray.get(ref)
@@ -182,7 +182,7 @@ def _init(config: ClusterConfig, **options: Any) -> None:
     env_vars = {"OMP_NUM_THREADS": str(config.cpus_per_worker), **KEEP_MEMORY, **FEW_KERNELS}
     with _our_sigterm():
         ray.init(
-            logging_level="WARNING",
+            logging_level=logging.WARNING,
             log_to_driver=False,
             runtime_env={"env_vars": env_vars},
             **options,

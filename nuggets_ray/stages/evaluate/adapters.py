@@ -13,7 +13,7 @@ from dataclasses import replace
 import ray
 
 from nuggets_ray import io
-from nuggets_ray.config.schema import Config, ModelConfig
+from nuggets_ray.config.schema import ModelConfig
 from nuggets_ray.evaluate.models import EvalModel
 from nuggets_ray.finetune.export import ADAPTER, merge
 from nuggets_ray.model.identity import weights_fingerprint
@@ -43,7 +43,7 @@ def _key(model: EvalModel, dtype: str) -> str:
     parts = (
         io.sha256(io.join(model.adapter, ADAPTER)),
         io.sha256(io.join(model.adapter, ADAPTER_CONFIG)),
-        weights_fingerprint(Config(model=model.model)),
+        weights_fingerprint(model.model),
         dtype,
     )
     return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:12]

@@ -96,7 +96,7 @@ def open_answers(
     Raises UserError where the model cannot be loaded.
     """
     prompt = make_prompt(load_tokenizer(model.model), model.prompt)
-    weights = weights_fingerprint(Config(model=model.model))
+    weights = weights_fingerprint(model.model)
     given = generation_settings(config.generate, dtype, config.seed)
     folder = RunFolder(config.out_dir).evaluation.answers(model.name)
     setup = AnswerSetup(
@@ -151,7 +151,7 @@ class Replicas:
         blocks = [keys[start : start + size] for start in range(0, len(keys), size)]
         self._start(min(self._workers.num_workers, len(blocks)))
         waiting = iter(blocks)
-        pending: dict[ray.ObjectRef, Any] = {}
+        pending: dict[ray.ObjectRef[Any], Any] = {}
 
         def give_next(actor: Any) -> None:
             if block := next(waiting, None):
@@ -185,7 +185,7 @@ class Replicas:
             self._actors.append(ray.remote(Replica).options(**options).remote(self._setup))
 
 
-def _result(ref: ray.ObjectRef, setup: AnswerSetup) -> int:
+def _result(ref: ray.ObjectRef[Any], setup: AnswerSetup) -> int:
     try:
         return int(ray.get(ref))
     except ray.exceptions.RayTaskError as error:

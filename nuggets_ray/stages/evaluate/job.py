@@ -66,7 +66,7 @@ def evaluate(config: Config) -> dict[str, Any]:
         wrote = [*outcome.wrote, write_results(config.out_dir, results)]
         wrote.append(RunFolder(config.out_dir).evaluation.results_page)
         io.write_bytes(wrote[-1], format_page(results).encode())
-    print(format_report(config, outcome, results))
+    print(format_report(config.evaluate, config.out_dir, outcome, results))
     return {"wrote": wrote, "status": "done", "models": [model.name for model in models]}
 
 
@@ -88,8 +88,8 @@ def _verdict(context: Context, outcome: Outcome) -> dict[str, Any] | None:
 
 def check_evaluate(config: Config) -> list[EvalModel]:
     """The models, all looked at as far as can be without loading one. Raises UserError."""
-    check_method(config)
-    models = find_models(config)
+    check_method(config.evaluate, config.judge, config.generate)
+    models = find_models(config.out_dir, config.evaluate.models, config.model, config.prompt)
     for model in models:
         make_prompt(load_tokenizer(model.model), model.prompt)
         try:

@@ -101,7 +101,7 @@ def _log_probs(
 ) -> dict[str, float]:
     """{example_id: mean log-prob of the answer, nats per token}, computed where it is not kept."""
     key = {
-        "weights": weights_fingerprint(Config(model=model.model)),
+        "weights": weights_fingerprint(model.model),
         "prompt": prompt.fingerprint,
         "dtype": dtype,
         "backend": config.score.backend,

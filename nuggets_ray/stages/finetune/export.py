@@ -16,7 +16,7 @@ from pyarrow import fs
 from ray.train import Checkpoint
 
 from nuggets_ray import io
-from nuggets_ray.config.schema import Config
+from nuggets_ray.config.finetune import FinetuneConfig
 from nuggets_ray.errors import UserError
 from nuggets_ray.finetune.card import CardFacts, model_card
 from nuggets_ray.finetune.checkpoints import Record, Saved, differences, read_committed
@@ -27,9 +27,9 @@ from nuggets_ray.finetune.steps import Work
 from nuggets_ray.model.load import load_tokenizer
 from nuggets_ray.prompts.alpaca_jinja import give_chat_template
 from nuggets_ray.run.layout import RunFolder
-from nuggets_ray.run.manifest import Run, versions
+from nuggets_ray.run.manifest import versions
 from nuggets_ray.stages.cluster.workers import result_of
-from nuggets_ray.stages.finetune.rows import TrainRows
+from nuggets_ray.stages.finetune.rows import SplitRows
 
 logger = logging.getLogger(__name__)
 
@@ -40,19 +40,21 @@ class Finished:
 
     setup: TrainSetup
     work: Work
-    rows: TrainRows
+    rows: SplitRows
     num_workers: int
     history: list[Record]
     settings: dict[str, Any]
     selection: dict[str, Any] | None
 
 
-def read_done(config: Config, source: Source, settings: dict[str, Any]) -> dict[str, Any] | None:
+def read_done(
+    out_dir: str, config: FinetuneConfig, source: Source, settings: dict[str, Any]
+) -> dict[str, Any] | None:
     """The summary of the model that is there already, None where there is none.
 
     Raises UserError where it was trained with other settings.
     """
-    uri = RunFolder(config.out_dir).model(source.name).record
+    uri = RunFolder(out_dir).model(source.name).record
     if not io.exists(uri):
         return None
     done: dict[str, Any] = json.loads(io.read_bytes(uri))
@@ -67,24 +69,25 @@ def read_done(config: Config, source: Source, settings: dict[str, Any]) -> dict[
     return summary
 
 
-def _chosen(config: Config) -> dict[str, Any]:
+def _chosen(config: FinetuneConfig) -> dict[str, Any]:
     return {
-        "finetune.export": config.finetune.export,
-        "finetune.lora_merge": config.finetune.lora_merge,
+        "finetune.export": config.export,
+        "finetune.lora_merge": config.lora_merge,
     }
 
 
-def export(config: Config, source: Source, finished: Finished, run: Run) -> dict[str, Any]:
-    """Write models/<name>/ and return the job's summary."""
-    folder = RunFolder(config.out_dir).training(source.name).path
+def export(out_dir: str, base_model: str, source: Source, finished: Finished) -> dict[str, Any]:
+    """Write models/<name>/, whose card names the base model, and return the job's summary."""
+    config = finished.setup.finetune
+    folder = RunFolder(out_dir).training(source.name).path
     committed = read_committed(folder)
     assert committed is not None, "the last step is always saved"
     saved = committed.last
-    if config.finetune.export == "best":
+    if config.export == "best":
         saved = committed.best or saved
-    model = RunFolder(config.out_dir).model(source.name)
-    facts = _card_facts(config, source, finished, saved)
-    card = model_card(facts, config.finetune)
+    model = RunFolder(out_dir).model(source.name)
+    facts = _card_facts(base_model, source, finished, saved)
+    card = model_card(facts, config)
     task = _export.options(num_cpus=1)
     result_of(task.remote(source, finished.setup, saved.uri, model.path, card))
     summary = {
@@ -108,13 +111,13 @@ def export(config: Config, source: Source, finished: Finished, run: Run) -> dict
     return summary
 
 
-def _card_facts(config: Config, source: Source, finished: Finished, saved: Saved) -> CardFacts:
+def _card_facts(base_model: str, source: Source, finished: Finished, saved: Saved) -> CardFacts:
     steps = [record for record in finished.history if "loss" in record]
     schedule, work, rows = finished.setup.schedule, finished.work, finished.rows
     prompt, _, _ = prompts(source.model, source.prompt, source.max_tokens)
     return CardFacts(
         name=source.name,
-        base_model=config.model.path or source.model.path,
+        base_model=base_model,
         source=source.description,
         num_rows=rows.train.num_rows,
         num_held_out=rows.held_out.num_rows,

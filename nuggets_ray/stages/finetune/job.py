@@ -12,6 +12,7 @@ from typing import Any
 import ray
 
 from nuggets_ray import io
+from nuggets_ray.config.finetune import FinetuneConfig
 from nuggets_ray.config.schema import Config
 from nuggets_ray.finetune.checkpoints import check_settings, read_committed, remove_leftovers
 from nuggets_ray.finetune.deepspeed_config import deepspeed_settings, offload_device
@@ -38,7 +39,7 @@ from nuggets_ray.stages.finetune.export import Finished, export, read_done
 from nuggets_ray.stages.finetune.loop import LoopSetup
 from nuggets_ray.stages.finetune.plan import predict, probe_worker
 from nuggets_ray.stages.finetune.progress import Board
-from nuggets_ray.stages.finetune.rows import TrainRows, read_train_rows
+from nuggets_ray.stages.finetune.rows import SplitRows, read_train_rows
 from nuggets_ray.stages.finetune.trainer import train
 
 logger = logging.getLogger(__name__)
@@ -68,7 +69,7 @@ def finetune(config: Config) -> dict[str, Any]:
     Raises UserError for what the user can mend, before a model is loaded wherever that can be told,
     and where the loss is no number any more.
     """
-    check_finetune(config)
+    check_finetune(config.finetune)
     source = find_source(config)
     make_prompt(load_tokenizer(source.model), source.prompt)
     check_weights(source.model)
@@ -98,10 +99,10 @@ def finetune_selections(config: Config) -> list[str]:
     return wrote
 
 
-def check_finetune(config: Config) -> None:
+def check_finetune(config: FinetuneConfig) -> None:
     """Raise UserError for settings of DeepSpeed that cannot be; needs no Ray and no data."""
-    check_keys(config.finetune.deepspeed)
-    deepspeed_settings(config.finetune, "bfloat16", 1)
+    check_keys(config.deepspeed)
+    deepspeed_settings(config, "bfloat16", 1)
 
 
 def _finetune(config: Config, source: Source, run: Run, workers: Workers) -> dict[str, Any]:
@@ -111,7 +112,7 @@ def _finetune(config: Config, source: Source, run: Run, workers: Workers) -> dic
     facts = result_of(look.remote(config.finetune.dtype, workers.device, has_kernels))
     folder = RunFolder(config.out_dir).training(source.name).path
     settings = _settings(config, source, workers, facts.dtype)
-    if done := read_done(config, source, settings):
+    if done := read_done(config.out_dir, config.finetune, source, settings):
         logger.info("models/%s is there already: nothing is left to do", source.name)
         return done
     committed = read_committed(folder)
@@ -132,13 +133,13 @@ def _finetune(config: Config, source: Source, run: Run, workers: Workers) -> dic
         folder=folder,
         attempt_id=run.attempt_id,
         row_refs=(ray.put(rows.train), ray.put(rows.held_out)),
-        board=Board.remote(),
+        board=Board.remote(),  # type: ignore[attr-defined]  # made by the decorator
         num_threads=workers.cpus_per_worker,
     )
-    history = train(config, loop, run, workers)
+    history = train(loop, run, workers, config.progress_s)
     run.update(actual_s=round(time.monotonic() - started, 1))
     finished = Finished(setup, work, rows, workers.num_workers, history, settings, selection)
-    return export(config, source, finished, run)
+    return export(config.out_dir, config.model.path or source.model.path, source, finished)
 
 
 def _settings(config: Config, source: Source, workers: Workers, dtype: str) -> dict[str, Any]:
@@ -151,21 +152,20 @@ def _settings(config: Config, source: Source, workers: Workers, dtype: str) -> d
     files = [io.sha256(file.path) for file in source.files]
     held_out = RunFolder(config.out_dir).held_out
     tokenizer = load_tokenizer(source.model)
-    resolved = replace(config, model=source.model)
     return {
         **given,
         "finetune.dtype": dtype,
         "cluster.num_workers": workers.num_workers,
         "seed": config.seed,
-        "model": weights_fingerprint(resolved),
+        "model": weights_fingerprint(source.model),
         "prompt": make_prompt(tokenizer, source.prompt).fingerprint,
-        "rows": {"sha256": files, "limit": source.limit, "format": source.format},
+        "rows": {"sha256": files, "limit": source.limit, "format": source.rules.format},
         "held_out": io.sha256(held_out) if io.exists(held_out) else config.data.holdout,
     }
 
 
 def _plan(
-    config: Config, source: Source, rows: TrainRows, workers: Workers, dtype: str
+    config: Config, source: Source, rows: SplitRows, workers: Workers, dtype: str
 ) -> tuple[TrainSetup, Work]:
     schedule = make_schedule(config.finetune, rows.train.num_rows, workers.num_workers, config.seed)
     max_tokens = config.finetune.micro_batch_tokens or MICRO_BATCH_TOKENS[workers.device]

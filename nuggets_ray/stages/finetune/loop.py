@@ -48,7 +48,7 @@ class LoopSetup:
     settings: dict[str, Any]
     folder: str
     attempt_id: str
-    row_refs: tuple[ray.ObjectRef, ray.ObjectRef]
+    row_refs: tuple[ray.ObjectRef[Any], ray.ObjectRef[Any]]
     board: Any
     num_threads: int
 

@@ -3,20 +3,18 @@
 import logging
 import time
 from dataclasses import dataclass
-from typing import Any
 
 import psutil
 import ray
 import torch
 
 from nuggets_ray.finetune.deepspeed_kernels import check_compiler
-from nuggets_ray.finetune.engine import TrainSetup, lora_config
-from nuggets_ray.finetune.estimate import TrainedSize, check_memory, flops, memory, seconds
+from nuggets_ray.finetune.engine import TrainSetup
+from nuggets_ray.finetune.estimate import check_memory, flops, memory, seconds, trained_size
 from nuggets_ray.finetune.steps import Work
-from nuggets_ray.model.load import load_config, resolve_dtype
-from nuggets_ray.model.size import empty_model
+from nuggets_ray.model.load import resolve_dtype
 from nuggets_ray.stages.cluster.workers import Workers
-from nuggets_ray.stages.finetune.rows import TrainRows
+from nuggets_ray.stages.finetune.rows import SplitRows
 from nuggets_ray.stages.score.progress import format_duration
 
 logger = logging.getLogger(__name__)
@@ -63,27 +61,11 @@ def probe_worker(dtype: str, device: str, has_kernels: bool) -> WorkerFacts:
     )
 
 
-def model_size(setup: TrainSetup) -> TrainedSize:
-    """The model's parameters, counted without its weights."""
-    text_config = load_config(setup.model).get_text_config()
-    model: Any = empty_model(setup.model)
-    num_parameters = sum(weight.numel() for weight in model.parameters())
-    num_trained = num_parameters
-    if setup.finetune.method == "lora":
-        from peft import get_peft_model
-
-        model = get_peft_model(model, lora_config(setup.finetune))
-        num_trained = sum(w.numel() for w in model.parameters() if w.requires_grad)
-    return TrainedSize(
-        num_parameters, num_trained, text_config.hidden_size, text_config.num_hidden_layers
-    )
-
-
 def predict(
-    setup: TrainSetup, rows: TrainRows, work: Work, facts: WorkerFacts, workers: Workers
+    setup: TrainSetup, rows: SplitRows, work: Work, facts: WorkerFacts, workers: Workers
 ) -> float:
     """Tell the plan and what it takes; the predicted seconds. UserError where it cannot fit."""
-    schedule, size = setup.schedule, model_size(setup)
+    schedule, size = setup.schedule, trained_size(setup.model, setup.finetune)
     logger.info(
         "%d rows (%d held out), %d steps of %d rows: %.2f epochs",
         *(rows.train.num_rows, rows.held_out.num_rows),

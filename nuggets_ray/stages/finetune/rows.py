@@ -7,10 +7,12 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 import ray
 
 from nuggets_ray import io
+from nuggets_ray.config.finetune import FinetuneConfig
 from nuggets_ray.config.schema import Config
 from nuggets_ray.data.inputs import InputFile, read_texts
 from nuggets_ray.data.rows import BadRow
@@ -35,7 +37,7 @@ MAX_BLOCKS_AHEAD = 16
 
 
 @dataclass(frozen=True, slots=True)
-class TrainRows:
+class SplitRows:
     """The rows that train and those held out, and what became of the others."""
 
     train: TrainRows
@@ -43,12 +45,12 @@ class TrainRows:
     encoded: Encoded
 
 
-def read_train_rows(config: Config, source: Source) -> TrainRows:
+def read_train_rows(config: Config, source: Source) -> SplitRows:
     """Read and encode the rows on Ray; needs a Ray that runs.
 
     Raises UserError for rows over the limit, for too many that cannot be used, and for none left.
     """
-    encoded = _encode(source, islice(_texts(source.files), source.limit), config)
+    encoded = _encode(source, islice(_texts(source.files), source.limit), config.finetune)
     check_lengths(encoded, source.max_tokens, config.finetune.on_too_long)
     num_skipped = sum((encoded.skipped or {}).values())
     num_rows = num_skipped + encoded.rows.num_rows
@@ -71,7 +73,7 @@ def read_train_rows(config: Config, source: Source) -> TrainRows:
     return rows
 
 
-def _hold_out(config: Config, source: Source, encoded: Encoded) -> TrainRows:
+def _hold_out(config: Config, source: Source, encoded: Encoded) -> SplitRows:
     """The run's own held-out rows if it has some, else data.holdout rows drawn by hash."""
     uri = RunFolder(config.out_dir).held_out
     if io.exists(uri):
@@ -79,12 +81,12 @@ def _hold_out(config: Config, source: Source, encoded: Encoded) -> TrainRows:
         texts = table["row_json"].to_pylist()
         held_ids = table["content_id"].to_numpy().astype("S32")
         train, _ = split_held_out(encoded.rows, held_ids)
-        held = _encode(source, iter(texts), config).rows if texts else no_rows()
-        return TrainRows(train, held, encoded)
+        held = _encode(source, iter(texts), config.finetune).rows if texts else no_rows()
+        return SplitRows(train, held, encoded)
     if config.data.holdout and source.selection is None:
         drawn = draw_held_out(encoded.rows.content_id_N, config.data.holdout, config.seed)
-        return TrainRows(*split_held_out(encoded.rows, drawn), encoded)
-    return TrainRows(encoded.rows, no_rows(), encoded)
+        return SplitRows(*split_held_out(encoded.rows, drawn), encoded)
+    return SplitRows(encoded.rows, no_rows(), encoded)
 
 
 def _texts(files: tuple[InputFile, ...]) -> Iterator[str]:
@@ -93,9 +95,9 @@ def _texts(files: tuple[InputFile, ...]) -> Iterator[str]:
             yield text.excerpt if isinstance(text, BadRow) else text
 
 
-def _encode(source: Source, texts: Iterator[str], config: Config) -> Encoded:
-    arguments = (source, config.finetune.on_too_long)
-    pending: list[ray.ObjectRef] = []
+def _encode(source: Source, texts: Iterator[str], config: FinetuneConfig) -> Encoded:
+    arguments = (source, config.on_too_long)
+    pending: list[ray.ObjectRef[Any]] = []
     blocks = []
     while block := list(islice(texts, BLOCK_ROWS)):
         pending.append(_encode_block.remote(block, *arguments))
@@ -107,5 +109,5 @@ def _encode(source: Source, texts: Iterator[str], config: Config) -> Encoded:
 @ray.remote
 def _encode_block(texts: list[str], source: Source, on_too_long: str) -> Encoded:
     prompt, limited, eos_id = prompts(source.model, source.prompt, source.max_tokens)
-    rules = (source.format, source.columns, eos_id, source.max_tokens, on_too_long)
-    return encode_texts(texts, prompt, limited, *rules)
+    limits = (eos_id, source.max_tokens, on_too_long)
+    return encode_texts(texts, prompt, limited, source.rules, *limits)

@@ -12,7 +12,6 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
 from nuggets_ray import io
-from nuggets_ray.config.schema import Config
 from nuggets_ray.errors import UserError
 from nuggets_ray.finetune.checkpoints import Record, read_committed
 from nuggets_ray.finetune.estimate import hint
@@ -26,13 +25,13 @@ from nuggets_ray.stages.finetune.progress import TrainProgress
 POLL_S = 0.5
 
 
-def train(config: Config, loop: LoopSetup, run: Run, workers: Workers) -> list[Record]:
+def train(loop: LoopSetup, run: Run, workers: Workers, progress_s: float) -> list[Record]:
     """Run Ray Train to its end in a thread of its own, showing progress; the history of steps."""
     progress = TrainProgress(
-        run, loop.board, loop.train.schedule.num_steps, loop.folder, config.progress_s
+        run, loop.board, loop.train.schedule.num_steps, loop.folder, progress_s
     )
     results: queue.Queue[Any] = queue.Queue()
-    trainer = _trainer(config, loop, workers)
+    trainer = _trainer(loop, workers)
     threading.Thread(target=_fit, args=(trainer, results), daemon=True, name="train").start()
     try:
         while results.empty():
@@ -51,13 +50,13 @@ def train(config: Config, loop: LoopSetup, run: Run, workers: Workers) -> list[R
     return progress.history
 
 
-def _trainer(config: Config, loop: LoopSetup, workers: Workers) -> TorchTrainer:
+def _trainer(loop: LoopSetup, workers: Workers) -> TorchTrainer:
     store, path = io.open_fs(TrainingFolder(loop.folder).checkpoints)
-    resources = {"CPU": workers.cpus_per_worker}
+    resources: dict[str, float] = {"CPU": workers.cpus_per_worker}
     if workers.gpus_per_worker:
         resources["GPU"] = workers.gpus_per_worker
     return TorchTrainer(
-        train_loop,
+        train_loop,  # type: ignore[arg-type]  # it returns something, as it may
         train_loop_config={"setup": loop},
         torch_config=OwnNodesTorchConfig(backend="nccl" if workers.device == "cuda" else "gloo"),
         scaling_config=ScalingConfig(
@@ -69,14 +68,14 @@ def _trainer(config: Config, loop: LoopSetup, workers: Workers) -> TorchTrainer:
             name=loop.attempt_id,
             storage_path=path,
             storage_filesystem=store,
-            failure_config=FailureConfig(max_failures=config.finetune.max_failures),
+            failure_config=FailureConfig(max_failures=loop.train.finetune.max_failures),
         ),
     )
 
 
 def _fit(trainer: TorchTrainer, results: queue.Queue[Any]) -> None:
     try:
-        results.put(trainer.fit().return_value)
+        results.put(trainer.fit().return_value)  # type: ignore[attr-defined]
     except BaseException as error:  # the driver's main thread raises it
         results.put(error)
 

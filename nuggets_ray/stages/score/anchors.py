@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from nuggets_ray import io
-from nuggets_ray.anchors.encode import encode_anchors
+from nuggets_ray.anchors.encode import encode_anchors, warn_of_cuts
 from nuggets_ray.anchors.file import load_examples
 from nuggets_ray.anchors.kmeans import embed, kmeans_ids
 from nuggets_ray.anchors.random import check_num, random_ids
@@ -34,7 +34,7 @@ from nuggets_ray.run.scores import score_parts
 from nuggets_ray.run.skipped import rewrite_skipped
 from nuggets_ray.score.fingerprint import anchors_fingerprint
 from nuggets_ray.score.golden import NOISE_BAND_NATS
-from nuggets_ray.score.one_shot import ZeroShot
+from nuggets_ray.score.one_shot import ZeroShot, check_finite
 from nuggets_ray.stages.cluster.workers import Workers
 from nuggets_ray.stages.score.worker import (
     Setup,
@@ -85,15 +85,9 @@ def anchors_with_zero_shot(
     claim(run, anchors_fingerprint(anchors))
     if io.exists(uri):
         return ZeroShot(tuple(anchors), read_anchors(uri)[1], noise_band_nats)
-    _warn_of_cuts(anchors)
+    warn_of_cuts(anchors)
     measured = measure(setup, anchors, prompt, workers)
-    for anchor, log_prob in zip(anchors, measured.zero_shot_A, strict=True):
-        if not np.isfinite(log_prob):
-            raise UserError(
-                f"anchor {anchor.anchor_id} ({anchor.text[:60]!r}) has a zero-shot log-prob of "
-                f"{log_prob} in "
-                f"{setup.dtype}: try score.dtype=float32, or remove it from the anchors"
-            )
+    check_finite(anchors, measured.zero_shot_A, setup.dtype)
     run.manifest["calibration"] = {"tokens_per_s": measured.tokens_per_s, "device": setup.device}
     run.manifest["engine"] = measured.engine
     run.save()
@@ -176,13 +170,13 @@ def choose_anchors(
         check_num(config.num, len(ids))
         sample = random_ids(ids, min(len(ids), MAX_KMEANS_ROWS), seed)
         task = model_task(_kmeans, setup, workers)
-        chosen = model_result(task.remote(setup, sample, prompt), setup.config)
+        chosen = model_result(task.remote(setup, sample, prompt, config.num), setup.config)
     else:
         chosen = random_ids(ids, config.num, seed)
     return encode_anchors(_examples(setup, chosen), config.method, prompt)
 
 
-def _kmeans(setup: Setup, ids: list[str], prompt: Prompt) -> list[str]:
+def _kmeans(setup: Setup, ids: list[str], prompt: Prompt, num: int) -> list[str]:
     # on a worker, so that the driver holds neither rows nor hidden states
     token_ids = [prompt.anchor(example).token_ids for example in _examples(setup, ids)]
     config = setup.config
@@ -194,21 +188,9 @@ def _kmeans(setup: Setup, ids: list[str], prompt: Prompt) -> list[str]:
             f"model.path={config.model.path} here ({error}): take anchors=random or anchors=file"
         ) from error
     hidden_NH = embed(model, token_ids)
-    return kmeans_ids(ids, hidden_NH, config.anchors.num, config.seed)
+    return kmeans_ids(ids, hidden_NH, num, config.seed)
 
 
 def _examples(setup: Setup, ids: Sequence[str]) -> list[Example]:
     rows = read_rows(setup.config.out_dir, np.array(ids))
     return [parse(json.loads(row), setup.data_format, setup.config.data.columns) for row in rows]
-
-
-def _warn_of_cuts(anchors: Sequence[Anchor]) -> None:
-    cut = [anchor for anchor in anchors if anchor.encoding.num_dropped_tokens]
-    empty = sum(anchor.encoding.num_answer_tokens == 0 for anchor in anchors)
-    if cut:
-        dropped = sum(anchor.encoding.num_dropped_tokens for anchor in cut)
-        logger.warning(
-            "prompt.max_anchor_tokens cuts %d of %d anchors (%d tokens dropped); %d keep no answer "
-            "token and always tie",
-            len(cut), len(anchors), dropped, empty,
-        )  # fmt: skip

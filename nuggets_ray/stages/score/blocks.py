@@ -38,7 +38,7 @@ def run_blocks(
     run: Run,
     setup: Setup,
     blocks: Sequence[Block],
-    baseline_ref: ray.ObjectRef,
+    baseline_ref: ray.ObjectRef[Any],
     workers: Workers,
     progress: Progress,
 ) -> dict[str, str]:
@@ -91,13 +91,13 @@ def _follow(
         progress.num_skipped += len(result.get("unscored", ()))
         progress.counts.update(result.get("counts", {}))
         progress.poll()
-        refuse_endless_loading(progress.lost_loading, config)
+        refuse_endless_loading(progress.lost_loading, config.model, config.cluster)
 
 
 def _pipeline(
     setup: Setup,
     blocks: Sequence[Block],
-    baseline_ref: ray.ObjectRef,
+    baseline_ref: ray.ObjectRef[Any],
     workers: Workers,
     counter: Any,
 ) -> ray.data.Dataset:

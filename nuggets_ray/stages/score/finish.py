@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nuggets_ray import io
-from nuggets_ray.config.schema import RETRIES
+from nuggets_ray.config.limits import allowed_values
+from nuggets_ray.config.schema import DataConfig
 from nuggets_ray.data.formats import parse
 from nuggets_ray.errors import UserError
 from nuggets_ray.prepare.prepared import Prepared
@@ -87,7 +88,7 @@ def finish(
 
 def _tell_given_up(retry: Sequence[str], left_out: Collection[LeftOut]) -> None:
     """WARN of rows that have no score for what happened to them, not for what they are."""
-    given_up = [why for why in left_out if why.kind in RETRIES]
+    given_up = [why for why in left_out if why.kind in allowed_values(DataConfig, "retry")]
     again = [why for why in given_up if why.is_tried_again(retry)]
     final = [why for why in given_up if why not in again]
     if again:

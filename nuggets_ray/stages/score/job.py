@@ -18,15 +18,7 @@ from nuggets_ray.anchors.file import load_examples
 from nuggets_ray.config.schema import Config
 from nuggets_ray.data.formats import resolve_format
 from nuggets_ray.data.inputs import list_inputs
-from nuggets_ray.demo.files import candidates_path
-from nuggets_ray.errors import UserError
-from nuggets_ray.model.load import (
-    load_config,
-    load_tokenizer,
-    max_context_tokens,
-    resolve_dtype,
-    resolve_path,
-)
+from nuggets_ray.model.load import load_tokenizer, resolve_dtype, resolve_path
 from nuggets_ray.model.vllm import check_installed
 from nuggets_ray.model.weights.headers import check_weights
 from nuggets_ray.prompts.prompt import Prompt, make_prompt
@@ -39,6 +31,7 @@ from nuggets_ray.run.scores import num_scored_by
 from nuggets_ray.run.skipped import LeftOut
 from nuggets_ray.schedule.full import plan_blocks
 from nuggets_ray.score.fingerprint import settings_fingerprint
+from nuggets_ray.score.limits import demonstration_limit
 from nuggets_ray.score.one_shot import ZeroShot
 from nuggets_ray.select import OUR_COLUMNS, check_clash
 from nuggets_ray.stages.cluster.workers import Workers, check_shared_folder, connected, on_worker
@@ -73,7 +66,7 @@ def check_inputs(config: Config) -> None:
     before Ray starts.
     """
     logger.info("checking data, anchors, tokenizer and weights")
-    list_inputs(candidates_path() if config.data.path == "demo" else config.data.path)
+    list_inputs(config.data.path)
     if config.data.columns:
         resolve_format(config.data.format, config.data.columns, [])
     if config.anchors.method == "file":
@@ -185,7 +178,8 @@ def _score_rows(
     )
     num_reused = run.attempt["num_reused"]
     num_rows = num_reused + len(rows) + len(again)
-    progress = Progress(run, Counter.remote(), num_rows, num_reused, config.progress_s)
+    counter = Counter.remote()  # type: ignore[attr-defined]  # made by the decorator
+    progress = Progress(run, counter, num_rows, num_reused, config.progress_s)
     baseline_ref = ray.put(base)
     started = time.monotonic()
     try:
@@ -234,37 +228,5 @@ def _unanswered(
     """Those of `rows` that came back neither with a score nor with a reason."""
     ids_N = candidates.content_id_N[rows]
     is_scored_N = is_among(ids_N, scores.scored_ids(setup.config.out_dir))
-    return rows[~is_scored_N & ~is_among(ids_N, unscored)]
-
-
-def context_tokens(config: Config) -> int | None:
-    """The most tokens of demonstration and anchor together; None: there is no limit."""
-    is_vllm = config.score.backend == "vllm"
-    context = max_context_tokens(load_config(config.model, any_architecture=is_vllm))
-    if not is_vllm:
-        return context
-    given: int | None = config.score.vllm.get("max_model_len")
-    limits = [tokens for tokens in (context, given) if tokens is not None]
-    # vLLM generates one token after them
-    return min(limits) - 1 if limits else None
-
-
-def demonstration_limit(config: Config, max_anchor_tokens: int) -> int:
-    """The longest demonstration in tokens that leaves room for the longest anchor in the model's
-    context.
-    """
-    context = context_tokens(config)
-    limit = config.prompt.max_demonstration_tokens
-    if context is None or limit + max_anchor_tokens <= context:
-        return limit
-    if max_anchor_tokens >= context:
-        raise UserError(
-            f"prompt.max_anchor_tokens={config.prompt.max_anchor_tokens}: the longest anchor has "
-            f"{max_anchor_tokens} tokens, "
-            f"the model's context {context}: lower it, or take shorter anchors"
-        )
-    logger.info(
-        "demonstrations over %d tokens do not fit: the context is %d tokens, the longest anchor %d",
-        context - max_anchor_tokens, context, max_anchor_tokens,
-    )  # fmt: skip
-    return context - max_anchor_tokens
+    unanswered: np.ndarray = rows[~is_scored_N & ~is_among(ids_N, unscored)]
+    return unanswered

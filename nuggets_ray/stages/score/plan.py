@@ -37,16 +37,11 @@ from nuggets_ray.run.scores import score_parts
 from nuggets_ray.run.skipped import read_skipped
 from nuggets_ray.score.engine import DEFAULT_PACK_TOKENS
 from nuggets_ray.score.fingerprint import settings_fingerprint
+from nuggets_ray.score.limits import context_tokens, demonstration_limit
 from nuggets_ray.score.memory import Request, replica_memory
 from nuggets_ray.stages.cluster.workers import Workers, check_shared_folder, connected
 from nuggets_ray.stages.score.anchors import Measured, choose_anchors, measure
-from nuggets_ray.stages.score.job import (
-    check_fields,
-    check_inputs,
-    context_tokens,
-    demonstration_limit,
-    make_setup,
-)
+from nuggets_ray.stages.score.job import check_fields, check_inputs, make_setup
 from nuggets_ray.stages.score.prepare import prepare
 from nuggets_ray.stages.score.worker import Setup
 
@@ -244,7 +239,9 @@ def _todo(setup: Setup, candidates: CandidateIds, anchors: Sequence[Anchor]) -> 
         left_out += [anchor.content_id for anchor in anchors]
     left_out += scores.scored_ids(config.out_dir).tolist()
     is_first_N = ~candidates.is_duplicate_N
-    return is_first_N & _fits(setup, candidates) & ~is_among(candidates.content_id_N, left_out)
+    is_left_N = ~is_among(candidates.content_id_N, left_out)
+    is_todo_N: np.ndarray = is_first_N & is_left_N & _fits(setup, candidates)
+    return is_todo_N
 
 
 def _cost(

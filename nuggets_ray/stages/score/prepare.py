@@ -19,9 +19,9 @@ import ray
 from ray.data import DataContext
 
 from nuggets_ray import io
-from nuggets_ray.config.schema import Config, ModelConfig, PromptConfig
+from nuggets_ray.config.schema import Config, DataConfig, ModelConfig, PromptConfig
+from nuggets_ray.data.examples import Rules, choose_rules
 from nuggets_ray.data.inputs import InputFile, list_inputs
-from nuggets_ray.demo.files import candidates_path
 from nuggets_ray.errors import UserError
 from nuggets_ray.model.load import load_tokenizer
 from nuggets_ray.prepare import commit, staging
@@ -40,8 +40,8 @@ class Job:
     """What the workers need: the files, how to read their rows, where to put them."""
 
     files: tuple[InputFile, ...]
-    limit: int | None
-    rules: staging.Rules
+    data: DataConfig
+    rules: Rules
     model: ModelConfig
     prompt: PromptConfig
     folder: str
@@ -54,22 +54,31 @@ def prepare(config: Config, attempt_id: str) -> Prepared:
     May be killed at any moment and called again. Raises UserError for data that cannot be read, is
     empty, is of no known format, or has too many bad rows.
     """
-    path = candidates_path() if config.data.path == "demo" else config.data.path
-    files = list_inputs(path)
+    files = list_inputs(config.data.path)
     prompt = make_prompt(load_tokenizer(config.model), config.prompt)
-    key = prepare_key(config, files, prompt.fingerprint)
+    key = prepare_key(files, config.data, prompt.fingerprint, config.seed)
     earlier = commit.finish(config.out_dir)
     if earlier is not None and earlier.key == key:
         logger.info("the %d candidates are prepared already", earlier.prepared.num_candidates)
         return earlier.prepared
-    rules = staging.choose_rules(config.data, files)
+    rules = choose_rules(config.data, files)
     folder = RunFolder(config.out_dir).staging(attempt_id)
-    job = Job(tuple(files), config.data.limit, rules, config.model, config.prompt, folder)
+    job = Job(tuple(files), config.data, rules, config.model, config.prompt, folder)
     rows = read_staged(list(_stage(job, config.progress_s)), config.data.limit)
     paths = [file.path for file in files]
     check_rows(rows, config.data, paths)
     inputs = _hash(files[: int(rows.file_index_N[-1]) + 1])
-    prepared = commit.write(config, attempt_id, key, rows, paths, inputs, rules.format)
+    prepared = commit.write(
+        config.out_dir,
+        attempt_id,
+        key,
+        rows,
+        paths=paths,
+        inputs=inputs,
+        format=rules.format,
+        data=config.data,
+        seed=config.seed,
+    )
     logger.info(
         "prepared %d rows: %d candidates (%d of them copies), %d skipped, %d held out",
         *(prepared.num_rows, prepared.num_candidates, prepared.num_duplicates),
@@ -81,21 +90,32 @@ def prepare(config: Config, attempt_id: str) -> Prepared:
 def _stage(job: Job, progress_s: float) -> Iterator[str]:
     """The URIs of the staged blocks, in no order, once all are written."""
     sizes = [file.num_bytes for file in job.files]
-    groups = group_files(sizes, job.limit)
+    groups = group_files(sizes, job.data.limit)
     items = [{"start": group.start, "stop": group.stop} for group in groups]
     num_readers = min(len(groups), 1 + int(ray.cluster_resources().get("CPU", 1)) // CPUS_A_READER)
     context = DataContext.get_current().copy()
     context.enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
-    context.target_max_block_size = block_bytes(sizes, job.limit)
+    context.target_max_block_size = block_bytes(sizes, job.data.limit)
     with DataContext.current(context):
         # A reader waits most of its time, so it gets no core of its own. That also keeps Ray from
         # running both steps in one task, where a single file would be parsed by a single core.
         pool = ray.data.TaskPoolStrategy(size=num_readers)
         staged = (
             ray.data.from_items(items, override_num_blocks=len(items))
-            .map_batches(_read, batch_size=1, fn_args=[job], num_cpus=0, compute=pool)
-            .map_batches(_stage_batch, batch_size=None, batch_format="pyarrow", fn_args=[job])
+            .map_batches(
+                _read,  # type: ignore[arg-type]  # Ray's annotation leaves out what fn_args adds
+                batch_size=1,
+                fn_args=[job],
+                num_cpus=0,
+                compute=pool,
+            )
+            .map_batches(
+                _stage_batch,  # type: ignore[arg-type]
+                batch_size=None,
+                batch_format="pyarrow",
+                fn_args=[job],
+            )
         )
         num_rows, next_line_s = 0, time.monotonic() + progress_s
         for block in staged.iter_rows():
@@ -112,13 +132,13 @@ def _stage(job: Job, progress_s: float) -> Iterator[str]:
 def _read(batch: dict[str, np.ndarray], job: Job) -> Iterator[pa.Table]:
     yield staging.RAW_SCHEMA.empty_table()
     group = range(int(batch["start"][0]), int(batch["stop"][0]))
-    yield from staging.raw_blocks(((i, job.files[i]) for i in group), job.limit)
+    yield from staging.raw_blocks(((i, job.files[i]) for i in group), job.data.limit)
 
 
 def _stage_batch(raw: pa.Table, job: Job) -> dict[str, list[Any]]:
     uri, error = "", staging.failure(raw)
     if raw.num_rows and not error:
-        block = staging.stage_block(raw, job.rules, _prompt(job.model, job.prompt))
+        block = staging.stage_block(raw, job.rules, job.data, _prompt(job.model, job.prompt))
         uri = staging.write_staged(job.folder, block)
     return {"uri": [uri], "num_rows": [raw.num_rows], "error": [error or ""]}
 

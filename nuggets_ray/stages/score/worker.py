@@ -23,15 +23,14 @@ from nuggets_ray.config.schema import Config
 from nuggets_ray.data.formats import parse
 from nuggets_ray.disk_full import is_disk_full
 from nuggets_ray.errors import UserError
-from nuggets_ray.model.load import load_model, load_tokenizer
+from nuggets_ray.model.load import load_tokenizer
 from nuggets_ray.prompts.prompt import make_prompt
 from nuggets_ray.records import Encoding, ScoreRow
 from nuggets_ray.run.candidates import read_candidate_rows
 from nuggets_ray.run.scores import write_scores
 from nuggets_ray.score.contract import DeviceLost, ScoringEngine
-from nuggets_ray.score.engine import make_engine
-from nuggets_ray.score.memory import does_not_fit
-from nuggets_ray.score.one_shot import Unscored, render, score_candidates
+from nuggets_ray.score.one_shot import CANDIDATES_A_CALL, Unscored, render, score_candidates
+from nuggets_ray.score.replica import load_replica
 from nuggets_ray.score.vllm_engine import make_vllm_engine
 from nuggets_ray.stages.cluster.deaths import (
     MAX_DEATHS,
@@ -45,10 +44,6 @@ from nuggets_ray.stages.cluster.deaths import (
 from nuggets_ray.stages.cluster.workers import Workers, result_of
 
 logger = logging.getLogger(__name__)
-
-CANDIDATES_A_CALL = {"cpu": 1, "cuda": 64}
-"""How many candidates the engine gets at once: on a CPU one fills a pack, and progress is finer; a
-GPU is waited for at the end of a call only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +69,16 @@ def model_task(function: Callable[..., Any], setup: Setup, workers: Workers) -> 
     return task.options(max_retries=MAX_DEATHS - 1, **workers.ray_options)
 
 
-def model_result(ref: ray.ObjectRef, config: Config) -> Any:
+def model_result(ref: ray.ObjectRef[Any], config: Config) -> Any:
     """What a model_task returned. UserError where it raised that, or its workers died."""
     try:
         return result_of(ref)
     except ray.exceptions.OutOfMemoryError as error:
-        raise UserError(cannot_load(config, reason([], Exit(OUT_OF_MEMORY, "")))) from error
+        raise UserError(
+            cannot_load(config.model, config.cluster, reason([], Exit(OUT_OF_MEMORY, "")))
+        ) from error
     except ray.exceptions.WorkerCrashedError as error:
-        raise UserError(cannot_load(config, reason([], None))) from error
+        raise UserError(cannot_load(config.model, config.cluster, reason([], None))) from error
 
 
 def load_engine(setup: Setup, encodings: list[Encoding]) -> ScoringEngine:
@@ -99,17 +96,20 @@ def load_engine(setup: Setup, encodings: list[Encoding]) -> ScoringEngine:
             arguments=score.vllm,
             max_pack_tokens=score.max_pack_tokens,
         )
-    try:
-        model = load_model(config.model, setup.dtype, setup.device)
-    except torch.OutOfMemoryError as error:
-        raise UserError(does_not_fit(config.model, setup.dtype)) from error
-    return make_engine(model, encodings, engine=score.engine, max_pack_tokens=score.max_pack_tokens)
+    return load_replica(
+        config.model,
+        setup.dtype,
+        setup.device,
+        encodings,
+        engine=score.engine,
+        max_pack_tokens=score.max_pack_tokens,
+    )
 
 
 class Scorer:
     """A Ray Data actor: `scorer({"block": [json]})` scores a block and returns its counts."""
 
-    def __init__(self, setup: Setup, baseline_ref: list[ray.ObjectRef], counter: Any) -> None:
+    def __init__(self, setup: Setup, baseline_ref: list[ray.ObjectRef[Any]], counter: Any) -> None:
         self.setup, self.counter, self.process = setup, counter, this_process()
         ray.get(counter.loading.remote(self.process))
         self.baseline = ray.get(

@@ -1,4 +1,4 @@
-"""bench=peers: the comparisons of the issue, which of them are chosen, and the tables."""
+"""bench=peers: its comparisons, which of them are chosen, and the tables."""
 
 import pytest
 from made_up_bench import Machine, make_plan
@@ -32,7 +32,7 @@ def test_cases_and_contenders_choose_among_the_comparisons() -> None:
         chosen(cases=["text-200"], contenders=["naive"])
 
 
-def test_the_report_has_ratios_bars_and_reasons() -> None:
+def test_the_report_has_ratios_and_reasons() -> None:
     names = ("tree", "official", "naive", "vllm")
     plan = make_plan({"cut-200": [CONTENDERS[name] for name in names]})
     machine = Machine(
@@ -49,16 +49,9 @@ def test_the_report_has_ratios_bars_and_reasons() -> None:
         (line,) = [ln for ln in text.splitlines() if all(word in ln for word in words)]
         return [cell.strip() for cell in line.split("|")[1:-1]]
 
-    assert cells("official / tree") == [
-        "cut-200",
-        "official / tree",
-        "1.50x",
-        "1.9x",
-        "NO",
-        "one dtype",
-    ]
-    assert cells("naive / tree")[2:5] == ["3.00x", "-", "-"]
-    assert cells("vllm / tree")[2:5] == ["invalid", "2.5x", "-"]
+    assert cells("official / tree") == ["cut-200", "official / tree", "1.50x", "one dtype"]
+    assert cells("naive / tree")[2:] == ["3.00x", ""]
+    assert cells("vllm / tree")[2:] == ["invalid", ""]
     assert cells("| vllm  ")[3] == "invalid" and cells("| vllm  ")[6] == "5.0e-01"
     assert "* vllm: invalid: off by 0.5 nats in float32" in text
     assert f"* naive: {peers.NAIVE}." in text

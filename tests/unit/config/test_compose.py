@@ -22,11 +22,11 @@ def test_overrides_and_groups_reach_the_dataclasses() -> None:
 
 
 def test_the_bench_s_files_are_the_caller_s_and_may_be_none() -> None:
-    config = load(["bench=peers", "bench.cases=[cut-200]", "bench.out=rows.json", "bench.log="])
+    config = load(["bench=peers", "bench.cases=[cut-200]", "bench.out=rows.json"])
     assert (config.bench.name, config.bench.cases) == ("peers", ["cut-200"])
     assert config.bench.out == os.path.abspath("rows.json")
-    assert config.bench.log == ""
-    assert load([]).bench.log is None
+    assert config.bench.log is None and load(["bench.log="]).bench.log is None
+    assert load(["bench.log=LOG.md"]).bench.log == os.path.abspath("LOG.md")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The demo's shipped data: what issue 2 asks of it, and that its cache file is written once."""
+"""The demo's shipped data: what it must hold, and that its cache file is written once."""
 
 import json
 from collections import Counter

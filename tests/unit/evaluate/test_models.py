@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 
 from nuggets_ray.config.finetune import FinetuneConfig
-from nuggets_ray.config.schema import Config, DataConfig, EvaluateConfig, ModelConfig, PromptConfig
+from nuggets_ray.config.schema import Config, DataConfig, ModelConfig, PromptConfig
 from nuggets_ray.errors import UserError
 from nuggets_ray.evaluate import models
 from nuggets_ray.evaluate.models import EvalModel, find_models, run_prompt, training_data
 from nuggets_ray.run.job_configs import write_config
 
-CHAT, ALPACA = PromptConfig("chat"), PromptConfig("alpaca")
+CHAT, ALPACA, AUTO = PromptConfig("chat"), PromptConfig("alpaca"), PromptConfig()
+NO_MODEL = ModelConfig()
 
 
 def make_folder(path: Path, **files: dict[str, Any]) -> Path:
@@ -35,8 +36,10 @@ def make_run(folder: Path, base: Path, *names: str, template: str = "auto") -> s
     return out_dir
 
 
-def find(out_dir: str, *names: str, **changed: Any) -> list[EvalModel]:
-    return find_models(Config(out_dir, evaluate=EvaluateConfig(models=list(names)), **changed))
+def find(
+    out_dir: str, *names: str, model: ModelConfig = NO_MODEL, prompt: PromptConfig = AUTO
+) -> list[EvalModel]:
+    return find_models(out_dir, names, model, prompt)
 
 
 def test_base_and_every_model_of_the_run(tmp_path: Path, tiny_model: Path) -> None:
@@ -140,8 +143,8 @@ def test_the_prompt_is_that_of_the_run(
     tmp_path: Path, tiny_model: Path, scored: str, given: str, expected: str
 ) -> None:
     out_dir = make_run(tmp_path, tiny_model, template=scored)
-    config = Config(out_dir, prompt=PromptConfig(given, max_anchor_tokens=3))
-    assert run_prompt(config) == PromptConfig(expected)
+    prompt = PromptConfig(given, max_anchor_tokens=3)
+    assert run_prompt(out_dir, NO_MODEL, prompt) == PromptConfig(expected)
 
 
 def test_files_that_were_trained_on(tmp_path: Path, tiny_model: Path) -> None:
@@ -157,7 +160,7 @@ def test_files_that_were_trained_on(tmp_path: Path, tiny_model: Path) -> None:
         finetune = FinetuneConfig(selection=selection)
         config = Config(out_dir, data=DataConfig("rows.jsonl"), finetune=finetune)
         write_config(out_dir, f"finetune-{name}", config)
-    found = training_data(Config(out_dir))
+    found = training_data(out_dir)
     assert [(one.data.path, one.leaves_out, one.sha256) for one in found] == [
         *(("rows.jsonl", "hash", ()), ("rows.jsonl", None, ("x", "y"))),
     ]

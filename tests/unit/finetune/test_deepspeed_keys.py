@@ -92,7 +92,7 @@ def test_a_value_that_deepspeed_does_not_take_is_one_sentence(
         {"tensorboard": {"enabled": True, "job_name": "a"}, "timers": {"throughput": {}}},
         {"data_types": {"grad_accum_dtype": "fp32"}, "aio": {"block_size": 1, "use_gds": False}},
         {**DEFAULTS, "comms_logger": {"enabled": True}, "flops_profiler": {"profile_step": 2}},
-        {"bf16": {}},  # settings.py says why not
+        {"bf16": {}},  # deepspeed_config.py says why not
     ],
 )
 def test_what_deepspeed_knows_is_taken(given: dict[str, Any]) -> None:

@@ -1,8 +1,12 @@
 """Memory by ZeRO's own arithmetic, the hint where it does not fit, and the count of work."""
 
+from pathlib import Path
+
 import pytest
+from transformers import AutoModelForCausalLM
 
 from nuggets_ray.config.finetune import FinetuneConfig
+from nuggets_ray.config.schema import ModelConfig
 from nuggets_ray.errors import UserError
 from nuggets_ray.finetune.estimate import (
     PROCESS_GIB,
@@ -12,6 +16,7 @@ from nuggets_ray.finetune.estimate import (
     flops,
     memory,
     seconds,
+    trained_size,
 )
 
 SIZE = TrainedSize(2**30, 2**30, hidden_size=2048, num_layers=24)
@@ -64,3 +69,15 @@ def test_work_counts_what_is_trained_and_what_is_done_again() -> None:
     again = flops(FinetuneConfig(gradient_checkpointing=True), TrainedSize(100, 100, 1, 1), 10)
     assert (full, lora, again) == (6000, 4000, 8000)
     assert seconds(4000, 100, 2) == pytest.approx(50)
+
+
+def test_lora_trains_its_two_matrices_of_every_linear_layer(tiny_model: Path) -> None:
+    model = ModelConfig(path=str(tiny_model))
+    loaded = AutoModelForCausalLM.from_pretrained(tiny_model)
+    num_parameters = sum(weight.numel() for weight in loaded.parameters())
+    full = trained_size(model, FinetuneConfig())
+    assert full == TrainedSize(num_parameters, num_parameters, hidden_size=32, num_layers=2)
+    lora = trained_size(model, FinetuneConfig(method="lora", lora_rank=4))
+    linear = [m for m in loaded.model.modules() if type(m).__name__ == "Linear"]
+    num_trained = sum(4 * (m.in_features + m.out_features) for m in linear)
+    assert lora == TrainedSize(num_parameters, num_trained, hidden_size=32, num_layers=2)

@@ -8,6 +8,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from nuggets_ray.config.schema import PromptConfig
+from nuggets_ray.data.examples import Rules
 from nuggets_ray.errors import UserError
 from nuggets_ray.finetune.rows import (
     Encoded,
@@ -46,7 +47,7 @@ def encode(tokenizer, rows: list[str], max_tokens: int | None, on_too_long: str 
     limit = None if max_tokens is None else max_tokens - 1
     limited = make_prompt(tokenizer, PromptConfig("alpaca", max_anchor_tokens=limit))
     return encode_texts(
-        rows, prompt, limited, "alpaca", {}, tokenizer.eos_token_id, max_tokens, on_too_long
+        rows, prompt, limited, Rules("alpaca", {}), tokenizer.eos_token_id, max_tokens, on_too_long
     )
 
 

@@ -11,14 +11,14 @@ import pytest
 
 from nuggets_ray import io
 from nuggets_ray.config.schema import Config, DataConfig
+from nuggets_ray.data.examples import choose_rules
 from nuggets_ray.data.inputs import list_inputs
 from nuggets_ray.errors import UserError
 from nuggets_ray.prepare import commit
 from nuggets_ray.prepare.commit import finish, read_commit
-from nuggets_ray.prepare.prepared import Prepared, check_rows, prepare_key, read_staged
+from nuggets_ray.prepare.prepared import Prepared, Rows, check_rows, prepare_key, read_staged
 from nuggets_ray.prepare.staging import (
     STAGED_SCHEMA,
-    choose_rules,
     raw_blocks,
     stage_block,
     write_staged,
@@ -52,7 +52,7 @@ def stage(config: Config, attempt_id: str) -> tuple[list[str], list[str]]:
     uris = []
     for raw in raw_blocks(enumerate(files), config.data.limit):
         for start in range(0, raw.num_rows, 2):
-            staged = stage_block(raw.slice(start, 2), rules, WordPrompt())  # type: ignore[arg-type]
+            staged = stage_block(raw.slice(start, 2), rules, config.data, WordPrompt())  # type: ignore[arg-type]
             assert staged.schema == STAGED_SCHEMA
             uris.append(write_staged(RunFolder(config.out_dir).staging(attempt_id), staged))
     return uris, [file.path for file in files]
@@ -63,7 +63,21 @@ def prepare(config: Config, attempt_id: str = "try1") -> Prepared:
     uris, paths = stage(config, attempt_id)
     rows = read_staged(uris[::-1], config.data.limit)
     check_rows(rows, config.data, paths)
-    return commit.write(config, attempt_id, attempt_id, rows, paths, (), "alpaca")
+    return write(config, attempt_id, rows, paths)
+
+
+def write(config: Config, attempt_id: str, rows: Rows, paths: list[str]) -> Prepared:
+    return commit.write(
+        config.out_dir,
+        attempt_id,
+        attempt_id,
+        rows,
+        paths=paths,
+        inputs=(),
+        format="alpaca",
+        data=config.data,
+        seed=config.seed,
+    )
 
 
 def candidates(config: Config) -> pa.Table:
@@ -221,7 +235,7 @@ def test_a_kill_at_any_change_leaves_the_old_or_the_new(
         patch.setattr(io, "write_bytes", killing(io.write_bytes))
         patch.setattr(io, "delete", killing(io.delete))
         try:
-            commit.write(run, "try2", "try2", rows, paths, (), "alpaca")
+            write(run, "try2", rows, paths)
         except KeyboardInterrupt:
             pass
         else:
@@ -269,15 +283,16 @@ def test_the_key_changes_with_data_and_settings(tmp_path: Path, data: Path) -> N
     run = config(tmp_path)
     files = list_inputs(run.data.path)
     keys = {
-        prepare_key(run, files, "p"),
-        prepare_key(run, files, "other prompt"),
-        prepare_key(run, files[:1], "p"),
-        prepare_key(config(tmp_path, limit=3), files, "p"),
-        prepare_key(config(tmp_path, holdout=1), files, "p"),
+        prepare_key(files, run.data, "p", 0),
+        prepare_key(files, run.data, "other prompt", 0),
+        prepare_key(files[:1], run.data, "p", 0),
+        prepare_key(files, config(tmp_path, limit=3).data, "p", 0),
+        prepare_key(files, config(tmp_path, holdout=1).data, "p", 0),
+        prepare_key(files, run.data, "p", 1),
     }
     (data / "1.jsonl").write_text("changed")
-    keys.add(prepare_key(run, list_inputs(run.data.path), "p"))
-    assert len(keys) == 6
-    assert prepare_key(run, files, "p") in keys
+    keys.add(prepare_key(list_inputs(run.data.path), run.data, "p", 0))
+    assert len(keys) == 7
+    assert prepare_key(files, run.data, "p", 0) in keys
     # what is tried again is no matter of what is written
-    assert prepare_key(config(tmp_path, retry=[]), files, "p") in keys
+    assert prepare_key(files, config(tmp_path, retry=[]).data, "p", 0) in keys

@@ -61,6 +61,31 @@ def out_dir(tmp_path: Path) -> str:
     return str(tmp_path / "run")
 
 
+def test_columns_on_disk_are_those_of_every_run_there_is(out_dir: str) -> None:
+    written = io.read_table(write(out_dir, "a1", 1)).schema
+    assert written.equals(
+        pa.schema(
+            [
+                ("example_id", pa.string()),
+                ("content_id", pa.string()),
+                ("golden_score", pa.float64()),
+                ("num_wins", pa.int32()),
+                ("num_anchors", pa.int32()),
+                ("mean_delta", pa.float64()),
+                ("num_near_ties", pa.int32()),
+                ("score_low", pa.float64()),
+                ("score_high", pa.float64()),
+                ("status", pa.string()),
+                ("num_prompt_tokens", pa.int32()),
+                ("num_answer_tokens", pa.int32()),
+                ("num_dropped_tokens", pa.int32()),
+                ("self_anchor_index", pa.int32()),
+                ("one_shot_logprob", pa.list_(pa.float32())),
+            ]
+        )
+    )
+
+
 def test_what_is_written_is_read_null_and_nan_included(out_dir: str) -> None:
     one_shot_A = np.array([-0.25, math.nan, -3.0], np.float32)
     incomplete = row(1, golden_score=None, status="eliminated", one_shot_logprob=one_shot_A)

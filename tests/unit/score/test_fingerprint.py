@@ -180,11 +180,11 @@ def test_edges_of_large_weight_files_are_read_and_their_middle_is_not(
     monkeypatch.setattr(identity, "EDGE_BYTES", 64)
     path = Path(copied.model.path, "model.safetensors")
     size = path.stat().st_size
-    before = weights_fingerprint(copied)
+    before = weights_fingerprint(copied.model)
     for place, is_seen in ((63, True), (64, False), (size - 65, False), (size - 64, True)):
         original = path.read_bytes()
         overwrite(path, place, bytes([original[place] ^ 1]))
-        assert (weights_fingerprint(copied) != before) == is_seen, place
+        assert (weights_fingerprint(copied.model) != before) == is_seen, place
         path.write_bytes(original)
 
 
@@ -198,25 +198,25 @@ def test_the_same_weights_elsewhere_and_other_files_beside_them(
 def test_ignore_keys_count_where_there_are_any(copied: Config) -> None:
     ignoring = replace(copied, model=replace(copied.model, ignore_keys=["lm_head"]))
     assert changed(of_settings(copied), of_settings(ignoring)) == {"weights"}
-    assert "lm_head" in weights_fingerprint(ignoring)
+    assert "lm_head" in weights_fingerprint(ignoring.model)
     # without any it is what folders scored before they were a key hold
-    assert weights_fingerprint(copied) == weights_fingerprint(ignoring)[:16]
+    assert weights_fingerprint(copied.model) == weights_fingerprint(ignoring.model)[:16]
 
 
 def test_an_adapter_beside_the_weights_counts(copied: Config) -> None:
-    before = weights_fingerprint(copied)
+    before = weights_fingerprint(copied.model)
     Path(copied.model.path, "adapter_config.json").write_text('{"lora_alpha": 4}')
-    with_adapter = weights_fingerprint(copied)
+    with_adapter = weights_fingerprint(copied.model)
     Path(copied.model.path, "adapter_config.json").write_text('{"lora_alpha": 8}')
-    assert len({before, with_adapter, weights_fingerprint(copied)}) == 3
+    assert len({before, with_adapter, weights_fingerprint(copied.model)}) == 3
 
 
 def test_modelling_code_counts_where_it_runs(copied: Config) -> None:
     trusting = replace(copied, model=replace(copied.model, trust_remote_code=True))
-    before = weights_fingerprint(copied), weights_fingerprint(trusting)
+    before = weights_fingerprint(copied.model), weights_fingerprint(trusting.model)
     Path(copied.model.path, "modeling_own.py").write_text("SCALE = 2\n")
-    assert weights_fingerprint(copied) == before[0]
-    assert weights_fingerprint(trusting) != before[1]
+    assert weights_fingerprint(copied.model) == before[0]
+    assert weights_fingerprint(trusting.model) != before[1]
 
 
 def test_a_hub_model_is_its_commit_online_and_in_the_hub_s_cache(
@@ -226,7 +226,7 @@ def test_a_hub_model_is_its_commit_online_and_in_the_hub_s_cache(
     folder = tmp_path / "models--some--model" / "snapshots" / commit
     shutil.copytree(config.model.path, folder)
     cached = replace(config, model=ModelConfig(path=str(folder)))
-    assert weights_fingerprint(cached) == f"some/model@{commit}"
+    assert weights_fingerprint(cached.model) == f"some/model@{commit}"
 
 
 def test_another_tokenizer(copied: Config) -> None:

@@ -89,6 +89,6 @@ def test_the_reason_is_the_memory_where_that_can_be_told() -> None:
 
 def test_the_sentence_names_key_value_and_way_out() -> None:
     config = load(["model.path=/models/large", "cluster.num_workers=3"])
-    told = cannot_load(config, "the kernel ended processes")
+    told = cannot_load(config.model, config.cluster, "the kernel ended processes")
     assert told.startswith("model.path=/models/large: 3 workers in a row died while they loaded")
     assert "(the kernel ended processes)" in told and "cluster.num_workers=3" in told

@@ -1,0 +1,157 @@
+"""A run folder as tables and arrays, for a caller in Python. Reads, and never writes.
+
+    run = open_run("/data/runs/first")
+    run.scores(with_rows=True).to_pandas()
+    run.matrix().one_shot_NA
+
+A run that is still going, or died, is read as far as it came. Legend: N scored rows, A anchors.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from nuggets_ray import io
+from nuggets_ray.errors import UserError
+from nuggets_ray.run.anchors import read_anchors
+from nuggets_ray.run.joined import join_scores, read_rows
+from nuggets_ray.run.layout import RunFolder
+from nuggets_ray.run.manifest import read_manifest
+from nuggets_ray.run.scores import SCORE_SCHEMA
+from nuggets_ray.run.selected_rows import to_table
+from nuggets_ray.run.selections import selection_names
+
+LOG_PROBS = "one_shot_logprob"
+IDS = ("example_id", "content_id")
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreMatrix:
+    """Every log-prob of a run, mean over an answer's tokens, in nats: row n is `example_ids[n]`,
+    column a `anchor_ids[a]`.
+
+    `one_shot_NA` and `zero_shot_A` are float32; a golden score is the share of an example's anchors
+    whose delta is above 0, its own left out.
+    """
+
+    example_ids: tuple[str, ...]
+    anchor_ids: tuple[str, ...]
+    one_shot_NA: np.ndarray
+    zero_shot_A: np.ndarray
+
+    @property
+    def delta_NA(self) -> np.ndarray:
+        """One-shot less zero-shot: what each row gains for each anchor."""
+        delta_NA: np.ndarray = self.one_shot_NA - self.zero_shot_A
+        return delta_NA
+
+
+class Selections(Mapping[str, pa.Table]):
+    """The selections of a run by name; each is read when it is asked for."""
+
+    def __init__(self, out_dir: str) -> None:
+        self._out_dir = out_dir
+
+    def __getitem__(self, name: str) -> pa.Table:
+        if name not in selection_names(self._out_dir):
+            raise KeyError(name)
+        return io.read_table(RunFolder(self._out_dir).selection(name).parquet)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(selection_names(self._out_dir))
+
+    def __len__(self) -> int:
+        return len(selection_names(self._out_dir))
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRun:
+    """The run in `out_dir`. Every call reads the folder as it is then."""
+
+    out_dir: str
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """manifest.json. Raises UserError where there is none (any more)."""
+        manifest = read_manifest(self.out_dir)
+        if manifest is None:
+            raise UserError(
+                f"out_dir={self.out_dir} is no run folder, as it holds no manifest.json: give the "
+                "out_dir of a scoring run"
+            )
+        return manifest
+
+    def scores(self, with_rows: bool = False, prefix: str = "") -> pa.Table:
+        """The scored rows in order of the data: ids, source_path, row_number and the columns of
+        scores/, but for the log-probs, which are in `matrix`.
+
+        With `with_rows` the fields of the original rows stand before them, as in selected.parquet;
+        `prefix` is put before our columns then. Raises UserError where nothing is scored yet, and
+        where a field of the rows has the name of one of our columns.
+        """
+        table = join_scores(self.out_dir, _columns()).table
+        if not with_rows:
+            return table
+        rows = to_table(read_rows(self.out_dir, table["example_id"].to_numpy()))
+        ours = table.rename_columns([prefix + name for name in table.column_names])
+        clashing = sorted(set(ours.column_names) & set(rows.column_names))
+        if clashing:
+            raise UserError(
+                f"the rows have a field named {clashing[0]}, as the scores do: give "
+                "scores(with_rows=True, prefix=...) another prefix than "
+                f"{prefix!r}, such as 'nuggets_'"
+            )
+        for name in ours.column_names:
+            rows = rows.append_column(name, ours[name])
+        return rows
+
+    @property
+    def anchors(self) -> pa.Table:
+        """anchors.parquet: the anchors in order, with their text, token ids and zero-shot log-prob.
+
+        Raises UserError before they are chosen.
+        """
+        return io.read_table(self._anchors_uri())
+
+    def matrix(self) -> ScoreMatrix:
+        """All log-probs, a row for each row of `scores()`, in the same order. Raises UserError
+        where nothing is scored yet.
+        """
+        table = join_scores(self.out_dir, [LOG_PROBS]).table
+        anchors, zero_shot_A = read_anchors(self._anchors_uri())
+        chunks = [chunk.flatten().to_numpy() for chunk in table[LOG_PROBS].chunks]
+        return ScoreMatrix(
+            example_ids=tuple(table["example_id"].to_pylist()),
+            anchor_ids=tuple(anchor.anchor_id for anchor in anchors),
+            one_shot_NA=np.concatenate(chunks).reshape(table.num_rows, len(anchors)),
+            zero_shot_A=zero_shot_A,
+        )
+
+    @property
+    def selections(self) -> Selections:
+        """{name: selected.parquet as a table} of the selections that are whole."""
+        return Selections(self.out_dir)
+
+    def _anchors_uri(self) -> str:
+        uri = RunFolder(self.out_dir).anchors
+        if not io.exists(uri):
+            raise UserError(
+                f"out_dir={self.out_dir} holds no anchors yet: run jobs/score.py with this out_dir "
+                "first"
+            )
+        return uri
+
+
+def open_run(out_dir: str | os.PathLike[str]) -> OpenRun:
+    """The run in a folder or s3:// or gs:// URI. Raises UserError for a folder that is no run."""
+    run = OpenRun(os.fspath(out_dir))
+    _ = run.manifest  # refused here, where there is none
+    return run
+
+
+def _columns() -> list[str]:
+    return [name for name in SCORE_SCHEMA.names if name not in (*IDS, LOG_PROBS)]
