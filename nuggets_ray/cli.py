@@ -1,5 +1,4 @@
-"""What every script in jobs/ shares: compose the configuration, set up logging, map the end to an
-exit code.
+"""What every job shares: compose the configuration, set up logging, map the end to an exit code.
 
 stdout carries tables and, as its last line, one JSON object; logs and bars go to stderr. Exit 0
 done, 2 a user's error (one sentence), 130 interrupted, 1 anything else.
@@ -11,12 +10,12 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 from nuggets_ray.config.command_line import hydra_flags
 from nuggets_ray.config.compose import load, require, resolve
-from nuggets_ray.config.keys import sections
 from nuggets_ray.config.schema import Config
 from nuggets_ray.disk_full import DiskFull, describe_disk_full, is_disk_full
 from nuggets_ray.errors import UserError
@@ -25,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 INTERRUPTED = "interrupted: what is finished is kept; run the same command again to go on from it"
 
-Job = Callable[[Config], dict[str, Any]]
+Main = Callable[[Config], dict[str, Any]]
 
 
 def out_dir_of(config: Config) -> tuple[str, str]:
@@ -33,50 +32,52 @@ def out_dir_of(config: Config) -> tuple[str, str]:
     return "out_dir", config.out_dir
 
 
-def run(
-    job: Job,
-    requires: Sequence[str] = ("out_dir",),
-    uses: Sequence[str] | None = None,
-    folder: hydra_flags.Folder | None = out_dir_of,
-) -> None:
-    """Run `job` with the configuration of the command line and end the process.
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job of the command line, of which `about` says in a few words what it does.
 
-    `job(config)` returns the JSON object of the last line; `requires` are the keys it cannot do
-    without, `uses` the sections it reads (None: all). `folder`: what two runs of a sweep must not
-    share; None: they may share all.
+    `load()` imports what it takes, `imports` in words ("": nothing that takes seconds), and returns
+    the function from the configuration to the JSON object of the last line. `uses`: the sections
+    that the job reads; `requires`: the keys that it cannot do without; `folder`: what two runs of a
+    sweep must not share, None: they may share all.
     """
-    argv = sys.argv[1:]
+
+    name: str
+    about: str
+    load: Callable[[], Main]
+    uses: Sequence[str]
+    requires: Sequence[str] = ("out_dir",)
+    folder: hydra_flags.Folder | None = out_dir_of
+    imports: str = ""
+
+
+def run(job: Job, argv: Sequence[str]) -> NoReturn:
+    """Run `job` with the configuration of the command line and end the process."""
     configure_logging()
     interrupt = Interrupt()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interrupt)
-    sys.exit(guard(lambda: _start(argv, job, requires, uses or sections(), folder)))
+    sys.exit(guard(lambda: _start(job, argv)))
 
 
-def _start(
-    argv: Sequence[str],
-    job: Job,
-    requires: Sequence[str],
-    uses: Sequence[str],
-    folder: hydra_flags.Folder | None,
-) -> int:
-    command = hydra_flags.parse(argv, uses)
+def _start(job: Job, argv: Sequence[str]) -> int:
+    command = hydra_flags.parse(argv, job.uses)
     if command.mode in hydra_flags.SHOW:
-        return hydra_flags.show(command, uses)
+        return hydra_flags.show(command, job.uses, job.name)
     if command.mode == "--run":
-        _call(job, load(command.arguments, uses), requires)
+        _call(job, load(command.arguments, job.uses))
         return 0
 
     def check(configs: Sequence[Config], swept: Sequence[str]) -> None:
         for config in configs:
-            require(config, *requires)
-        if folder is not None:
-            hydra_flags.refuse_one_folder(configs, swept, folder)
+            require(config, *job.requires)
+        if job.folder is not None:
+            hydra_flags.refuse_one_folder(configs, swept, job.folder)
 
     def run_one(composed: Any) -> int:
-        return guard(lambda: _call(job, resolve(composed), requires))
+        return guard(lambda: _call(job, resolve(composed)))
 
-    return hydra_flags.sweep(command, uses, run_one, check)
+    return hydra_flags.sweep(command, job.uses, job.name, run_one, check)
 
 
 def configure_logging() -> None:
@@ -91,10 +92,15 @@ def configure_logging() -> None:
     logging.getLogger("nuggets_ray").setLevel(logging.INFO)
 
 
-def _call(job: Job, config: Config, requires: Sequence[str]) -> None:
-    require(config, *requires)
+def _call(job: Job, config: Config) -> None:
+    require(config, *job.requires)
     try:
-        result = job(config)
+        from nuggets_ray import preflight  # it reads files, for which a typo need not wait
+
+        preflight.check(job.name, config)
+        if job.imports:
+            logger.info("importing %s", job.imports)
+        result = job.load()(config)
     except UserError:
         raise
     except Exception as error:

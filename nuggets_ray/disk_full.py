@@ -11,8 +11,6 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 
-from nuggets_ray import io
-
 ERRNOS = (errno.ENOSPC, errno.EDQUOT)
 TEXT = re.compile(
     r"No space left on device|Disk quota exceeded"
@@ -69,6 +67,8 @@ def _full_folder(error: BaseException, out_dir: str) -> str | None:
     for one in _chain(error):
         if isinstance(one, OSError) and one.errno in ERRNOS and isinstance(one.filename, str):
             return os.path.dirname(one.filename)
+    from nuggets_ray import io  # pyarrow, for which a typo need not wait
+
     folders = [] if not out_dir or io.is_remote(out_dir) else [io.open_fs(out_dir)[1]]
     folders += [tempfile.gettempdir(), os.path.expanduser("~/.cache")]
     return next((folder for folder in folders if _is_full(folder)), None)

@@ -15,6 +15,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from nuggets_ray.config.keys import job_command
 from nuggets_ray.config.limits import check_limits
 from nuggets_ray.config.schema import SelectConfig
 from nuggets_ray.errors import UserError
@@ -134,7 +135,8 @@ def select(scores: Scores, config: SelectConfig, seed: int) -> Selection:
     check_config(config)
     if len(scores.example_id) == 0:
         raise UserError(
-            "there is no scored candidate to select from: run jobs/score.py with this out_dir first"
+            "there is no scored candidate to select from: run "
+            f"{job_command('score')} with this out_dir first"
         )
     measure_N = _measure(scores, config)
     ranked = _rank(scores, measure_N, config, seed)

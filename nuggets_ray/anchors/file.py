@@ -10,7 +10,7 @@ from itertools import islice
 from nuggets_ray.config.schema import AnchorsConfig
 from nuggets_ray.data.examples import ParsedRow, file_rows, parse_stream
 from nuggets_ray.data.formats import SkipRow
-from nuggets_ray.data.inputs import list_inputs
+from nuggets_ray.data.inputs import InputFile, list_inputs
 from nuggets_ray.errors import UserError
 from nuggets_ray.records import Example
 
@@ -24,9 +24,7 @@ def load_examples(config: AnchorsConfig) -> list[Example]:
     path, a file with fewer rows than asked for, or a bad row, naming file, row (counted from 1) and
     reason.
     """
-    if not config.path:
-        raise UserError("anchors.path is missing: anchors=file needs a file of instruction rows")
-    rows = list(islice(file_rows(list_inputs(config.path, "anchors.path")), config.num))
+    rows = list(islice(file_rows(anchor_files(config)), config.num))
     if not rows:
         raise UserError(f"anchors.path={config.path} has no rows: give a file with at least one")
     if config.num is not None and len(rows) < config.num:
@@ -55,3 +53,10 @@ def distinct_examples(rows: Iterable[ParsedRow], format: str) -> list[Example]:
             )
         examples.setdefault(example.content_id, example)
     return list(examples.values())
+
+
+def anchor_files(config: AnchorsConfig) -> list[InputFile]:
+    """The files that anchors.path names. Raises UserError where it is missing or there are none."""
+    if not config.path:
+        raise UserError("anchors.path is missing: anchors=file needs a file of instruction rows")
+    return list_inputs(config.path, "anchors.path")

@@ -173,7 +173,7 @@ def naive_log_probs(
                 continue
             at = torch.from_numpy(answers[n] - 1 - first_row).to(model.device)
             log_probs_RV = logits_NLV[n, at].float().log_softmax(-1)
-            means_A[anchor] = _mean(log_probs_RV, token_ids_NL[n, answers[n]])
+            means_A[anchor] = mean_log_prob(log_probs_RV, token_ids_NL[n, answers[n]])
     return means_A
 
 
@@ -210,7 +210,7 @@ def official_log_probs(
             if len(answers) and answers[0] == 0:  # predicted by the demonstration's last token
                 log_probs_RV = torch.cat([whole.logits[0].log_softmax(-1), log_probs_RV])
             if len(answers):
-                means_A[start + n] = _mean(log_probs_RV, token_ids_NL[n, answers])
+                means_A[start + n] = mean_log_prob(log_probs_RV, token_ids_NL[n, answers])
     return means_A
 
 
@@ -220,7 +220,8 @@ def _expanded(cache: Any, num_rows: int) -> Any:
     return expanded
 
 
-def _mean(log_probs_RV: "torch.Tensor", token_ids_R: "torch.Tensor") -> float:
+def mean_log_prob(log_probs_RV: "torch.Tensor", token_ids_R: "torch.Tensor") -> float:
+    """Mean over R answer rows of the log-prob of each row's token."""
     return float(log_probs_RV.gather(1, token_ids_R[:, None]).double().mean())
 
 

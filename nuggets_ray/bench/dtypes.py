@@ -136,8 +136,10 @@ def bench(config: Config) -> dict[str, Any]:
     model = replace(config.model, path=resolve_path(replace(config.model, path=_name(config))))
     prompt = make_prompt(load_tokenizer(model), config.prompt)
     anchors, prefixes = _work(prompt, config.bench.num_anchors)
-    found = [measure(model, d, device, anchors, prefixes, prompt.zero_shot_prefix) for d in DTYPES]
-    comparison = compare(*found)
+    measured = [
+        measure(model, d, device, anchors, prefixes, prompt.zero_shot_prefix) for d in DTYPES
+    ]
+    comparison = compare(*measured)
     rows = comparison_rows(comparison)
     answer_tokens = np.mean([anchor.num_answer_tokens for anchor in anchors])
     header = (

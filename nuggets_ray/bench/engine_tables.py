@@ -58,12 +58,14 @@ def share_rows(plan: Plan, results: BenchResults) -> list[Row]:
     """Rows of the figures, and of the share of the data sheet's rate where that is known."""
     rows = []
     for case, contender, readings in _measured(plan, results):
-        found = figures(readings, plan.task.device)
+        figure_of = figures(readings, plan.task.device)
         rows += [
-            make_row(case, contender.name, metric, *figure) for metric, figure in found.items()
+            make_row(case, contender.name, metric, *figure) for metric, figure in figure_of.items()
         ]
         if sheet := _data_sheet(plan):
-            rows.append(make_row(case, contender.name, "mfu", found["useful_rate"][0] / sheet, ""))
+            rows.append(
+                make_row(case, contender.name, "mfu", figure_of["useful_rate"][0] / sheet, "")
+            )
     return rows
 
 
@@ -107,7 +109,9 @@ def _share_table(plan: Plan, results: BenchResults) -> str:
     header += ["share", "in turn", *(["data sheet"] * on_gpu)]
     rows = []
     for case, contender, readings in _measured(plan, results):
-        found = {name: value for name, (value, _) in figures(readings, plan.task.device).items()}
+        figure_of = {
+            name: value for name, (value, _) in figures(readings, plan.task.device).items()
+        }
         peak = max(r.cost.gpu_peak_gib if on_gpu else r.cost.peak_gib for r in readings)
         sheet = _data_sheet(plan)
         rows.append(
@@ -117,11 +121,11 @@ def _share_table(plan: Plan, results: BenchResults) -> str:
                 format_number(median_of(readings, lambda r: r.cost.cpu_s)),
                 format_number(median_of(readings, lambda r: r.cost.wall_s)),
                 format_number(peak),
-                format_number(found["useful_rate"] / scale),
-                format_number(found["matrix_rate"] / scale),
-                f"{found['share']:.1%}",
-                f"{found['share_in_turn']:.1%}",
-                *([f"{found['useful_rate'] / sheet:.1%}" if sheet else "-"] * on_gpu),
+                format_number(figure_of["useful_rate"] / scale),
+                format_number(figure_of["matrix_rate"] / scale),
+                f"{figure_of['share']:.1%}",
+                f"{figure_of['share_in_turn']:.1%}",
+                *([f"{figure_of['useful_rate'] / sheet:.1%}" if sheet else "-"] * on_gpu),
             ]
         )
     for case, contenders in plan.cases.items():
@@ -148,12 +152,14 @@ def _profile_table(profile: Mapping[str, float]) -> str:
 
 
 def _measured(plan: Plan, results: BenchResults) -> list[tuple[str, Contender, list[Reading]]]:
-    found = [
+    readings_of_all = [
         (case, contender, readings_of(results, case, contender))
         for case, contenders in plan.cases.items()
         for contender in contenders
     ]
-    return [(case, contender, readings) for case, contender, readings in found if readings]
+    return [
+        (case, contender, readings) for case, contender, readings in readings_of_all if readings
+    ]
 
 
 def _data_sheet(plan: Plan) -> float | None:

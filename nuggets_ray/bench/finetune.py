@@ -46,15 +46,18 @@ def bench(config: Config) -> dict[str, Any]:
         contenders=tuple(config.bench.contenders) or CONTENDERS,
     )
     results = BenchResults()
-    found = _medians(options, _measure(options))
+    medians = _medians(options, _measure(options))
     rows = [
         make_row("finetune", name, metric, value, UNITS[metric])
-        for name, values in found.items()
+        for name, values in medians.items()
         for metric, value in values.items()
     ]
     table = markdown_table(
         ["contender", "tokens / CPU s", "share of the matrix rate", "tokens / wall s", "GiB"],
-        [[name, *(f"{value:.3g}" for value in values.values())] for name, values in found.items()],
+        [
+            [name, *(f"{value:.3g}" for value in values.values())]
+            for name, values in medians.items()
+        ],
     )
     head = (
         f"{hardware('cpu', options.threads)}.\n\nModel {options.model}, all weights, bfloat16; "
@@ -128,12 +131,12 @@ def _medians(
     tokens = {step: int(rows.length_N[step_rows(options, step)].sum()) for step in steps}
     medians = {}
     for name in options.contenders:
-        found = answers[name]
+        steps_of = answers[name]
         values = {
-            "tokens_per_cpu_s": [tokens[s] / found[s]["cpu_s"] for s in steps],
-            "share": [flop[s] / found[s]["cpu_s"] / found[s]["flops_per_s"] for s in steps],
-            "tokens_per_s": [tokens[s] / found[s]["wall_s"] for s in steps],
-            "peak_gib": [found[s]["peak_gib"] for s in steps],
+            "tokens_per_cpu_s": [tokens[s] / steps_of[s]["cpu_s"] for s in steps],
+            "share": [flop[s] / steps_of[s]["cpu_s"] / steps_of[s]["flops_per_s"] for s in steps],
+            "tokens_per_s": [tokens[s] / steps_of[s]["wall_s"] for s in steps],
+            "peak_gib": [steps_of[s]["peak_gib"] for s in steps],
         }
         medians[name] = {metric: statistics.median(some) for metric, some in values.items()}
     return medians

@@ -166,6 +166,6 @@ def linear_shapes(model: PreTrainedModel) -> Counter[tuple[int, int]]:
 
 def data_sheet_flops(device_name: str) -> float | None:
     """Dense bfloat16 FLOP/s of a GPU by its data sheet; None where it is not known here."""
-    found = (tflops for name, tflops in DATA_SHEET_TFLOPS.items() if name in device_name)
-    tflops = next(found, None)
+    matching = (tflops for name, tflops in DATA_SHEET_TFLOPS.items() if name in device_name)
+    tflops = next(matching, None)
     return None if tflops is None else tflops * 1e12

@@ -47,6 +47,10 @@ class WorkerProcess:
             self.close()
             raise
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def run(self, work: str, candidates: list[int]) -> TaskRun:
         """Score the candidates, measured."""
         answer = self._ask({"do": "run", "work": work, "candidates": candidates})

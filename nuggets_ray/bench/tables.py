@@ -108,8 +108,8 @@ def readings_of(results: BenchResults, case: str, contender: Contender) -> list[
 
 def short_reason(results: BenchResults, *contenders: str) -> str:
     """Why a figure is missing, in a word or two, for a cell; `reasons_text` tells it in full."""
-    found = [results.reasons[name] for name in contenders if name in results.reasons]
-    return (found or [INTERRUPTED])[0].partition(":")[0]
+    reasons = [results.reasons[name] for name in contenders if name in results.reasons]
+    return (reasons or [INTERRUPTED])[0].partition(":")[0]
 
 
 def reasons_text(results: BenchResults) -> str:
@@ -146,12 +146,12 @@ def difference_from(base: str, readings: Sequence[Reading], results: BenchResult
     others = {
         (r.case, r.repeat): r.run.log_probs_CA for r in results.readings if r.contender == base
     }
-    found = [
+    ratios = [
         np.abs(r.run.log_probs_CA - others[r.case, r.repeat]).mean()
         for r in readings
         if (r.case, r.repeat) in others
     ]
-    return float(np.mean(found)) if found else None
+    return float(np.mean(ratios)) if ratios else None
 
 
 def format_number(value: float | None, digits: int = 3) -> str:

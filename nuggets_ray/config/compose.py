@@ -103,7 +103,11 @@ def _unresolved(error: Any) -> str:
 def explain(error: Exception, uses: Sequence[str]) -> str:
     """One sentence for one of Hydra's errors: the key, the value and the way out."""
     text = f"{error}\n{error.__cause__ or ''}"
-    file = f"{found[1]}.yaml: " if (found := re.search(r"In '([^'\n]+)': \w+ raised", text)) else ""
+    file = (
+        f"{in_file[1]}.yaml: "
+        if (in_file := re.search(r"In '([^'\n]+)': \w+ raised", text))
+        else ""
+    )
     if match := re.search(r"Could not find '([^'\n]*)/([^'/\n]*)'", text):
         allowed = re.findall(r"^\t(\S+)$", text, re.MULTILINE)
         return hints.no_such_choice(match[1], match[2], allowed)

@@ -14,7 +14,20 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from nuggets_ray.config.schema import Config
 
-CONF_DIR = Path(__file__).resolve().parents[2] / "conf"
+PACKAGE = Path(__file__).resolve().parents[1]
+CONF_DIR = next(
+    (path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if path.is_dir()),
+    PACKAGE / "conf",
+)
+"""A wheel holds conf/ in the package; in a clone it stands beside it."""
+SCRIPTS = {"select": "select_topk"}
+"""Scripts in jobs/ with another name than the job's: jobs/select.py would hide Python's own."""
+
+
+def job_command(job: str) -> str:
+    """What runs a job here: jobs/score.py in a clone, `nuggets score` where a wheel is."""
+    script = f"jobs/{SCRIPTS.get(job, job)}.py"
+    return script if (CONF_DIR.parent / script).is_file() else f"nuggets {job}"
 
 
 @cache

@@ -33,16 +33,16 @@ def _walk(store: fs.FileSystem, folder: str) -> list[fs.FileInfo]:
 
 def _glob(store: fs.FileSystem, folder: str, segments: list[str]) -> list[fs.FileInfo]:
     pattern, rest = segments[0], segments[1:]
-    found = {}
+    infos = {}
     if pattern == "**" and rest:
-        found = {info.path: info for info in _glob(store, folder, rest)}
+        infos = {info.path: info for info in _glob(store, folder, rest)}
     for info in store.get_file_info(fs.FileSelector(folder, allow_not_found=True)):
         if info.base_name[0] == "." and pattern[0] != ".":
             continue
         matches = pattern == "**" or fnmatch.fnmatchcase(info.base_name, pattern)
         if matches and info.is_file and not rest:
-            found[info.path] = info
+            infos[info.path] = info
         elif matches and info.type == fs.FileType.Directory:
             deeper = segments if pattern == "**" else rest
-            found.update((i.path, i) for i in (_glob(store, info.path, deeper) if deeper else []))
-    return list(found.values())
+            infos.update((i.path, i) for i in (_glob(store, info.path, deeper) if deeper else []))
+    return list(infos.values())

@@ -7,6 +7,7 @@ Suffixes: N rows, W whole, D damaged, S source rows, B resamples. Imports numpy 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -44,6 +45,35 @@ class ScoredCandidate:
     damage: str
     instruction: str
     answer: str
+
+
+def describe(score: Mapping[str, Any], row: Mapping[str, Any]) -> ScoredCandidate:
+    """A row of scores/ and the row of the demo's data that it is of."""
+    return ScoredCandidate(
+        example_id=score["example_id"],
+        golden_score=score["golden_score"],
+        score_low=score["score_low"],
+        score_high=score["score_high"],
+        mean_delta=score["mean_delta"],
+        category=row["category"],
+        damage=row["damage"],
+        instruction=row["instruction"],
+        answer=row["output"],
+    )
+
+
+def measures_of(
+    scores: Sequence[Mapping[str, Any]], perplexity: Mapping[str, float]
+) -> dict[str, np.ndarray]:
+    """{measure: (N,)} of rows of scores/: the golden score, and what stands beside it;
+    `perplexity` {example_id: of the answer}.
+    """
+    return {
+        "golden score": np.array([score["golden_score"] for score in scores]),
+        "mean delta": np.array([score["mean_delta"] for score in scores]),
+        "answer length": np.array([float(score["num_answer_tokens"]) for score in scores]),
+        "perplexity": np.array([perplexity[score["example_id"]] for score in scores]),
+    }
 
 
 def auc(whole_W: np.ndarray, damaged_D: np.ndarray) -> float:

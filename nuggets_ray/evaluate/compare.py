@@ -64,13 +64,13 @@ def run_labels(folders: list[str]) -> dict[str, str]:
 def _lines(runs: Mapping[str, Results]) -> dict[Line, dict[str, Result]]:
     """{line: {run: its result}}, the primary metric first. The judge is part of the line only where
     a run holds the same number by several."""
-    found: dict[Line, dict[str, list[Result]]] = {}
+    by_line: dict[Line, dict[str, list[Result]]] = {}
     for run, results in runs.items():
         for result in results.results:
             line = (result.benchmark, result.metric, result.subset, result.model, result.against)
-            found.setdefault(line, {}).setdefault(run, []).append(result)
+            by_line.setdefault(line, {}).setdefault(run, []).append(result)
     lines: dict[Line, dict[str, Result]] = {}
-    for line, by_run in found.items():
+    for line, by_run in by_line.items():
         is_split = any(len(several) > 1 for several in by_run.values())
         for run, several in by_run.items():
             for result in several:

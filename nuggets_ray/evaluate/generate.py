@@ -122,12 +122,12 @@ def _generation_eos(model: ModelConfig) -> int | list[int] | None:
     from transformers import GenerationConfig
 
     try:
-        found = GenerationConfig.from_pretrained(
+        generation = GenerationConfig.from_pretrained(
             resolve_path(model), revision=model.revision or "main"
         )
     except LOAD_ERRORS:
         return None
-    eos: int | list[int] | None = found.eos_token_id
+    eos: int | list[int] | None = generation.eos_token_id
     return eos
 
 
@@ -246,8 +246,8 @@ def _transformers(
     def run(requests: Sequence[AnswerRequest]) -> list[Answer]:
         answers: dict[int, Answer] = {}
         for batch, max_tokens in _batches(requests, generate, context):
-            found = run_batch([requests[index] for index in batch], max_tokens)
-            answers |= dict(zip(batch, found, strict=True))
+            batch_answers = run_batch([requests[index] for index in batch], max_tokens)
+            answers |= dict(zip(batch, batch_answers, strict=True))
         return [answers[index] for index in range(len(requests))]
 
     return run, context
@@ -280,8 +280,8 @@ def _has_stop(tokenizer: Any, stop: Sequence[str], start: int) -> Any:
 
     def criterion(ids_NL: Any, scores: Any, **_: Any) -> Any:
         texts = tokenizer.batch_decode(ids_NL[:, start:], skip_special_tokens=True) if stop else []
-        found = [any(one in text for one in stop) for text in texts] or [False] * len(ids_NL)
-        return torch.tensor(found, device=ids_NL.device)
+        has_stopped = [any(one in text for one in stop) for text in texts] or [False] * len(ids_NL)
+        return torch.tensor(has_stopped, device=ids_NL.device)
 
     return criterion
 

@@ -7,12 +7,14 @@ import json
 import os
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from nuggets_ray import io
+from nuggets_ray.config.keys import job_command
 from nuggets_ray.config.schema import DataConfig, ModelConfig, PromptConfig
 from nuggets_ray.errors import UserError
-from nuggets_ray.model.load import ADAPTER_CONFIG, load_tokenizer, resolve_path
+from nuggets_ray.model.load import ADAPTER_CONFIG, check_path, load_tokenizer, resolve_path
 from nuggets_ray.run.job_configs import read_config
 from nuggets_ray.run.layout import RunFolder
 
@@ -35,27 +37,50 @@ def find_models(
     """The models of these `names` (evaluate.models), or base and every model of the run where there
     are none. Raises UserError for one that is not there.
     """
-    trained = sorted(_trained(out_dir))
+    trained = trained_models(out_dir)
+    _refuse_repeated(names)
     names = names or [BASE, *trained]
-    if repeated := sorted({name for name in names if names.count(name) > 1}):
-        raise UserError(f"evaluate.models names {repeated[0]} twice: name each model once")
-    found = [_find(out_dir, name, trained, model, prompt) for name in names]
-    labels = [one.name for one in found]
+    models = [_find(out_dir, name, trained, model, prompt) for name in names]
+    labels = [one.name for one in models]
     if clashing := sorted({label for label in labels if labels.count(label) > 1}):
         raise UserError(
             f"evaluate.models: two models would be called {clashing[0]}: rename one of the folders"
         )
-    return found
+    return models
+
+
+def check_models(out_dir: str, names: Sequence[str], model: ModelConfig) -> None:
+    """Raise UserError for one of these names that is not there, or named twice: by the names alone,
+    nothing is loaded.
+    """
+    trained = trained_models(out_dir)
+    _refuse_repeated(names)
+    for name in names:
+        if name == BASE:
+            check_path(_base(out_dir, model))
+        elif name not in trained:
+            with _of_models():
+                check_path(ModelConfig(_outside(out_dir, name, trained)))
+
+
+def _refuse_repeated(names: Sequence[str]) -> None:
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise UserError(f"evaluate.models names {repeated[0]} twice: name each model once")
 
 
 def base_model(out_dir: str, model: ModelConfig) -> ModelConfig:
     """The model that the run's others were trained from, with its folder or hub id resolved."""
-    for stage in ("score", *(f"finetune-{name}" for name in sorted(_trained(out_dir)))):
+    model = _base(out_dir, model)
+    return replace(model, path=resolve_path(model))
+
+
+def _base(out_dir: str, model: ModelConfig) -> ModelConfig:
+    for stage in ("score", *(f"finetune-{name}" for name in trained_models(out_dir))):
         if not model.path and (before := read_config(out_dir, stage)):
             model = ModelConfig(**before["model"])
     if not model.path:
         raise UserError("model.path is missing: give model.path=..., as in model=demo")
-    return replace(model, path=resolve_path(model))
+    return model
 
 
 def run_prompt(out_dir: str, model: ModelConfig, prompt: PromptConfig) -> PromptConfig:
@@ -66,7 +91,7 @@ def run_prompt(out_dir: str, model: ModelConfig, prompt: PromptConfig) -> Prompt
     the chat template that its model was given then has no place for an input or a system turn.
     """
     template = prompt.template
-    for stage in ("score", *(f"finetune-{name}" for name in sorted(_trained(out_dir)))):
+    for stage in ("score", *(f"finetune-{name}" for name in trained_models(out_dir))):
         if template == "auto" and (before := read_config(out_dir, stage)):
             template = before["prompt"]["template"]
     if template == "auto":
@@ -93,16 +118,16 @@ class TrainingData:
 
 def training_data(out_dir: str) -> list[TrainingData]:
     """What models of the run were trained on where that was no selection, each once."""
-    found = []
-    for name in sorted(_trained(out_dir)):
+    data = []
+    for name in trained_models(out_dir):
         before = read_config(out_dir, f"finetune-{name}") or {}
         if before and before["finetune"]["selection"] is None:
             done = json.loads(io.read_bytes(RunFolder(out_dir).model(name).record))
             held_out = done["settings"]["held_out"]  # a number: rows drawn by the training itself
             leaves_out = held_out if isinstance(held_out, str) else None
             hashes = tuple(done["settings"].get("rows", {}).get("sha256", ()))
-            found.append(TrainingData(DataConfig(**before["data"]), leaves_out, hashes))
-    return [one for index, one in enumerate(found) if one not in found[:index]]
+            data.append(TrainingData(DataConfig(**before["data"]), leaves_out, hashes))
+    return [one for index, one in enumerate(data) if one not in data[:index]]
 
 
 def _find(
@@ -112,19 +137,9 @@ def _find(
         return EvalModel(BASE, base_model(out_dir, model), run_prompt(out_dir, model, prompt))
     if name in trained:
         return _of_run(out_dir, name, model, prompt)
-    is_path = "/" in name or name.startswith("~")
-    if not is_path:
-        raise UserError(
-            f"evaluate.models={name}: out_dir={out_dir} has no such model (there are: "
-            f"{', '.join([BASE, *trained])}): train it with jobs/finetune.py, name another, or "
-            "give a folder's path"
-        )
-    folder = os.path.abspath(os.path.expanduser(name))
-    path = folder if os.path.exists(folder) else name
-    try:
+    path = _outside(out_dir, name, trained)
+    with _of_models():
         resolved = resolve_path(ModelConfig(path))
-    except UserError as error:
-        raise UserError(str(error).replace("model.path", "evaluate.models", 1)) from error
     label = re.sub(r"[^A-Za-z0-9._-]+", "-", os.path.basename(path.rstrip("/"))) or "model"
     if label in (BASE, *trained):
         raise UserError(
@@ -133,6 +148,28 @@ def _find(
         )
     other = ModelConfig(resolved, ignore_keys=model.ignore_keys)
     return EvalModel(label, other, _answered(prompt.template))
+
+
+@contextmanager
+def _of_models() -> Iterator[None]:
+    """The key in an error about such a model is evaluate.models."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(str(error).replace("model.path", "evaluate.models", 1)) from error
+
+
+def _outside(out_dir: str, name: str, trained: list[str]) -> str:
+    """The folder or hub id of a model that is none of the run's. Raises UserError for a name."""
+    is_path = "/" in name or name.startswith("~")
+    if not is_path:
+        raise UserError(
+            f"evaluate.models={name}: out_dir={out_dir} has no such model (there are: "
+            f"{', '.join([BASE, *trained])}): train it with {job_command('finetune')}, name "
+            "another, or give a folder's path"
+        )
+    folder = os.path.abspath(os.path.expanduser(name))
+    return folder if os.path.exists(folder) else name
 
 
 def _of_run(out_dir: str, name: str, model: ModelConfig, prompt: PromptConfig) -> EvalModel:
@@ -165,8 +202,7 @@ def _tokenizer_choice(out_dir: str, name: str) -> str:
     return ModelConfig().tokenizer
 
 
-def _trained(out_dir: str) -> Iterator[str]:
+def trained_models(out_dir: str) -> list[str]:
+    """The models under models/ of a run that are whole, sorted."""
     run = RunFolder(out_dir)
-    for name in io.list_folders(run.models):
-        if io.exists(run.model(name).record):
-            yield name
+    return sorted(name for name in io.list_folders(run.models) if io.exists(run.model(name).record))

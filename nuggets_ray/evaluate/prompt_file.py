@@ -72,22 +72,22 @@ def read_prompt_rows(
     UserError, naming `key` and the row, for what cannot be read or where `convert` raises
     WrongShapeError; and for no rows at all.
     """
-    found: list[T] = []
+    converted: list[T] = []
     for index, row in enumerate(islice(_all_rows(path, key), limit)):
         try:
             if isinstance(row, BadRow):
                 raise WrongShapeError(f"{row.reason}: {row.excerpt[:80]}")
             if not isinstance(row, dict):
                 raise WrongShapeError("it is no JSON object")
-            found.append(convert(row, index))
+            converted.append(convert(row, index))
         except WrongShapeError as error:
             raise UserError(
                 f"{key}={path}: row {index + 1} is not of the wanted shape ({error}): mend it, or "
                 "give another file"
             ) from error
-    if not found:
+    if not converted:
         raise UserError(f"{key}={path} holds no rows: give another file")
-    return found
+    return converted
 
 
 def text_of(row: Mapping[str, Any], name: str) -> str:

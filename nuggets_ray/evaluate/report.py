@@ -14,7 +14,7 @@ from nuggets_ray.evaluate.tables import results_table
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a method found and wrote; `text` is shown above the table of results.
+    """What a method measured and wrote; `text` is shown above the table of results.
 
     `values` {metric: {model: (N,) value a row}} is what a verdict can be given on, over rows that
     are the same for all models and count by `weights` {metric: (N,)}.

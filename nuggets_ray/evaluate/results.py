@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from nuggets_ray import io
+from nuggets_ray.config.keys import job_command
 from nuggets_ray.errors import UserError
 from nuggets_ray.run.layout import RunFolder
 
@@ -74,20 +75,22 @@ def open_results(out_dir: str, primary: str) -> Results:
     """The results so far, or none. Raises UserError where another metric was named primary."""
     if not io.exists(RunFolder(out_dir).evaluation.results):
         return Results(primary)
-    found = read_results(out_dir)
-    if found.primary != primary:
+    results = read_results(out_dir)
+    if results.primary != primary:
         raise UserError(
-            f"evaluate.primary={primary}: {found.primary} was named before the first evaluation of "
-            f"out_dir={out_dir}, and a metric named after the fact decides nothing: leave it"
+            f"evaluate.primary={primary}: {results.primary} was named before the first evaluation "
+            f"of out_dir={out_dir}, and a metric named after the fact decides nothing: leave it"
         )
-    return found
+    return results
 
 
 def read_results(out_dir: str) -> Results:
     """What was written. Raises UserError where there is nothing, or of another version."""
     path = RunFolder(out_dir).evaluation.results
     if not io.exists(path):
-        raise UserError(f"{path} is not there: run jobs/evaluate.py with out_dir={out_dir} first")
+        raise UserError(
+            f"{path} is not there: run {job_command('evaluate')} with out_dir={out_dir} first"
+        )
     content = json.loads(io.read_bytes(path))
     if content.get("schema_version") != SCHEMA_VERSION:
         raise UserError(

@@ -1,7 +1,8 @@
 """Intervals and tests of paired rows: bootstrap, win rate, sign test, sign-flip test, Holm.
 
     value = sum_i w_i x_i / sum_i w_i,   w = 1: the mean over rows; w = tokens: the mean over tokens
-Suffixes: N rows, B resamples, K draws. Seeded; numpy and scipy only.
+Suffixes: N rows, B resamples, K draws. Seeded; numpy and scipy only;
+scipy's statistics take half a second to import, so inside functions.
 """
 
 import math
@@ -9,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from nuggets_ray.score.golden import wilson_interval
 
@@ -119,6 +119,8 @@ def share_interval(outcome_N: np.ndarray) -> Bounds | None:
     rows without ties as have the same standard error, and where all are won, or lost, the exact
     one of Clopper and Pearson. None for one row, and where all are tied.
     """
+    from scipy import stats
+
     outcome_N = np.asarray(outcome_N, np.float64)
     num_rows, share = len(outcome_N), float(outcome_N.mean())
     if num_rows < 2:
@@ -181,6 +183,8 @@ def sign_test(num_wins: int, num_losses: int) -> float:
     """The exact two-sided p that wins and losses are equally likely; 1 where there are neither."""
     if num_wins + num_losses == 0:
         return 1.0
+    from scipy import stats
+
     return float(stats.binomtest(num_wins, num_wins + num_losses, 0.5).pvalue)
 
 
@@ -247,6 +251,8 @@ def prediction_interval(value_K: np.ndarray, sd: float, degrees: int) -> Bounds:
     """Where a further draw of this kind lies with 95%, if draws are normal and differ by `sd`,
     known from so many degrees of freedom: mean +- t(degrees) sd sqrt(1 + 1/K).
     """
+    from scipy import stats
+
     value_K = np.asarray(value_K, np.float64)
     quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, degrees))
     half = quantile * sd * math.sqrt(1 + 1 / len(value_K))
@@ -257,4 +263,6 @@ def largest_difference(sd: float, degrees: int) -> float:
     """What the difference of two trainings, each of spread `sd`, stays within with 95%, if they are
     normal: t(degrees) sd sqrt(2).
     """
+    from scipy import stats
+
     return float(stats.t.ppf((1 + CONFIDENCE) / 2, degrees)) * sd * math.sqrt(2)

@@ -45,9 +45,9 @@ def read_committed(folder: str) -> Committed | None:
     uri = TrainingFolder(folder).committed
     if not io.exists(uri):
         return None
-    found = json.loads(io.read_bytes(uri))
-    best = found["best"]
-    return Committed(found["settings"], Saved(**found["last"]), best and Saved(**best))
+    record = json.loads(io.read_bytes(uri))
+    best = record["best"]
+    return Committed(record["settings"], Saved(**record["last"]), best and Saved(**best))
 
 
 def commit(folder: str, settings: Mapping[str, Any], saved: Saved) -> Committed:
@@ -75,11 +75,11 @@ def remove_leftovers(folder: str) -> None:
     committed = read_committed(folder)
     kept = {s.uri for s in (committed.last, committed.best) if s} if committed else set()
     for attempt in _folders(TrainingFolder(folder).checkpoints):
-        found = _folders(attempt)
-        for checkpoint in found:
+        checkpoints = _folders(attempt)
+        for checkpoint in checkpoints:
             if checkpoint not in kept:
                 io.delete(checkpoint)
-        if not any(checkpoint in kept for checkpoint in found):
+        if not any(checkpoint in kept for checkpoint in checkpoints):
             io.delete(attempt)
 
 

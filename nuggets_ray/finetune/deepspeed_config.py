@@ -69,10 +69,10 @@ def zero_stage(config: FinetuneConfig) -> int:
 
 def offload_device(config: FinetuneConfig, what: str) -> str | None:
     """Where DeepSpeed puts `what` (optimizer or param): cpu, nvme; None: where it is computed."""
-    found = (
+    offload = (
         _deep_merge(DEFAULTS, config.deepspeed)["zero_optimization"].get(f"offload_{what}") or {}
     )
-    device = found.get("device", "none")
+    device = offload.get("device", "none")
     return None if device == "none" else str(device)
 
 

@@ -99,16 +99,16 @@ def _unknown(key: str, schema: Any) -> str:
     beside = [name for name in names if name.rpartition(".")[0] == group]
     if group:
         close = difflib.get_close_matches(key.rpartition(".")[2], [_last(n) for n in beside], n=1)
-        found = [f"{group}.{name}" for name in close]
+        near = [f"{group}.{name}" for name in close]
     else:
-        found = [name for name in names if _last(name) == key]
-        found = found or difflib.get_close_matches(key, names, n=1)
-    if not found:
+        near = [name for name in names if _last(name) == key]
+        near = near or difflib.get_close_matches(key, names, n=1)
+    if not near:
         way_out = f"take one of {', '.join(sorted(map(_last, set(beside) - set(TAKEN))))}"
-    elif found[0] in TAKEN:
-        way_out = f"for {found[0]}, {TAKEN[found[0]]}"
+    elif near[0] in TAKEN:
+        way_out = f"for {near[0]}, {TAKEN[near[0]]}"
     else:
-        way_out = f"did you mean finetune.deepspeed.{found[0]}?"
+        way_out = f"did you mean finetune.deepspeed.{near[0]}?"
     return f"finetune.deepspeed.{key} is no setting of DeepSpeed that training takes: {way_out}"
 
 

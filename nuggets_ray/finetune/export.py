@@ -167,8 +167,8 @@ def merge(model: ModelConfig, dtype: str, folder: str) -> None:
 
     base = load_model(model, "float32", "cpu")
     adapted = PeftModel.from_pretrained(base, folder)
-    found = adapted.load_adapter(folder, "default")  # again, for what it says of the keys
-    if strange := [*found.missing_keys, *found.unexpected_keys]:
+    load_result = adapted.load_adapter(folder, "default")  # again, for what it says of the keys
+    if strange := [*load_result.missing_keys, *load_result.unexpected_keys]:
         raise UserError(
             f"the adapter in {folder} does not fit model.path={model.path} ({some(strange)}): give "
             "the base that it was trained on, in its adapter_config.json"

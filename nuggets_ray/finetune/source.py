@@ -11,13 +11,20 @@ from functools import lru_cache
 from typing import Any
 
 from nuggets_ray.config.finetune import FinetuneConfig
+from nuggets_ray.config.keys import job_command
 from nuggets_ray.config.schema import Config, ModelConfig, PromptConfig
 from nuggets_ray.data.examples import Rules, choose_rules
 from nuggets_ray.data.inputs import InputFile, list_inputs
 from nuggets_ray.demo.files import demo_or
 from nuggets_ray.errors import UserError
 from nuggets_ray.finetune.answer_end import AnswerEnd, find_answer_end
-from nuggets_ray.model.load import load_config, load_tokenizer, max_context_tokens, resolve_path
+from nuggets_ray.model.load import (
+    check_path,
+    load_config,
+    load_tokenizer,
+    max_context_tokens,
+    resolve_path,
+)
 from nuggets_ray.prompts.prompt import Prompt, make_prompt
 from nuggets_ray.run.job_configs import read_config
 from nuggets_ray.run.layout import RunFolder
@@ -53,22 +60,13 @@ class Source:
 def find_source(config: Config) -> Source:
     """The rows' files and how to read them. Raises UserError for a missing selection or data."""
     scored = read_config(config.out_dir, "score")
-    model = config.model
-    if not model.path and scored:
-        model = ModelConfig(**scored["model"])
-    if not model.path:
-        raise UserError("model.path is missing: give model.path=..., as in model=demo")
+    model = _model(config.model, scored)
     model = replace(model, path=resolve_path(model))
     prompt = _prompt_config(config.prompt, config.finetune, scored)
     max_tokens = _max_tokens(config.finetune, model)
     if config.finetune.selection is not None:
         return _selection(config.out_dir, config.finetune, scored, model, prompt, max_tokens)
-    if not config.data.path:
-        raise UserError(
-            "finetune.selection is missing: give finetune.selection=golden for a selection of "
-            "out_dir, or data.path=... for rows of your own"
-        )
-    path = demo_or(config.data.path, "data.path")
+    path = _data_path(config.data.path)
     files = list_inputs(path)
     stem = os.path.basename(path.rstrip("/")).partition(".")[0]
     return Source(
@@ -85,6 +83,48 @@ def find_source(config: Config) -> Source:
     )
 
 
+def check_source(config: Config) -> None:
+    """Raise UserError for a model, a selection or data that are not there: by their names alone."""
+    scored = read_config(config.out_dir, "score")
+    check_path(_model(config.model, scored))
+    if config.finetune.selection is not None:
+        _made(config.out_dir, config.finetune.selection, scored)
+    else:
+        list_inputs(_data_path(config.data.path))
+
+
+def _model(model: ModelConfig, scored: dict[str, Any] | None) -> ModelConfig:
+    """The model that is given, or else that of the scoring."""
+    if not model.path and scored:
+        model = ModelConfig(**scored["model"])
+    if not model.path:
+        raise UserError("model.path is missing: give model.path=..., as in model=demo")
+    return model
+
+
+def _data_path(path: str) -> str:
+    if not path:
+        raise UserError(
+            "finetune.selection is missing: give finetune.selection=golden for a selection of "
+            "out_dir, or data.path=... for rows of your own"
+        )
+    return demo_or(path, "data.path")
+
+
+def _made(
+    out_dir: str, name: str, scored: dict[str, Any] | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What selection.json says, and the scoring's configuration. UserError for no selection."""
+    made = read_selection(out_dir, name)
+    if made is None or scored is None:
+        there = ", ".join(selection_names(out_dir)) or "none"
+        raise UserError(
+            f"finetune.selection={name}: out_dir={out_dir} holds no such selection (there are: "
+            f"{there}): make it with {job_command('select')}, or name another"
+        )
+    return made, scored
+
+
 def _selection(
     out_dir: str,
     config: FinetuneConfig,
@@ -94,13 +134,7 @@ def _selection(
     max_tokens: int | None,
 ) -> Source:
     name = str(config.selection)
-    made = read_selection(out_dir, name)
-    if made is None or scored is None:
-        found = ", ".join(selection_names(out_dir)) or "none"
-        raise UserError(
-            f"finetune.selection={name}: out_dir={out_dir} holds no such selection (there are: "
-            f"{found}): make it with jobs/select_topk.py, or name another"
-        )
+    made, scored = _made(out_dir, name, scored)
     check_not_outgrown(out_dir, name, made, config.allow_partial)
     uri = RunFolder(out_dir).selection(name).jsonl
     manifest = read_manifest(out_dir) or {}

@@ -46,8 +46,18 @@ def resolve_path(config: ModelConfig) -> str:
     A hub id that is in the local hub cache while the hub cannot be reached becomes its cached
     folder. Raises UserError, naming model.path, when there is nothing to load.
     """
+    check_path(config)
     if config.path == "demo":
         return str(demo_folder())
+    return config.path if os.path.isdir(config.path) else _resolve_hub_id(config)
+
+
+def check_path(config: ModelConfig) -> None:
+    """Raise UserError, naming model.path, for what is neither a model's folder nor like a hub id;
+    asks no hub and imports nothing.
+    """
+    if config.path == "demo":
+        return
     if os.path.isdir(config.path):
         if not os.path.isfile(os.path.join(config.path, "config.json")):
             if os.path.isfile(os.path.join(config.path, ADAPTER_CONFIG)):
@@ -60,18 +70,16 @@ def resolve_path(config: ModelConfig) -> str:
                 f"model.path={config.path} has no config.json: give a folder in Hugging Face "
                 "format (as save_pretrained writes it), a hub id, or demo."
             )
-        return config.path
-    if os.path.exists(config.path):
+    elif os.path.exists(config.path):
         raise UserError(
             f"model.path={config.path} is a file: give the folder that holds config.json and the "
             "weights."
         )
-    if not HUB_ID.fullmatch(config.path):
+    elif not HUB_ID.fullmatch(config.path):
         raise UserError(
             f"model.path={config.path} does not exist: give a folder in Hugging Face format, a hub "
             "id, or demo."
         )
-    return _resolve_hub_id(config)
 
 
 def load_tokenizer(config: ModelConfig) -> "PreTrainedTokenizerBase":

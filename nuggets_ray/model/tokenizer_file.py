@@ -157,25 +157,25 @@ def copy_where_misread(
         yield folder
 
 
-def find_difference(found: Tokenizer, expected: Tokenizer, decodes: bool = True) -> str | None:
-    """The first text of the probe that `found` encodes, or (`decodes`) whose ids it decodes,
+def find_difference(read: Tokenizer, expected: Tokenizer, decodes: bool = True) -> str | None:
+    """The first text of the probe that `read` encodes, or (`decodes`) whose ids it decodes,
     otherwise than `expected`, and how; None where there is none. Neither may cut or pad.
     """
-    for text in _probe(found, expected):
-        one, other = (t.encode(text, add_special_tokens=False) for t in (found, expected))
+    for text in _probe(read, expected):
+        one, other = (t.encode(text, add_special_tokens=False) for t in (read, expected))
         if one.ids != other.ids:
             return f"{text!r} becomes {one.tokens[:8]} in place of {other.tokens[:8]}"
         if not decodes:
             continue
-        decoded, right = (t.decode(one.ids, skip_special_tokens=False) for t in (found, expected))
+        decoded, right = (t.decode(one.ids, skip_special_tokens=False) for t in (read, expected))
         if decoded != right:
             return f"{text!r} comes back as {decoded!r} in place of {right!r}"
     return None
 
 
-def _probe(found: Tokenizer, expected: Tokenizer) -> Iterator[str]:
+def _probe(read: Tokenizer, expected: Tokenizer) -> Iterator[str]:
     yield from PROBE
-    added = found.get_added_tokens_decoder().keys() | expected.get_added_tokens_decoder().keys()
+    added = read.get_added_tokens_decoder().keys() | expected.get_added_tokens_decoder().keys()
     own = sorted(set(expected.get_vocab(with_added_tokens=False).values()) - added)
     for token_id in own[:: -(-len(own) // NUM_OWN_TOKENS) or 1]:
         yield expected.decode([token_id], skip_special_tokens=False)
@@ -283,14 +283,14 @@ def _cached_file(path: str, name: str, revision: str) -> str | None:
     """A file of the folder, or of the hub's cache; None where there is none."""
     from transformers.utils.hub import cached_file
 
-    found: str | None = cached_file(
+    file: str | None = cached_file(
         path,
         name,
         revision=revision,
         _raise_exceptions_for_missing_entries=False,
         _raise_exceptions_for_connection_errors=False,
     )
-    return found
+    return file
 
 
 @cache

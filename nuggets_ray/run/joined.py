@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from nuggets_ray import io
+from nuggets_ray.config.keys import job_command
 from nuggets_ray.errors import UserError
 from nuggets_ray.run.candidates import candidate_parts
 from nuggets_ray.run.scores import score_parts
@@ -72,7 +73,8 @@ def join_scores(out_dir: str, columns: Sequence[str]) -> Joined:
     candidates = _read_parts(candidate_parts, out_dir, CANDIDATE_COLUMNS)
     if scores.num_rows == 0 or candidates.num_rows == 0:
         raise UserError(
-            f"out_dir={out_dir} holds no scores yet: run jobs/score.py with this out_dir first"
+            f"out_dir={out_dir} holds no scores yet: run {job_command('score')} with this "
+            "out_dir first"
         )
     first = _first_match(candidates["example_id"], candidates["example_id"])
     candidates = candidates.filter(pa.array(first.to_numpy() == np.arange(candidates.num_rows)))

@@ -7,6 +7,7 @@ store it is advisory). Every file is one atomic write, so a kill at any moment l
 new one.
 """
 
+import errno
 import json
 import logging
 import os
@@ -34,6 +35,27 @@ HEARTBEAT_S = 5.0
 STALE_S = 60.0
 ROOM_BYTES = 1 << 20
 """A file that keeps room for the manifest on a disk that fills up during the run."""
+
+
+def check_out_dir(out_dir: str) -> None:
+    """Raise UserError for a local folder that cannot be written or made, as far as names and
+    permissions tell; writes nothing.
+    """
+    if io.is_remote(out_dir):
+        return
+    there = out_dir
+    while not os.path.lexists(there):
+        there = os.path.dirname(there)
+    if not os.path.isdir(there):
+        raise _cannot_be_written(out_dir, os.strerror(errno.ENOTDIR))
+    if not os.access(there, os.W_OK | os.X_OK):
+        is_read_only = os.statvfs(there).f_flag & os.ST_RDONLY
+        reason = os.strerror(errno.EROFS if is_read_only else errno.EACCES)
+        raise _cannot_be_written(out_dir, reason)
+
+
+def _cannot_be_written(out_dir: str, reason: object) -> UserError:
+    return UserError(f"out_dir={out_dir}: cannot be written ({reason}); give a folder that can")
 
 
 class Run:
@@ -177,10 +199,7 @@ class Run:
                 # random, as a file system that compresses would keep no room for zeros
                 io.write_bytes(RunFolder(self.out_dir).room, os.urandom(ROOM_BYTES))
         except OSError as error:
-            raise UserError(
-                f"out_dir={self.out_dir}: cannot be written ({error.strerror or error}); give a "
-                "folder that can"
-            ) from error
+            raise _cannot_be_written(self.out_dir, error.strerror or error) from error
 
     def _refuse_if_alive(self, lease: dict[str, Any]) -> None:
         age_s = time.time() - lease["heartbeat"]

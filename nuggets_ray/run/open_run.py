@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from nuggets_ray import io
+from nuggets_ray.config.keys import job_command
 from nuggets_ray.errors import UserError
 from nuggets_ray.run.anchors import read_anchors
 from nuggets_ray.run.joined import join_scores, read_rows
@@ -140,7 +141,7 @@ class OpenRun:
         uri = RunFolder(self.out_dir).anchors
         if not io.exists(uri):
             raise UserError(
-                f"out_dir={self.out_dir} holds no anchors yet: run jobs/score.py with this out_dir "
+                f"out_dir={self.out_dir} holds no anchors yet: run {job_command('score')} with it "
                 "first"
             )
         return uri

@@ -16,6 +16,7 @@ from typing import Any, get_args, get_type_hints
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from nuggets_ray import io
 from nuggets_ray.records import ScoreRow
@@ -81,6 +82,18 @@ def read_scores(out_dir: str, columns: Sequence[str] | None = None) -> Iterator[
             first_N.append(example_id not in seen)
             seen.add(example_id)
         yield table if all(first_N) else table.filter(pa.array(first_N))
+
+
+def read_log_probs(out_dir: str, example_ids: Sequence[str]) -> dict[str, list[float]]:
+    """One-shot log-probs (A,) of the given rows of scores/."""
+    log_probs: dict[str, list[float]] = {}
+    for table in read_scores(out_dir, ["one_shot_logprob"]):
+        if len(log_probs) == len(example_ids):
+            break
+        is_asked = pc.is_in(table["example_id"], value_set=pa.array(example_ids, pa.string()))
+        for row in table.filter(is_asked).to_pylist():
+            log_probs[row["example_id"]] = row["one_shot_logprob"]
+    return log_probs
 
 
 def compact_scores(out_dir: str, attempt_id: str, copies: Mapping[str, Sequence[str]]) -> None:

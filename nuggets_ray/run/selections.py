@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from nuggets_ray import io
+from nuggets_ray.config.keys import job_command
 from nuggets_ray.errors import UserError
 from nuggets_ray.io import write_json
 from nuggets_ray.run.candidates import candidate_parts
@@ -54,8 +55,8 @@ def check_not_outgrown(out_dir: str, name: str, made: Record, allow_partial: boo
         if has_grown and not allow_partial:
             raise UserError(
                 f"finetune.selection={name} was made while {before} of {num_candidates} candidates "
-                f"were scored, and now {now} are: make it again with jobs/select_topk.py, or train "
-                "on it as it is with finetune.allow_partial=true"
+                f"were scored, and now {now} are: make it again with {job_command('select')}, or "
+                "train on it as it is with finetune.allow_partial=true"
             )
         logger.warning(
             "selection %s is partial: it was made while %s of %s candidates were scored",
@@ -64,8 +65,8 @@ def check_not_outgrown(out_dir: str, name: str, made: Record, allow_partial: boo
     elif has_grown:
         logger.warning(
             "selection %s was made among %s scored candidates, of which there are %d now: "
-            "jobs/select_topk.py makes it among all of them",
-            *(name, before, now),
+            "%s makes it among all of them",
+            *(name, before, now, job_command("select")),
         )
 
 

@@ -104,13 +104,13 @@ def _candidates(out_dir: str, is_wanted: Callable[[str], bool]) -> dict[str, Lef
         for row in table.to_pylist()
     }
     numbers = pa.array({number for _, number in left_out}, pa.int64())
-    found = {}
+    near_keys = {}
     for part in _candidate_parts(out_dir, ["content_id", "source_path", "row_number"]):
         for row in part.filter(pc.is_in(part["row_number"], numbers)).to_pylist():
             why = left_out.get((row["source_path"], row["row_number"]))
             if why is not None:
-                found[row["content_id"]] = why
-    return found
+                near_keys[row["content_id"]] = why
+    return near_keys
 
 
 def rewrite_skipped(out_dir: str, left_out: Mapping[str, LeftOut], excerpt_chars: int) -> None:

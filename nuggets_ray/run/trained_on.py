@@ -35,7 +35,7 @@ def trained_selections(out_dir: str, names: Iterable[str]) -> dict[str, TrainedS
     A model trained before finetune.json kept it: selections/ is read with a warning, or left out
     with one where its rows are not those any more.
     """
-    found = {}
+    selections = {}
     for name in names:
         uri = RunFolder(out_dir).model(name).record
         if not io.exists(uri):
@@ -44,8 +44,8 @@ def trained_selections(out_dir: str, names: Iterable[str]) -> dict[str, TrainedS
         record = done["selection"] if "selection" in done else _as_it_is_now(out_dir, name, done)
         if record is not None:
             settings = asdict(SelectConfig()) | record.get("settings", {})
-            found[name] = TrainedSelection(settings, answer_lengths(record))
-    return found
+            selections[name] = TrainedSelection(settings, answer_lengths(record))
+    return selections
 
 
 def _as_it_is_now(out_dir: str, name: str, done: Mapping[str, Any]) -> Record | None:

@@ -170,7 +170,12 @@ def _score(
     anchors = encode_anchors(anchor_examples, "file", prompt)
     warn_of_cuts(anchors)
     encodings = [anchor.encoding for anchor in anchors]
-    max_tokens = demonstration_limit(config, max(encoding.num_tokens for encoding in encodings))
+    max_tokens = demonstration_limit(
+        config.model,
+        config.score,
+        config.prompt,
+        max(encoding.num_tokens for encoding in encodings),
+    )
     dtype = resolve_dtype(config.score.dtype, prompt.name, device)
     check_weights(config.model)
     replica = load_replica(

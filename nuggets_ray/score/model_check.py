@@ -51,9 +51,9 @@ def _two_log_probs(model: PreTrainedModel) -> tuple[torch.Tensor, torch.Tensor]:
     num_tokens = min(NUM_TOKENS, max_context_tokens(config) or NUM_TOKENS)
     token_ids = np.random.default_rng(2).integers(0, config.vocab_size, (2, num_tokens))
     token_ids[1, :-NUM_CHANGED] = token_ids[0, :-NUM_CHANGED]
-    found = []
+    log_probs = []
     for ids_T in torch.from_numpy(token_ids).to(model.device):
         forget_longer_sequences(model)
         logits_TV = model(input_ids=ids_T[None], use_cache=False).logits[0]
-        found.append(logits_TV.float().log_softmax(dim=-1))
-    return found[0], found[1]
+        log_probs.append(logits_TV.float().log_softmax(dim=-1))
+    return log_probs[0], log_probs[1]

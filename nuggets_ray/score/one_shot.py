@@ -85,7 +85,7 @@ def score_candidates(
     """
     fits = [on_too_long == "truncate" or not demo.num_dropped_tokens for demo in demonstrations]
     prefixes = [demo.token_ids for demo, fit in zip(demonstrations, fits, strict=True) if fit]
-    log_probs = iter(_log_probs(engine, prefixes))
+    log_probs = iter(log_probs_or_reasons(engine, prefixes))
     results: list[ScoreRow | Unscored] = []
     for (content_id, _), demonstration, fit in zip(candidates, demonstrations, fits, strict=True):
         one_shot_A = next(log_probs) if fit else "too_long_for_context"
@@ -104,7 +104,9 @@ def score_candidates(
     return results
 
 
-def _log_probs(engine: ScoringEngine, prefixes: Sequence[np.ndarray]) -> list[np.ndarray | str]:
+def log_probs_or_reasons(
+    engine: ScoringEngine, prefixes: Sequence[np.ndarray]
+) -> list[np.ndarray | str]:
     """One-shot log-probs (A,) of each prefix, or the reason why there are none."""
     if not prefixes:
         return []
@@ -117,7 +119,7 @@ def _log_probs(engine: ScoringEngine, prefixes: Sequence[np.ndarray]) -> list[np
             logger.warning("a candidate cannot be scored", exc_info=True)
             first_line = str(error).strip().partition("\n")[0]
             return [f"error: {type(error).__name__}: {first_line[:200]}"]
-    return [result for prefix in prefixes for result in _log_probs(engine, [prefix])]
+    return [result for prefix in prefixes for result in log_probs_or_reasons(engine, [prefix])]
 
 
 def _self_anchor_index(baseline: ZeroShot, content_id: str) -> int | None:

@@ -75,7 +75,7 @@ class VllmEngine:
         self.rows_only = rows_only
         self.why = why
         self.counts = {"num_pairs": 0, "num_rescored": 0}
-        self._num_prefixes = 0
+        self.num_prefixes = 0
 
     @property
     def num_rescored(self) -> int:
@@ -98,8 +98,8 @@ class VllmEngine:
                 f"token do not fit max_model_len={self.max_model_len}"
             )
         means_CA = np.zeros((len(prefixes), len(self.anchors)), dtype=np.float32)
-        first_salt = self._num_prefixes
-        self._num_prefixes += len(prefixes)
+        first_salt = self.num_prefixes
+        self.num_prefixes += len(prefixes)
         pairs = make_pairs(prefixes, self.anchors)
         while some := list(islice(pairs, PAIRS_A_CALL)):
             for pair, log_probs_R in zip(some, self._answers(some, first_salt), strict=True):

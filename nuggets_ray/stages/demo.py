@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 
 from nuggets_ray import io
+from nuggets_ray.config.keys import job_command
 from nuggets_ray.config.schema import Config
 from nuggets_ray.data.formats import parse
 from nuggets_ray.demo.separation import (
-    ScoredCandidate,
+    describe,
     format_best_and_worst,
     format_separation,
+    measures_of,
     separation,
 )
 from nuggets_ray.errors import UserError
@@ -60,25 +62,14 @@ def report_separation(config: Config) -> dict[str, Any]:
         with connected(config.cluster) as workers:
             perplexity_N = _perplexity(_setup(config, workers), rows, workers)
         known = dict(zip(example_ids, perplexity_N.tolist(), strict=True))
-    measures = {
-        "golden score": np.array([score["golden_score"] for score in scores]),
-        "mean delta": np.array([score["mean_delta"] for score in scores]),
-        "answer length": np.array(
-            [score["num_answer_tokens"] for score in scores], dtype=np.float64
-        ),
-        "perplexity": np.array([known[example_id] for example_id in example_ids]),
-    }
     lines = separation(
-        measures,
+        measures_of(scores, known),
         np.array([row["damage"] for row in rows]),
         np.array([row["source_row"] for row in rows]),
         seed=config.seed,
     )
-    print(
-        format_best_and_worst(
-            [_describe(score, row) for score, row in zip(scores, rows, strict=True)]
-        )
-    )
+    described = [describe(score, row) for score, row in zip(scores, rows, strict=True)]
+    print(format_best_and_worst(described))
     print(
         "\nHow often a whole example scores above a damaged one (AUC [95% interval]; 0.5 is "
         "chance):"
@@ -93,27 +84,13 @@ def _setup(config: Config, workers: Workers) -> Setup:
     manifest = read_manifest(config.out_dir)
     if manifest is None:
         raise UserError(
-            f"out_dir={config.out_dir} holds no run: score it first, with jobs/score.py"
+            f"out_dir={config.out_dir} holds no run: score it first, with {job_command('score')}"
         )
     config = replace(config, model=replace(config.model, path=resolve_path(config.model)))
     max_tokens = config.prompt.max_demonstration_tokens
     dtype, data_format = manifest["fingerprint"]["dtype"], manifest["data_format"]
     gpus = workers.gpus_per_worker
     return Setup(config, "separation", workers.device, dtype, data_format, max_tokens, gpus)
-
-
-def _describe(score: dict[str, Any], row: dict[str, Any]) -> ScoredCandidate:
-    return ScoredCandidate(
-        example_id=score["example_id"],
-        golden_score=score["golden_score"],
-        score_low=score["score_low"],
-        score_high=score["score_high"],
-        mean_delta=score["mean_delta"],
-        category=row["category"],
-        damage=row["damage"],
-        instruction=row["instruction"],
-        answer=row["output"],
-    )
 
 
 def _perplexity(setup: Setup, rows: list[dict[str, Any]], workers: Workers) -> np.ndarray:

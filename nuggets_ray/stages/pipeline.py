@@ -4,34 +4,24 @@ evaluation.
 """
 
 import logging
-import re
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from nuggets_ray import io
-from nuggets_ray.config.schema import Config, SelectConfig
-from nuggets_ray.errors import UserError
-from nuggets_ray.evaluate.checks import check_method
-from nuggets_ray.evaluate.models import find_models
-from nuggets_ray.run.layout import RunFolder
-from nuggets_ray.select import check_config, default_name
+from nuggets_ray.config.schema import Config
+from nuggets_ray.evaluate.checks import check_method, has_rows
+from nuggets_ray.evaluate.models import check_models
+from nuggets_ray.evaluate.verdict.power import power_text
+from nuggets_ray.finetune.selections import beside_golden, check_names, num_draws
+from nuggets_ray.run.select import select_beside, select_candidates
+from nuggets_ray.score.checks import check_inputs
+from nuggets_ray.select import check_config
 from nuggets_ray.stages.cluster.workers import connected
 from nuggets_ray.stages.demo import report_separation
 from nuggets_ray.stages.evaluate.job import evaluate
-from nuggets_ray.stages.finetune.job import FULL, check_finetune, finetune_selections
-from nuggets_ray.stages.score.job import check_inputs, score
-from nuggets_ray.stages.select import ReplacesTrainedError, select_candidates
+from nuggets_ray.stages.finetune.job import check_finetune, finetune_selections
+from nuggets_ray.stages.score.job import score
 
 logger = logging.getLogger(__name__)
-
-RANDOM = re.compile(r"random-(0|[1-9]\d*)(-tokens)?")
-OTHERS = {
-    "bottom": SelectConfig("top_k", by="golden_score", order="bottom"),
-    "longest": SelectConfig("top_k", by="longest"),
-    "shortest": SelectConfig("top_k", by="longest", order="bottom"),
-}
-ALWAYS = ("bottom", "longest", "random-0")
 
 
 def pipeline(config: Config) -> dict[str, Any]:
@@ -44,96 +34,35 @@ def pipeline(config: Config) -> dict[str, Any]:
     check_config(config.select)
     check_inputs(config)
     check_finetune(config.finetune)
-    _check_names(config)
+    check_names(config.select, config.finetune.selections)
     check_method(config.evaluate, config.judge, config.generate)
-    _check_models(config)
+    # the models of the selections will be there by then
+    there = [name for name in config.evaluate.models if name not in config.finetune.selections]
+    check_models(config.out_dir, there, config.model)
+    if config.finetune.selections:
+        _say_what_a_verdict_can_tell(config)
     with connected(config.cluster):
         result = score(config)
         selected = select_candidates(config)
         result["wrote"] += selected["wrote"]
-        for other in _others(config, selected):
-            result["wrote"] += _select_beside(replace(config, select=other))
+        counts = (selected["num_rows"], selected["mean_answer_tokens"])
+        for other in beside_golden(config.select, config.finetune.selections, *counts):
+            result["wrote"] += select_beside(replace(config, select=other))
         if config.data.path == "demo":
             result["wrote"] += report_separation(config)["wrote"]
         result["wrote"] += finetune_selections(config)
-        if _can_evaluate(config):
+        is_trained = bool(config.finetune.selections)
+        if is_trained and has_rows(config.out_dir, config.evaluate, config.data.holdout):
             result["wrote"] += evaluate(config)["wrote"]
     return result
 
 
-def _select_beside(config: Config) -> list[str]:
-    """Make a selection that stands beside the golden one, and return what was written.
-
-    It has no select.name of the user's, so one that a model was trained on is kept as it is, where
-    none is trained on it now.
-    """
-    name = default_name(config.select)
-    try:
-        return list(select_candidates(config)["wrote"])
-    except ReplacesTrainedError as error:
-        if name in config.finetune.selections:
-            raise
-        logger.warning("selections/%s is left as it was: %s", name, error)
-        return []
-
-
-def _check_names(config: Config) -> None:
-    """Raise UserError for a name in finetune.selections that this job makes no selection for, and
-    for a selection with the name of one that it makes beside it.
-    """
-    golden = config.select.name or default_name(config.select)
-    if config.select.name and _is_reserved(golden):
-        raise UserError(
-            f"select.name={golden}: jobs/pipeline.py makes another selection of that name, to "
-            "compare with: give another"
+def _say_what_a_verdict_can_tell(config: Config) -> None:
+    """Before anything is scored or trained: what the comparison will be able to show."""
+    logger.info("the verdict: %s", power_text(*num_draws(config.finetune.selections)))
+    if config.evaluate.method == "likelihood" and config.evaluate.held_out_path is None:
+        logger.info(
+            "models are compared on rows held out of data.path itself, which favours what looks "
+            "like them, random draws above all: evaluate.held_out_path=FILE with rows of the task "
+            "that counts, or a judged benchmark as evaluate.primary, asks the better question"
         )
-    for name in config.finetune.selections:
-        if name != golden and not _is_reserved(name):
-            raise UserError(
-                f"finetune.selections={name}: jobs/pipeline.py makes {golden}, "
-                f"{', '.join(OTHERS)}, random-0, random-1, ..., random-0-tokens, ... (as many "
-                f"answer tokens as {golden}) and {FULL} (every row): take those"
-            )
-
-
-def _is_reserved(name: str) -> bool:
-    return name in (FULL, *OTHERS) or RANDOM.fullmatch(name) is not None
-
-
-def _check_models(config: Config) -> None:
-    """Raise UserError for a model to evaluate that will not be there when its time comes."""
-    later = config.finetune.selections
-    for name in config.evaluate.models:
-        if name not in later:
-            find_models(config.out_dir, [name], config.model, config.prompt)
-
-
-def _others(config: Config, selected: dict[str, Any]) -> Iterator[SelectConfig]:
-    """What stands beside the selection: each with as many rows, or as many answer tokens."""
-    num_rows = selected["num_rows"]
-    for name in dict.fromkeys([*ALWAYS, *config.finetune.selections]):
-        other = OTHERS.get(name)
-        if drawn := RANDOM.fullmatch(name):
-            other = SelectConfig("top_k", by="random", draw=int(drawn[1]))
-            if drawn[2]:
-                tokens = round(num_rows * selected["mean_answer_tokens"])
-                other = replace(other, rule="top_tokens", tokens=tokens)
-        if other is None:
-            continue
-        if other.rule == "top_k":
-            other = replace(other, k=num_rows)
-        yield replace(other, prefix=config.select.prefix, replace=config.select.replace)
-
-
-def _can_evaluate(config: Config) -> bool:
-    if not config.finetune.selections:
-        return False
-    if config.evaluate.method != "likelihood" or config.evaluate.held_out_path is not None:
-        return True
-    if io.exists(RunFolder(config.out_dir).held_out) and config.data.holdout:
-        return True
-    logger.info(
-        "the models are not compared: there are no held-out rows (data.holdout=N, or "
-        "evaluate.held_out_path=FILE)"
-    )
-    return False

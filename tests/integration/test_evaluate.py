@@ -28,9 +28,9 @@ from nuggets_ray.config.finetune import FinetuneConfig
 from nuggets_ray.config.schema import Config, SelectConfig
 from nuggets_ray.errors import UserError
 from nuggets_ray.evaluate.results import Result
+from nuggets_ray.finetune.selections import beside_golden
 from nuggets_ray.finetune.source import find_source
-from nuggets_ray.stages import pipeline
-from nuggets_ray.stages.select import select_candidates
+from nuggets_ray.run.select import select_candidates
 
 MODELS = ("base", "golden", "random-0", "random-1-tokens")
 NUM_HELD_OUT = 12
@@ -164,7 +164,9 @@ def test_selections_of_a_run_again(out_dir: Path) -> None:
     finetune = FinetuneConfig(selections=names)
     config = Config(str(out_dir), select=SelectConfig("top_k", k=4), finetune=finetune)
     golden = select_candidates(config)
-    for other in pipeline._others(config, golden):
+    for other in beside_golden(
+        config.select, names, golden["num_rows"], golden["mean_answer_tokens"]
+    ):
         select_candidates(replace(config, select=other))
     assert [path.read_bytes() for path in paths] == before
     with pytest.raises(UserError, match="select.name=golden: models/golden came from"):

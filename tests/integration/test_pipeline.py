@@ -1,4 +1,4 @@
-"""Names in finetune.selections, and the selections that stand beside the golden one."""
+"""What a pipeline refuses before anything starts."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -11,30 +11,22 @@ from nuggets_ray.config.evaluate import EvaluateConfig
 from nuggets_ray.config.finetune import FinetuneConfig
 from nuggets_ray.config.schema import Config, DataConfig, ModelConfig, SelectConfig
 from nuggets_ray.errors import UserError
-from nuggets_ray.select import default_name
 from nuggets_ray.stages import pipeline as stage
 from nuggets_ray.stages.finetune.job import finetune as finetune_job
-from nuggets_ray.stages.select import ReplacesTrainedError
-
-SELECTED = {"num_rows": 4, "mean_answer_tokens": 12.6}
 
 
 @pytest.fixture
 def config(tiny_model: Path, tmp_path: Path) -> Config:
     data = DataConfig(str(write_rows(tmp_path / "rows.jsonl", 8)))
-    select = SelectConfig(fraction=0.5, prefix="my_")
+    chosen = SelectConfig(fraction=0.5, prefix="my_")
     return Config(
-        str(tmp_path / "out"), data=data, model=ModelConfig(str(tiny_model)), select=select
+        str(tmp_path / "out"), data=data, model=ModelConfig(str(tiny_model)), select=chosen
     )
 
 
-def naming(config: Config, *names: str, **select: Any) -> Config:
+def naming(config: Config, *names: str, **changed: Any) -> Config:
     finetune = FinetuneConfig(selections=list(names))
-    return replace(config, finetune=finetune, select=replace(config.select, **select))
-
-
-def others(config: Config) -> dict[str, SelectConfig]:
-    return {default_name(other): other for other in stage._others(config, SELECTED)}
+    return replace(config, finetune=finetune, select=replace(config.select, **changed))
 
 
 @pytest.mark.parametrize("name", ["goldn", "random", "random-01", "random--1", "random-0-token"])
@@ -74,38 +66,3 @@ def test_a_key_that_deepspeed_would_ignore_is_refused_before_anything_starts(
 def test_the_selection_cannot_take_another_s_name(config: Config, name: str) -> None:
     with pytest.raises(UserError, match=f"select.name={name}"):
         stage.pipeline(naming(config, name=name))
-
-
-def test_bottom_longest_and_a_draw_are_always_made(config: Config) -> None:
-    found = others(config)
-    assert found == {
-        "bottom": SelectConfig("top_k", k=4, order="bottom", prefix="my_"),
-        "longest": SelectConfig("top_k", k=4, by="longest", prefix="my_"),
-        "random-0": SelectConfig("top_k", k=4, by="random", prefix="my_"),
-    }
-
-
-def test_what_stands_beside_never_takes_the_place_of_what_a_model_is_of(
-    config: Config, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    def replaces(config: Config) -> dict[str, Any]:
-        raise ReplacesTrainedError("models/random-0 came from it")
-
-    monkeypatch.setattr(stage, "select_candidates", replaces)
-    beside = replace(config, select=others(config)["random-0"])
-    assert stage._select_beside(beside) == []
-    assert "selections/random-0 is left as it was: models/random-0" in caplog.text
-    with pytest.raises(ReplacesTrainedError):
-        stage._select_beside(naming(beside, "golden", "random-0"))
-    assert others(naming(config, replace=True))["bottom"].replace
-
-
-def test_what_is_trained_on_is_made_once(config: Config) -> None:
-    names = ("golden", "random-0", "shortest", "random-2", "random-2-tokens", "full", "bottom")
-    found = others(naming(config, *names))
-    assert list(found) == [
-        *("bottom", "longest", "random-0", "shortest", "random-2", "random-2-tokens")
-    ]
-    assert found["random-2"] == SelectConfig("top_k", k=4, by="random", draw=2, prefix="my_")
-    tokens = SelectConfig("top_tokens", tokens=50, by="random", draw=2, prefix="my_")
-    assert found["random-2-tokens"] == tokens, "4 x 12.6 answer tokens"

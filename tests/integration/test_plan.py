@@ -4,7 +4,6 @@ import json
 import shutil
 from collections import Counter
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 from score_runs import manifest_of, read_scores, result_of, run_job, write_rows
 
-from nuggets_ray import io
 from nuggets_ray.config.compose import load
-from nuggets_ray.config.schema import AnchorsConfig, Config, DataConfig
 from nuggets_ray.errors import UserError
-from nuggets_ray.records import Anchor, Encoding
 from nuggets_ray.run.anchors import read_anchors
-from nuggets_ray.run.candidates import CandidateIds
+from nuggets_ray.score.calibrate import Measured
 from nuggets_ray.stages.cluster.workers import Workers
 from nuggets_ray.stages.score import plan as stage
-from nuggets_ray.stages.score.anchors import Measured
-from nuggets_ray.stages.score.worker import Setup
 
 NUM_GOOD = 24
 MAX_DEMONSTRATION_TOKENS = 400
@@ -214,74 +208,3 @@ def test_a_plan_with_other_settings_leaves_a_scored_folder_as_it_is(
     with pytest.raises(UserError, match=r"template .*give another out_dir"):
         stage.plan(load([*overrides, f"out_dir={again}", "prompt=official"]))
     assert {path: path.stat().st_mtime_ns for path in again.glob("*/*.parquet")} == before
-
-
-# What a run would do, on candidates that are made up: no Ray and no model.
-
-
-def ids(contents: list[str], num_tokens: list[int]) -> CandidateIds:
-    num_rows = len(contents)
-    seen: Counter[str] = Counter()
-    copies = []
-    for content_id in contents:
-        seen[content_id] += 1
-        copies.append(seen[content_id])
-    return CandidateIds(
-        parts=("part",),
-        part_N=np.zeros(num_rows, np.int32),
-        row_N=np.arange(num_rows, dtype=np.int32),
-        example_id_N=np.array([f"{c}-{n}" for c, n in zip(contents, copies, strict=True)]),
-        content_id_N=np.array(contents),
-        is_duplicate_N=np.array(copies) > 1,
-        num_tokens_N=np.array(num_tokens, np.int64),
-        num_dropped_tokens_N=np.zeros(num_rows, np.int32),
-    )
-
-
-def anchor(content_id: str) -> Anchor:
-    encoding = Encoding(np.arange(5), np.arange(5) > 2)
-    return Anchor(content_id, content_id, "file", "", encoding)
-
-
-@pytest.fixture
-def setup(tmp_path: Path) -> Setup:
-    return Setup(Config(out_dir=str(tmp_path)), "plan", "cpu", "float32", "alpaca", 100, 0.0)
-
-
-CANDIDATES = ids(["a", "b", "a", "c", "d"], [10, 20, 10, 101, 100])
-
-
-def test_copies_and_what_is_too_long_are_not_computed(setup: Setup) -> None:
-    todo = stage._todo(setup, CANDIDATES, [anchor("a")])
-    assert todo.tolist() == [True, True, False, False, True]
-    told = stage._demonstrations(setup, CANDIDATES)
-    assert (told["num_too_long_for_context"], told["num_truncated"]) == (1, 0)
-
-
-def test_what_is_too_long_is_cut_under_truncate(setup: Setup) -> None:
-    config = replace(setup.config, data=DataConfig(on_too_long="truncate"))
-    setup = replace(setup, config=config)
-    assert stage._todo(setup, CANDIDATES, []).tolist() == [True, True, False, True, True]
-    told = stage._demonstrations(setup, CANDIDATES)
-    assert (told["num_too_long_for_context"], told["num_truncated"]) == (0, 1)
-
-
-def test_excluded_anchors_are_not_computed_and_no_self_pairs(setup: Setup) -> None:
-    config = replace(setup.config, anchors=AnchorsConfig(exclude_from_candidates=True))
-    anchors = [anchor("a"), anchor("c"), anchor("elsewhere")]
-    told = stage._anchors(setup, anchors, CANDIDATES)
-    assert (told["num_self_pairs"], told["num_excluded"]) == (2, 0)  # c is too long to be scored
-    setup = replace(setup, config=config)
-    todo = stage._todo(setup, CANDIDATES, anchors)
-    assert todo.tolist() == [False, True, False, False, True]
-    told = stage._anchors(setup, anchors, CANDIDATES)
-    assert (told["num_self_pairs"], told["num_excluded"]) == (0, 3)
-
-
-def test_what_is_scored_already_is_not_computed(setup: Setup) -> None:
-    import pyarrow as pa
-
-    scores = pa.table({"example_id": ["b", "d", "d-2"]})
-    io.write_table(io.join(setup.config.out_dir, "scores", "part-try-0.parquet"), scores)
-    todo = stage._todo(setup, CANDIDATES, [])
-    assert todo.tolist() == [True, False, False, False, False]

@@ -130,8 +130,8 @@ def candidates_folder_is_clean(config: Config) -> bool:
 
 DRIVER = """
 import sys, ray
-from nuggets_ray.config import Config, DataConfig, ModelConfig
-from nuggets_ray.stages.prepare import prepare
+from nuggets_ray.config.schema import Config, DataConfig, ModelConfig
+from nuggets_ray.stages.score.prepare import prepare
 ray.init("local", num_cpus=2, include_dashboard=False, object_store_memory=300_000_000)
 out_dir, model, data = sys.argv[1:]
 config = Config(out_dir=out_dir, model=ModelConfig(path=model), data=DataConfig(path=data))

@@ -13,7 +13,7 @@ import ray
 
 from nuggets_ray.run.manifest import Run, read_manifest
 from nuggets_ray.stages.finetune.progress import Board, TrainProgress
-from nuggets_ray.stages.score.progress import Counter, Progress, _line
+from nuggets_ray.stages.score.progress import Counter, Progress, progress_line
 
 NUMBERS = {
     "num_done": 3,
@@ -40,7 +40,7 @@ SMALLER = {**TREE, "max_pack_tokens": 2048}
     ],
 )
 def test_a_line(eta_s: float | None, shown: str) -> None:
-    assert _line({**NUMBERS, "eta_s": eta_s}) == (
+    assert progress_line({**NUMBERS, "eta_s": eta_s}) == (
         f"3/40 candidates, 0.13 candidates/s, 12,346 anchor tokens/s, 1 skipped, ETA {shown}"
     )
 
@@ -103,7 +103,7 @@ def test_compiling_kernels_is_told_and_not_in_the_estimate(
     with Run(str(tmp_path), "finetune-m") as run:
         board = Board.remote()
         progress = TrainProgress(run, board, 10, str(tmp_path / "finetune" / "m"), 1e6)
-        bar = progress._bar
+        bar = progress.bar
         bar.start_t, bar.last_print_t = bar.start_t - 100, bar.last_print_t - 100  # 100 s ago
         ray.get([board.say.remote("compiling shm (a minute)"), board.started.remote([step])])
         progress.poll()

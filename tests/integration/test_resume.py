@@ -265,7 +265,7 @@ import signal
 
 from nuggets_ray import io
 from nuggets_ray.cli import run
-from nuggets_ray.stages.score import score
+from nuggets_ray.stages.score.job import score
 
 delete = io.delete
 num_deleted = 0
@@ -329,7 +329,7 @@ def break_worker():
     import os
     import signal
 
-    from nuggets_ray.stages import scorer
+    from nuggets_ray.stages.score import worker as scorer
 
 FAULT
 
@@ -340,7 +340,7 @@ if __name__ == "__main__":
         runtime_env={"worker_process_setup_hook": break_worker},
     )
     from nuggets_ray.cli import run
-    from nuggets_ray.stages.score import score
+    from nuggets_ray.stages.score.job import score
 
     run(score)
 '''

@@ -70,9 +70,9 @@ def tiny_cases(folder: Path) -> dict[str, Any]:
         found = []
         for prefix in prefixes:  # one by one: with the same salt they find each other's blocks
             if same_salt:
-                one._num_prefixes = 0
+                one.num_prefixes = 0
             found.append(one.log_probs([prefix])[0])
-        engine._num_prefixes = one._num_prefixes + 1000
+        engine.num_prefixes = one.num_prefixes + 1000
         expected = reference_log_probs(model, anchors, prefixes)
         return facts(one, np.array(found), expected)
 

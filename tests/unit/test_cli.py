@@ -9,13 +9,16 @@ from pathlib import Path
 import pytest
 
 JOB = """
-    from nuggets_ray.cli import run
+    import sys
+
+    from nuggets_ray.cli import Job, run
+    from nuggets_ray.config.keys import sections
     from nuggets_ray.errors import UserError
 
-    def job(config):
+    def main(config):
         {body}
 
-    run(job, requires=("out_dir",))
+    run(Job("made_up", "", lambda: main, sections()), sys.argv[1:])
 """
 
 

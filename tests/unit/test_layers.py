@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from graphlib import TopologicalSorter
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -21,9 +21,12 @@ PACKAGE = ROOT / "nuggets_ray"
 
 # From the top down. A module may import from its own line and from the lines below it.
 LAYERS = (
+    {"__main__"},
+    {"jobs"},
     {"bench"},
     {"cli"},
     {"stages"},
+    {"preflight"},
     {"evaluate"},
     {"finetune"},
     {"score", "prepare"},
@@ -54,20 +57,19 @@ AT_THE_TOP: dict[str, set[str]] = {
 
 # Functions that take the whole configuration: the jobs' own, and these, which record it or need
 # most of its sections.
-JOBS_OWN = {"bench", "cli", "stages", "config"}
+JOBS_OWN = {"bench", "cli", "stages", "config", "preflight", "jobs"}
 WHOLE_CONFIG = {
+    "score.library._score",  # which makes one of its arguments
     "run.job_configs.write_config",
     "run.job_configs.check_same_run",
     "score.fingerprint.settings_fingerprint",
     "finetune.source.find_source",
-    "evaluate.likelihood.rows.read_held_rows",
-    "evaluate.likelihood.rows.training_sources",
-    "evaluate.likelihood.rows.write_held_out",
-    "evaluate.likelihood.rows.without_overlaps",
-    "evaluate.likelihood.rows._own_path",
-    "evaluate.likelihood.rows._left_out",
-    "evaluate.likelihood.rows._candidates",
-    "evaluate.likelihood.rows._format",
+    "run.select.select_candidates",
+    "run.select.select_beside",
+    "score.checks.check_inputs",
+    "evaluate.checks.check_evaluate",
+    "evaluate.likelihood.compared.choose_rows",
+    "finetune.source.check_source",
 }
 
 
@@ -144,13 +146,31 @@ def test_no_layer_imports_from_above() -> None:
     assert back == []
 
 
+def test_a_stage_needs_ray() -> None:
+    """Each module of stages/ imports ray, or one of stages/ that does; the rest is pure, and lies
+    further down.
+    """
+    stages = {module_name(path) for path in FILES if path.name != "__init__.py"}
+    stages = {name for name in stages if part(name) == "stages"}
+    needs = {name: {one.module for one in IMPORTS if one.importer == name} for name in stages}
+    with_ray = {
+        name for name, modules in needs.items() if any(m.split(".")[0] == "ray" for m in modules)
+    }
+    while grown := {name for name in stages - with_ray if needs[name] & with_ray}:
+        with_ray |= grown
+    assert stages - with_ray == set()
+
+
 def test_no_import_cycles() -> None:
     names = {module_name(path) for path in FILES}
     graph: dict[str, set[str]] = {name: set() for name in names}
     for found in IMPORTS:
         if found.module in names:
             graph[found.importer].add(found.module)
-    TopologicalSorter(graph).prepare()  # raises CycleError, naming the cycle
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"a cycle of imports: {error.args[1]}")
 
 
 @pytest.mark.parametrize("package", sorted(RESERVED))

@@ -193,7 +193,7 @@ def test_the_layers_are_those_that_the_layer_test_enforces() -> None:
         for node in ast.parse(source).body
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "LAYERS"
     )
-    lines = block_of(CONTRIBUTING, "bench\n").splitlines()
+    lines = block_of(CONTRIBUTING, "__main__\n").splitlines()
     assert [set(line.split(", ")) for line in lines] == list(layers)
 
 

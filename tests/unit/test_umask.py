@@ -82,3 +82,4 @@ def test_a_file_system_that_refuses_chmod_is_left_as_it_is(
     (tmp_path / "model.safetensors").touch(0o600)
     monkeypatch.setattr(Path, "chmod", refuse)
     follow_umask(tmp_path)
+    assert (tmp_path / "model.safetensors").stat().st_mode & 0o777 == 0o600

@@ -15,6 +15,7 @@ from nuggets_ray.config.keys import (
     choices_of,
     is_key,
     is_mapping,
+    job_command,
     key_choices,
     key_types,
     section_of,
@@ -83,10 +84,10 @@ SYNONYMS = {
 
 JOB_OF = {
     **dict.fromkeys(("model", "data", "prompt", "anchors", "score", "schedule"), "score"),
-    **{"cluster": "score", "select": "select_topk", "finetune": "finetune", "bench": "bench"},
+    **{"cluster": "score", "select": "select", "finetune": "finetune", "bench": "bench"},
     **dict.fromkeys(("evaluate", "generate", "judge"), "evaluate"),
 }
-"""The job in jobs/ that a section is for, first of all."""
+"""The job that a section is for, first of all."""
 
 RULE_OF = {
     "select.k": "select=top_k ",
@@ -146,7 +147,7 @@ def no_such_key(key: str, value: str, uses: Sequence[str]) -> str:
         return f"{shown}: there is no such key; did you mean {override(near[0], value)}?"
     if far:
         job = JOB_OF[section_of(far[0])]
-        return f"{shown}: this job has no such key ({far[0]} is one of jobs/{job}.py)"
+        return f"{shown}: this job has no such key ({far[0]} is one of {job_command(job)})"
     section = section_of(_plain(key))
     if members := [known for known in all_keys() if section and section_of(known) == section]:
         names = ", ".join(member.partition(".")[2] for member in members)
@@ -169,15 +170,15 @@ def _candidates(key: str, uses: Sequence[str]) -> tuple[list[str], list[str]]:
         members = [one for one in known if section_of(one) == nearest[0]]
         inside = [one for one in named if section_of(one) == nearest[0]]
         elsewhere = [one for one in named if name != "name"]
-        found = [*exact, *inside, *_close_names(name, members)] or elsewhere
+        near_keys = [*exact, *inside, *_close_names(name, members)] or elsewhere
         uses = (*uses, nearest[0])
     else:
         keys = [one for one in known if section_of(one) in ("", *uses)] + ["experiment"]
         close = get_close_matches(plain, keys, n=3, cutoff=0.75)
-        found = [*exact, *named] or [*close, *_close_names(name, keys)]
-    found = [one for one in dict.fromkeys(found) if is_key(one)]
-    near = [one for one in found if section_of(one) in ("", *uses)]
-    return near, [one for one in found if one not in near]
+        near_keys = [*exact, *named] or [*close, *_close_names(name, keys)]
+    near_keys = [one for one in dict.fromkeys(near_keys) if is_key(one)]
+    near = [one for one in near_keys if section_of(one) in ("", *uses)]
+    return near, [one for one in near_keys if one not in near]
 
 
 def _below_mapping(plain: str) -> list[str]:

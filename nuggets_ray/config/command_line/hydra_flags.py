@@ -15,13 +15,19 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from difflib import get_close_matches
-from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from nuggets_ray.config.command_line import grammar, hints, overrides
 from nuggets_ray.config.compose import check_used, compose, explain, register_schema, resolve
-from nuggets_ray.config.keys import CONF_DIR, choices_of, section_of, sections, type_of
+from nuggets_ray.config.keys import (
+    CONF_DIR,
+    choices_of,
+    job_command,
+    section_of,
+    sections,
+    type_of,
+)
 from nuggets_ray.config.schema import Config
 from nuggets_ray.errors import UserError
 
@@ -120,7 +126,7 @@ def _no_such_flag(argument: str, following: Sequence[str], uses: Sequence[str]) 
     if close := get_close_matches(name, FLAGS, n=1, cutoff=0.8):
         return f"{argument}: there is no such flag; did you mean {close[0]}?"
     if name in ("--dry-run", "--plan"):
-        return f"{argument}: there is no such flag; jobs/plan.py says what a run would do"
+        return f"{argument}: there is no such flag; {job_command('plan')} says what a run would do"
     if name in ("--config-path", "-cp", "--config-name", "-cn", "--experimental-rerun"):
         folder = "--config-dir FOLDER experiment=NAME"
         return f"{argument}: is not supported; {folder} takes FOLDER/experiment/NAME.yaml"
@@ -139,7 +145,7 @@ def _no_such_flag(argument: str, following: Sequence[str], uses: Sequence[str]) 
         )
 
 
-def show(command: Command, uses: Sequence[str]) -> int:
+def show(command: Command, uses: Sequence[str], job_name: str) -> int:
     """Print what a flag of SHOW asks for. Raises UserError for a mistake beside it."""
     arguments = command.arguments
     if command.mode in ("--help", "--cfg", "--info"):
@@ -148,7 +154,7 @@ def show(command: Command, uses: Sequence[str]) -> int:
     flags = command.given(command.mode, "--package", "--resolve")
     printed = io.StringIO()
     with redirect_stdout(printed), _no_log_handlers():  # --info logs, to a handler of Hydra's own
-        code = _hydra_main([*flags, *arguments], lambda composed: None, uses)
+        code = _hydra_main([*flags, *arguments], lambda composed: None, uses, job_name)
     print(printed.getvalue(), end="", flush=True)
     return code
 
@@ -156,6 +162,7 @@ def show(command: Command, uses: Sequence[str]) -> int:
 def sweep(
     command: Command,
     uses: Sequence[str],
+    job_name: str,
     run_one: Callable[[Any], int],
     check: Callable[[Sequence[Config], Sequence[str]], None],
 ) -> int:
@@ -174,7 +181,7 @@ def sweep(
 
     with TemporaryDirectory() as folder:  # Hydra writes down what it sweeps over
         sweep_dir = f"hydra.sweep.dir={grammar.quote(folder)}"
-        return _hydra_main(["--multirun", *arguments, sweep_dir], main, uses)
+        return _hydra_main(["--multirun", *arguments, sweep_dir], main, uses, job_name)
 
 
 def _runs(arguments: list[str]) -> tuple[list[list[str]], list[str]]:
@@ -249,13 +256,15 @@ def _told_apart(swept: Sequence[str]) -> str:
     return "-".join(parts) or "${hydra:job.num}"
 
 
-def _hydra_main(arguments: Sequence[str], main: Callable[[Any], None], uses: Sequence[str]) -> int:
+def _hydra_main(
+    arguments: Sequence[str], main: Callable[[Any], None], uses: Sequence[str], job_name: str
+) -> int:
     """Exit code of `hydra.main`. Raises UserError for what Hydra refuses."""
     import hydra
     from hydra.errors import HydraException
 
     register_schema()
-    with _command_line(arguments):
+    with _command_line([*arguments, f"hydra.job.name={job_name}"]):  # not after this module
         try:
             hydra.main(config_path=str(CONF_DIR), config_name="config", version_base="1.3")(main)()
         except HydraException as error:
@@ -281,9 +290,7 @@ def _command_line(arguments: Sequence[str]) -> Iterator[None]:
     of tracebacks.
     """
     before, full_error = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
-    job = Path(before[0]).stem
-    named = [f"hydra.job.name={job}"] if job.isidentifier() else []  # not after this module
-    sys.argv = [before[0], *arguments, *named]
+    sys.argv = [before[0], *arguments]
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         yield

@@ -26,12 +26,12 @@ def read(arguments: Sequence[str], uses: Sequence[str], sweeps: bool = False) ->
     uses: the sections of the job, from which keys are suggested. sweeps: values may be several, as
     in seed=1,2. Raises UserError for the first argument that cannot be meant so.
     """
-    found: dict[str, tuple[str, str]] = {}
+    given: dict[str, tuple[str, str]] = {}
     elsewhere = any(argument.startswith("hydra.searchpath=") for argument in arguments)
     for index, argument in enumerate(arguments):
         key, value = _split(argument, arguments[:index], arguments[index + 1 :])
         if key.startswith(("hydra.", "hydra/")):
-            found[argument] = (argument, argument)
+            given[argument] = (argument, argument)
             continue
         if sweeps and is_key(key) and grammar.is_sweep(key, value):
             read_as = f"{key}={value.strip()}"
@@ -41,10 +41,10 @@ def read(arguments: Sequence[str], uses: Sequence[str], sweeps: bool = False) ->
             read_as = _choice(key, value, elsewhere)
         else:
             read_as = _value(key, value, arguments, uses)
-        if key in found and found[key][1] != read_as and not _is_merged(key):
-            logger.warning("%s is not used: %s comes after it", found[key][0], argument)
-        found[argument if _is_merged(key) else key] = (argument, read_as)
-    return [read_as for _, read_as in found.values()]
+        if key in given and given[key][1] != read_as and not _is_merged(key):
+            logger.warning("%s is not used: %s comes after it", given[key][0], argument)
+        given[argument if _is_merged(key) else key] = (argument, read_as)
+    return [read_as for _, read_as in given.values()]
 
 
 def _is_merged(key: str) -> bool:

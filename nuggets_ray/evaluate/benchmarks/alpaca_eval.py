@@ -148,15 +148,15 @@ def _length_adjusted(judged: Sequence[PairVerdict], seed: int) -> dict[str, Any]
     lengths = np.array([len(v.pair.answer) for v in judged], dtype=np.float64)
     reference_lengths = np.array([len(v.pair.reference) for v in judged], dtype=np.float64)
     preferences = np.array([v.preference for v in judged], dtype=np.float64)
-    found = length_adjusted_win_rate(preferences, lengths - reference_lengths, seed)
+    adjusted = length_adjusted_win_rate(preferences, lengths - reference_lengths, seed)
     return {
-        "value": found.value,
-        "low": found.low,
-        "high": found.high,
+        "value": adjusted.value,
+        "low": adjusted.low,
+        "high": adjusted.high,
         "n": len(judged),
         "details": {
-            "length_effect": found.length_effect,
-            **({"no_interval": found.why_not} if found.why_not else {}),
+            "length_effect": adjusted.length_effect,
+            **({"no_interval": adjusted.why_not} if adjusted.why_not else {}),
             "mean_answer_chars": _mean(lengths),
             "mean_reference_chars": _mean(reference_lengths),
         },

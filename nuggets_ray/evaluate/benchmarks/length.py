@@ -93,8 +93,8 @@ def _fit(p_N: np.ndarray, x_N: np.ndarray, weights_N: np.ndarray) -> tuple[float
         gradient = np.array([residual_N.sum(), residual_N @ x_N + PRIOR_PRECISION * ab[1]])
         return value + PRIOR_PRECISION * ab[1] ** 2 / 2, gradient
 
-    found = minimize(loss, np.zeros(2), jac=True, method="BFGS")
-    return float(found.x[0]), float(found.x[1])
+    fitted = minimize(loss, np.zeros(2), jac=True, method="BFGS")
+    return float(fitted.x[0]), float(fitted.x[1])
 
 
 def length_controlled_win_rate(

@@ -20,8 +20,8 @@ BENCHMARK = "lm_eval"
 Z_95 = 1.959964
 
 
-def check_tasks(evaluate: EvaluateConfig) -> None:
-    """Raise UserError for tasks that the harness does not know, before a model is loaded."""
+def check_tasks_given(evaluate: EvaluateConfig) -> None:
+    """Raise UserError where no task is named, or the folder of one's own is not there."""
     if not evaluate.tasks:
         raise UserError(
             "evaluate.tasks is missing: give tasks of the harness, as in "
@@ -32,6 +32,10 @@ def check_tasks(evaluate: EvaluateConfig) -> None:
             f"evaluate.tasks_path={evaluate.tasks_path} is no folder: give the one that holds your "
             "task files (yaml)"
         )
+
+
+def check_tasks_known(evaluate: EvaluateConfig) -> None:
+    """Raise UserError for tasks that the harness does not know."""
     known = _manager(evaluate)
     for task in evaluate.tasks:
         if not known.match_tasks([task]):
@@ -56,7 +60,7 @@ def run_tasks(
         "tokenizer": load_tokenizer(model),  # the harness's own may give other ids
     }
     try:
-        found = simple_evaluate(
+        evaluated = simple_evaluate(
             model="hf",
             model_args=arguments,
             tasks=list(evaluate.tasks),
@@ -78,7 +82,7 @@ def run_tasks(
             "local files by evaluate.tasks_path"
         ) from error
     kept = ("results", "versions", "n-shot", "n-samples", "higher_is_better", "lm_eval_version")
-    return {key: found[key] for key in kept if found and key in found}
+    return {key: evaluated[key] for key in kept if evaluated and key in evaluated}
 
 
 def tasks_sha256(folder: str) -> str:
@@ -90,13 +94,13 @@ def tasks_sha256(folder: str) -> str:
     return digest.hexdigest()
 
 
-def to_results(name: str, found: Mapping[str, Any], data: Mapping[str, str]) -> list[Result]:
+def to_results(name: str, evaluated: Mapping[str, Any], data: Mapping[str, str]) -> list[Result]:
     """Every metric of every task as "task/metric", with the interval of the harness's standard
     error.
     """
     results = []
-    for task, values in found["results"].items():
-        num_samples = found.get("n-samples", {}).get(task, {}).get("effective", 0)
+    for task, values in evaluated["results"].items():
+        num_samples = evaluated.get("n-samples", {}).get(task, {}).get("effective", 0)
         for metric, filter_name in _metrics(values):
             value = values[f"{metric},{filter_name}"]
             error = values.get(f"{metric}_stderr,{filter_name}")
@@ -113,9 +117,9 @@ def to_results(name: str, found: Mapping[str, Any], data: Mapping[str, str]) -> 
                     high=None if width is None else value + width,
                     data=data,
                     details={
-                        "version": found.get("versions", {}).get(task),
-                        "num_fewshot": found.get("n-shot", {}).get(task),
-                        "lm_eval": found.get("lm_eval_version"),
+                        "version": evaluated.get("versions", {}).get(task),
+                        "num_fewshot": evaluated.get("n-shot", {}).get(task),
+                        "lm_eval": evaluated.get("lm_eval_version"),
                     },
                 )
             )

@@ -77,14 +77,14 @@ def choose_references(
             f"{', '.join(REFERENCE_CATEGORIES)} are judged with reference answers: give a file in "
             "the format of mt_bench's model_answer"
         )
-    found = read_reference_answers(path)
+    references = read_reference_answers(path)
     for question in wanted:
-        if len(found.get(question.prompt_id, ())) < len(question.turns):
+        if len(references.get(question.prompt_id, ())) < len(question.turns):
             raise UserError(
                 f"{REFERENCE_KEY}={path} does not answer each turn of question "
                 f"{question.prompt_id} ({question.category}): add it"
             )
-    return {q.prompt_id: found[q.prompt_id][: len(q.turns)] for q in wanted}
+    return {q.prompt_id: references[q.prompt_id][: len(q.turns)] for q in wanted}
 
 
 def grade_results(model: str, grades: Sequence[Grade], judge: str, seed: int) -> list[Result]:
@@ -130,8 +130,12 @@ def _question_means(grades: Sequence[Grade]) -> list[float]:
     by_question: dict[str, list[float | None]] = {}
     for item in grades:
         by_question.setdefault(item.question.prompt_id, []).append(item.grade)
-    complete = [[g for g in found if g is not None] for found in by_question.values() if all(found)]
-    return [float(np.mean(found)) for found in complete]
+    complete = [
+        [g for g in question_grades if g is not None]
+        for question_grades in by_question.values()
+        if all(question_grades)
+    ]
+    return [float(np.mean(question_grades)) for question_grades in complete]
 
 
 def _answer_id(question_id: str, model_id: str, turns: Sequence[str]) -> str:

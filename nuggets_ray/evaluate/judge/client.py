@@ -190,19 +190,19 @@ def _read_key(name: str) -> str:
 
 
 def _completion(content: bytes) -> Completion:
-    found = json.loads(content)
-    text = found["choices"][0]["message"]["content"]
+    reply = json.loads(content)
+    text = reply["choices"][0]["message"]["content"]
     # null: a model that spent all its tokens on thinking has answered, and said nothing
     if not isinstance(text, str | None):
         raise TypeError("the content is no text")
-    num_tokens = (found.get("usage") or {}).get("total_tokens")
+    num_tokens = (reply.get("usage") or {}).get("total_tokens")
     return Completion(text or "", num_tokens if isinstance(num_tokens, int) else None)
 
 
 def _error_message(content: bytes) -> str:
     try:
-        found = json.loads(content)
-        error = found.get("error", found)
+        reply = json.loads(content)
+        error = reply.get("error", reply)
         return str(error["message"])
     except (ValueError, LookupError, TypeError, AttributeError):
         return content.decode("utf-8", "replace")

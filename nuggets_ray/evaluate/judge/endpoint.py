@@ -39,7 +39,9 @@ class StoppedError(Exception):
 
 
 class EndpointJudge:
-    """An `Ask` (judge.py). `wait` sleeps so many seconds; by default it wakes up when all ends."""
+    """An `Ask` (judge.py). `wait` sleeps so many seconds; by default it wakes up when all ends,
+    which sets `stopped`.
+    """
 
     def __init__(
         self,
@@ -58,8 +60,8 @@ class EndpointJudge:
             self.kept.num_tokens,
         )
         self._rate = RateLimit(config.requests_per_minute)
-        self._stop = threading.Event()
-        self._wait = wait or self._stop.wait
+        self.stopped = threading.Event()
+        self._wait = wait or self.stopped.wait
 
     def __call__(self, conversations: Sequence[Conversation]) -> list[str]:
         """The judge's texts in order; what is kept is not asked again.
@@ -86,7 +88,7 @@ class EndpointJudge:
         return [found_text(self.kept, key) for key in keys]
 
     def _ask_all(self, missing: Mapping[str, Conversation]) -> None:
-        self._stop.clear()
+        self.stopped.clear()
         with (
             Endpoint(self._config) as endpoint,
             ThreadPoolExecutor(self._config.concurrency, "judge") as executor,
@@ -98,7 +100,7 @@ class EndpointJudge:
                 ]
                 _follow(futures)
             except BaseException:
-                self._stop.set()
+                self.stopped.set()
                 executor.shutdown(wait=True, cancel_futures=True)
                 # an interrupt while a thread starts makes the executor forget that thread
                 self._budget.wait_for_all()
@@ -112,7 +114,7 @@ class EndpointJudge:
             return
         except BaseException:
             # before this thread takes the next verdict
-            self._stop.set()
+            self.stopped.set()
             raise
 
     def _try_until_kept(self, endpoint: Endpoint, key: str, conversation: Conversation) -> None:
@@ -168,7 +170,7 @@ class EndpointJudge:
         self._check_not_stopped()
 
     def _check_not_stopped(self) -> None:
-        if self._stop.is_set():
+        if self.stopped.is_set():
             raise StoppedError
 
     def _budget_spent(self, key: str, keys: Sequence[str]) -> UserError:

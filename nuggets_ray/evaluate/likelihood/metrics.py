@@ -69,15 +69,15 @@ def likelihood_results(paired: Paired, comparisons: Comparisons) -> list[Result]
 
 def _subsets(paired: Paired) -> dict[str, np.ndarray]:
     """{name of the subset: its row numbers}, the whole first."""
-    found = {ALL: np.arange(len(paired.example_ids))}
+    subsets = {ALL: np.arange(len(paired.example_ids))}
     for category in sorted({name for name in paired.categories if name is not None}):
         is_in = [name == category for name in paired.categories]
-        found[f"category={category}"] = np.flatnonzero(is_in)
+        subsets[f"category={category}"] = np.flatnonzero(is_in)
     for stratum in np.unique(paired.stratum_N):
         rows = np.flatnonzero(paired.stratum_N == stratum)
         lengths = paired.num_answer_tokens_N[rows]
-        found[f"{ANSWER_TOKENS}{lengths.min()}-{lengths.max()}"] = rows
-    return found
+        subsets[f"{ANSWER_TOKENS}{lengths.min()}-{lengths.max()}"] = rows
+    return subsets
 
 
 def _model_results(
@@ -184,8 +184,8 @@ def _length_matched_result(
     if low is not None and high is not None:
         low, high = max(low, 0.0), min(high, 1.0)
     by_subset = {
-        name: float(weight_N[found].sum())
-        for name, found in _subsets(paired).items()
+        name: float(weight_N[of_subset].sum())
+        for name, of_subset in _subsets(paired).items()
         if name.startswith(ANSWER_TOKENS)
     }
     return Result(

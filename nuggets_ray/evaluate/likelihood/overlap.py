@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from sklearn.feature_extraction.text import CountVectorizer
 
 from nuggets_ray.records import Example
 
@@ -96,9 +95,9 @@ def find_overlaps(
     overlaps = []
     for index, row in enumerate(held_out):
         # equal rows of the held-out file share one position
-        found = closest.get(index) or closest.get(position[row.content_id])
-        if found is not None:
-            overlaps.append(replace(found, example_id=row.example_id))
+        overlap = closest.get(index) or closest.get(position[row.content_id])
+        if overlap is not None:
+            overlaps.append(replace(overlap, example_id=row.example_id))
     return overlaps
 
 
@@ -126,21 +125,28 @@ def _similarity_to(
 ) -> Callable[[Sequence[TextRow], float], Iterator[tuple[int, int, float]]]:
     """A function from a block of rows to (held-out index, place in the block, similarity) of every
     pair that reaches the similarity given."""
+    from sklearn.feature_extraction.text import CountVectorizer  # seconds
+
     vectorizer = CountVectorizer(analyzer=_identity)
     held_out_HV: Any = vectorizer.fit_transform(held_out)
-    num_held_out_H = np.array([len(found) for found in held_out])
+    num_held_out_H = np.array([len(shingles_of) for shingles_of in held_out])
     known = frozenset(vectorizer.vocabulary_)
 
     def pairs(block: Sequence[TextRow], min_similarity: float) -> Iterator[tuple[int, int, float]]:
-        found = [shingles(row.text) for row in block]
+        shingles_of = [shingles(row.text) for row in block]
         # J <= |A & B| / |B|, so most rows are done with before any pair is looked at
         place_R = np.array(
-            [i for i, row in enumerate(found) if len(row & known) / len(row) >= min_similarity], int
+            [
+                i
+                for i, row in enumerate(shingles_of)
+                if len(row & known) / len(row) >= min_similarity
+            ],
+            int,
         )
         if not len(place_R):
             return
-        num_row_R = np.array([len(found[i]) for i in place_R])
-        shared = (held_out_HV @ vectorizer.transform([found[i] for i in place_R]).T).tocoo()
+        num_row_R = np.array([len(shingles_of[i]) for i in place_R])
+        shared = (held_out_HV @ vectorizer.transform([shingles_of[i] for i in place_R]).T).tocoo()
         # shingles that no held-out row has count in the union only
         similarity = shared.data / (
             num_held_out_H[shared.row] + num_row_R[shared.col] - shared.data
@@ -152,5 +158,5 @@ def _similarity_to(
     return pairs
 
 
-def _identity(found: Shingles) -> Shingles:
-    return found
+def _identity(shingle_set: Shingles) -> Shingles:
+    return shingle_set

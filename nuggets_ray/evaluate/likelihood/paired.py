@@ -55,13 +55,17 @@ def pair_rows(rows: Mapping[str, Sequence[RowLogProbs]]) -> Paired:
     some model, is left out for all and counted. Raises UserError where no row is left, or where
     models cut the same answer into different numbers of tokens; ValueError for an id met twice.
     """
-    by_id = {model: {row.example_id: row for row in found} for model, found in rows.items()}
-    for model, found in rows.items():
-        if len(by_id[model]) < len(found):
+    by_id = {
+        model: {row.example_id: row for row in model_rows} for model, model_rows in rows.items()
+    }
+    for model, model_rows in rows.items():
+        if len(by_id[model]) < len(model_rows):
             raise ValueError(f"{model}: an example_id is there twice")
     kept: list[list[RowLogProbs]] = []
     num_left_out: dict[str, int] = {}
-    for example_id in dict.fromkeys(row.example_id for found in rows.values() for row in found):
+    for example_id in dict.fromkeys(
+        row.example_id for model_rows in rows.values() for row in model_rows
+    ):
         row = [by_id[model][example_id] for model in rows if example_id in by_id[model]]
         if reason := _why_left_out(row, len(rows)):
             num_left_out[reason] = num_left_out.get(reason, 0) + 1

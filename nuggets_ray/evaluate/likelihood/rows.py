@@ -10,7 +10,8 @@ from typing import Any
 
 from nuggets_ray import io
 from nuggets_ray.anchors.file import load_examples
-from nuggets_ray.config.schema import AnchorsConfig, Config, DataConfig
+from nuggets_ray.config.evaluate import EvaluateConfig
+from nuggets_ray.config.schema import AnchorsConfig, DataConfig
 from nuggets_ray.data.examples import (
     ParsedRow,
     Rules,
@@ -62,11 +63,11 @@ class HeldRows:
     skipped: dict[str, int]
 
 
-def read_held_rows(config: Config) -> HeldRows:
+def read_held_rows(out_dir: str, evaluate: EvaluateConfig, data: DataConfig) -> HeldRows:
     """evaluate.held_out_path (read by data.format and data.columns), or the run's own; the first
     evaluate.limit of them. Raises UserError where there are none.
     """
-    path, parsed = _held_rows(config)
+    path, parsed = _held_rows(out_dir, evaluate, data)
     skipped: Counter[str] = Counter()
     held: dict[str, HeldRow] = {}
     for row, example in parsed:
@@ -81,39 +82,50 @@ def read_held_rows(config: Config) -> HeldRows:
     return HeldRows(tuple(held.values()), path, dict(skipped))
 
 
-def _held_rows(config: Config) -> tuple[str, Iterator[ParsedRow]]:
-    """The file of the held-out rows, and the rows as they are read from it."""
-    given, limit = config.evaluate.held_out_path, config.evaluate.limit
+def check_held_out(out_dir: str, given: str | None) -> None:
+    """Raise UserError where there is no file of held-out rows, `given` as evaluate.held_out_path or
+    the run's own; reads none.
+    """
     if given is not None:
-        path = demo_or(given, KEY)
-        rows = islice(file_rows(list_inputs(path, KEY)), limit)
-        return path, parse_stream(rows, config.data.format, config.data.columns)[1]
-    path = _own_path(config)
-    if not io.exists(path):
+        list_inputs(demo_or(given, KEY), KEY)
+    elif not io.exists(RunFolder(out_dir).held_out):
         raise UserError(
-            f"evaluate.held_out_path is missing: out_dir={config.out_dir} has no held-out rows "
+            f"evaluate.held_out_path is missing: out_dir={out_dir} has no held-out rows "
             "(data.holdout=N keeps N rows from everything before a run is scored), so give a file "
             "of rows that no model was trained on"
         )
+
+
+def _held_rows(
+    out_dir: str, evaluate: EvaluateConfig, data: DataConfig
+) -> tuple[str, Iterator[ParsedRow]]:
+    """The file of the held-out rows, and the rows as they are read from it."""
+    given, limit = evaluate.held_out_path, evaluate.limit
+    check_held_out(out_dir, given)
+    if given is not None:
+        path = demo_or(given, KEY)
+        rows = islice(file_rows(list_inputs(path, KEY)), limit)
+        return path, parse_stream(rows, data.format, data.columns)[1]
+    path = RunFolder(out_dir).held_out
     texts = io.read_table(path, columns=["row_json"])["row_json"].to_pylist()
     own = [SourceRow(path, n, json.loads(text)) for n, text in enumerate(texts[:limit])]
-    return path, parse_rows(own, _rules(config))
+    return path, parse_rows(own, _rules(out_dir))
 
 
-def training_sources(config: Config) -> dict[str, Iterator[list[TextRow]]]:
+def training_sources(out_dir: str) -> dict[str, Iterator[list[TextRow]]]:
     """What held-out rows must not be in: anchors, candidates, and files trained on directly, but
     for the rows that the training left out.
     """
     sources: dict[str, Iterator[list[TextRow]]] = {}
-    scored = read_config(config.out_dir, "score")
+    scored = read_config(out_dir, "score")
     if scored and scored["anchors"]["method"] == "file":  # those drawn are candidates too
         anchors = load_examples(AnchorsConfig(**scored["anchors"]))
         sources["anchors"] = iter([[text_row(a.content_id, a) for a in anchors]])
-    if candidate_parts(config.out_dir):
-        sources["candidates"] = _candidates(config)
-    for trained in training_data(config.out_dir):
+    if candidate_parts(out_dir):
+        sources["candidates"] = _candidates(out_dir)
+    for trained in training_data(out_dir):
         _tell_if_changed(trained)
-        rows = _file_rows(trained.data, _left_out(config, trained))
+        rows = _file_rows(trained.data, _left_out(out_dir, trained))
         sources[trained.data.path] = chain(sources.get(trained.data.path, ()), rows)
     return sources
 
@@ -128,21 +140,17 @@ def _tell_if_changed(trained: TrainingData) -> None:
         )
 
 
-def _own_path(config: Config) -> str:
-    return RunFolder(config.out_dir).held_out
-
-
-def _left_out(config: Config, trained: TrainingData) -> set[str]:
+def _left_out(out_dir: str, trained: TrainingData) -> set[str]:
     """Contents of the run's held-out rows, where they are those that the training left out."""
-    path = _own_path(config)
+    path = RunFolder(out_dir).held_out
     if trained.leaves_out is None or not io.exists(path) or io.sha256(path) != trained.leaves_out:
         return set()
     return set(io.read_table(path, columns=["content_id"])["content_id"].to_pylist())
 
 
-def _candidates(config: Config) -> Iterator[list[TextRow]]:
-    rules = _rules(config)
-    for part in candidate_parts(config.out_dir):
+def _candidates(out_dir: str) -> Iterator[list[TextRow]]:
+    rules = _rules(out_dir)
+    for part in candidate_parts(out_dir):
         table = io.read_table(part, columns=["example_id", "row_json"])
         for start in range(0, table.num_rows, CHUNK_ROWS):
             yield [
@@ -163,10 +171,10 @@ def _file_rows(data: DataConfig, left_out: set[str]) -> Iterator[list[TextRow]]:
         ]
 
 
-def _rules(config: Config) -> Rules:
+def _rules(out_dir: str) -> Rules:
     """How the run's rows are read."""
-    manifest = read_manifest(config.out_dir) or {}
-    scored: dict[str, Any] = read_config(config.out_dir, "score") or {}
+    manifest = read_manifest(out_dir) or {}
+    scored: dict[str, Any] = read_config(out_dir, "score") or {}
     return Rules(manifest["data_format"], scored["data"]["columns"])
 
 
@@ -185,23 +193,25 @@ def shared_room(models: list[EvalModel], prompt: Prompt) -> int | None:
 
 
 def write_held_out(
-    config: Config, path: str, num_rows: int, num_used: int, overlaps: list[Overlap]
+    out_dir: str, path: str, num_rows: int, num_used: int, overlaps: list[Overlap]
 ) -> None:
+    """Write evaluation/held_out.json: which held-out rows are used, and the twins of the others."""
     twins = [
         {**asdict(overlap), "similarity": round(overlap.similarity, 4)} for overlap in overlaps
     ]
     write_json(
-        RunFolder(config.out_dir).evaluation.held_out,
+        RunFolder(out_dir).evaluation.held_out,
         {"path": path, "num_rows": num_rows, "num_used": num_used, "left_out": twins},
     )
 
 
 def without_overlaps(
-    config: Config, rows: tuple[HeldRow, ...]
+    out_dir: str, rows: tuple[HeldRow, ...]
 ) -> tuple[tuple[HeldRow, ...], list[Overlap]]:
+    """The rows without a twin among training rows and anchors, and the twins of the others."""
     logger.info("%d held-out rows: looking for them among training rows and anchors", len(rows))
     texts = [text_row(row.example_id, row.example) for row in rows]
-    overlaps = find_overlaps(texts, training_sources(config))
+    overlaps = find_overlaps(texts, training_sources(out_dir))
     if overlaps:
         logger.warning(
             "%d of %d held-out rows have a twin in training rows or anchors and are left out "

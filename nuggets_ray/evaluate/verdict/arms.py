@@ -3,16 +3,18 @@ what the scores behind the golden one show.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from nuggets_ray.evaluate.verdict.evidence import BOTTOM, GOLDEN, OTHER, RANDOM, Arm
+from nuggets_ray.evaluate.verdict.evidence import BOTTOM, GOLDEN, OTHER, RANDOM, Arm, gather
 from nuggets_ray.evaluate.verdict.reliability import (
     LengthEffect,
     SplitHalf,
     length_effect,
     split_half,
 )
+from nuggets_ray.evaluate.verdict.verdict import decide
 from nuggets_ray.run.anchors import read_anchors
 from nuggets_ray.run.joined import read_scored
 from nuggets_ray.run.layout import RunFolder
@@ -48,6 +50,29 @@ def make_arms(
         in_tokens = kind == RANDOM and selections[name].settings["rule"] == "top_tokens"
         arms.append(Arm(name, kind, value_N, in_tokens))
     return arms
+
+
+def verdict_of_run(
+    out_dir: str,
+    metric: str,
+    selections: Mapping[str, TrainedSelection],
+    values: Mapping[str, np.ndarray],
+    weight_N: np.ndarray | None,
+    seed: int,
+    is_of_pool: bool = False,
+) -> dict[str, Any] | None:
+    """The verdict on `metric`, from {model: (N,) value a row}; None where no model is golden.
+
+    `selections` {model: the selection it was trained on}; rows count by `weight_N` (None: equally);
+    `is_of_pool`: they were held out of the pool that was selected from.
+    """
+    arms = make_arms(selections, values)
+    if not arms:
+        return None
+    golden = next(arm.name for arm in arms if arm.kind == GOLDEN)
+    stability, length = score_signs(out_dir, selections[golden], seed)
+    evidence = gather(arms, metric, weight_N, stability, length, seed)
+    return decide(evidence, is_of_pool).as_dict()
 
 
 def score_signs(

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
-from scipy import stats
 
 from nuggets_ray.evaluate.stats import CONFIDENCE
 
@@ -47,9 +46,30 @@ def found_share(num_draws: Sequence[int], effect: float) -> float:
     return float((_needed(kinds) < effect).mean())
 
 
+def power_text(num_row_draws: int, num_token_draws: int) -> str:
+    """One sentence on what a verdict with so many random draws matched in rows and in tokens will
+    be able to tell.
+    """
+    kinds = (num_row_draws, num_token_draws)
+    draws = f"{num_row_draws} random draws matched in rows and {num_token_draws} in tokens"
+    half, most = detectable_effect(kinds), detectable_effect(kinds, 0.9)
+    if half is None or most is None:
+        return (
+            f"with {draws} no verdict can come of it, because how far trainings differ by chance "
+            "stays unknown: 3 of a kind can tell, and experiment=verdict has 5 and 5"
+        )
+    return (
+        f"with {draws}, golden rows whose true effect is {half:.1f} standard deviations of a "
+        f"training are found better half of the time, of {most:.1f} nine times of ten, and rows "
+        f"that are no better than random {100 * found_share(kinds, 0.0):.1f}% of the time"
+    )
+
+
 @lru_cache
 def _needed(kinds: tuple[int, ...]) -> np.ndarray:
     """The effect from which each simulated experiment calls golden better: (S,)."""
+    from scipy import stats
+
     rng = np.random.default_rng(0)
     degrees = degrees_of_freedom(kinds)
     quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, degrees))

@@ -67,11 +67,11 @@ def split_half(
     is_first_AS = (order_SA < num_anchors // 2).T
     first_NS = _half_scores(one_shot_NA, zero_shot_A, is_first_AS)
     second_NS = _half_scores(one_shot_NA, zero_shot_A, ~is_first_AS)
-    found = [
+    correlation_S = [
         _rank_correlation(first, second)
         for first, second in zip(first_NS.T, second_NS.T, strict=True)
     ]
-    correlations = [correlation for correlation in found if correlation is not None]
+    correlations = [correlation for correlation in correlation_S if correlation is not None]
     if not correlations:
         return None
     mean = float(np.mean(correlations))

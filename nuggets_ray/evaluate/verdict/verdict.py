@@ -22,6 +22,10 @@ from nuggets_ray.evaluate.verdict.evidence import (
 from nuggets_ray.evaluate.verdict.failure_signs import SIGNS, Sign, failure_signs
 from nuggets_ray.evaluate.verdict.power import MIN_DEGREES
 
+OF_POOL = (
+    "The rows were held out of the pool that was selected from, which favours what looks like the "
+    "pool, random draws above all: a narrower selection can lose here and win on a task of its own."
+)
 BETTER, WORSE, NOT_TOLD_APART = "better", "worse", "not told apart"
 
 
@@ -43,8 +47,10 @@ class Verdict:
         return asdict(self)
 
 
-def decide(evidence: Evidence) -> Verdict:
-    """The verdict on the evidence."""
+def decide(evidence: Evidence, is_of_pool: bool = False) -> Verdict:
+    """The verdict on the evidence; `is_of_pool`: its rows were held out of the pool that was
+    selected from.
+    """
     outcome = _outcome(evidence)
     signs = failure_signs(evidence)
     seen = {name: sign.clause for name, sign in signs.items() if sign.is_seen}
@@ -57,6 +63,8 @@ def decide(evidence: Evidence) -> Verdict:
         *_gaps(evidence),
         *_signs_seen(signs),
     ]
+    if is_of_pool and evidence.draws:
+        sentences.append(OF_POOL)
     if outcome != NOT_TOLD_APART:
         sentences.append(
             f"This holds for this model, this way of training, one {evidence.golden} model and "

@@ -93,7 +93,7 @@ def _by_kind(unexpected: Iterable[str], model_config: Any) -> dict[str, set[str]
     text_config = model_config.get_text_config()
     first = getattr(text_config, "num_hidden_layers", None)
     num_nextn = max((getattr(text_config, key, None) or 0 for key in NUM_NEXTN), default=0)
-    found: dict[str, set[str]] = {}
+    names_by_kind: dict[str, set[str]] = {}
     for name in unexpected:
         kind = next((kind for kind, pattern in HARMLESS.items() if pattern.search(name)), None)
         layer = LAYER.search(name)
@@ -101,5 +101,5 @@ def _by_kind(unexpected: Iterable[str], model_config: Any) -> dict[str, set[str]
             is_nextn = first <= int(layer[1]) < first + num_nextn
             kind = "multi-token-prediction heads" if is_nextn else None
         if kind is not None:
-            found.setdefault(kind, set()).add(name)
-    return found
+            names_by_kind.setdefault(kind, set()).add(name)
+    return names_by_kind

@@ -18,8 +18,8 @@ def cannot_load(model: ModelConfig, error: Exception) -> UserError:
     """The sentence for `error`, which is not that memory ran out."""
     text = " ".join(str(error).split())
     for pattern, told in SENTENCES:
-        if found := pattern.search(f"{type(error).__name__}: {text}"):
-            return UserError(f"model.path={model.path} cannot be loaded: {told(found)}")
+        if match := pattern.search(f"{type(error).__name__}: {text}"):
+            return UserError(f"model.path={model.path} cannot be loaded: {told(match)}")
     cause = _cause(text) or type(error).__name__
     kind = "" if isinstance(error, OSError | ValueError) else f"{type(error).__name__}: "
     return UserError(
@@ -87,53 +87,53 @@ Told = Callable[[re.Match[str]], str]
 SENTENCES: tuple[tuple[re.Pattern[str], Told], ...] = (
     (
         re.compile(r"UnpicklingError: "),
-        lambda found: (
+        lambda match: (
             "a .bin file of it is damaged or holds more than tensors, which would run as code: "
             "give its weights as safetensors"
         ),
     ),
     (
         re.compile(r"SafetensorError: (.*)"),
-        lambda found: (
-            f"a safetensors file of it is damaged ({_cause(found[1])}): download it again"
+        lambda match: (
+            f"a safetensors file of it is damaged ({_cause(match[1])}): download it again"
         ),
     ),
     (
         re.compile(r"PytorchStreamReader failed"),
-        lambda found: "a .bin file of it is damaged: download it again",
+        lambda match: "a .bin file of it is damaged: download it again",
     ),
     (
         re.compile(r"[Pp]adding_idx must be within"),
-        lambda found: (
+        lambda match: (
             "pad_token_id in its config.json lies beyond its vocabulary (vocab_size): correct it, "
             "or set it to null"
         ),
     ),
     (
         re.compile(r"trust_remote_code=True"),
-        lambda found: (
+        lambda match: (
             "its modelling code comes with it: read the code, then set model.trust_remote_code=true"
         ),
     ),
     (
         re.compile(r"model type `?([\w.-]+)`? but Transformers does not recognize"),
-        lambda found: (
-            f"transformers here does not know its architecture ({found[1]}): upgrade transformers, "
+        lambda match: (
+            f"transformers here does not know its architecture ({match[1]}): upgrade transformers, "
             "set model.trust_remote_code=true if its code comes with it, or take "
             "score.backend=vllm"
         ),
     ),
     (
         re.compile(r"Unrecognized configuration class <class '[\w.]*?(\w+)'>"),
-        lambda found: (
-            f"its kind ({found[1].removesuffix('Config')}) is no causal language model: give one "
+        lambda match: (
+            f"its kind ({match[1].removesuffix('Config')}) is no causal language model: give one "
             "that continues text"
         ),
     ),
     (
         re.compile(r"(?:ImportError|ModuleNotFoundError|PackageNotFoundError): (.*)"),
-        lambda found: (
-            f"a package that it needs is not installed ({_cause(found[1])}): install it where "
+        lambda match: (
+            f"a package that it needs is not installed ({_cause(match[1])}): install it where "
             "the workers run, or give a model that does without"
         ),
     ),

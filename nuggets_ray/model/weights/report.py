@@ -51,4 +51,4 @@ class LoadReport:
 
 def in_order(names: Iterable[str]) -> list[str]:
     """In the order of people: layer 2 before layer 10."""
-    return sorted(names, key=lambda name: re.sub(r"\d+", lambda found: found[0].zfill(9), name))
+    return sorted(names, key=lambda name: re.sub(r"\d+", lambda match: match[0].zfill(9), name))

@@ -75,11 +75,13 @@ def _attend(
 def _mask(num_before: int, num_queries: int, num_groups: int, dtype: torch.dtype) -> torch.Tensor:
     """0 where each query (G rows of it) sees a key, else -inf: (1, Q * G, K)."""
     wide = 1 << num_before.bit_length()
-    mask = _wide_mask(wide, num_groups, dtype)
+    mask = _wide_mask(MAX_QUERIES, wide, num_groups, dtype)
     return mask[None, : num_queries * num_groups, wide - num_before : wide + num_queries]
 
 
 @functools.lru_cache(maxsize=16)
-def _wide_mask(num_before: int, num_groups: int, dtype: torch.dtype) -> torch.Tensor:
-    mask = torch.full((MAX_QUERIES, num_before + MAX_QUERIES), -torch.inf, dtype=dtype)
+def _wide_mask(
+    num_queries: int, num_before: int, num_groups: int, dtype: torch.dtype
+) -> torch.Tensor:
+    mask = torch.full((num_queries, num_before + num_queries), -torch.inf, dtype=dtype)
     return mask.triu(num_before + 1).repeat_interleave(num_groups, 0)

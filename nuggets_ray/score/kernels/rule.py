@@ -48,15 +48,15 @@ class Family:
 
 def families(layout: Layout) -> list[Family]:
     """Every candidate of the pack that has anchors in it."""
-    found = []
+    groups = []
     num_kept = len(layout.key_branch_K) - len(layout.branch_T)
     for _, group in itertools.groupby(layout.pack.segments, key=lambda s: s.candidate):
         members = list(group)
         anchors = tuple(segment for segment in members if not segment.is_prefix)
         if anchors:
             start = 0 if layout.pack.kept_tokens else num_kept + members[0].start
-            found.append(Family(slice(start, start + anchors[0].first_position), anchors))
-    return found
+            groups.append(Family(slice(start, start + anchors[0].first_position), anchors))
+    return groups
 
 
 def with_sinks(out: torch.Tensor, lse: torch.Tensor, sinks_H: torch.Tensor) -> torch.Tensor:

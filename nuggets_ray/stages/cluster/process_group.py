@@ -21,8 +21,8 @@ from torch.distributed import Store, TCPStore  # type: ignore[attr-defined]
 
 from nuggets_ray.loopback import LOOPBACK, on_interface_of
 
-_stores: list[Store] = []
-"""The first worker's store, from `_listen` to `_join`, which are two calls of one process."""
+stores: list[Store] = []
+"""The first worker's, from `open_store` to `join_group`, which are two calls of one process."""
 
 
 @dataclass
@@ -41,25 +41,25 @@ class OwnNodesBackend(_TorchBackend):
         """Join all workers, which Ray Train has started, in one process group."""
         assert isinstance(backend_config, TorchConfig)
         timeout = timedelta(seconds=backend_config.timeout_s)
-        places = worker_group.execute(_place)
+        places = worker_group.execute(worker_place)
         is_one_node = len({node_id for node_id, _ in places}) == 1
         addresses = [LOOPBACK if is_one_node else address for _, address in places]
-        port = worker_group.execute_single(0, _listen, addresses[0], len(places), timeout)
+        port = worker_group.execute_single(0, open_store, addresses[0], len(places), timeout)
         joined = [
             worker_group.execute_single_async(
-                rank, _join, backend_config.backend, addresses[0], port, address, timeout
+                rank, join_group, backend_config.backend, addresses[0], port, address, timeout
             )
             for rank, address in enumerate(addresses)
         ]
         ray.get(joined)
 
 
-def _place() -> tuple[str, str]:
+def worker_place() -> tuple[str, str]:
     """Node and address of a worker."""
     return ray.get_runtime_context().get_node_id(), ray.util.get_node_ip_address()
 
 
-def _listen(address: str, num_workers: int, timeout: timedelta) -> int:
+def open_store(address: str, num_workers: int, timeout: timedelta) -> int:
     """On the first worker: open the store that all meet at; its port."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     listener = socket.create_server((address, 0), family=family)
@@ -73,18 +73,18 @@ def _listen(address: str, num_workers: int, timeout: timedelta) -> int:
         wait_for_workers=False,
         master_listen_fd=listener.detach(),
     )
-    _stores.append(store)
+    stores.append(store)
     return port
 
 
-def _join(backend: str, host: str, port: int, address: str, timeout: timedelta) -> None:
+def join_group(backend: str, host: str, port: int, address: str, timeout: timedelta) -> None:
     """On every worker, whose own address is `address`: enter the group."""
     _set_torch_distributed_env_vars()
     # DeepSpeed would look for MPI without them
     os.environ |= {"MASTER_ADDR": host, "MASTER_PORT": str(port)}
     on_interface_of(address)
     num_workers = ray.train.get_context().get_world_size()
-    store = _stores.pop() if _stores else TCPStore(host, port, num_workers, timeout=timeout)
+    store = stores.pop() if stores else TCPStore(host, port, num_workers, timeout=timeout)
     dist.init_process_group(
         backend,
         store=store,

@@ -132,7 +132,7 @@ def refuse_missing(workers: Workers) -> None:
     """Raise UserError where the cluster has no room for all workers, of a job that needs them all
     at once.
     """
-    room = _capacity(_nodes(), workers.cpus_per_worker, workers.gpus_per_worker)
+    room = capacity(_nodes(), workers.cpus_per_worker, workers.gpus_per_worker)
     if room < workers.num_workers:
         raise UserError(
             f"cluster.num_workers={workers.num_workers}: the cluster has room for {room} workers "
@@ -212,9 +212,9 @@ def _fit(config: ClusterConfig, is_local: bool) -> Workers:
     if is_local:
         _refuse_too_many(config, nodes)
     cpus, gpus = config.cpus_per_worker, _gpus_per_worker(config, nodes)
-    num_workers = config.num_workers or max(1, _capacity(nodes, cpus, gpus))
+    num_workers = config.num_workers or max(1, capacity(nodes, cpus, gpus))
     deadline = time.monotonic() + config.wait_s
-    while (room := _capacity(_nodes(), cpus, gpus)) < num_workers:
+    while (room := capacity(_nodes(), cpus, gpus)) < num_workers:
         if time.monotonic() > deadline:
             break
         logger.info("waiting for nodes: room for %d of %d workers", room, num_workers)
@@ -238,7 +238,7 @@ def _nodes() -> list[Resources]:
 
 def _refuse_too_many(config: ClusterConfig, nodes: Sequence[Resources]) -> None:
     cpus, gpus = config.cpus_per_worker, _gpus_per_worker(config, nodes)
-    room = _capacity(nodes, cpus, gpus)
+    room = capacity(nodes, cpus, gpus)
     if (config.num_workers or 1) > room:
         has_cpus, has_gpus = (sum(node.get(kind, 0) for node in nodes) for kind in ("CPU", "GPU"))
         raise UserError(
@@ -254,7 +254,7 @@ def _gpus_per_worker(config: ClusterConfig, nodes: Sequence[Resources]) -> float
     return 1.0 if any(node.get("GPU") for node in nodes) else 0.0
 
 
-def _capacity(nodes: Sequence[Resources], cpus: int, gpus: float) -> int:
+def capacity(nodes: Sequence[Resources], cpus: int, gpus: float) -> int:
     """How many workers fit, each whole on one node."""
     return sum(
         int(min(node.get("CPU", 0) // cpus, node.get("GPU", 0) // gpus if gpus else math.inf))

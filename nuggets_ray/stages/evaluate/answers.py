@@ -4,22 +4,20 @@ Every block of answers is written by the worker that made it, under evaluation/a
 and an answer that is there is never made again: the same call goes on from them.
 """
 
-import json
 import logging
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import ray
 import torch
 
-from nuggets_ray import io
 from nuggets_ray.config.evaluate import GenerateConfig
 from nuggets_ray.config.schema import Config, ModelConfig, PromptConfig
 from nuggets_ray.errors import UserError
+from nuggets_ray.evaluate.answers import read_answers, write_answers
 from nuggets_ray.evaluate.generate import (
     Answer,
     Answerer,
@@ -34,6 +32,7 @@ from nuggets_ray.prompts.prompt import make_prompt
 from nuggets_ray.records import Message
 from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.manifest import Run
+from nuggets_ray.run.watch import watch
 from nuggets_ray.stages.cluster.workers import Workers
 
 logger = logging.getLogger(__name__)
@@ -41,7 +40,6 @@ logger = logging.getLogger(__name__)
 Conversation = Sequence[Message]
 BLOCK_ROWS = {"cpu": 8, "cuda": 256}
 """Conversations of a block: few enough to lose in a kill, enough to keep the device busy."""
-POLL_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +70,9 @@ class Replica:
             self._answerer = Answerer(
                 setup.model, setup.prompt, setup.generate, setup.dtype, setup.num_gpus
             )
-        found = self._answerer.answer(conversations, [seed_of(key) for key in keys])
-        rows = [
-            {"key": key, **({"refused": a} if isinstance(a, str) else asdict(a))}
-            for key, a in zip(keys, found, strict=True)
-        ]
-        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        io.write_bytes(io.join(setup.folder, f"part-{uuid.uuid4().hex}.jsonl"), text.encode())
-        return len(rows)
+        answers = self._answerer.answer(conversations, [seed_of(key) for key in keys])
+        write_answers(setup.folder, keys, answers)
+        return len(keys)
 
 
 AnswerAll = Callable[[Sequence[Conversation]], list[Answer | str]]
@@ -113,24 +106,13 @@ def open_answers(
         if num_reused := len(set(keys)) - len(todo):
             logger.info("model %s: %d answers are there already", model.name, num_reused)
         replicas.run(todo)
-        found = read_answers(folder)
-        return [found[key] for key in keys]
+        answers = read_answers(folder)
+        return [answers[key] for key in keys]
 
     try:
         yield answer_all
     finally:
         replicas.close()
-
-
-def read_answers(folder: str) -> dict[str, Answer | str]:
-    """{key: answer, or the reason why there is none} of all parts."""
-    answers: dict[str, Answer | str] = {}
-    for part in io.list_files(folder, ".jsonl"):
-        for line in io.read_bytes(part).splitlines():  # str's would break at U+2028 too
-            row = json.loads(line)
-            key, refused = row.pop("key"), row.pop("refused", None)
-            answers[key] = Answer(**row) if refused is None else refused
-    return answers
 
 
 class Replicas:
@@ -139,7 +121,7 @@ class Replicas:
     def __init__(
         self, setup: AnswerSetup, workers: Workers, run: Run, progress_s: float, name: str
     ) -> None:
-        self._setup, self._workers, self._interrupted = setup, workers, run.interrupted
+        self._setup, self._workers, self._run = setup, workers, run
         self._progress_s, self._name = progress_s, name
         self._actors: list[Any] = []
 
@@ -157,20 +139,23 @@ class Replicas:
             if block := next(waiting, None):
                 pending[actor.answer.remote(block, [todo[key] for key in block])] = actor
 
-        for actor in self._actors:
-            give_next(actor)
+        def wait(timeout_s: float) -> list[ray.ObjectRef[Any]] | None:
+            return ray.wait(list(pending), timeout=timeout_s)[0] if pending else None
+
         num_done, said = 0, time.monotonic()
-        while pending:
-            ready, _ = ray.wait(list(pending), timeout=POLL_S)
-            if self._interrupted.is_set():
-                raise KeyboardInterrupt
-            for ref in ready:
-                actor = pending.pop(ref)
-                num_done += _result(ref, self._setup)
-                give_next(actor)
+
+        def tick() -> None:
+            nonlocal said
             if time.monotonic() - said > self._progress_s:
                 said = time.monotonic()
                 logger.info("model %s: %d of %d answers", self._name, num_done, len(todo))
+
+        for actor in self._actors:
+            give_next(actor)
+        for ref in watch(self._run, wait, tick):
+            actor = pending.pop(ref)
+            num_done += _result(ref, self._setup)
+            give_next(actor)
         if todo:
             logger.info("model %s: %d answers", self._name, num_done)
 

@@ -5,19 +5,21 @@ format, and with a judge its numbers.
 import json
 import logging
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Sequence
 
-import numpy as np
 import ray
 
 from nuggets_ray import io
-from nuggets_ray.config.schema import Config
-from nuggets_ray.data.inputs import inputs_sha256
 from nuggets_ray.evaluate.benchmarks import alpaca_eval, lm_eval, mt_bench
+from nuggets_ray.evaluate.benchmarks.answers import (
+    array_of,
+    described,
+    equal_parts,
+    length_result,
+    warn_of_unparseable,
+)
 from nuggets_ray.evaluate.chat import conversation
-from nuggets_ray.evaluate.generate import Answer, generation_settings
+from nuggets_ray.evaluate.generate import Answer
 from nuggets_ray.evaluate.judge.judge import grade, judge_pairs
 from nuggets_ray.evaluate.models import EvalModel
 from nuggets_ray.evaluate.prompt_file import (
@@ -28,34 +30,12 @@ from nuggets_ray.evaluate.prompt_file import (
 from nuggets_ray.evaluate.report import Outcome
 from nuggets_ray.evaluate.results import Result
 from nuggets_ray.io import write_json
-from nuggets_ray.run.layout import EvaluationFolder, RunFolder
-from nuggets_ray.run.manifest import Run
-from nuggets_ray.run.trained_on import TrainedSelection
-from nuggets_ray.stages.cluster.workers import Workers, result_of
+from nuggets_ray.stages.cluster.workers import result_of
 from nuggets_ray.stages.evaluate.answers import open_answers
+from nuggets_ray.stages.evaluate.context import Context
 from nuggets_ray.stages.evaluate.judges import make_judge
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What every method needs: the models whole, where and in what they compute.
-
-    `selections` {model: the selection it was trained on}.
-    """
-
-    config: Config
-    models: Sequence[EvalModel]
-    dtype: str
-    workers: Workers
-    run: Run
-    selections: Mapping[str, TrainedSelection] = field(default_factory=dict)
-
-    @property
-    def folder(self) -> EvaluationFolder:
-        """evaluation/ of the run."""
-        return RunFolder(self.config.out_dir).evaluation
 
 
 def run_alpaca_eval(context: Context) -> Outcome:
@@ -77,18 +57,20 @@ def run_alpaca_eval(context: Context) -> Outcome:
         uri = context.folder.alpaca_eval(model.name)
         write_json(uri, rows)
         wrote.append(uri)
-        results += _answer_results(context, model, alpaca_eval.BENCHMARK, answers)
+        results.append(length_result(model.name, alpaca_eval.BENCHMARK, answers))
     if reference is not None and config.judge.model is not None:
         ask = make_judge(config, context.workers, context.run, context.dtype)
         pairs = {name: alpaca_eval.make_pairs(prompts, t, reference) for name, t in texts.items()}
         verdicts = judge_pairs(ask, [pair for some in pairs.values() for pair in some])
-        _tell_unparseable(config, sum(v.num_unparseable for v in verdicts), 2 * len(verdicts))
-        for name, own in zip(texts, _parts(verdicts, len(texts)), strict=True):
-            found = alpaca_eval.win_rate_results(
+        warn_of_unparseable(
+            config.judge.model, sum(v.num_unparseable for v in verdicts), 2 * len(verdicts)
+        )
+        for name, own in zip(texts, equal_parts(verdicts, len(texts)), strict=True):
+            results += alpaca_eval.win_rate_results(
                 name, reference.generator, own, config.judge.model, config.seed, num_prompts
             )
-            results += _described(context, found)
-            preferences[name] = 100 * _array([v.preference for v in own])
+            preferences[name] = 100 * array_of([v.preference for v in own])
+    results = _described(context, results)
     return Outcome(results, wrote, values={"win_rate": preferences} if preferences else {})
 
 
@@ -110,16 +92,16 @@ def run_mt_bench(context: Context) -> Outcome:
         lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         io.write_bytes(uri, lines.encode())
         wrote.append(uri)
-        results += _answer_results(context, model, mt_bench.BENCHMARK, answers)
+        results.append(length_result(model.name, mt_bench.BENCHMARK, answers))
     if config.judge.model is not None:
         ask = make_judge(config, context.workers, context.run, context.dtype)
         everything = [answer for answers in texts.values() for answer in answers]
         grades = grade(ask, questions * len(texts), everything, references)
-        _tell_unparseable(config, sum(g.grade is None for g in grades), len(grades))
-        for name, own in zip(texts, _parts(grades, len(texts)), strict=True):
-            found = mt_bench.grade_results(name, own, config.judge.model, config.seed)
-            results += _described(context, found)
-            by_turn[name] = _array([item.grade for item in own if item.turn == 1])
+        warn_of_unparseable(config.judge.model, sum(g.grade is None for g in grades), len(grades))
+        for name, own in zip(texts, equal_parts(grades, len(texts)), strict=True):
+            results += mt_bench.grade_results(name, own, config.judge.model, config.seed)
+            by_turn[name] = array_of([item.grade for item in own if item.turn == 1])
+    results = _described(context, results)
     return Outcome(results, wrote, values={"grade_turn_1": by_turn} if by_turn else {})
 
 
@@ -133,15 +115,20 @@ def run_lm_eval(context: Context) -> Outcome:
     for model in context.models:
         uri = context.folder.lm_eval(model.name)
         logger.info("model %s: %s", model.name, ", ".join(config.evaluate.tasks))
-        found = result_of(
+        scored = result_of(
             task.remote(
                 model.model, config.evaluate, context.dtype, context.workers.device, config.seed
             )
         )
-        write_json(uri, found)
+        write_json(uri, scored)
         wrote.append(uri)
-        results += lm_eval.to_results(model.name, found, data)
+        results += lm_eval.to_results(model.name, scored, data)
     return Outcome(results, wrote)
+
+
+def _described(context: Context, results: Sequence[Result]) -> list[Result]:
+    config = context.config
+    return described(results, config.evaluate, config.generate, context.dtype, config.seed)
 
 
 def _answers(
@@ -156,62 +143,11 @@ def _answers(
         for turn in range(max(len(prompt.turns) for prompt in prompts)):
             for texts, prompt in zip(said, prompts, strict=True):
                 texts.append(prompt.turns[turn])
-            found = answer_all([conversation(texts) for texts in said])
-            for texts, given, answer in zip(said, answers, found, strict=True):
+            turns = answer_all([conversation(texts) for texts in said])
+            for texts, given, answer in zip(said, answers, turns, strict=True):
                 if isinstance(answer, str):  # no room left in the context: empty, and counted
                     logger.warning("model %s: an answer is empty: %s", model.name, answer)
                     answer = Answer("", 0, True)
                 texts.append(answer.text)
                 given.append(answer)
     return answers
-
-
-def _parts(items: Sequence[Any], num_parts: int) -> list[Sequence[Any]]:
-    """`items` cut into parts of equal length, in order."""
-    size = len(items) // num_parts
-    return [items[start : start + size] for start in range(0, len(items), size)]
-
-
-def _tell_unparseable(config: Config, num_unparseable: int, num_verdicts: int) -> None:
-    if num_unparseable:
-        logger.warning(
-            "judge %s: %d of %d verdicts cannot be read and count nowhere",
-            *(config.judge.model, num_unparseable, num_verdicts),
-        )
-
-
-def _answer_results(
-    context: Context, model: EvalModel, benchmark: str, answers: Sequence[Sequence[Answer]]
-) -> list[Result]:
-    """Lengths of the answers, and how many were cut: facts, no judgement."""
-    flat = [answer for turns in answers for answer in turns]
-    found = [
-        Result(
-            model=model.name,
-            benchmark=benchmark,
-            metric="mean_answer_tokens",
-            value=sum(answer.num_tokens for answer in flat) / len(flat),
-            n=len(flat),
-            details={
-                "num_cut": sum(answer.is_cut for answer in flat),
-                "num_empty": sum(not answer.text for answer in flat),
-            },
-        )
-    ]
-    return _described(context, found)
-
-
-def _array(values: Sequence[float | None]) -> np.ndarray:
-    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
-
-
-def _described(context: Context, results: Sequence[Result]) -> list[Result]:
-    """The results with how their answers were written, and hashes of what was read."""
-    config = context.config
-    paths = {
-        "prompts": config.evaluate.prompts_path,
-        "reference": config.evaluate.reference_path,
-    }
-    data = {name: inputs_sha256(path) for name, path in paths.items() if path is not None}
-    generation: dict[str, Any] = generation_settings(config.generate, context.dtype, config.seed)
-    return [replace(result, generation=generation, data=data) for result in results]

@@ -34,8 +34,8 @@ def _local(config: Config, workers: Workers, run: Run, dtype: str) -> Ask:
     def ask(conversations: Sequence[Conversation]) -> list[str]:
         messages = [[Message(turn.role, turn.text) for turn in c] for c in conversations]
         with open_answers(asked, judge, dtype, workers, run) as answer_all:
-            found = answer_all(messages)
+            answers = answer_all(messages)
         # a prompt that leaves no room for a verdict has none, and counts as unparseable
-        return ["" if isinstance(answer, str) else answer.text for answer in found]
+        return ["" if isinstance(answer, str) else answer.text for answer in answers]
 
     return ask

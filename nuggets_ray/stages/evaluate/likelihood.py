@@ -1,134 +1,113 @@
-"""evaluate=likelihood: log-probs of the held-out answers under each model, on the scoring engine.
+"""evaluate=likelihood: log-probs of the held-out answers under each model, on the engine."""
 
-Kept a model under evaluation/likelihood/<model>.json, so that a row is computed once.
-"""
-
-import json
 import logging
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 
 from nuggets_ray import io
-from nuggets_ray.config.schema import Config
 from nuggets_ray.data.inputs import inputs_sha256
-from nuggets_ray.errors import UserError
-from nuggets_ray.evaluate.likelihood.paired import RowLogProbs
-from nuggets_ray.evaluate.likelihood.rows import (
-    HeldRow,
-    read_held_rows,
-    shared_prompt,
-    shared_room,
-    without_overlaps,
-    write_held_out,
+from nuggets_ray.evaluate.likelihood.compared import (
+    ComparedRows,
+    choose_rows,
+    read_kept,
+    write_kept,
 )
-from nuggets_ray.evaluate.models import EvalModel
-from nuggets_ray.io import write_json
+from nuggets_ray.evaluate.likelihood.metrics import Comparisons, likelihood_results
+from nuggets_ray.evaluate.likelihood.paired import BENCHMARK, WIN_RATE, pair_rows, row_values
+from nuggets_ray.evaluate.likelihood.rows import HeldRow
+from nuggets_ray.evaluate.models import BASE, EvalModel
+from nuggets_ray.evaluate.report import Outcome
+from nuggets_ray.evaluate.side_by_side import format_answers, spread, until_first_answer
+from nuggets_ray.evaluate.verdict.arms import golden_names
 from nuggets_ray.model.identity import weights_fingerprint
-from nuggets_ray.prompts.prompt import Prompt
 from nuggets_ray.records import Encoding
-from nuggets_ray.run.layout import RunFolder
-from nuggets_ray.stages.cluster.workers import Workers
+from nuggets_ray.stages.evaluate.answers import open_answers
+from nuggets_ray.stages.evaluate.context import Context
 from nuggets_ray.stages.score.worker import Setup, load_engine, model_result, model_task
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Likelihoods:
-    """The rows compared on, and what each model gives them.
-
-    `left_out` {reason: rows}, `data` {name: sha256}.
+def run_likelihood(context: Context) -> Outcome:
+    """Log-probs of the held-out answers, the models compared by them, and on request what each
+    model answers itself.
     """
-
-    rows: tuple[HeldRow, ...]
-    log_probs: dict[str, list[RowLogProbs]]
-    left_out: dict[str, int]
-    data: dict[str, str]
-
-
-def likelihoods(
-    config: Config, models: list[EvalModel], dtype: str, workers: Workers
-) -> Likelihoods:
-    """Log-probs of every held-out row that no training row or anchor resembles, under each model.
-
-    Raises UserError where there are no such rows, or the models have different tokenizers.
-    """
-    held = read_held_rows(config)
-    rows, overlaps = without_overlaps(config, held.rows)
-    left_out = dict(held.skipped)
-    for overlap in overlaps:
-        left_out[overlap.reason] = left_out.get(overlap.reason, 0) + 1
-    prompt = shared_prompt(models)
-    encodings = {row.example_id: prompt.anchor(row.example) for row in rows}
-    room = shared_room(models, prompt)
-    num_before = len(rows)
-    rows = tuple(r for r in rows if room is None or encodings[r.example_id].num_tokens <= room)
-    if num_too_long := num_before - len(rows):
-        logger.warning("%d held-out rows are longer than %d tokens", num_too_long, room)
-        left_out["longer_than_context"] = num_too_long
-    write_held_out(config, held.path, len(held.rows), len(rows), overlaps)
-    if not rows:
-        raise UserError(
-            f"evaluate.held_out_path: no row of {held.path} can be used ({left_out}; "
-            "evaluation/held_out.json names the twins): give other rows"
-        )
-    log_probs = {}
-    for model in models:
-        found = _log_probs(config, model, prompt, rows, encodings, dtype, workers)
-        log_probs[model.name] = [
-            RowLogProbs(
-                row.example_id,
-                row.category,
-                encodings[row.example_id].num_answer_tokens,
-                found[row.example_id] * encodings[row.example_id].num_answer_tokens,
-            )
-            for row in rows
-        ]
-    data = {"held_out": inputs_sha256(held.path)}
-    return Likelihoods(rows, log_probs, left_out, data)
+    config = context.config
+    compared = choose_rows(config, list(context.models))
+    log_probs = {
+        model.name: compared.row_log_probs(_mean_log_probs(context, model, compared))
+        for model in context.models
+    }
+    paired = pair_rows(log_probs)
+    comparisons = Comparisons(
+        golden=golden_names(context.selections, list(log_probs)),
+        training_lengths={
+            name: selection.num_answer_tokens_K
+            for name, selection in context.selections.items()
+            if len(selection.num_answer_tokens_K)
+        },
+        data={"held_out": inputs_sha256(compared.path)},
+        seed=config.seed,
+    )
+    results = likelihood_results(paired, comparisons)
+    wrote = [context.folder.held_out]
+    text = f"{len(paired.example_ids)} held-out rows; left out: {compared.left_out or 'none'}"
+    if config.evaluate.show_answers:
+        shown = _answers_text(context, spread(compared.rows, config.evaluate.show_answers))
+        wrote.append(context.folder.answers_page)
+        io.write_bytes(wrote[-1], shown.encode())
+        text = f"{text}\n\n{shown}"
+    benchmark, _, metric = config.evaluate.primary.partition("/")
+    if benchmark != BENCHMARK or (metric == WIN_RATE and BASE not in log_probs):
+        return Outcome(results, wrote, text)
+    values, weight_N = row_values(paired, metric)
+    return Outcome(results, wrote, text, {metric: values}, {metric: weight_N})
 
 
-def _log_probs(
-    config: Config,
-    model: EvalModel,
-    prompt: Prompt,
-    rows: tuple[HeldRow, ...],
-    encodings: dict[str, Encoding],
-    dtype: str,
-    workers: Workers,
-) -> dict[str, float]:
+def _answers_text(context: Context, rows: list[HeldRow]) -> str:
+    """What every model answers to the rows' prompts, side by side, beside the rows' own answers."""
+    conversations = [row.example.messages for row in rows]
+    prompts = [until_first_answer(messages) for messages in conversations]
+    answers = {}
+    for model in context.models:
+        with open_answers(
+            context.config, model, context.dtype, context.workers, context.run
+        ) as answer_all:
+            answers[model.name] = answer_all(prompts)
+    return format_answers(conversations, answers)
+
+
+def _mean_log_probs(context: Context, model: EvalModel, compared: ComparedRows) -> dict[str, float]:
     """{example_id: mean log-prob of the answer, nats per token}, computed where it is not kept."""
+    config, workers, encodings = context.config, context.workers, compared.encodings
     key = {
         "weights": weights_fingerprint(model.model),
-        "prompt": prompt.fingerprint,
-        "dtype": dtype,
+        "prompt": compared.prompt.fingerprint,
+        "dtype": context.dtype,
         "backend": config.score.backend,
     }
-    uri = RunFolder(config.out_dir).evaluation.likelihood(model.name)
-    known: dict[str, float] = {}
-    if io.exists(uri):
-        kept: dict[str, Any] = json.loads(io.read_bytes(uri))
-        known = kept["mean_logprob"] if kept["key"] == key else {}
-    todo = [row.example_id for row in rows if row.example_id not in known]
-    if todo:
-        logger.info("model %s: log-probs of %d held-out answers", model.name, len(todo))
-        todo.sort(key=lambda example_id: encodings[example_id].num_tokens)
-        shards = [todo[start :: workers.num_workers] for start in range(workers.num_workers)]
-        setup = Setup(
-            replace(config, model=model.model), "evaluate", workers.device, dtype, "", 1,
-            workers.gpus_per_worker,
-        )  # fmt: skip
-        task = model_task(zero_shot, setup, workers)
-        pending = [
-            (shard, task.remote(setup, [encodings[i] for i in shard], prompt.zero_shot_prefix))
-            for shard in filter(None, shards)
-        ]
-        for shard, ref in pending:
-            log_probs_N = model_result(ref, setup.config)
-            known |= dict(zip(shard, log_probs_N.tolist(), strict=True))
-        write_json(uri, {"key": key, "mean_logprob": known})
+    uri = context.folder.likelihood(model.name)
+    known = read_kept(uri, key)
+    todo = [row.example_id for row in compared.rows if row.example_id not in known]
+    if not todo:
+        return known
+    logger.info("model %s: log-probs of %d held-out answers", model.name, len(todo))
+    todo.sort(key=lambda example_id: encodings[example_id].num_tokens)
+    shards = [todo[start :: workers.num_workers] for start in range(workers.num_workers)]
+    setup = Setup(
+        replace(config, model=model.model), "evaluate", workers.device, context.dtype, "", 1,
+        workers.gpus_per_worker,
+    )  # fmt: skip
+    task, prefix = model_task(zero_shot, setup, workers), compared.prompt.zero_shot_prefix
+    pending = [
+        (shard, task.remote(setup, [encodings[i] for i in shard], prefix))
+        for shard in filter(None, shards)
+    ]
+    for shard, ref in pending:
+        log_probs_N = model_result(ref, setup.config)
+        known |= dict(zip(shard, log_probs_N.tolist(), strict=True))
+    write_kept(uri, key, known)
     return known
 
 

@@ -81,7 +81,7 @@ class TrainProgress:
         self._is_redrawn = False
         self._num_said = 0
         self._events = Events(TrainingFolder(folder).tensorboard)
-        self._bar = tqdm(
+        self.bar = tqdm(
             total=num_steps, unit="step", file=sys.stderr, disable=not sys.stderr.isatty()
         )
 
@@ -120,7 +120,7 @@ class TrainProgress:
             self.poll(last=True)
         finally:
             self._events.close()
-            self._bar.close()
+            self.bar.close()
 
     def _start(self, history: list[Record]) -> None:
         done = history[-1]["step"] if history else 0
@@ -128,9 +128,9 @@ class TrainProgress:
             logger.info("going on after step %d", done)
         self.history = list(history)
         self._events.start(done, history)
-        self._bar.n = self._bar.initial = self._bar.last_print_n = done
-        self._bar.unpause()  # its estimate counts from here: not the start, nor compiling
-        self._bar.refresh()
+        self.bar.n = self.bar.initial = self.bar.last_print_n = done
+        self.bar.unpause()  # its estimate counts from here: not the start, nor compiling
+        self.bar.refresh()
         self._run.update(resumed_from=[*self._run.attempt.get("resumed_from", []), done])
 
     def _add(self, record: Record) -> None:
@@ -138,7 +138,7 @@ class TrainProgress:
             record["tokens_per_s"] = record["num_tokens"] / record["seconds"]
             self._tokens += record["num_tokens"]
             self._seconds += record["seconds"]
-            self._bar.update(1)
+            self.bar.update(1)
         self.history.append(record)
         self._lines.append(json.dumps(record))
         self._events.add(record)
@@ -154,13 +154,13 @@ class TrainProgress:
             eta_s = (self._num_steps - num_done) * sum(recent) / len(recent)
         held_out = f", held out {evals[-1]['eval_loss']:.4f}" if evals else ""
         line = f"loss {steps[-1]['loss']:.4f}{held_out}, lr {steps[-1]['learning_rate']:.2e}"
-        if self._bar.disable:
+        if self.bar.disable:
             logger.info(
                 "step %d/%d, %s, %s tokens/s, ETA %s",
                 *(num_done, self._num_steps, line, f"{rate:,.0f}", format_duration(eta_s)),
             )
         else:
-            self._bar.set_postfix_str(f"{line}, {rate:,.0f} tokens/s")
+            self.bar.set_postfix_str(f"{line}, {rate:,.0f} tokens/s")
         self._run.update(num_steps=num_done, tokens_per_s=rate)
 
     def _flush(self) -> None:

@@ -3,8 +3,7 @@
 The thread stays awake for progress, for Ctrl-C, and for an out_dir that has vanished.
 """
 
-import queue
-import threading
+from collections.abc import Iterator
 from typing import Any
 
 import ray
@@ -17,12 +16,11 @@ from nuggets_ray.finetune.checkpoints import Record, read_committed
 from nuggets_ray.finetune.estimate import hint
 from nuggets_ray.run.layout import TrainingFolder
 from nuggets_ray.run.manifest import Run
+from nuggets_ray.run.watch import Producer, watch
 from nuggets_ray.stages.cluster.process_group import OwnNodesTorchConfig
 from nuggets_ray.stages.cluster.workers import Workers
 from nuggets_ray.stages.finetune.loop import LoopSetup, train_loop
 from nuggets_ray.stages.finetune.progress import TrainProgress
-
-POLL_S = 0.5
 
 
 def train(loop: LoopSetup, run: Run, workers: Workers, progress_s: float) -> list[Record]:
@@ -30,21 +28,12 @@ def train(loop: LoopSetup, run: Run, workers: Workers, progress_s: float) -> lis
     progress = TrainProgress(
         run, loop.board, loop.train.schedule.num_steps, loop.folder, progress_s
     )
-    results: queue.Queue[Any] = queue.Queue()
-    trainer = _trainer(loop, workers)
-    threading.Thread(target=_fit, args=(trainer, results), daemon=True, name="train").start()
+    producer = Producer(_fit(_trainer(loop, workers), loop), name="train")
+    producer.start()
     try:
-        while results.empty():
-            if run.vanished.is_set():
-                raise FileNotFoundError(run.out_dir)
-            if run.interrupted.wait(POLL_S):
-                raise KeyboardInterrupt
-            progress.poll()
+        [result] = watch(run, producer.wait, progress.poll)
     finally:
         progress.close()
-    result = results.get()
-    if isinstance(result, BaseException):
-        raise _cause(result, loop)
     if "diverged" in result:
         raise _diverged(loop, result)
     return progress.history
@@ -73,11 +62,16 @@ def _trainer(loop: LoopSetup, workers: Workers) -> TorchTrainer:
     )
 
 
-def _fit(trainer: TorchTrainer, results: queue.Queue[Any]) -> None:
+def _fit(trainer: TorchTrainer, loop: LoopSetup) -> Iterator[dict[str, Any]]:
+    """Train to the end; what train_loop returned."""
     try:
-        results.put(trainer.fit().return_value)  # type: ignore[attr-defined]
-    except BaseException as error:  # the driver's main thread raises it
-        results.put(error)
+        result = trainer.fit()
+    except BaseException as error:
+        cause = _cause(error, loop)
+        if cause is error:
+            raise
+        raise cause from error
+    yield result.return_value  # type: ignore[attr-defined]
 
 
 def _cause(error: BaseException, loop: LoopSetup) -> BaseException:

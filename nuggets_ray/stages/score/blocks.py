@@ -10,16 +10,17 @@ import errno
 import json
 import logging
 import os
-import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import ray.data
 
 from nuggets_ray.config.schema import Config
 from nuggets_ray.errors import UserError
+from nuggets_ray.run.candidates import Places
 from nuggets_ray.run.manifest import Run
+from nuggets_ray.run.watch import Producer, watch
 from nuggets_ray.stages.cluster.deaths import refuse_endless_loading
 from nuggets_ray.stages.cluster.workers import Workers, end_executors
 from nuggets_ray.stages.score.progress import Progress
@@ -27,17 +28,13 @@ from nuggets_ray.stages.score.worker import Scorer, Setup
 
 logger = logging.getLogger(__name__)
 
-Block = list[tuple[str, list[int]]]
-"""The places of a block's rows: [(candidate part, row numbers within it)]."""
-
-POLL_S = 0.5
 JOIN_S = 5.0
 
 
 def run_blocks(
     run: Run,
     setup: Setup,
-    blocks: Sequence[Block],
+    blocks: Sequence[Places],
     baseline_ref: ray.ObjectRef[Any],
     workers: Workers,
     progress: Progress,
@@ -53,34 +50,25 @@ def run_blocks(
     if not blocks:
         return {}
     not_ours = threading.enumerate()
-    results: queue.Queue[Any] = queue.Queue()
     dataset = _pipeline(setup, blocks, baseline_ref, workers, progress.counter)
-    consumer = threading.Thread(target=_consume, args=(dataset, results), daemon=True)
-    consumer.start()
+    producer = Producer(_results(dataset), name="blocks")
+    producer.start()
     try:
-        return _follow(run, setup.config, results, progress)
+        return _collect(run, setup.config, producer, progress)
     finally:
         end_executors(but=not_ours)
-        consumer.join(JOIN_S)
+        producer.join(JOIN_S)
 
 
-def _follow(
-    run: Run, config: Config, results: queue.Queue[Any], progress: Progress
+def _collect(
+    run: Run, config: Config, producer: Producer[dict[str, Any]], progress: Progress
 ) -> dict[str, str]:
+    def tick() -> None:
+        progress.poll()
+        refuse_endless_loading(progress.lost_loading, config.model, config.cluster)
+
     unscored: dict[str, str] = {}
-    while True:
-        try:
-            result = results.get(timeout=POLL_S)
-        except queue.Empty:
-            result = {}
-        if run.vanished.is_set():
-            raise FileNotFoundError(run.out_dir)
-        if run.interrupted.is_set():
-            raise KeyboardInterrupt
-        if result is None:
-            return unscored
-        if isinstance(result, BaseException):
-            raise result
+    for result in watch(run, producer.wait, tick):
         if "refused" in result:
             raise UserError(result["refused"])
         if "disk_full" in result:
@@ -90,13 +78,12 @@ def _follow(
         unscored |= dict(result.get("unscored", ()))
         progress.num_skipped += len(result.get("unscored", ()))
         progress.counts.update(result.get("counts", {}))
-        progress.poll()
-        refuse_endless_loading(progress.lost_loading, config.model, config.cluster)
+    return unscored
 
 
 def _pipeline(
     setup: Setup,
-    blocks: Sequence[Block],
+    blocks: Sequence[Places],
     baseline_ref: ray.ObjectRef[Any],
     workers: Workers,
     counter: Any,
@@ -125,12 +112,8 @@ def _pipeline(
         )
 
 
-def _consume(dataset: ray.data.Dataset, results: queue.Queue[Any]) -> None:
-    """Put every block's result into the queue, then None, or the error that ended the pipeline."""
-    try:
-        for batch in dataset.iter_batches(batch_size=None, prefetch_batches=0):
-            for result in batch["result"]:
-                results.put(json.loads(result))
-        results.put(None)
-    except BaseException as error:  # the driver's thread raises it
-        results.put(error)
+def _results(dataset: ray.data.Dataset) -> Iterator[dict[str, Any]]:
+    """What the workers say of each block, as they come."""
+    for batch in dataset.iter_batches(batch_size=None, prefetch_batches=0):
+        for result in batch["result"]:
+            yield json.loads(result)

@@ -36,7 +36,7 @@ CPUS_A_READER = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class PrepareJob:
     """What the workers need: the files, how to read their rows, where to put them."""
 
     files: tuple[InputFile, ...]
@@ -63,7 +63,7 @@ def prepare(config: Config, attempt_id: str) -> Prepared:
         return earlier.prepared
     rules = choose_rules(config.data, files)
     folder = RunFolder(config.out_dir).staging(attempt_id)
-    job = Job(tuple(files), config.data, rules, config.model, config.prompt, folder)
+    job = PrepareJob(tuple(files), config.data, rules, config.model, config.prompt, folder)
     rows = read_staged(list(_stage(job, config.progress_s)), config.data.limit)
     paths = [file.path for file in files]
     check_rows(rows, config.data, paths)
@@ -87,7 +87,7 @@ def prepare(config: Config, attempt_id: str) -> Prepared:
     return prepared
 
 
-def _stage(job: Job, progress_s: float) -> Iterator[str]:
+def _stage(job: PrepareJob, progress_s: float) -> Iterator[str]:
     """The URIs of the staged blocks, in no order, once all are written."""
     sizes = [file.num_bytes for file in job.files]
     groups = group_files(sizes, job.data.limit)
@@ -129,13 +129,13 @@ def _stage(job: Job, progress_s: float) -> Iterator[str]:
                 yield block["uri"]
 
 
-def _read(batch: dict[str, np.ndarray], job: Job) -> Iterator[pa.Table]:
+def _read(batch: dict[str, np.ndarray], job: PrepareJob) -> Iterator[pa.Table]:
     yield staging.RAW_SCHEMA.empty_table()
     group = range(int(batch["start"][0]), int(batch["stop"][0]))
     yield from staging.raw_blocks(((i, job.files[i]) for i in group), job.data.limit)
 
 
-def _stage_batch(raw: pa.Table, job: Job) -> dict[str, list[Any]]:
+def _stage_batch(raw: pa.Table, job: PrepareJob) -> dict[str, list[Any]]:
     uri, error = "", staging.failure(raw)
     if raw.num_rows and not error:
         block = staging.stage_block(raw, job.rules, job.data, _prompt(job.model, job.prompt))

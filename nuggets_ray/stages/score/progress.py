@@ -110,7 +110,7 @@ class Progress:
         self._said = now
         numbers = self._numbers(now - self._started)
         if self._bar.disable:
-            logger.info(_line(numbers))
+            logger.info(progress_line(numbers))
         else:
             self._bar.set_postfix_str(f"{numbers['anchor_tokens_per_s']:,.0f} anchor tokens/s")
         self._run.update(
@@ -154,7 +154,8 @@ def _engines(workers: dict[int, dict[str, Any]]) -> list[dict[str, Any]]:
     return distinct
 
 
-def _line(numbers: dict[str, Any]) -> str:
+def progress_line(numbers: dict[str, Any]) -> str:
+    """The line that says where a run is."""
     return (
         f"{numbers['num_done']}/{numbers['num_rows']} candidates, "
         f"{numbers['candidates_per_s']:.2f} candidates/s, "

@@ -26,8 +26,9 @@ from nuggets_ray.errors import UserError
 from nuggets_ray.model.load import load_tokenizer
 from nuggets_ray.prompts.prompt import make_prompt
 from nuggets_ray.records import Encoding, ScoreRow
-from nuggets_ray.run.candidates import read_candidate_rows
+from nuggets_ray.run.candidates import Places, read_candidate_rows
 from nuggets_ray.run.scores import write_scores
+from nuggets_ray.score.calibrate import engine_facts
 from nuggets_ray.score.contract import DeviceLost, ScoringEngine
 from nuggets_ray.score.one_shot import CANDIDATES_A_CALL, Unscored, render, score_candidates
 from nuggets_ray.score.replica import load_replica
@@ -148,7 +149,7 @@ class Scorer:
         finally:
             self.counter.release.remote(name)
 
-    def score_block(self, block: list[tuple[str, list[int]]]) -> dict[str, Any]:
+    def score_block(self, block: Places) -> dict[str, Any]:
         """Score the rows at [(candidate part, row numbers)]; {num_rows, unscored: [[content_id,
         reason]], counts: what the engine counted}.
         """
@@ -198,15 +199,10 @@ class Scorer:
         return results
 
 
-def _give_up(block: list[tuple[str, list[int]]]) -> dict[str, Any]:
+def _give_up(block: Places) -> dict[str, Any]:
     """A row alone is condemned; of several, one is to blame: they are missing, and come again."""
     [(part, numbers), *others] = block
     if others or len(numbers) > 1:
         return {}
     [(content_id, _)] = read_candidate_rows(part, numbers)
     return {"unscored": [(content_id, "killed_worker")]}
-
-
-def engine_facts(engine: ScoringEngine) -> dict[str, Any]:
-    """What log and manifest say of an engine."""
-    return {"engine": engine.name, "why": engine.why, "max_pack_tokens": engine.max_pack_tokens}

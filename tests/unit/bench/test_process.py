@@ -29,7 +29,7 @@ def test_a_worker_scores_rates_and_profiles(tiny_model: Path) -> None:
         rate = worker.rate("uncut-7", [0])
         profile = worker.profile("uncut-7", [0])
     finally:
-        pid = worker._process.pid
+        pid = worker.pid
         worker.close()
     assert not os.path.exists(f"/proc/{pid}")
     model = load_model(ModelConfig(path=str(tiny_model)), "float32", "cpu")

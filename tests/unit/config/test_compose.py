@@ -33,11 +33,14 @@ def test_the_bench_s_files_are_the_caller_s_and_may_be_none() -> None:
     "file", sorted((CONF_DIR / "experiment").glob("*.yaml")), ids=lambda file: file.stem
 )
 def test_every_experiment_composes(file: Path) -> None:
-    load([f"experiment={file.stem}"])
+    config = load([f"experiment={file.stem}"])
+    assert config != load([]), "an experiment sets something"
 
 
 def test_the_demo_needs_no_key_of_the_user() -> None:
-    require(load(["experiment=demo"]), "out_dir", "model.path", "data.path")
+    config = load(["experiment=demo"])
+    require(config, "out_dir", "model.path", "data.path")
+    assert config.out_dir and config.model.path == config.data.path == "demo"
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,8 @@ def test_ends_of_a_range_and_nothing_are_taken() -> None:
     inner = Inner(rows=1, turns=1, top_p=0.001, method="lora", retry=[])
     check_limits(Outer(seconds=0.1, inner=inner))
     check_limits(Outer(inner=Inner(turns=2, top_p=1.0)))
+    with pytest.raises(UserError, match=r"inner\.turns=3"):
+        check_limits(Outer(inner=Inner(turns=3, top_p=1.0)))
 
 
 def test_limits_and_defaults_outlive_omegaconf() -> None:

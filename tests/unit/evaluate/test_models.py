@@ -11,7 +11,13 @@ from nuggets_ray.config.finetune import FinetuneConfig
 from nuggets_ray.config.schema import Config, DataConfig, ModelConfig, PromptConfig
 from nuggets_ray.errors import UserError
 from nuggets_ray.evaluate import models
-from nuggets_ray.evaluate.models import EvalModel, find_models, run_prompt, training_data
+from nuggets_ray.evaluate.models import (
+    EvalModel,
+    check_models,
+    find_models,
+    run_prompt,
+    training_data,
+)
 from nuggets_ray.run.job_configs import write_config
 
 CHAT, ALPACA, AUTO = PromptConfig("chat"), PromptConfig("alpaca"), PromptConfig()
@@ -51,6 +57,14 @@ def test_base_and_every_model_of_the_run(tmp_path: Path, tiny_model: Path) -> No
         EvalModel("random-0", ModelConfig(f"{out_dir}/models/random-0"), CHAT),
     ]
     assert [model.name for model in find(out_dir, "golden", "base")] == ["golden", "base"]
+
+
+def test_each_model_named_is_looked_for(tmp_path: Path, tiny_model: Path) -> None:
+    out_dir = make_run(tmp_path, tiny_model, "golden")
+    check_models(out_dir, ["base", "golden"], ModelConfig())
+    check_models(out_dir, [], ModelConfig())
+    with pytest.raises(UserError, match="evaluate.models=random-0: "):
+        check_models(out_dir, ["base", "random-0"], ModelConfig())
 
 
 def test_a_model_given_is_the_base(tmp_path: Path, tiny_model: Path) -> None:
@@ -124,7 +138,7 @@ def test_a_name_stands_for_one_model(tmp_path: Path, tiny_model: Path) -> None:
 
 
 def test_a_run_in_an_object_store_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(models, "_trained", lambda out_dir: iter(["golden"]))
+    monkeypatch.setattr(models, "trained_models", lambda out_dir: ["golden"])
     with pytest.raises(UserError, match="s3://bucket/run/models/golden is on an object store"):
         find("s3://bucket/run", "golden")
 
@@ -167,12 +181,15 @@ def test_files_that_were_trained_on(tmp_path: Path, tiny_model: Path) -> None:
 
 
 def test_adapter_trained_before_model_tokenizer_keeps_the_ids_of_transformers(
-    tmp_path: Path,
+    tmp_path: Path, tiny_model: Path
 ) -> None:
-    from nuggets_ray.evaluate.models import _tokenizer_choice
-
     (tmp_path / "config").mkdir()
-    for stage, path in (("finetune-golden", ""), ("score", "/m")):
+    for stage, path in (("finetune-golden", ""), ("score", tiny_model)):
         text = f"model: {{path: '{path}', revision: null, trust_remote_code: false}}\n"
+        text += "prompt: {template: alpaca}\n"
         (tmp_path / "config" / f"{stage}.yaml").write_text(text)
-    assert _tokenizer_choice(str(tmp_path), "golden") == "transformers"
+    adapter = {"base_model_name_or_path": str(tiny_model)}
+    make_folder(tmp_path / "models" / "golden", adapter_config=adapter, finetune={})
+    [golden] = find(str(tmp_path), "golden")
+    assert golden.model.tokenizer == "transformers"
+    assert golden.adapter == str(tmp_path / "models" / "golden")

@@ -97,6 +97,8 @@ def test_a_value_that_deepspeed_does_not_take_is_one_sentence(
 )
 def test_what_deepspeed_knows_is_taken(given: dict[str, Any]) -> None:
     check_keys(given)
+    with pytest.raises(UserError, match="no_such_key"):
+        check_keys({**given, "no_such_key": 1})
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -104,6 +106,8 @@ def test_a_stage_alone_imports_no_deepspeed(stage: int, monkeypatch: pytest.Monk
     monkeypatch.setitem(sys.modules, "deepspeed.runtime.zero.config", None)
     check_keys({"zero_optimization": {"stage": stage}})
     check_keys({})
+    with pytest.raises(ImportError):  # what is looked up in DeepSpeed itself
+        check_keys({"zero_optimization": {"stage": stage, "overlap_comm": True}})
 
 
 def test_deepspeed_reads_every_key_that_is_allowed() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from tiny_models import make_model
 
 from nuggets_ray.config.finetune import FinetuneConfig
@@ -55,6 +56,9 @@ def test_tensors_and_deepspeed_s_own_records_are_read(tmp_path: Path) -> None:
     checkpoint = write_checkpoint(tmp_path / "checkpoint", **own)
     out = str(tmp_path / "out")
     export_weights(ModelConfig(path=str(base)), FinetuneConfig(), "float32", checkpoint, out)
+    written = load_file(f"{out}/model.safetensors")
+    for name, weight in make_model("llama").state_dict().items():
+        torch.testing.assert_close(written[name], weight)
 
 
 def test_what_the_user_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:

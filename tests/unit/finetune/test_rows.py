@@ -68,6 +68,7 @@ def test_every_answer_counts_and_ends_and_nothing_else_does(tokenizer) -> None:
 def test_a_chat_template_needs_no_end_of_its_own(tokenizer) -> None:
     fixtures = Path(__file__).parents[2] / "fixtures" / "chat_templates"
     tokenizer.chat_template = (fixtures / "chatml.jinja").read_text(encoding="utf-8")
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<|im_end|>"]})
     prompt = make_prompt(tokenizer, PromptConfig("chat"))
     encoding = encode_example(prompt, Example(TURNS), find_answer_end(prompt, tokenizer, "m"))
     anchor = prompt.anchor(Example(TURNS))

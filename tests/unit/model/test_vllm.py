@@ -48,6 +48,9 @@ def test_exactly_the_package_of_the_device(monkeypatch, installed, device, words
 def test_the_right_package_alone(monkeypatch, device, name):
     hold(monkeypatch, (name,))
     check_installed(device)
+    other = next(one for one in ("cpu", "cuda") if one != device)
+    with pytest.raises(UserError):
+        check_installed(other)
 
 
 def hold(monkeypatch, installed):

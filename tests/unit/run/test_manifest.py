@@ -143,8 +143,9 @@ def test_a_reused_process_id_does_not_hold_the_lease(tmp_path: Path) -> None:
         "process_started": 1,
     }
     (tmp_path / "lease.json").write_text(json.dumps(lease | {"heartbeat": manifest.time.time()}))
-    with Run(str(tmp_path), "score"):
-        pass
+    with Run(str(tmp_path), "score") as run:
+        held = json.loads((tmp_path / "lease.json").read_text())
+        assert held["attempt_id"] == run.attempt_id
 
 
 def test_another_fingerprint_is_refused_and_names_the_keys(tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ from nuggets_ray.errors import UserError
 from nuggets_ray.io import write_json
 from nuggets_ray.records import Anchor, Encoding, ScoreRow
 from nuggets_ray.run.anchors import write_anchors
+from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.open_run import OpenRun
 from nuggets_ray.run.scores import write_scores
-from nuggets_ray.run.selections import PARQUET, WHOLE, selection_uri
 
 ZERO_SHOT = np.array([-2.0, -1.0], np.float32)
 ROWS = [
@@ -106,8 +106,8 @@ def test_selections_that_are_whole(out_dir: str) -> None:
     assert dict(run.selections) == {}
     for name in ("golden", "half"):
         rows = pa.table({"instruction": [name], "rank": [1]})
-        io.write_table(selection_uri(out_dir, name, PARQUET), rows)
-    write_json(selection_uri(out_dir, "golden", WHOLE), {"settings": {}})
+        io.write_table(RunFolder(out_dir).selection(name).parquet, rows)
+    write_json(RunFolder(out_dir).selection("golden").record, {"settings": {}})
     assert list(run.selections) == ["golden"] and len(run.selections) == 1
     assert run.selections["golden"]["instruction"].to_pylist() == ["golden"]
     assert "half" not in run.selections

@@ -12,7 +12,7 @@ import torch._dynamo
 from nuggets_ray.score.kernels import varlen
 from nuggets_ray.score.kernels.flex import FLEX_BLOCK, flex_tree_attention, make_block_mask
 from nuggets_ray.score.kernels.fused import fused_attention
-from nuggets_ray.score.kernels.joint import _wide_mask, joint_attention
+from nuggets_ray.score.kernels.joint import joint_attention
 from nuggets_ray.score.kernels.masked import masked_attention
 from nuggets_ray.score.kernels.rule import Rule
 from nuggets_ray.score.pack import Layout, make_layout, make_packs, visible
@@ -86,13 +86,11 @@ def test_fused_attention_of_bfloat16_is_computed_in_float32():
 )
 def test_joint_attention_is_the_masked_one(monkeypatch, max_queries, prefixes, limit):
     monkeypatch.setattr("nuggets_ray.score.kernels.joint.MAX_QUERIES", max_queries)
-    _wide_mask.cache_clear()
     for layout in layouts(prefixes, limit, 1):
         parts = states(layout)
         joint = joint_attention(layout, *parts, Rule(0.3))
         masked = masked_attention(layout, *parts, Rule(0.3))
         torch.testing.assert_close(joint, masked, atol=1e-5, rtol=1e-5)
-    _wide_mask.cache_clear()
 
 
 def test_joint_attention_of_bfloat16_rounds_and_no_more():

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from nuggets_ray.config.schema import Config, ModelConfig, PromptConfig, ScoreConfig
+from nuggets_ray.config.schema import ModelConfig, PromptConfig, ScoreConfig
 from nuggets_ray.errors import UserError
 from nuggets_ray.score.limits import demonstration_limit
 
@@ -22,13 +22,13 @@ def test_the_demonstrations_that_fit_a_backend(
     score: ScoreConfig, limit: int, tiny_model: Path
 ) -> None:
     prompt = PromptConfig(max_demonstration_tokens=8000)
-    config = Config(model=ModelConfig(path=str(tiny_model)), prompt=prompt, score=score)
-    assert demonstration_limit(config, 100) == limit
+    model = ModelConfig(path=str(tiny_model))
+    assert demonstration_limit(model, score, prompt, 100) == limit
     with pytest.raises(UserError, match="prompt.max_anchor_tokens"):
-        demonstration_limit(config, limit + 100)
+        demonstration_limit(model, score, prompt, limit + 100)
 
 
 def test_the_limit_of_the_prompt_holds_where_the_context_is_larger(tiny_model: Path) -> None:
-    config = Config(model=ModelConfig(path=str(tiny_model)), prompt=PromptConfig("auto", 500))
-    assert demonstration_limit(config, 3596) == 500
-    assert demonstration_limit(config, 3597) == 499
+    sections = (ModelConfig(path=str(tiny_model)), ScoreConfig(), PromptConfig("auto", 500))
+    assert demonstration_limit(*sections, 3596) == 500
+    assert demonstration_limit(*sections, 3597) == 499

@@ -17,7 +17,12 @@ ANCHORS = [Encoding(np.arange(2, 12), np.arange(10) > 4)]
 @pytest.mark.parametrize("family", ["llama", "mistral", "gpt_oss", "jamba", "bloom"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_causal_models_pass(family, dtype):
-    check_model(make_model(family).to(dtype))
+    model = make_model(family).to(dtype)
+    check_model(model)
+    with torch.no_grad():
+        next(model.parameters()).fill_(torch.nan)
+    with pytest.raises(UserError):
+        check_model(model)
 
 
 def test_a_masked_model_is_refused():

@@ -1,29 +1,26 @@
 """Hydra's flags as a user types them, mistakes beside them included: exit code and streams."""
 
-import ast
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from nuggets_ray.cli import run
-from nuggets_ray.config.keys import CONF_DIR, sections
+from nuggets_ray.cli import Job, Main, run
+from nuggets_ray.config.keys import sections
 from nuggets_ray.config.schema import Config
 from nuggets_ray.select import default_name
 
 RAN = pytest.CaptureFixture[str]
 
 
-def job(config: Config) -> dict[str, Any]:
+def values(config: Config) -> dict[str, Any]:
     return {"out_dir": config.out_dir, "seed": config.seed, "anchors": config.anchors.method}
 
 
-def end(monkeypatch: pytest.MonkeyPatch, *arguments: str, **settings: Any) -> int:
-    monkeypatch.setattr(sys, "argv", ["jobs/score.py", *arguments])
+def end(*arguments: str, main: Main = values, **settings: Any) -> int:
     with pytest.raises(SystemExit) as ended:
-        run(job, **settings)
+        run(Job("made_up", "", lambda: main, sections(), **settings), arguments)
     assert isinstance(ended.value.code, int)
     return ended.value.code
 
@@ -31,7 +28,7 @@ def end(monkeypatch: pytest.MonkeyPatch, *arguments: str, **settings: Any) -> in
 @pytest.mark.parametrize(
     ("arguments", "shown"),
     [
-        (["-h"], ["score is powered by Hydra", "== Config =="]),
+        (["-h"], ["made_up is powered by Hydra", "== Config =="]),
         (
             ["data.path=/a (1)", "-c", "job", "--package", "data", "seed=2"],
             ["@package data", "path: /a (1)"],
@@ -42,10 +39,8 @@ def end(monkeypatch: pytest.MonkeyPatch, *arguments: str, **settings: Any) -> in
         (["--hydra-help"], ["== Flags =="]),
     ],
 )
-def test_what_is_shown(
-    arguments: list[str], shown: list[str], monkeypatch: pytest.MonkeyPatch, capsys: RAN
-) -> None:
-    assert end(monkeypatch, *arguments) == 0
+def test_what_is_shown(arguments: list[str], shown: list[str], capsys: RAN) -> None:
+    assert end(*arguments) == 0
     streams = capsys.readouterr()
     assert all(text in streams.out for text in shown), streams.out
     assert streams.err == ""
@@ -85,9 +80,9 @@ def test_what_is_shown(
     ],
 )
 def test_a_mistake_beside_a_flag_is_the_same_sentence(
-    arguments: list[str], words: str, monkeypatch: pytest.MonkeyPatch, capsys: RAN
+    arguments: list[str], words: str, capsys: RAN
 ) -> None:
-    assert end(monkeypatch, *arguments) == 2
+    assert end(*arguments) == 2
     streams = capsys.readouterr()
     assert streams.out == ""
     assert streams.err.startswith("error: ") and words in streams.err, streams.err
@@ -106,53 +101,43 @@ def swept(capsys: RAN) -> list[dict[str, Any]]:
         (["data.path=/a/x,/b/x"], "${hydra:job.num}"),
     ],
 )
-def test_runs_of_a_sweep_do_not_share_a_folder(
-    sweep: list[str], apart: str, monkeypatch: pytest.MonkeyPatch, capsys: RAN
-) -> None:
-    assert end(monkeypatch, "--multirun", *sweep, "out_dir=/runs/a") == 2
+def test_runs_of_a_sweep_do_not_share_a_folder(sweep: list[str], apart: str, capsys: RAN) -> None:
+    assert end("--multirun", *sweep, "out_dir=/runs/a") == 2
     said = capsys.readouterr().err
     assert "would both write out_dir=/runs/a" in said and f"'out_dir=/runs/a-{apart}'" in said
-    assert end(monkeypatch, "--multirun", *sweep, f"out_dir=/runs/a-{apart}") == 0
+    assert end("--multirun", *sweep, f"out_dir=/runs/a-{apart}") == 0
     folders = [found["out_dir"] for found in swept(capsys)]
     assert len(set(folders)) == len(folders) >= 2
     assert all("$" not in folder for folder in folders)
 
 
-def test_runs_that_write_by_other_names_may_share_a_folder(
-    monkeypatch: pytest.MonkeyPatch, capsys: RAN
-) -> None:
+def test_runs_that_write_by_other_names_may_share_a_folder(capsys: RAN) -> None:
     def folder(config: Config) -> tuple[str, str]:
         return "select.name", config.select.name or default_name(config.select)
 
     draws = ("-m", "select.by=random", "select.draw=0,1", "out_dir=/r")
-    assert end(monkeypatch, *draws, folder=folder) == 0
+    assert end(*draws, folder=folder) == 0
     assert len(swept(capsys)) == 2
     shares = ("-m", "select.fraction=0.1,0.2", "out_dir=/r")
-    assert end(monkeypatch, *shares, folder=folder) == 2
+    assert end(*shares, folder=folder) == 2
     assert "'select.name=golden-${select.fraction}'" in capsys.readouterr().err
-    assert end(monkeypatch, *shares, folder=None) == 0
+    assert end(*shares, folder=None) == 0
 
 
-def test_a_sweep_ends_with_the_code_of_its_first_failure(
-    monkeypatch: pytest.MonkeyPatch, capsys: RAN
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["score.py", "-m", "seed=1,0,2", "out_dir=/x-${seed}"])
-    with pytest.raises(SystemExit) as ended:
-        run(lambda config: {"share": 1 // config.seed})
-    assert ended.value.code == 1
+def test_a_sweep_ends_with_the_code_of_its_first_failure(capsys: RAN) -> None:
+    sweep = ("-m", "seed=1,0,2", "out_dir=/x-${seed}")
+    assert end(*sweep, main=lambda config: {"share": 1 // config.seed}) == 1
     assert swept(capsys) == [{"share": 1}]
 
 
-def test_a_folder_of_experiments_of_one_s_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: RAN
-) -> None:
+def test_a_folder_of_experiments_of_one_s_own(tmp_path: Path, capsys: RAN) -> None:
     (tmp_path / "experiment").mkdir()
     for name, text in {"mine": "seed: 7", "typo": "sed: 7", "text": "seed: x"}.items():
         file = tmp_path / "experiment" / f"{name}.yaml"
         file.write_text(f"# @package _global_\n{text}\n")
     (tmp_path / "experiment" / "cut.yaml").write_text("seed: [7\n")
     flag = ("--config-dir", str(tmp_path), "out_dir=/x")
-    assert end(monkeypatch, *flag, "experiment=mine") == 0
+    assert end(*flag, "experiment=mine") == 0
     assert swept(capsys)[0]["seed"] == 7
     for name, words in {
         "typo": "experiment/typo.yaml: sed: there is no such key; did you mean seed=...?",
@@ -160,19 +145,6 @@ def test_a_folder_of_experiments_of_one_s_own(
         "cut": "experiment/cut.yaml",
         "mien": "did you mean experiment=mine?",
     }.items():
-        assert end(monkeypatch, *flag, f"experiment={name}") == 2
+        assert end(*flag, f"experiment={name}") == 2
         said = capsys.readouterr().err
         assert words in said and said.count("\n") == 1, said
-
-
-def test_every_job_names_its_sections() -> None:
-    for path in sorted((CONF_DIR.parent / "jobs").glob("*.py")):
-        calls = [
-            node
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "run"
-        ]
-        given = {keyword.arg: keyword.value for keyword in calls[0].keywords}
-        assert "uses" in given, path
-        if isinstance(given["uses"], ast.Tuple):
-            assert set(ast.literal_eval(given["uses"])) <= set(sections()), path

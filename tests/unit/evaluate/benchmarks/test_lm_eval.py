@@ -11,7 +11,12 @@ import torch
 from nuggets_ray.config.evaluate import EvaluateConfig
 from nuggets_ray.config.schema import ModelConfig
 from nuggets_ray.errors import UserError
-from nuggets_ray.evaluate.benchmarks.lm_eval import check_tasks, run_tasks, to_results
+from nuggets_ray.evaluate.benchmarks.lm_eval import (
+    check_tasks_given,
+    check_tasks_known,
+    run_tasks,
+    to_results,
+)
 from nuggets_ray.model.load import load_model, load_tokenizer
 
 pytest.importorskip("lm_eval")
@@ -80,14 +85,16 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.long
 def test_tasks_are_looked_at_before_a_model_loads(tasks: Path, tmp_path: Path) -> None:
-    check_tasks(EvaluateConfig(tasks=["capitals", "arc_easy"], tasks_path=str(tasks)))
+    both = EvaluateConfig(tasks=["capitals", "arc_easy"], tasks_path=str(tasks))
+    check_tasks_given(both)
+    check_tasks_known(both)
     with pytest.raises(UserError, match="evaluate.tasks is missing"):
-        check_tasks(EvaluateConfig())
+        check_tasks_given(EvaluateConfig())
     with pytest.raises(UserError, match="evaluate.tasks=capitals: the harness has no such task"):
-        check_tasks(EvaluateConfig(tasks=["arc_easy", "capitals"]))
+        check_tasks_known(EvaluateConfig(tasks=["arc_easy", "capitals"]))
     nowhere = str(tmp_path / "none")
     with pytest.raises(UserError, match=f"evaluate.tasks_path={nowhere} is no folder"):
-        check_tasks(EvaluateConfig(tasks=["capitals"], tasks_path=nowhere))
+        check_tasks_given(EvaluateConfig(tasks=["capitals"], tasks_path=nowhere))
 
 
 def likeliest(model: Path, question: str) -> int:

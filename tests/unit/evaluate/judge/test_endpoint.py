@@ -199,7 +199,7 @@ def test_an_interrupt_keeps_what_is_under_way_and_asks_no_more(
 
     with FaultyEndpoint(answer=answer) as server:
         judge = make(server, tmp_path, concurrency=2)
-        stopped = judge._stop
+        stopped = judge.stopped
         with pytest.raises(KeyboardInterrupt):
             judge(conversations(*"abcdef"))
     signal.signal(signal.SIGINT, before)

@@ -43,7 +43,11 @@ def test_tokens_are_counted_as_used_and_planned_as_the_most() -> None:
 
 def test_without_limits_everything_fits() -> None:
     budget = Budget(None, None, 10**6, 10**12)
-    budget.take(10**9)
+    taken = [budget.take(10**9) for _ in range(3)]
+    assert len(taken) == 3
+    for _ in taken:
+        budget.settle(10**9, 1, 10**9)
+    budget.wait_for_all()
 
 
 @pytest.mark.parametrize("cost, fits", [(0, True), (1, False)])

@@ -13,9 +13,13 @@ from nuggets_ray.config.schema import Config, DataConfig, EvaluateConfig
 from nuggets_ray.data.formats import alpaca
 from nuggets_ray.errors import UserError
 from nuggets_ray.evaluate.likelihood.overlap import find_overlaps, text_row
-from nuggets_ray.evaluate.likelihood.rows import read_held_rows, training_sources
+from nuggets_ray.evaluate.likelihood.rows import HeldRows, read_held_rows, training_sources
 from nuggets_ray.io import write_json
 from nuggets_ray.run.job_configs import write_config
+
+
+def read_held(config: Config) -> HeldRows:
+    return read_held_rows(config.out_dir, config.evaluate, config.data)
 
 
 def row(number: int, **more: str) -> dict[str, str]:
@@ -55,53 +59,53 @@ def config(out_dir: str, **evaluate: Any) -> Config:
 def test_the_run_s_own_rows(out_dir: str) -> None:
     rows = [row(0), row(1, category="poem"), row(0), row(2, task="sum", dataset="koala")]
     write_table(io.join(out_dir, "holdout.parquet"), rows)
-    found = read_held_rows(config(out_dir))
+    found = read_held(config(out_dir))
     assert [held.category for held in found.rows] == [None, "poem", "koala"]
     examples = [alpaca(dict(rows[i])) for i in (0, 1, 3)]
     assert [held.example for held in found.rows] == examples
     assert [held.example_id for held in found.rows] == [e.content_id for e in examples]
     assert found.skipped == {"duplicate": 1}
     assert found.path == io.join(out_dir, "holdout.parquet")
-    assert len(read_held_rows(config(out_dir, limit=2)).rows) == 2
+    assert len(read_held(config(out_dir, limit=2)).rows) == 2
 
 
 def test_a_file_goes_before_and_bad_rows_are_counted(out_dir: str, tmp_path: Path) -> None:
     write_table(io.join(out_dir, "holdout.parquet"), [row(0)])
     rows = [{"instruction": "no answer", "output": " "}, *map(row, range(30))]
     path = write_rows(tmp_path / "held.jsonl", rows, "{broken", "[1]", json.dumps(row(3)))
-    found = read_held_rows(config(out_dir, held_out_path=str(path)))
+    found = read_held(config(out_dir, held_out_path=str(path)))
     assert len(found.rows) == 30
     assert found.skipped == {
         **{"empty_answer": 1, "invalid_json": 1, "not_an_object": 1, "duplicate": 1}
     }
     assert found.path == str(path)
-    limited = read_held_rows(config(out_dir, held_out_path=str(path), limit=3))
+    limited = read_held(config(out_dir, held_out_path=str(path), limit=3))
     assert (len(limited.rows), limited.skipped) == (2, {"empty_answer": 1})
 
 
 def test_a_file_needs_no_run(tmp_path: Path) -> None:
     messages = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}]
     path = write_rows(tmp_path / "held.jsonl", [{"messages": messages}])  # type: ignore[list-item]
-    [held] = read_held_rows(config(str(tmp_path / "none"), held_out_path=str(path))).rows
+    [held] = read_held(config(str(tmp_path / "none"), held_out_path=str(path))).rows
     assert [message.text for message in held.example.messages] == ["Hi", "Ho"]
-    demo = read_held_rows(config(str(tmp_path / "none"), held_out_path="demo"))
+    demo = read_held(config(str(tmp_path / "none"), held_out_path="demo"))
     assert len(demo.rows) > 10 and not demo.skipped
 
 
 def test_no_rows_at_all(out_dir: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="evaluate.held_out_path is missing: .*data.holdout=N"):
-        read_held_rows(config(out_dir))
+        read_held(config(out_dir))
     with pytest.raises(UserError, match=r"evaluate.held_out_path=.*none.jsonl: there is no such"):
-        read_held_rows(config(out_dir, held_out_path=str(tmp_path / "none.jsonl")))
+        read_held(config(out_dir, held_out_path=str(tmp_path / "none.jsonl")))
     write_table(io.join(out_dir, "holdout.parquet"), [])
     with pytest.raises(UserError, match=r"holdout.parquet has no row .*it is empty"):
-        read_held_rows(config(out_dir))
+        read_held(config(out_dir))
 
 
 def twins(out_dir: str, rows: list[dict[str, str]]) -> list[tuple[int, str]]:
     """(number of the row, where its twin is)"""
     texts = [text_row(str(i), alpaca(dict(r))) for i, r in enumerate(rows)]
-    found = find_overlaps(texts, training_sources(config(out_dir)))
+    found = find_overlaps(texts, training_sources(out_dir))
     return [(int(overlap.example_id), overlap.source) for overlap in found]
 
 

@@ -11,16 +11,21 @@ import pytest
 from nuggets_ray import io
 from nuggets_ray.config.finetune import FinetuneConfig
 from nuggets_ray.config.schema import Config, SelectConfig
-from nuggets_ray.evaluate.verdict.arms import golden_names, make_arms, score_signs
+from nuggets_ray.evaluate.verdict.arms import (
+    golden_names,
+    make_arms,
+    score_signs,
+    verdict_of_run,
+)
 from nuggets_ray.evaluate.verdict.evidence import BOTTOM, GOLDEN, OTHER, RANDOM
 from nuggets_ray.io import write_json
 from nuggets_ray.records import Anchor, Encoding
 from nuggets_ray.run.anchors import write_anchors
 from nuggets_ray.run.job_configs import write_config
 from nuggets_ray.run.scores import SCORE_SCHEMA
+from nuggets_ray.run.select import select_candidates
 from nuggets_ray.run.selections import begin_record
 from nuggets_ray.run.trained_on import trained_selections
-from nuggets_ray.stages.select import select_candidates
 
 NUM_ROWS, NUM_ANCHORS = 24, 8
 RANDOM_K = SelectConfig("top_k", k=4, by="random")
@@ -199,6 +204,20 @@ def test_an_older_model_whose_selection_has_other_rows_now_is_of_no_kind(
     io.delete(io.join(out_dir, "selections", "golden"))
     assert trained_selections(out_dir, ["golden"]) == {}
     assert "selections/golden, which it was trained on, is gone" in caplog.text
+
+
+def test_a_verdict_needs_a_golden_model(out_dir: str) -> None:
+    selections = trained_selections(out_dir, SELECTIONS)
+    metric = "likelihood/mean_logprob"
+    assert verdict_of_run(out_dir, metric, selections, values("base", "random-0"), None, 0) is None
+    given = values("golden", "random-0", "bottom")
+    verdict = verdict_of_run(out_dir, metric, selections, given, np.ones(3), 0)
+    assert verdict is not None and verdict["numbers"]["metric"] == metric
+    assert verdict["numbers"]["values"] == {"golden": 0.0, "random-0": 1.0, "bottom": 2.0}
+    assert verdict["numbers"]["stability"]["reliability"] == pytest.approx(1.0)
+    uneven = given | {"golden": np.array([0.0, 2.0, 6.0])}
+    weighted = verdict_of_run(out_dir, metric, selections, uneven, np.array([1.0, 2.0, 1.0]), 0)
+    assert weighted is not None and weighted["numbers"]["values"]["golden"] == 2.5
 
 
 def test_signs_of_the_scores(out_dir: str) -> None:

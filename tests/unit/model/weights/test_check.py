@@ -102,7 +102,7 @@ def test_what_has_no_part_in_the_text_is_told_and_loads(
     load(folder)
 
 
-def test_buffers_of_older_checkpoints_load(folder: Path) -> None:
+def test_buffers_of_older_checkpoints_load(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     adding(model__layers__1__self_attn__rotary_emb__inv_freq=ROW)(folder)
     load(folder)
     model_config = make_model("llama").config
@@ -110,6 +110,10 @@ def test_buffers_of_older_checkpoints_load(folder: Path) -> None:
         unexpected=frozenset({"h.0.attn.masked_bias", "h.0.attn.bias", "rope.freqs"})
     )
     check_report(ModelConfig("x"), model_config, report)
+    assert "not used: buffers (h.0.attn.bias and 2 more)" in caplog.text
+    strange = LoadReport(unexpected=frozenset({"h.0.attn.strange"}))
+    with pytest.raises(UserError, match="h.0.attn.strange"):
+        check_report(ModelConfig("x"), model_config, strange)
 
 
 def test_layers_that_predict_further_tokens_are_none_too_many(

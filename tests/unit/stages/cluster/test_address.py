@@ -57,6 +57,8 @@ def test_a_dashboard_s_port_is_told(dashboard: str) -> None:
 def test_a_cluster_s_port_is_let_through(grpc: str) -> None:
     check_address(grpc, grpc)
     check_address("auto", "auto")
+    with pytest.raises(UserError):  # by http, it is a dashboard's address all the same
+        check_address(f"http://{grpc}", f"http://{grpc}")
 
 
 def test_nothing_listens() -> None:

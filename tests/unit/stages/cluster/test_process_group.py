@@ -22,7 +22,7 @@ class FakeWorkers:
         self.calls: list[tuple[int, Callable[..., Any], tuple[Any, ...]]] = []
 
     def execute(self, function: Callable[..., Any]) -> list[tuple[str, str]]:
-        assert function is module._place
+        assert function is module.worker_place
         return self._places
 
     def execute_single(self, rank: int, function: Callable[..., Any], *arguments: Any) -> int:
@@ -52,9 +52,9 @@ def test_loopback_on_one_node_and_the_nodes_own_addresses_across(
     workers, timeout = FakeWorkers(places), timedelta(seconds=5)
     OwnNodesBackend().on_start(workers, config)
     assert workers.calls == [
-        (0, module._listen, (meet_at, len(places), timeout)),
+        (0, module.open_store, (meet_at, len(places), timeout)),
         *(
-            (rank, module._join, ("gloo", meet_at, 4711, address, timeout))
+            (rank, module.join_group, ("gloo", meet_at, 4711, address, timeout))
             for rank, address in enumerate(own)
         ),
     ]
@@ -63,8 +63,8 @@ def test_loopback_on_one_node_and_the_nodes_own_addresses_across(
 def test_the_store_listens_where_it_is_told_and_nowhere_else(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "_stores", [])
-    port = module._listen("127.0.0.2", 1, timedelta(seconds=20))
+    monkeypatch.setattr(module, "stores", [])
+    port = module.open_store("127.0.0.2", 1, timedelta(seconds=20))
     heard = {
         (found.laddr.ip.removeprefix("::ffff:"), found.laddr.port)
         for found in psutil.Process().net_connections(kind="inet")
@@ -74,5 +74,5 @@ def test_the_store_listens_where_it_is_told_and_nowhere_else(
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection((LOOPBACK, port), timeout=5)
     dist.TCPStore("127.0.0.2", port, 1, timeout=timedelta(seconds=20)).set("a", "b")
-    [store] = module._stores
+    [store] = module.stores
     assert store.get("a") == b"b"

@@ -1,4 +1,4 @@
-"""The select stage: scores/ and candidates/ of a run in, selections/<name>/ out. Needs no Ray.
+"""The select job: scores/ and candidates/ of a run in, selections/<name>/ out. Needs no Ray.
 
 selection.json is removed first and written last: where it stands, the selection is whole.
 """
@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from nuggets_ray import io
-from nuggets_ray.config.schema import Config
+from nuggets_ray.config.schema import Config, SelectConfig
 from nuggets_ray.errors import UserError
 from nuggets_ray.io import write_json
 from nuggets_ray.run.job_configs import check_same_run, write_config
@@ -21,7 +21,15 @@ from nuggets_ray.run.joined import Scored, read_rows, read_scored
 from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.selected_rows import to_jsonl, to_table
 from nuggets_ray.run.selections import models_of
-from nuggets_ray.select import OUR_COLUMNS, Scores, Selection, check_clash, check_config, select
+from nuggets_ray.select import (
+    OUR_COLUMNS,
+    Scores,
+    Selection,
+    check_clash,
+    check_config,
+    default_name,
+    select,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +47,7 @@ def select_candidates(config: Config) -> dict[str, Any]:
     """
     check_config(config.select)
     check_same_run(config)
-    name, ours, summary = _choose(config)
+    name, ours, summary = _choose(config.out_dir, config.select, config.seed)
     rows = read_rows(config.out_dir, ours[0].to_numpy())
     folder = RunFolder(config.out_dir).selection(name)
     if not config.select.replace:
@@ -58,6 +66,22 @@ def select_candidates(config: Config) -> dict[str, Any]:
     return {"wrote": wrote, "status": "done", "name": name, **summary}
 
 
+def select_beside(config: Config) -> list[str]:
+    """Make a selection that stands beside the golden one, and return what was written.
+
+    It has no select.name of the user's, so one that a model was trained on is kept as it is, where
+    none is trained on it now.
+    """
+    name = default_name(config.select)
+    try:
+        return list(select_candidates(config)["wrote"])
+    except ReplacesTrainedError as error:
+        if name in config.finetune.selections:
+            raise
+        logger.warning("selections/%s is left as it was: %s", name, error)
+        return []
+
+
 def _check_replaced(out_dir: str, name: str, rows: Sequence[bytes], ours: pa.Table) -> None:
     """Raise ReplacesTrainedError where selections/<name> holds other rows that a model is of."""
     jsonl = RunFolder(out_dir).selection(name).jsonl
@@ -72,14 +96,14 @@ def _check_replaced(out_dir: str, name: str, rows: Sequence[bytes], ours: pa.Tab
         )
 
 
-def _choose(config: Config) -> tuple[str, pa.Table, dict[str, Any]]:
+def _choose(out_dir: str, config: SelectConfig, seed: int) -> tuple[str, pa.Table, dict[str, Any]]:
     """The selection's name, our columns of its rows in rank order, and its figures."""
-    scored = read_scored(config.out_dir)
+    scored = read_scored(out_dir)
     num_scored = len(scored.scores.example_id)
     if scored.num_pending:
         logger.warning("partial: %d of %d candidates are scored", num_scored, scored.num_candidates)
-    selection = select(scored.scores, config.select, config.seed)
-    ours = _our_columns(scored.scores, selection, config.select.prefix)
+    selection = select(scored.scores, config, seed)
+    ours = _our_columns(scored.scores, selection, config.prefix)
     return selection.name, ours, _summary(scored, selection)
 
 

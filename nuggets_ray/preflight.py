@@ -1,0 +1,90 @@
+"""What is missing or cannot be, told before torch and Ray are imported: one check a job.
+
+By names and values alone: files are listed and not read, and no hub is asked. The stages check the
+rest, and these too, as they are called by others than the command line.
+"""
+
+from collections.abc import Callable
+
+from nuggets_ray.anchors.file import anchor_files
+from nuggets_ray.config.schema import Config
+from nuggets_ray.data.formats import resolve_format
+from nuggets_ray.data.inputs import list_inputs
+from nuggets_ray.evaluate.checks import check_settings
+from nuggets_ray.evaluate.likelihood.rows import check_held_out
+from nuggets_ray.evaluate.models import BASE, check_models
+from nuggets_ray.evaluate.results import open_results, read_results
+from nuggets_ray.finetune.deepspeed_config import deepspeed_settings
+from nuggets_ray.finetune.source import check_source
+from nuggets_ray.model.load import check_path
+from nuggets_ray.run.manifest import check_out_dir
+from nuggets_ray.select import check_config
+
+
+def check_score(config: Config) -> None:
+    """Raise UserError for data, anchors, a model or an out_dir that cannot be; for `plan` too."""
+    _check_data(config.data.path)
+    if config.data.columns:
+        resolve_format(config.data.format, config.data.columns, [])
+    if config.anchors.method == "file":
+        anchor_files(config.anchors)
+    check_path(config.model)
+    check_out_dir(config.out_dir)
+
+
+def check_finetune(config: Config) -> None:
+    """Raise UserError for settings of DeepSpeed, a model, a selection or data that cannot be."""
+    deepspeed_settings(config.finetune, "bfloat16", 1)
+    check_source(config)
+    check_out_dir(config.out_dir)
+
+
+def check_evaluate(config: Config) -> None:
+    """Raise UserError for settings, models, held-out rows or other runs that cannot be."""
+    check_settings(config.evaluate, config.judge)
+    check_models(config.out_dir, config.evaluate.models or [BASE], config.model)
+    for run_folder in config.evaluate.compare:
+        read_results(run_folder)
+    open_results(config.out_dir, config.evaluate.primary)
+    if config.evaluate.method == "likelihood":
+        check_held_out(config.out_dir, config.evaluate.held_out_path)
+    check_out_dir(config.out_dir)
+
+
+def check_pipeline(config: Config) -> None:
+    """Raise UserError for what any of the stages would refuse."""
+    check_config(config.select)
+    check_score(config)
+    deepspeed_settings(config.finetune, "bfloat16", 1)
+    check_settings(config.evaluate, config.judge)
+    if config.finetune.selections and config.evaluate.held_out_path is not None:
+        check_held_out(config.out_dir, config.evaluate.held_out_path)
+
+
+def check_bench(config: Config) -> None:
+    """Raise UserError for a model or data that are named and not there."""
+    if config.model.path:
+        check_path(config.model)
+    if config.bench.name == "finetune" and config.data.path:
+        _check_data(config.data.path)
+
+
+def _check_data(path: str) -> None:
+    if path != "demo":
+        list_inputs(path)
+
+
+CHECKS: dict[str, Callable[[Config], None]] = {
+    "plan": check_score,
+    "score": check_score,
+    "finetune": check_finetune,
+    "evaluate": check_evaluate,
+    "pipeline": check_pipeline,
+    "bench": check_bench,
+}
+
+
+def check(job: str, config: Config) -> None:
+    """Raise UserError for what is missing or cannot be; a job without a check of its own passes."""
+    if job in CHECKS:
+        CHECKS[job](config)

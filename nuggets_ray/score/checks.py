@@ -1,0 +1,34 @@
+"""What is wrong with a scoring run, told before Ray starts or a model is loaded."""
+
+import logging
+
+from nuggets_ray.anchors.file import load_examples
+from nuggets_ray.config.schema import Config
+from nuggets_ray.data.formats import resolve_format
+from nuggets_ray.data.inputs import list_inputs
+from nuggets_ray.model.load import load_tokenizer
+from nuggets_ray.model.weights.headers import check_weights
+from nuggets_ray.prompts.prompt import make_prompt
+from nuggets_ray.run.candidates import fields_like
+from nuggets_ray.select import OUR_COLUMNS, check_clash
+
+logger = logging.getLogger(__name__)
+
+
+def check_inputs(config: Config) -> None:
+    """Raise UserError for data, anchors, a tokenizer or weights that are not there or not whole."""
+    logger.info("checking data, anchors, tokenizer and weights")
+    list_inputs(config.data.path)
+    if config.data.columns:
+        resolve_format(config.data.format, config.data.columns, [])
+    if config.anchors.method == "file":
+        load_examples(config.anchors)
+    make_prompt(load_tokenizer(config.model), config.prompt)
+    check_weights(config.model, any_architecture=config.score.backend == "vllm")
+
+
+def check_fields(out_dir: str, prefix: str) -> None:
+    """Raise UserError for candidates with a field that selecting them, with select.prefix, would
+    write too.
+    """
+    check_clash(fields_like(out_dir, [prefix + name for name in OUR_COLUMNS]), prefix)

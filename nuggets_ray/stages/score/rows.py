@@ -1,0 +1,91 @@
+"""Score the candidates that are left: in blocks of equal work, then one by one what no worker
+answered for.
+"""
+
+import logging
+import time
+from collections.abc import Mapping
+
+import numpy as np
+import ray
+
+from nuggets_ray.run.candidates import CandidateIds
+from nuggets_ray.run.manifest import Run
+from nuggets_ray.run.scores import num_scored_by
+from nuggets_ray.schedule.full import plan_blocks
+from nuggets_ray.schedule.todo import Todo, unanswered
+from nuggets_ray.score.one_shot import ZeroShot
+from nuggets_ray.stages.cluster.workers import Workers
+from nuggets_ray.stages.score.blocks import run_blocks
+from nuggets_ray.stages.score.progress import Counter, Progress
+from nuggets_ray.stages.score.worker import Setup
+
+logger = logging.getLogger(__name__)
+
+LOST = "error: Ray lost its block"
+"""Reason of a row that no worker died of and none answered for."""
+
+
+def score_rows(
+    run: Run,
+    setup: Setup,
+    candidates: CandidateIds,
+    todo: Todo,
+    base: ZeroShot,
+    workers: Workers,
+) -> dict[str, str]:
+    """Score the candidates of `todo` in blocks, then those that were given up before, one by one;
+    {content_id: reason} of those that cannot be scored.
+    """
+    config, out_dir = setup.config, setup.config.out_dir
+    rows = np.flatnonzero(todo.is_todo_N & ~todo.is_again_N)
+    again = np.flatnonzero(todo.is_again_N)
+    cost_N = candidates.num_tokens_N[rows] + base.num_tokens
+    tokens_per_s = run.manifest["calibration"]["tokens_per_s"]
+    num_tokens = float(cost_N.sum()) + (candidates.num_tokens_N[again] + base.num_tokens).sum()
+    run.update(predicted_s=round(num_tokens / tokens_per_s / workers.num_workers, 1))
+    max_tokens, max_rows = tokens_per_s * config.score.block_s, config.score.block_rows
+    plan = plan_blocks(cost_N, max_tokens, max_rows, workers.num_workers)
+    num_rows = todo.num_reused + len(rows) + len(again)
+    counter = Counter.remote()  # type: ignore[attr-defined]  # made by the decorator
+    progress = Progress(run, counter, num_rows, todo.num_reused, config.progress_s)
+    baseline_ref = ray.put(base)
+    started = time.monotonic()
+    try:
+        blocks = [candidates.places(rows[index]) for index in plan]
+        unscored = run_blocks(run, setup, blocks, baseline_ref, workers, progress)
+        left = unanswered(out_dir, candidates, rows, unscored)
+        _check_deaths(unscored, len(left), len(rows), len(blocks))
+        # one a block: the death of a process is then the row's own
+        alone = np.concatenate([left, again])
+        blocks = [candidates.places(alone[i : i + 1]) for i in range(len(alone))]
+        unscored |= run_blocks(run, setup, blocks, baseline_ref, workers, progress)
+        lost = unanswered(out_dir, candidates, alone, unscored)
+        unscored |= dict.fromkeys(candidates.content_id_N[lost].tolist(), LOST)
+        progress.num_skipped += len(lost)
+    except KeyboardInterrupt:
+        written = num_scored_by(out_dir, run.attempt_id)
+        logger.warning(
+            "%d of %d candidates are written", todo.num_reused + written, progress.num_rows
+        )
+        raise
+    finally:
+        progress.close()
+        run.update(actual_s=round(time.monotonic() - started, 1))
+    return unscored
+
+
+def _check_deaths(
+    unscored: Mapping[str, str], num_left: int, num_rows: int, num_blocks: int
+) -> None:
+    """Raise RuntimeError where each of several blocks killed its worker; tell what some left."""
+    num_killed = num_left + list(unscored.values()).count("killed_worker")
+    if num_killed == num_rows and num_blocks > 1:
+        raise RuntimeError(
+            f"every worker died on each of {num_blocks} blocks, before it finished one: see "
+            "Ray's logs; mostly the host's memory is too small for cluster.num_workers replicas"
+        )
+    if num_left:
+        logger.warning(
+            "%d candidates were in blocks that killed their worker: again one by one", num_left
+        )

@@ -1,0 +1,48 @@
+"""The chat template of a trained base model: what it renders is what was trained on."""
+
+from pathlib import Path
+
+import pytest
+
+from nuggets_ray.config.schema import ModelConfig, PromptConfig
+from nuggets_ray.model.load import load_tokenizer
+from nuggets_ray.prompts.alpaca_jinja import give_chat_template
+from nuggets_ray.prompts.prompt import make_prompt
+from nuggets_ray.records import Example, Message
+
+TURNS = {
+    "one": [("user", "Add 1 and 2."), ("assistant", "3")],
+    "odd characters": [("user", 'A "quote", {{ braces }} {% too %}\\'), ("assistant", "\u00e9")],
+    "system": [("system", "Be brief."), ("user", "1?"), ("assistant", "one")],
+}
+
+
+@pytest.mark.parametrize("name", TURNS)
+def test_it_renders_what_prompt_alpaca_trains_on(tiny_model: Path, name: str) -> None:
+    tokenizer = load_tokenizer(ModelConfig(str(tiny_model)))
+    prompt = make_prompt(tokenizer, PromptConfig("alpaca"))
+    example = Example(tuple(Message(role, text) for role, text in TURNS[name]))
+    trained = prompt.anchor(example)
+    header = prompt.zero_shot_prefix.tolist()
+    assert give_chat_template(tokenizer, header)
+    messages = [{"role": role, "content": text} for role, text in TURNS[name]]
+    text = tokenizer.apply_chat_template(messages, tokenize=False)
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    num_trained = len(header) + trained.num_tokens
+    assert ids[:num_trained] == [*header, *trained.token_ids]
+    assert ids[num_trained:] in ([], [tokenizer.eos_token_id])
+
+
+def test_the_next_answer_is_asked_for(tiny_model: Path) -> None:
+    tokenizer = load_tokenizer(ModelConfig(str(tiny_model)))
+    give_chat_template(tokenizer, [])
+    asked = tokenizer.apply_chat_template(
+        [{"role": "user", "content": "1?"}], tokenize=False, add_generation_prompt=True
+    )
+    assert asked.endswith("### Instruction:\n1?\n\n### Response:\n")
+
+
+def test_a_template_that_is_there_is_left_alone(tiny_model: Path) -> None:
+    tokenizer = load_tokenizer(ModelConfig(str(tiny_model)))
+    tokenizer.chat_template = "own"
+    assert not give_chat_template(tokenizer, []) and tokenizer.chat_template == "own"

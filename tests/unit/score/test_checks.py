@@ -1,0 +1,62 @@
+"""What is wrong with a scoring run is told before anything is started."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from scored_run import finished_run
+
+from nuggets_ray.config.schema import AnchorsConfig, Config, DataConfig, ModelConfig, PromptConfig
+from nuggets_ray.errors import UserError
+from nuggets_ray.score.checks import check_fields, check_inputs
+
+
+@pytest.fixture
+def config(tiny_model: Path, tmp_path: Path) -> Config:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(json.dumps({"instruction": "q", "output": "a"}) + "\n")
+    return Config("out", data=DataConfig(str(rows)), model=ModelConfig(str(tiny_model)))
+
+
+def test_what_is_there_passes_and_what_is_not_is_named(config: Config, tmp_path: Path) -> None:
+    check_inputs(config)
+    check_inputs(replace(config, data=DataConfig("demo")))
+    wrong = [
+        (replace(config, data=DataConfig("/no/rows.jsonl")), "data.path=/no/rows.jsonl"),
+        (replace(config, anchors=AnchorsConfig("file", path="/no.json")), "anchors.path=/no.json"),
+        (replace(config, model=ModelConfig("/no/model")), "model.path=/no/model"),
+        (replace(config, prompt=PromptConfig("chat")), "prompt.template=chat"),
+        (
+            replace(config, data=replace(config.data, columns={"answer": "output"})),
+            "data.columns",
+        ),
+    ]
+    for given, words in wrong:
+        with pytest.raises(UserError, match=words):
+            check_inputs(given)
+
+
+def test_weights_that_are_not_whole_are_told(config: Config, tmp_path: Path) -> None:
+    folder = shutil.copytree(config.model.path, tmp_path / "model")
+    (folder / "model.safetensors").write_bytes(b"cut")
+    with pytest.raises(UserError, match="model.path="):
+        check_inputs(replace(config, model=ModelConfig(str(folder))))
+
+
+def test_a_field_that_a_selection_would_write_needs_a_prefix(tmp_path: Path) -> None:
+    out_dir = finished_run(str(tmp_path / "run"))
+    check_fields(out_dir, "")
+    with pytest.raises(UserError, match="field named z, "):
+        check_fields_named(out_dir)
+
+
+def check_fields_named(out_dir: str) -> None:
+    """As if one of our columns were called z, which every row of the run has."""
+    from nuggets_ray.score import checks
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checks, "OUR_COLUMNS", ("z",))
+        patch.setattr("nuggets_ray.select.OUR_COLUMNS", ("z",))
+        check_fields(out_dir, "")

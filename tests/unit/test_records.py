@@ -1,0 +1,37 @@
+"""The records: what content is the same, and what an encoding counts."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nuggets_ray.records import Encoding, Example, Message
+
+TEXTS = st.text(max_size=8)
+
+
+def test_an_input_stands_below_its_instruction() -> None:
+    assert Message("user", " Add. ", " 1 and 2\n").content == "Add.\n1 and 2"
+    assert Message("user", "Add.").content == "Add."
+    assert Message("user", "", "alone").content == "alone"
+
+
+@given(st.lists(st.tuples(st.sampled_from(["user", "assistant"]), TEXTS), max_size=4))
+def test_content_is_roles_and_stripped_texts(turns: list[tuple[str, str]]) -> None:
+    plain = Example(tuple(Message(role, text) for role, text in turns))
+    padded = Example(tuple(Message(role, f" {text}\n") for role, text in turns))
+    assert plain.content_id == padded.content_id and len(plain.content_id) == 32
+    more = Example((*plain.messages, Message("user", "one more")))
+    assert more.content_id != plain.content_id
+
+
+def test_the_border_between_messages_counts() -> None:
+    one = Example((Message("user", "a"), Message("user", "b")))
+    other = Example((Message("user", "a b"),))
+    roles = Example((Message("user", "a"), Message("assistant", "b")))
+    assert len({one.content_id, other.content_id, roles.content_id}) == 3
+
+
+def test_an_encoding_counts_its_tokens() -> None:
+    encoding = Encoding(np.arange(5), np.array([False, True, False, True, True]))
+    assert (encoding.num_tokens, encoding.num_answer_tokens) == (5, 3)
+    assert encoding.num_dropped_tokens == 0
