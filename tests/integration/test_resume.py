@@ -264,8 +264,7 @@ import os
 import signal
 
 from nuggets_ray import io
-from nuggets_ray.cli import run
-from nuggets_ray.stages.score.job import score
+from nuggets_ray.jobs import run_job
 
 delete = io.delete
 num_deleted = 0
@@ -280,7 +279,7 @@ def delete_or_stop(uri):
 
 
 io.delete = delete_or_stop
-run(score)
+run_job("score")
 '''
 
 KILLS_ITS_WORKER = """
@@ -339,8 +338,7 @@ if __name__ == "__main__":
         num_cpus=2, include_dashboard=False, object_store_memory=150_000_000, log_to_driver=False,
         runtime_env={"worker_process_setup_hook": break_worker},
     )
-    from nuggets_ray.cli import run
-    from nuggets_ray.stages.score.job import score
+    from nuggets_ray.jobs import run_job
 
-    run(score)
+    run_job("score")
 '''
