@@ -46,10 +46,10 @@ def load_rows(options: Options) -> TrainRows:
     files = list_inputs(options.data)
     rules = choose_rules(DataConfig(path=options.data), files)
     model = ModelConfig(path=resolve_path(ModelConfig(path=options.model)))
-    prompt, limited, eos_id = prompts(model, PromptConfig(), None)
+    prompt, limited, end = prompts(model, PromptConfig(), None)
     texts = [text for text in read_texts(files[0]) if isinstance(text, str)]
     num_rows = options.batch_rows * (options.num_steps + 1)
-    encoded = encode_texts(texts, prompt, limited, rules, eos_id, None, "error")
+    encoded = encode_texts(texts, prompt, limited, rules, end, None, "error")
     return encoded.rows.take(np.arange(num_rows) % encoded.rows.num_rows)
 
 

@@ -16,6 +16,7 @@ from nuggets_ray.config.evaluate import GenerateConfig
 from nuggets_ray.config.schema import ModelConfig, PromptConfig
 from nuggets_ray.errors import UserError
 from nuggets_ray.evaluate.chat import end_ids, prompt_ids
+from nuggets_ray.finetune.answer_end import find_answer_end
 from nuggets_ray.model.load import (
     LOAD_ERRORS,
     load_config,
@@ -73,8 +74,8 @@ class Answerer:
     ) -> None:
         tokenizer = load_tokenizer(model)
         self._prompt = make_prompt(tokenizer, prompt)
-        self._eos_id = None if self._prompt.name == "chat" else tokenizer.eos_token_id
-        ends = end_ids(self._prompt, tokenizer, _generation_eos(model))
+        self._end = find_answer_end(self._prompt, tokenizer, model.path)
+        ends = end_ids(self._end, tokenizer, _generation_eos(model))
         make = {"vllm": _vllm, "transformers": _transformers}[generate.backend]
         self._generate, self._context = make(model, tokenizer, ends, generate, dtype, num_gpus)
 
@@ -85,7 +86,7 @@ class Answerer:
         results: list[Answer | str] = [""] * len(conversations)
         requests: dict[int, AnswerRequest] = {}
         for index, (messages, seed) in enumerate(zip(conversations, seeds, strict=True)):
-            token_ids = prompt_ids(self._prompt, messages, self._eos_id)
+            token_ids = prompt_ids(self._prompt, messages, self._end)
             if self._context is not None and len(token_ids) >= self._context:
                 results[index] = (
                     f"the prompt has {len(token_ids)} tokens, the context {self._context}"

@@ -6,10 +6,12 @@ scipy's statistics take half a second to import, so inside functions.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from nuggets_ray.score.golden import wilson_interval
 
 Bounds = tuple[float, float]
 NUM_RESAMPLES = 2000
@@ -18,6 +20,8 @@ EXACT_ROWS = 13
 """Up to here all sign flips are gone through: 2^13 are fewer than NUM_FLIPS."""
 BLOCK_ENTRIES = 1 << 22
 CONFIDENCE = 0.95
+MIN_ROWS = 30
+"""Fewer rows are too few for an interval of their mean."""
 ROUNDING = 1e-12
 """Relative differences up to here are rounding of float64 sums, and count as none."""
 
@@ -53,26 +57,82 @@ def bootstrap_interval(
     strata_N: np.ndarray | None = None,
     num_resamples: int = NUM_RESAMPLES,
 ) -> Bounds | None:
-    """The 95% percentile interval of the weighted mean: rows are drawn with replacement, together
-    with their weights; with `strata_N` as many from each stratum as it has.
+    """The 95% bootstrap-t interval of the weighted mean m (Efron and Tibshirani 1993, 12.5): rows
+    are drawn with replacement, together with their weights, and the quantiles of
+    t = (m* - m) / se(m*) bound it as m - t se(m). With `strata_N` as many from each stratum as it
+    has.
 
-    None where resampling can show no spread: values all alike, or one row (in some stratum) only.
-    Raises ValueError as `weighted_mean` does. Below some ten rows percentile intervals are too
-    narrow: read the exact tests there.
+    None below 30 rows, where no such interval covers what it should (read the exact tests there),
+    and where resampling can show no spread: values all alike, or one row in some stratum. Raises
+    ValueError as `weighted_mean` does.
     """
     value_N, weight_N = _checked(value_N, weight_N)
     strata_N = np.zeros(len(value_N), int) if strata_N is None else np.asarray(strata_N)
     groups = [np.flatnonzero(strata_N == stratum) for stratum in np.unique(strata_N)]
-    if min(map(len, groups)) < 2 or np.ptp(value_N) == 0:
+    if len(value_N) < MIN_ROWS or min(map(len, groups)) < 2 or np.ptp(value_N) == 0:
         return None
+    sizes = list(map(len, groups))
+    in_order = np.concatenate(groups)
+    mean_1, error_1 = _mean_and_error(value_N[None, in_order], weight_N[None, in_order], sizes)
+    mean, error = float(mean_1[0]), float(error_1[0])
     rng = np.random.default_rng(seed)
-    means = [
-        (weight_N[rows] * value_N[rows]).sum(axis=1) / weight_N[rows].sum(axis=1)
-        for rows in _resampled_rows(groups, num_resamples, rng)
-    ]
+    ratios = []
+    for rows in _resampled_rows(groups, num_resamples, rng):
+        mean_B, error_B = _mean_and_error(value_N[rows], weight_N[rows], sizes)
+        shift_B = np.where(np.abs(mean_B - mean) <= ROUNDING * abs(mean), 0.0, mean_B - mean)
+        # a resample without spread says that nothing bounds the mean on that side
+        ratio_B = np.copysign(np.inf, shift_B)
+        ratio_B[shift_B == 0] = 0.0
+        ratios.append(np.divide(shift_B, error_B, out=ratio_B, where=error_B > 0))
     tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(np.concatenate(means), [tail, 1 - tail])
-    return float(low), float(high)
+    low, high = np.quantile(np.concatenate(ratios), [tail, 1 - tail], method="nearest")
+    lowest, highest = float(value_N.min()), float(value_N.max())
+    bounds = mean - float(high) * error, mean - float(low) * error
+    return (
+        bounds[0] if np.isfinite(bounds[0]) else lowest,
+        bounds[1] if np.isfinite(bounds[1]) else highest,
+    )
+
+
+def why_no_interval(num_rows: int) -> dict[str, str]:
+    """{"no_interval": why} where `bootstrap_interval` gives none for their number, else {}."""
+    return {"no_interval": "too few for an interval"} if num_rows < MIN_ROWS else {}
+
+
+def _mean_and_error(
+    value_BN: np.ndarray, weight_BN: np.ndarray, sizes: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Weighted means (B,) and their standard errors (B,) by linearisation: of the residuals
+    w (x - m) / sum(w), each stratum's around their own mean. Rows stand stratum by stratum.
+    """
+    total_B = weight_BN.sum(axis=1)
+    mean_B = (weight_BN * value_BN).sum(axis=1) / total_B
+    residual_BN = weight_BN * (value_BN - mean_B[:, None]) / total_B[:, None]
+    variance_B = np.zeros(len(mean_B))
+    for stratum_BN in np.split(residual_BN, np.cumsum(sizes)[:-1], axis=1):
+        variance_B += stratum_BN.shape[1] * stratum_BN.var(axis=1, ddof=1)
+    return mean_B, np.sqrt(variance_B)
+
+
+def share_interval(outcome_N: np.ndarray) -> Bounds | None:
+    """The 95% interval of a mean of outcomes within [0, 1], ties 0.5: Wilson's (1927), of as many
+    rows without ties as have the same standard error, and where all are won, or lost, the exact
+    one of Clopper and Pearson. None for one row, and where all are tied.
+    """
+    from scipy import stats
+
+    outcome_N = np.asarray(outcome_N, np.float64)
+    num_rows, share = len(outcome_N), float(outcome_N.mean())
+    if num_rows < 2:
+        return None
+    if share in (0, 1):
+        exact = stats.binomtest(round(share * num_rows), num_rows).proportion_ci(CONFIDENCE)
+        return float(exact.low), float(exact.high)
+    variance = float(outcome_N.var(ddof=1))
+    if variance == 0:
+        return None  # all tied
+    without_ties = num_rows * max(1.0, share * (1 - share) / variance)
+    return wilson_interval(share * without_ties, without_ties)
 
 
 def _checked(value_N: np.ndarray, weight_N: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
@@ -107,21 +167,15 @@ def outcomes(first_N: np.ndarray, second_N: np.ndarray) -> np.ndarray:
     return np.asarray((np.sign(first_N - second_N) + 1) / 2)
 
 
-def win_rate(outcome_N: np.ndarray, seed: int) -> WinRate:
+def win_rate(outcome_N: np.ndarray) -> WinRate:
     """The win rate of outcomes as `outcomes` gives them.
 
-    The interval is the bootstrap's; where every row is won, or lost, it is the exact one of
-    Clopper and Pearson, because a resample cannot differ. Raises ValueError without rows.
+    Raises ValueError without rows.
     """
     value = weighted_mean(outcome_N)
     wins, losses = int((outcome_N == 1).sum()), int((outcome_N == 0).sum())
-    bounds = bootstrap_interval(outcome_N, seed)
-    if max(wins, losses) == len(outcome_N):
-        from scipy import stats
-
-        exact = stats.binomtest(wins, len(outcome_N)).proportion_ci(CONFIDENCE, method="exact")
-        bounds = float(exact.low), float(exact.high)
     ties = len(outcome_N) - wins - losses
+    bounds = share_interval(outcome_N)
     return WinRate(value, bounds, wins, losses, ties, sign_test(wins, losses))
 
 
@@ -177,18 +231,38 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
     return {name: adjusted[name] for name in p_values}
 
 
-def prediction_interval(value_K: np.ndarray) -> Bounds | None:
-    """Where a further draw lies with 95%, if draws are normal: mean +- t(K-1) sd sqrt(1 + 1/K).
+def pooled_sd(kinds: Sequence[np.ndarray]) -> tuple[float, int] | None:
+    """The spread of draws around the mean of their own kind, and its degrees of freedom:
 
-    None for fewer than 2 draws, and for draws all alike, which show no spread to judge by.
+        sd^2 = sum over kinds of sum_K (x - mean)^2 / df,   df = sum over kinds of K - 1
+    None where no kind has two draws, and where all draws of each kind are alike.
     """
-    value_K = np.asarray(value_K, np.float64)
-    num_draws = len(value_K)
+    values = [np.asarray(value_K, np.float64) for value_K in kinds if len(value_K)]
+    degrees = sum(len(value_K) - 1 for value_K in values)
     # means over the same rows summed in another order are alike too
-    if num_draws < 2 or np.ptp(value_K) <= ROUNDING * np.abs(value_K).max():
+    is_alike = all(np.ptp(value_K) <= ROUNDING * np.abs(value_K).max() for value_K in values)
+    if degrees < 1 or is_alike:
         return None
+    squares = sum(float(((value_K - value_K.mean()) ** 2).sum()) for value_K in values)
+    return math.sqrt(squares / degrees), degrees
+
+
+def prediction_interval(value_K: np.ndarray, sd: float, degrees: int) -> Bounds:
+    """Where a further draw of this kind lies with 95%, if draws are normal and differ by `sd`,
+    known from so many degrees of freedom: mean +- t(degrees) sd sqrt(1 + 1/K).
+    """
     from scipy import stats
 
-    quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, num_draws - 1))
-    half = quantile * float(value_K.std(ddof=1)) * math.sqrt(1 + 1 / num_draws)
+    value_K = np.asarray(value_K, np.float64)
+    quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, degrees))
+    half = quantile * sd * math.sqrt(1 + 1 / len(value_K))
     return float(value_K.mean()) - half, float(value_K.mean()) + half
+
+
+def largest_difference(sd: float, degrees: int) -> float:
+    """What the difference of two trainings, each of spread `sd`, stays within with 95%, if they are
+    normal: t(degrees) sd sqrt(2).
+    """
+    from scipy import stats
+
+    return float(stats.t.ppf((1 + CONFIDENCE) / 2, degrees)) * sd * math.sqrt(2)

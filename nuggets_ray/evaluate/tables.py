@@ -12,9 +12,9 @@ def number_text(value: float | None, sign: str = "") -> str:
 
 
 def interval_text(result: Result) -> str:
-    """The interval in brackets, or nothing where none is known."""
+    """The interval in brackets, or why there is none, where that is known."""
     if result.low is None or result.high is None:
-        return ""
+        return str(result.details.get("no_interval", ""))
     return f"[{number_text(result.low)}, {number_text(result.high)}]"
 
 

@@ -1,6 +1,7 @@
 """The model card, models/<name>/README.md: what was trained on what, how, and with which result."""
 
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -81,8 +82,21 @@ def model_card(facts: CardFacts, config: FinetuneConfig) -> str:
         _block(asdict(config)),
         "## Versions\n",
         _list(facts.versions),
+        "## Serve it\n",
+        f"In the folder that holds `{facts.name}`:\n",
+        f"```bash\n{_serving(facts, config)}\n```\n",
     ]
     return "\n".join(sections)
+
+
+def _serving(facts: CardFacts, config: FinetuneConfig) -> str:
+    """vLLM's command. An adapter is served over its base, by its own name."""
+    if config.method != "lora" or config.lora_merge:
+        return f"vllm serve ./{facts.name} --served-model-name {facts.name}"
+    return (
+        f"vllm serve {shlex.quote(facts.base_model)} --enable-lora --max-lora-rank "
+        f"{config.lora_rank} --lora-modules {facts.name}=./{facts.name}"
+    )
 
 
 def _list(values: Mapping[str, str]) -> str:

@@ -122,7 +122,7 @@ def trainable_model(setup: TrainSetup, settings: dict[str, Any]) -> Any:
         model.gradient_checkpointing_enable({"use_reentrant": is_spread})
         model.enable_input_require_grads()
     if config.method == "lora":
-        model = _with_lora(model, config)
+        model = _with_lora(model, config, setup.schedule.seed)
     del alive
     if is_spread:
         check_weights(setup.model)  # under ZeRO 3 transformers reports neither size nor surplus
@@ -130,10 +130,14 @@ def trainable_model(setup: TrainSetup, settings: dict[str, Any]) -> Any:
     return model
 
 
-def _with_lora(model: Any, config: FinetuneConfig) -> Any:
+def _with_lora(model: Any, config: FinetuneConfig, seed: int) -> Any:
+    """The model with low-rank updates, whose random halves are functions of the seed alone."""
     from peft import get_peft_model
 
-    return get_peft_model(model, lora_config(config)).get_base_model()
+    digest = hashlib.sha256(f"lora:{seed}".encode()).digest()
+    with torch.random.fork_rng():
+        torch.manual_seed(int.from_bytes(digest[:7], "big"))
+        return get_peft_model(model, lora_config(config)).get_base_model()
 
 
 def lora_config(config: FinetuneConfig) -> Any:

@@ -5,6 +5,7 @@ activations (a rough count: 17 numbers of hidden size a token and layer, 1 where
 again). Time = FLOPs / measured matrix-multiply rate / ASSUMED_SHARE.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +34,40 @@ class TrainedSize:
     num_trained: int
     hidden_size: int
     num_layers: int
+    lora: "LoraReach | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class LoraReach:
+    """What finetune=lora adapts and what it cannot: the names of the adapted modules, and {name of
+    a weight in the layers that has no update: its share of the model's parameters}.
+    """
+
+    modules: tuple[str, ...]
+    unreached: Mapping[str, float]
+
+
+def lora_reach(adapted: Any, num_parameters: int) -> LoraReach:
+    """The reach of a peft model. Embeddings and the output head are left out by intent; norms and
+    biases are no matrices.
+    """
+    names = [name for name, _ in adapted.named_parameters()]
+    modules = {
+        name.rpartition(".lora_A.")[0].replace(".base_layer", "")
+        for name in names
+        if ".lora_A." in name
+    }
+    base = adapted.get_base_model()
+    apart = [base.get_input_embeddings(), base.get_output_embeddings()]
+    left_alone = {id(weight) for part in apart if part is not None for weight in part.parameters()}
+    unreached: dict[str, float] = {}
+    for name, weight in adapted.named_parameters():
+        owner, _, leaf = name.replace(".base_layer", "").rpartition(".")
+        is_matrix = weight.dim() >= 2 and "bias" not in leaf and id(weight) not in left_alone
+        if is_matrix and ".lora_" not in name and owner not in modules:
+            short = ".".join(name.split(".")[-2:])
+            unreached[short] = unreached.get(short, 0.0) + weight.numel() / num_parameters
+    return LoraReach(tuple(sorted({name.rpartition(".")[2] for name in modules})), unreached)
 
 
 def trained_size(model: ModelConfig, config: FinetuneConfig) -> TrainedSize:
@@ -40,15 +75,15 @@ def trained_size(model: ModelConfig, config: FinetuneConfig) -> TrainedSize:
     text_config = load_config(model).get_text_config()
     empty: Any = empty_model(model)
     num_parameters = sum(weight.numel() for weight in empty.parameters())
-    num_trained = num_parameters
+    num_trained, reach = num_parameters, None
     if config.method == "lora":
         from peft import get_peft_model
 
         adapted = get_peft_model(empty, lora_config(config))
         num_trained = sum(w.numel() for w in adapted.parameters() if w.requires_grad)
-    return TrainedSize(
-        num_parameters, num_trained, text_config.hidden_size, text_config.num_hidden_layers
-    )
+        reach = lora_reach(adapted, num_parameters)
+    shape = (text_config.hidden_size, text_config.num_hidden_layers)
+    return TrainedSize(num_parameters, num_trained, *shape, reach)
 
 
 @dataclass(frozen=True, slots=True)

@@ -180,10 +180,15 @@ def merge(model: ModelConfig, dtype: str, folder: str) -> None:
     merged.to(getattr(torch, dtype)).save_pretrained(folder, max_shard_size=MAX_SHARD)
 
 
-def write_tokenizer(tokenizer: Any, model: ModelConfig, end_ids: list[int], folder: str) -> None:
-    """The tokenizer with its chat template, and generation settings that stop at `end_ids` too."""
+def write_tokenizer(tokenizer: Any, model: ModelConfig, end_id: int, folder: str) -> None:
+    """The tokenizer with its chat template, and generation settings, both of which end an answer at
+    `end_id`, as the model was trained to: whoever serves it needs to know nothing else.
+    """
     from transformers import GenerationConfig
 
+    # a template may write eos_token itself, somewhere else than behind an answer (Phi-3)
+    if tokenizer.eos_token_id != end_id and "eos_token" not in (tokenizer.chat_template or ""):
+        tokenizer.eos_token = tokenizer.convert_ids_to_tokens(end_id)
     tokenizer.save_pretrained(folder)
     if not is_read_alike(tokenizer, folder, trust_remote_code=model.trust_remote_code):
         logger.warning(
@@ -198,8 +203,8 @@ def write_tokenizer(tokenizer: Any, model: ModelConfig, end_ids: list[int], fold
     except LOAD_ERRORS:
         generation = GenerationConfig.from_model_config(load_config(model))
     known = generation.eos_token_id
-    ids = [] if known is None else list(known) if isinstance(known, list) else [known]
-    ids += [token_id for token_id in end_ids if token_id not in ids]
+    before = [] if known is None else list(known) if isinstance(known, list) else [known]
+    ids = list(dict.fromkeys([end_id, *before]))
     generation.eos_token_id = ids[0] if len(ids) == 1 else ids
     if generation.pad_token_id is None:
         generation.pad_token_id = tokenizer.pad_token_id or ids[0]

@@ -1,8 +1,7 @@
 """Training rows: examples through the scoring's prompt function, as flat arrays of token ids.
 
 A row is zero-shot prefix + anchor rendering, as the scoring sees it; its answer mask is the loss
-mask: every assistant turn and nothing else. A template without an end of turn (alpaca) gets the
-end-of-sequence token after each answer, or the model would not learn to stop.
+mask: every assistant turn with what ends it (answer_end.py), and nothing else.
 
 Legend: N rows, T tokens of all rows.
 """
@@ -18,6 +17,7 @@ from nuggets_ray.data.examples import Rules
 from nuggets_ray.data.formats import SkipRow
 from nuggets_ray.data.rows import decode_row
 from nuggets_ray.errors import UserError
+from nuggets_ray.finetune.answer_end import AnswerEnd
 from nuggets_ray.prompts.prompt import Prompt
 from nuggets_ray.records import Encoding, Example
 
@@ -78,8 +78,8 @@ class Encoded:
     skipped: Mapping[str, int] | None = None
 
 
-def encode_example(prompt: Prompt, example: Example, eos_id: int | None) -> Encoding:
-    """One training row; `eos_id` goes after each answer of a template without an end of turn.
+def encode_example(prompt: Prompt, example: Example, end: AnswerEnd) -> Encoding:
+    """One training row, with the `end` of each answer in the answer mask.
 
     An answer that was cut gets none: it did not end there. An answer of zero tokens cannot be.
     """
@@ -87,11 +87,7 @@ def encode_example(prompt: Prompt, example: Example, eos_id: int | None) -> Enco
     prefix = prompt.zero_shot_prefix
     ids = np.concatenate([prefix, anchor.token_ids])
     mask = np.concatenate([np.zeros(len(prefix), bool), anchor.answer_mask])
-    if eos_id is not None:
-        ends = np.flatnonzero(mask & ~np.append(mask[1:], False)) + 1
-        if anchor.num_dropped_tokens:
-            ends = ends[ends < len(ids)]
-        ids, mask = np.insert(ids, ends, eos_id), np.insert(mask, ends, True)
+    ids, mask = end.put_into(ids, mask, is_cut=anchor.num_dropped_tokens > 0)
     if len(mask):
         mask[0] = False
     return Encoding(ids, mask, anchor.num_dropped_tokens)
@@ -102,7 +98,7 @@ def encode_texts(
     prompt: Prompt,
     limited: Prompt,
     rules: Rules,
-    eos_id: int | None,
+    end: AnswerEnd,
     max_tokens: int | None,
     on_too_long: str,
 ) -> Encoded:
@@ -119,12 +115,12 @@ def encode_texts(
         except SkipRow as skip:
             skipped[skip.reason] += 1
             continue
-        encoding = encode_example(prompt, example, eos_id)
+        encoding = encode_example(prompt, example, end)
         if max_tokens is not None and encoding.num_tokens > max_tokens:
             too_long.append((text[:80], encoding.num_tokens))
             if on_too_long != "truncate":
                 continue
-            cut = encode_example(limited, example, eos_id)  # ends of inner turns may be too many
+            cut = encode_example(limited, example, end)  # ends of inner turns may be too many
             encoding = Encoding(cut.token_ids[:max_tokens], cut.answer_mask[:max_tokens])
         if encoding.num_answer_tokens == 0:
             skipped["no_answer_left"] += 1

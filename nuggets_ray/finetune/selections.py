@@ -41,6 +41,13 @@ def check_names(select: SelectConfig, selections: Sequence[str]) -> None:
             )
 
 
+def num_draws(selections: Sequence[str]) -> tuple[int, int]:
+    """How many random draws are among these names: matched in rows, and matched in tokens."""
+    drawn = [match for name in selections if (match := RANDOM.fullmatch(name))]
+    num_in_tokens = sum(match[2] is not None for match in drawn)
+    return len(drawn) - num_in_tokens, num_in_tokens
+
+
 def _is_reserved(name: str) -> bool:
     return name in (FULL, *OTHERS) or RANDOM.fullmatch(name) is not None
 

@@ -17,6 +17,7 @@ from nuggets_ray.data.examples import Rules, choose_rules
 from nuggets_ray.data.inputs import InputFile, list_inputs
 from nuggets_ray.demo.files import demo_or
 from nuggets_ray.errors import UserError
+from nuggets_ray.finetune.answer_end import AnswerEnd, find_answer_end
 from nuggets_ray.model.load import (
     check_path,
     load_config,
@@ -186,9 +187,9 @@ def _name(config: FinetuneConfig, default: str) -> str:
 @lru_cache(maxsize=1)
 def prompts(
     model: ModelConfig, config: PromptConfig, max_tokens: int | None
-) -> tuple[Prompt, Prompt, int | None]:
-    """The prompt, the same cut to `max_tokens`, and what an answer ends with (None: the template's
-    own end of turn).
+) -> tuple[Prompt, Prompt, AnswerEnd]:
+    """The prompt, the same cut to `max_tokens`, and what an answer ends with. Raises UserError
+    where an answer could not end.
     """
     tokenizer = load_tokenizer(model)
     prompt = make_prompt(tokenizer, config)
@@ -197,11 +198,4 @@ def prompts(
     else:
         room = max(1, max_tokens - len(prompt.zero_shot_prefix) - 1)
         limited = make_prompt(tokenizer, replace(config, max_anchor_tokens=room))
-    if prompt.name == "chat":
-        return prompt, limited, None
-    if tokenizer.eos_token_id is None:
-        raise UserError(
-            f"model.path={model.path}: its tokenizer has no end-of-sequence token, so an answer "
-            "could not end: set one in its tokenizer_config.json"
-        )
-    return prompt, limited, tokenizer.eos_token_id
+    return prompt, limited, find_answer_end(prompt, tokenizer, model.path)

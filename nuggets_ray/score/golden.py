@@ -77,7 +77,7 @@ def golden_score(
     )
 
 
-def wilson_interval(num_wins: int, num_anchors: int) -> tuple[float, float]:
+def wilson_interval(num_wins: float, num_anchors: float) -> tuple[float, float]:
     """The 95% Wilson score interval of a share: within [0, 1], sensible at 0 and at 1 too."""
     share, z2 = num_wins / num_anchors, Z_95**2
     centre = (share + z2 / (2 * num_anchors)) / (1 + z2 / num_anchors)

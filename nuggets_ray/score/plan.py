@@ -39,6 +39,11 @@ def data_facts(prepared: Prepared, skipped: pa.Table) -> Facts:
         "num_held_out": prepared.num_excluded,
         "num_skipped": prepared.num_skipped,
     }
+    if prepared.num_excluded:
+        facts["held out"] = (
+            "of the data itself, which favours what looks like it, random draws above all: "
+            "evaluate.held_out_path=FILE asks about a task of its own"
+        )
     for reason, count in sorted(prepared.skipped_reasons.items()):
         rows = (
             skipped.filter(pc.equal(skipped["reason"], reason)).slice(0, NUM_EXAMPLES).to_pylist()

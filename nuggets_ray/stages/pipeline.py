@@ -3,13 +3,15 @@ the golden one, then the models trained on those that finetune.selections names,
 evaluation.
 """
 
+import logging
 from dataclasses import replace
 from typing import Any
 
 from nuggets_ray.config.schema import Config
 from nuggets_ray.evaluate.checks import check_method, has_rows
 from nuggets_ray.evaluate.models import check_models
-from nuggets_ray.finetune.selections import beside_golden, check_names
+from nuggets_ray.evaluate.verdict.power import power_text
+from nuggets_ray.finetune.selections import beside_golden, check_names, num_draws
 from nuggets_ray.run.select import select_beside, select_candidates
 from nuggets_ray.score.checks import check_inputs
 from nuggets_ray.select import check_config
@@ -18,6 +20,8 @@ from nuggets_ray.stages.demo import report_separation
 from nuggets_ray.stages.evaluate.job import evaluate
 from nuggets_ray.stages.finetune.job import check_finetune, finetune_selections
 from nuggets_ray.stages.score.job import score
+
+logger = logging.getLogger(__name__)
 
 
 def pipeline(config: Config) -> dict[str, Any]:
@@ -35,6 +39,8 @@ def pipeline(config: Config) -> dict[str, Any]:
     # the models of the selections will be there by then
     there = [name for name in config.evaluate.models if name not in config.finetune.selections]
     check_models(config.out_dir, there, config.model)
+    if config.finetune.selections:
+        _say_what_a_verdict_can_tell(config)
     with connected(config.cluster):
         result = score(config)
         selected = select_candidates(config)
@@ -49,3 +55,14 @@ def pipeline(config: Config) -> dict[str, Any]:
         if is_trained and has_rows(config.out_dir, config.evaluate, config.data.holdout):
             result["wrote"] += evaluate(config)["wrote"]
     return result
+
+
+def _say_what_a_verdict_can_tell(config: Config) -> None:
+    """Before anything is scored or trained: what the comparison will be able to show."""
+    logger.info("the verdict: %s", power_text(*num_draws(config.finetune.selections)))
+    if config.evaluate.method == "likelihood" and config.evaluate.held_out_path is None:
+        logger.info(
+            "models are compared on rows held out of data.path itself, which favours what looks "
+            "like them, random draws above all: evaluate.held_out_path=FILE with rows of the task "
+            "that counts, or a judged benchmark as evaluate.primary, asks the better question"
+        )

@@ -119,9 +119,14 @@ def test_results_are_of_the_schema(ended: Ended) -> None:
 def test_two_draws_claim_nothing(ended: Ended) -> None:
     verdict = results_of(ended.out_dir)["verdict"]
     assert verdict["outcome"] == "not told apart"
-    assert verdict["paragraph"].startswith("2 random draws, of 3 that are needed, cannot tell")
-    assert verdict["numbers"]["draws"] == ["random-0", "random-1-tokens"]
-    assert verdict["numbers"]["draws_matched_in_tokens"] == ["random-1-tokens"]
+    assert verdict["paragraph"].startswith("2 random draws cannot tell whether golden")
+    draws = {draws["kind"]: draws["arms"] for draws in verdict["numbers"]["draws"]}
+    assert draws == {
+        "random draws matched in rows": ["random-0"],
+        "random draws matched in tokens": ["random-1-tokens"],
+    }
+    assert "held out of the pool that was selected from" in verdict["paragraph"]
+    assert "golden is higher" not in verdict["paragraph"].partition("Against the other arms")[0]
     assert f"Verdict (likelihood/mean_logprob): {verdict['paragraph']}" in ended.stdout
     page = (ended.out_dir / "evaluation" / "results.md").read_text(encoding="utf-8")
     assert page.startswith("# Results\n") and verdict["paragraph"] in page

@@ -22,7 +22,7 @@ from nuggets_ray.evaluate.judge.judge import AnswerPair, PairVerdict
 from nuggets_ray.evaluate.judge.prompts import PROMPT_VERSION
 from nuggets_ray.evaluate.prompt_file import BenchmarkPrompt, read_prompt_rows, text_of
 from nuggets_ray.evaluate.results import ALL, Result
-from nuggets_ray.evaluate.stats import bootstrap_interval
+from nuggets_ray.evaluate.stats import share_interval
 
 BENCHMARK = "alpaca_eval"
 REFERENCE_KEY = "evaluate.reference_path"
@@ -101,12 +101,18 @@ def make_pairs(
 
 
 def win_rate_results(
-    model: str, against: str, verdicts: Sequence[PairVerdict], judge: str, seed: int
+    model: str,
+    against: str,
+    verdicts: Sequence[PairVerdict],
+    judge: str,
+    seed: int,
+    num_prompts: int,
 ) -> list[Result]:
     """win_rate over all prompts and a subset each; flip_rate, length_adjusted_win_rate and, where
     it can be had, length_controlled_win_rate over all; with 95% bootstrap intervals over prompts.
 
-    `against`: the reference's generator. A value is None where no pair could be judged.
+    `against`: the reference's generator; `num_prompts`: rows of the whole file of prompts. A
+    value is None where no pair could be judged.
     """
     result = partial(
         Result,
@@ -123,16 +129,16 @@ def win_rate_results(
         result(
             metric="win_rate",
             subset=subset,
-            **_percent([v.preference for v in members], seed),
+            **_percent([v.preference for v in members]),
             details=_counts(members),
         )
         for subset, members in subsets.items()
     ]
     judged = [v for v in verdicts if v.preference is not None]
-    flips = _percent([float(v.is_flipped) for v in judged], seed)
+    flips = _percent([float(v.is_flipped) for v in judged])
     results.append(result(metric="flip_rate", **flips, details=_counts(verdicts)))
     results.append(result(metric="length_adjusted_win_rate", **_length_adjusted(judged, seed)))
-    controlled = length_controlled_win_rate(model, against, judged)
+    controlled = length_controlled_win_rate(model, against, judged, num_prompts)
     if controlled is not None:
         results.append(result(metric="length_controlled_win_rate", value=controlled, n=len(judged)))
     return results
@@ -150,16 +156,18 @@ def _length_adjusted(judged: Sequence[PairVerdict], seed: int) -> dict[str, Any]
         "n": len(judged),
         "details": {
             "length_effect": adjusted.length_effect,
+            **({"no_interval": adjusted.why_not} if adjusted.why_not else {}),
             "mean_answer_chars": _mean(lengths),
             "mean_reference_chars": _mean(reference_lengths),
         },
     }
 
 
-def _percent(shares: Sequence[float | None], seed: int) -> dict[str, Any]:
-    known = 100 * np.array([share for share in shares if share is not None], dtype=np.float64)
-    low, high = (bootstrap_interval(known, seed) if len(known) else None) or (None, None)
-    return {"value": _mean(known), "n": len(known), "low": low, "high": high}
+def _percent(shares: Sequence[float | None]) -> dict[str, Any]:
+    known = np.array([share for share in shares if share is not None], dtype=np.float64)
+    low, high = (share_interval(known) if len(known) else None) or (None, None)
+    bounds = {"low": low and 100 * low, "high": high and 100 * high}
+    return {"value": _mean(100 * known), "n": len(known), **bounds}
 
 
 def _mean(values: np.ndarray) -> float | None:

@@ -27,18 +27,27 @@ NUM_DRAWS = 500
 """Each draw is a fit."""
 SUBSETS = ("helpful_base", "koala", "oasst", "selfinstruct", "vicuna")
 """Of AlpacaEval's prompts."""
+NUM_PROMPTS = 805
 PRIOR_PRECISION = 1.0
 """Of b around 0: without it, b has no end where length alone tells all wins from all losses."""
 
 
+MIN_PAIRS = 30
+MIN_PAIRS_A_SIDE = 10
+MIN_SHARE_A_SIDE = 0.05
+
+
 @dataclass(frozen=True, slots=True)
 class LengthAdjusted:
-    """In percent; all None without pairs, no interval with one. `length_effect` is b."""
+    """In percent, with the 95% bounds; `length_effect` is b. All None where `why_not` says why such
+    a fit cannot hold.
+    """
 
-    value: float | None
-    low: float | None
-    high: float | None
-    length_effect: float | None
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    length_effect: float | None = None
+    why_not: str | None = None
 
 
 def length_adjusted_win_rate(
@@ -47,20 +56,31 @@ def length_adjusted_win_rate(
     """The win rate that the fit predicts for answers of equal length, with a 95% bootstrap interval
     over pairs. Preferences in [0, 1]; differences are the model's length less the reference's.
     """
+    if why_not := _why_not(preferences_N, length_differences_N):
+        return LengthAdjusted(why_not=why_not)
     num_pairs = len(preferences_N)
-    if num_pairs == 0:
-        return LengthAdjusted(None, None, None, None)
-    spread = length_differences_N.std()
-    x_N = np.tanh(length_differences_N / spread) if spread else np.zeros(num_pairs)
+    x_N = np.tanh(length_differences_N / length_differences_N.std())
     intercept, slope = _fit(preferences_N, x_N, np.ones(num_pairs))
-    value = float(100 * expit(intercept))
-    if num_pairs == 1:
-        return LengthAdjusted(value, None, None, slope)
     shares_N = np.full(num_pairs, 1 / num_pairs)
     counts_BN = np.random.default_rng(seed).multinomial(num_pairs, shares_N, size=NUM_DRAWS)
     draws = [100 * expit(_fit(preferences_N, x_N, counts_N)[0]) for counts_N in counts_BN]
     low, high = np.quantile(draws, [0.025, 0.975]).tolist()
-    return LengthAdjusted(value, low, high, slope)
+    return LengthAdjusted(float(100 * expit(intercept)), low, high, slope)
+
+
+def _why_not(preferences_N: np.ndarray, length_differences_N: np.ndarray) -> str | None:
+    """Why the fit says nothing of answers of equal length: it would be an extrapolation."""
+    num_pairs = len(preferences_N)
+    if num_pairs < MIN_PAIRS:
+        return f"needs {MIN_PAIRS} pairs"
+    if (preferences_N >= 0.5).all() or (preferences_N <= 0.5).all():
+        return "needs wins and losses"
+    needed = max(MIN_PAIRS_A_SIDE, MIN_SHARE_A_SIDE * num_pairs)
+    num_longer, num_shorter = (length_differences_N > 0).sum(), (length_differences_N < 0).sum()
+    if min(num_longer, num_shorter) < needed:
+        side = "shorter" if num_shorter < num_longer else "longer"
+        return f"too few answers are {side} than the reference's"
+    return None
 
 
 def _fit(p_N: np.ndarray, x_N: np.ndarray, weights_N: np.ndarray) -> tuple[float, float]:
@@ -78,18 +98,26 @@ def _fit(p_N: np.ndarray, x_N: np.ndarray, weights_N: np.ndarray) -> tuple[float
 
 
 def length_controlled_win_rate(
-    model: str, against: str, verdicts: Sequence[PairVerdict]
+    model: str, against: str, verdicts: Sequence[PairVerdict], num_prompts: int
 ) -> float | None:
     """AlpacaEval's own length-controlled win rate, in percent, computed by the `alpaca_eval`
     package from its own data; None, with the reason in the log, where either is not at hand.
 
-    Holds only for the prompts of AlpacaEval in its order, from the first on: a prompt's id is its
-    row there.
+    `num_prompts`: rows of the whole file of prompts. The package knows an instruction by its row
+    among AlpacaEval's 805, so a file with rows missing would take the difficulty of others.
     """
     judged = [v for v in verdicts if v.preference is not None]
     prompts = [v.pair.prompt for v in judged]
     if not all(p.category in SUBSETS and p.prompt_id.isdecimal() for p in prompts) or not judged:
         logger.info("no length-controlled win rate: the prompts judged are not AlpacaEval's")
+        return None
+    if num_prompts != NUM_PROMPTS:
+        logger.warning(
+            "no length-controlled win rate: evaluate.prompts_path has %d of AlpacaEval's %d "
+            "prompts, which are known by their row: give the whole file (evaluate.limit takes its "
+            "first rows)",
+            *(num_prompts, NUM_PROMPTS),
+        )
         return None
     try:
         from alpaca_eval import constants

@@ -23,7 +23,7 @@ from nuggets_ray.evaluate.prompt_file import (
     texts_of,
 )
 from nuggets_ray.evaluate.results import ALL, Result
-from nuggets_ray.evaluate.stats import bootstrap_interval
+from nuggets_ray.evaluate.stats import bootstrap_interval, why_no_interval
 
 BENCHMARK = "mt_bench"
 REFERENCE_KEY = "evaluate.reference_path"
@@ -118,6 +118,7 @@ def grade_results(model: str, grades: Sequence[Grade], judge: str, seed: int) ->
                     details={
                         "num_answers": len(chosen),
                         "num_unparseable": sum(item.grade is None for item in chosen),
+                        **why_no_interval(len(means)),
                     },
                 )
             )

@@ -5,6 +5,7 @@ In the manner of MT-Bench (arXiv 2306.05685): a pairwise comparison that ends in
 is None, never a default. Whoever changes a word a judge reads changes PROMPT_VERSION.
 """
 
+import math
 import re
 from collections.abc import Sequence
 
@@ -19,6 +20,7 @@ MIN_GRADE, MAX_GRADE = 1.0, 10.0
 
 _WINNER = re.compile(r"\[\[\s*([ABC])\s*\]\]")
 _GRADE = re.compile(r"\[\[\s*(\d+(?:\.\d+)?)\s*\]\]")
+_LOOSE_GRADE = re.compile(r"\[\s*(\d+(?:\.\d+)?)\s*\]")
 
 PAIR_SYSTEM = """\
 You are an impartial judge. Two AI assistants have answered the same user, and you decide whose \
@@ -85,17 +87,19 @@ def grade_prompt(
 
 
 def parse_winner(verdict: str) -> str | None:
-    """A, B, or C for a tie; None where the verdict names none of them, or more than one."""
-    winners = set(_WINNER.findall(verdict))
-    return winners.pop() if len(winners) == 1 else None
+    """A, B, or C for a tie: the last that stands in double brackets, since a judge may weigh one
+    before it settles on another. None where there is none.
+    """
+    winners = _WINNER.findall(verdict)
+    return winners[-1] if winners else None
 
 
 def parse_grade(verdict: str) -> float | None:
-    """A grade of 1 to 10; None where the verdict names none, another number, or several."""
-    grades = {float(number) for number in _GRADE.findall(verdict)}
-    if len(grades) != 1:
-        return None
-    grade = grades.pop()
+    """A grade of 1 to 10: the last number in double brackets or, where there is none, in single
+    ones, as FastChat reads it. None where there is none, or it is another number.
+    """
+    grades = _GRADE.findall(verdict) or _LOOSE_GRADE.findall(verdict)
+    grade = float(grades[-1]) if grades else math.nan
     return grade if MIN_GRADE <= grade <= MAX_GRADE else None
 
 

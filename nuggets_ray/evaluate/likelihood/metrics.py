@@ -94,7 +94,11 @@ def _model_results(
         "subset": subset,
         "data": comparisons.data,
     }
-    details = {"num_answer_tokens": int(lengths.sum()), "num_left_out": dict(paired.num_left_out)}
+    details = {
+        "num_answer_tokens": int(lengths.sum()),
+        "num_left_out": dict(paired.num_left_out),
+        **stats.why_no_interval(len(rows)),
+    }
     return [
         Result(metric=MEAN_LOGPROB, value=mean, low=low, high=high, details=details, **common),
         Result(
@@ -120,7 +124,7 @@ def _win_rate_result(
 ) -> Result:
     # same answers, same numbers of tokens: the sums compare as the means do
     first, second = (paired.sum_logprob[model][rows] for model in pair)
-    rate = stats.win_rate(stats.outcomes(first, second), comparisons.seed)
+    rate = stats.win_rate(stats.outcomes(first, second))
     low, high = rate.bounds or (None, None)
     return Result(
         model=pair[0],
@@ -139,6 +143,7 @@ def _win_rate_result(
             "num_ties": rate.num_ties,
             "sign_test_p": rate.p_value,
             "num_left_out": dict(paired.num_left_out),
+            **stats.why_no_interval(len(rows)),
         },
     )
 
@@ -176,6 +181,8 @@ def _length_matched_result(
     sums = paired.sum_logprob
     outcome = stats.outcomes(sums[pair[0]][rows], sums[pair[1]][rows])
     low, high = stats.bootstrap_interval(outcome, comparisons.seed, weights, strata) or (None, None)
+    if low is not None and high is not None:
+        low, high = max(low, 0.0), min(high, 1.0)
     by_subset = {
         name: float(weight_N[of_subset].sum())
         for name, of_subset in _subsets(paired).items()
@@ -196,5 +203,6 @@ def _length_matched_result(
             "effective_rows": float(1 / (weights**2).sum()),
             "sign_flip_p": stats.sign_flip_test(outcome - 0.5, comparisons.seed, weights),
             "num_left_out": dict(paired.num_left_out),
+            **stats.why_no_interval(len(rows)),
         },
     )

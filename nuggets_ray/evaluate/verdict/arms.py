@@ -59,17 +59,20 @@ def verdict_of_run(
     values: Mapping[str, np.ndarray],
     weight_N: np.ndarray | None,
     seed: int,
+    is_of_pool: bool = False,
 ) -> dict[str, Any] | None:
     """The verdict on `metric`, from {model: (N,) value a row}; None where no model is golden.
 
-    `selections` {model: the selection it was trained on}; rows count by `weight_N` (None: equally).
+    `selections` {model: the selection it was trained on}; rows count by `weight_N` (None: equally);
+    `is_of_pool`: they were held out of the pool that was selected from.
     """
     arms = make_arms(selections, values)
     if not arms:
         return None
     golden = next(arm.name for arm in arms if arm.kind == GOLDEN)
     stability, length = score_signs(out_dir, selections[golden], seed)
-    return decide(gather(arms, metric, weight_N, stability, length, seed)).as_dict()
+    evidence = gather(arms, metric, weight_N, stability, length, seed)
+    return decide(evidence, is_of_pool).as_dict()
 
 
 def score_signs(

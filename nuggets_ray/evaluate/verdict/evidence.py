@@ -1,9 +1,11 @@
 """What the arms of an experiment show about golden against random draws and the other arms.
 
-    golden outside   mean +- t(K-1) sd sqrt(1 + 1/K)   of K random draws          (spread of draws)
-    mean over rows of (golden - mean of draws), its interval and its sign-flip p   (spread of rows)
+Draws matched in rows and draws matched in tokens are two kinds. Each keeps its own mean; how far
+trainings differ by chance is pooled within the kinds, never over the step between them:
+    golden outside a kind:   mean +- t(df) sd sqrt(1 + 1/K),   df = sum over kinds of K - 1
+    golden minus a kind's mean, row by row: its interval and its sign-flip p     (spread of rows)
 Every arm is compared on the same rows, and p-values are corrected for all comparisons (Holm).
-Suffixes: N rows, K draws.
+Suffixes: N rows, K draws of a kind.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,14 +14,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from nuggets_ray.evaluate import stats
+from nuggets_ray.evaluate.verdict.power import (
+    MIN_DEGREES,
+    degrees_of_freedom,
+    detectable_effect,
+)
 from nuggets_ray.evaluate.verdict.reliability import LengthEffect, SplitHalf
 
 GOLDEN, RANDOM, BOTTOM, OTHER = "golden", "random", "bottom", "other"
 KINDS = (GOLDEN, RANDOM, BOTTOM, OTHER)
-DRAWS, TOKEN_DRAWS = "random draws", "random draws matched in tokens"
+ROW_DRAWS, TOKEN_DRAWS = "random draws matched in rows", "random draws matched in tokens"
 ALPHA = 0.05
-MIN_DRAWS = 3
-"""Fewer random draws do not show how far draws differ by chance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,23 +65,42 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
-    """All numbers of a verdict: `values` {arm: weighted mean over the rows compared}, the spread of
-    the draws, `differences` with the draws' mean first, and what the scores themselves show.
+class Draws:
+    """The random draws of one kind: the arms' names, the mean of their values, and where a further
+    one would lie with 95% (None: how far trainings differ is not known).
+    """
 
-    `arms_without_values` were left out whole; `num_rows_left_out` rows lack a value of some other
-    arm.
+    kind: str
+    arms: tuple[str, ...]
+    mean: float
+    low: float | None
+    high: float | None
+
+    def side_of(self, value: float) -> int | None:
+        """1: above where a further draw would lie, -1: below, 0: within; None: not known."""
+        if self.low is None or self.high is None:
+            return None
+        return int(value > self.high) - int(value < self.low)
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """All numbers of a verdict: `values` {arm: weighted mean over the rows compared}, the draws of
+    each kind, how far trainings differ (`training_sd`, from so many degrees of freedom),
+    `differences` with those from the draws first, and what the scores themselves show.
+
+    `detectable_effect`: an effect that would have been missed half of the time, in the metric's
+    unit. `arms_without_values` were left out whole; `num_rows_left_out` rows lack a value of some
+    other arm.
     """
 
     metric: str
     golden: str
     values: Mapping[str, float]
-    draws: tuple[str, ...]
-    draws_matched_in_tokens: tuple[str, ...]
-    draw_mean: float | None
-    draw_sd: float | None
-    prediction_low: float | None
-    prediction_high: float | None
+    draws: tuple[Draws, ...]
+    training_sd: float | None
+    degrees_of_freedom: int
+    detectable_effect: float | None
     differences: tuple[Difference, ...]
     bottom: str | None
     num_rows: int
@@ -86,20 +110,27 @@ class Evidence:
     length: LengthEffect | None = None
 
     @property
-    def against_draws(self) -> Difference | None:
-        """Golden minus the mean of all random draws, row by row."""
-        return next(
-            (difference for difference in self.differences if difference.against == DRAWS), None
-        )
+    def num_draws(self) -> int:
+        """The random draws of all kinds."""
+        return sum(len(draws.arms) for draws in self.draws)
 
-    @property
-    def side_of_draws(self) -> int:
-        """1: golden lies above where a further draw would (95%), -1: below, 0: within, or where
-        that is unknown."""
-        if self.prediction_low is None or self.prediction_high is None:
+    def of_kind(self, kind: str) -> Draws | None:
+        """The draws of a kind, None where there are none."""
+        return next((draws for draws in self.draws if draws.kind == kind), None)
+
+    def against(self, name: str) -> Difference | None:
+        """Golden minus an arm, or minus the mean of a kind of draws, row by row."""
+        return next((one for one in self.differences if one.against == name), None)
+
+    def side_of(self, draws: Draws) -> int:
+        """1 where golden lies above where a further draw of the kind would and, of several draws,
+        differs from their mean over the rows too; -1 below; 0 where that is not so or not known.
+        """
+        side = draws.side_of(self.values[self.golden]) or 0
+        paired = self.against(draws.kind)
+        if paired is None or (len(draws.arms) > 1 and paired.direction != side):
             return 0
-        value = self.values[self.golden]
-        return int(value > self.prediction_high) - int(value < self.prediction_low)
+        return side
 
 
 def gather(
@@ -122,20 +153,21 @@ def gather(
         usable, rows = [], rows[:0]
     weights = np.ones(len(rows)) if weight_N is None else np.asarray(weight_N, np.float64)[rows]
     value_of = {arm.name: np.asarray(arm.value_N, np.float64)[rows] for arm in usable}
-    values = {name: stats.weighted_mean(of_model, weights) for name, of_model in value_of.items()}
-    draws = [arm for arm in usable if arm.kind == RANDOM]
-    draw_values = np.array([values[arm.name] for arm in draws])
-    prediction_low, prediction_high = stats.prediction_interval(draw_values) or (None, None)
+    values = {name: stats.weighted_mean(value_M, weights) for name, value_M in value_of.items()}
+    names_of = _draws_by_kind(usable)
+    spread = stats.pooled_sd([_array(values, names) for names in names_of.values()])
+    degrees = degrees_of_freedom([len(names) for names in names_of.values()])
+    if degrees < MIN_DEGREES:
+        spread = None
+    effect = detectable_effect([len(names) for names in names_of.values()])
     return Evidence(
         metric=metric,
         golden=golden.name,
         values=values,
-        draws=tuple(arm.name for arm in draws),
-        draws_matched_in_tokens=tuple(arm.name for arm in draws if arm.matched_in_tokens),
-        draw_mean=float(draw_values.mean()) if len(draws) else None,
-        draw_sd=float(draw_values.std(ddof=1)) if len(draws) > 1 else None,
-        prediction_low=prediction_low,
-        prediction_high=prediction_high,
+        draws=tuple(_draws(kind, names, values, spread) for kind, names in names_of.items()),
+        training_sd=None if spread is None else spread[0],
+        degrees_of_freedom=degrees,
+        detectable_effect=None if spread is None or effect is None else effect * spread[0],
         differences=_differences(golden.name, value_of, _opponents(usable), weights, seed),
         bottom=next((arm.name for arm in usable if arm.kind == BOTTOM), None),
         num_rows=len(rows),
@@ -159,15 +191,32 @@ def _checked(arms: Sequence[Arm]) -> Arm:
     return golden[0]
 
 
+def _draws_by_kind(arms: Sequence[Arm]) -> dict[str, list[str]]:
+    """{kind of draws that is there: its arms}"""
+    draws = [arm for arm in arms if arm.kind == RANDOM]
+    kinds = {
+        ROW_DRAWS: [arm.name for arm in draws if not arm.matched_in_tokens],
+        TOKEN_DRAWS: [arm.name for arm in draws if arm.matched_in_tokens],
+    }
+    return {kind: names for kind, names in kinds.items() if names}
+
+
+def _draws(
+    kind: str, names: Sequence[str], values: Mapping[str, float], spread: tuple[float, int] | None
+) -> Draws:
+    value_K = _array(values, names)
+    low, high = (None, None) if spread is None else stats.prediction_interval(value_K, *spread)
+    return Draws(kind, tuple(names), float(value_K.mean()), low, high)
+
+
+def _array(values: Mapping[str, float], names: Sequence[str]) -> np.ndarray:
+    return np.array([values[name] for name in names])
+
+
 def _opponents(arms: Sequence[Arm]) -> dict[str, list[str]]:
     """{what golden is compared with: the arms whose mean that is}, the draws first."""
-    draws = [arm for arm in arms if arm.kind == RANDOM]
-    in_tokens = [arm.name for arm in draws if arm.matched_in_tokens]
-    opponents = {DRAWS: [arm.name for arm in draws]} if draws else {}
-    if in_tokens and len(in_tokens) < len(draws):
-        opponents[TOKEN_DRAWS] = in_tokens
     others = [arm.name for arm in arms if arm.kind in (BOTTOM, OTHER)]
-    return {**opponents, **{name: [name] for name in others}}
+    return {**_draws_by_kind(arms), **{name: [name] for name in others}}
 
 
 def _differences(

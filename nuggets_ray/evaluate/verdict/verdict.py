@@ -1,8 +1,10 @@
 """Did the selection help? Better, worse or not told apart, in one paragraph that claims no more
 than the evidence shows.
 
-    better, worse:  golden lies outside the prediction interval of at least 3 random draws, and its
-                    paired difference from them differs from 0 on that side after Holm's correction
+    better, worse:  golden lies outside where a further random draw would, of those matched in rows
+                    and of those matched in tokens, and its paired difference from their means
+                    differs from 0 on that side after Holm's correction
+Draws of one kind alone decide where the other was not made, and the paragraph says so.
 """
 
 from collections.abc import Mapping
@@ -11,141 +13,181 @@ from typing import Any
 
 from nuggets_ray.evaluate.tables import number_text
 from nuggets_ray.evaluate.verdict.evidence import (
-    DRAWS,
-    MIN_DRAWS,
+    ROW_DRAWS,
     TOKEN_DRAWS,
     Difference,
+    Draws,
     Evidence,
 )
-from nuggets_ray.evaluate.verdict.failure_signs import SIGNS, failure_signs
+from nuggets_ray.evaluate.verdict.failure_signs import SIGNS, Sign, failure_signs
+from nuggets_ray.evaluate.verdict.power import MIN_DEGREES
 
+OF_POOL = (
+    "The rows were held out of the pool that was selected from, which favours what looks like the "
+    "pool, random draws above all: a narrower selection can lose here and win on a task of its own."
+)
 BETTER, WORSE, NOT_TOLD_APART = "better", "worse", "not told apart"
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """`outcome` is better, worse or not told apart; `numbers` is the evidence as plain JSON values;
-    `signs` {name: sentence} are the failure signs seen, of `checked_signs`."""
+    `signs` {name: sentence} are the failure signs seen, of `checked_signs`; `undecided_signs` were
+    looked for, and the differences are within what trainings differ by."""
 
     outcome: str
     paragraph: str
     numbers: Mapping[str, Any]
     signs: Mapping[str, str]
     checked_signs: tuple[str, ...]
+    undecided_signs: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:
         """The verdict as JSON values, for results.json."""
         return asdict(self)
 
 
-def decide(evidence: Evidence) -> Verdict:
-    """The verdict on the evidence."""
+def decide(evidence: Evidence, is_of_pool: bool = False) -> Verdict:
+    """The verdict on the evidence; `is_of_pool`: its rows were held out of the pool that was
+    selected from.
+    """
     outcome = _outcome(evidence)
-    checked = failure_signs(evidence)
-    seen = {name: sentence for name, sentence in checked.items() if sentence}
+    signs = failure_signs(evidence)
+    seen = {name: sign.clause for name, sign in signs.items() if sign.is_seen}
     numbers = asdict(evidence) | {"num_comparisons": len(evidence.differences)}
     sentences = [
         _lead(evidence, outcome),
-        *_draws_in_tokens(evidence),
+        *_tokens(evidence, outcome),
+        *_power(evidence, outcome),
         *_others(evidence),
         *_gaps(evidence),
-        *_signs_seen(checked),
+        *_signs_seen(signs),
     ]
+    if is_of_pool and evidence.draws:
+        sentences.append(OF_POOL)
     if outcome != NOT_TOLD_APART:
         sentences.append(
             f"This holds for this model, this way of training, one {evidence.golden} model and "
             "these rows."
         )
-    return Verdict(outcome, " ".join(sentences), numbers, seen, tuple(checked))
+    decided = tuple(name for name, sign in signs.items() if sign.is_seen is not None)
+    undecided = tuple(name for name, sign in signs.items() if sign.is_seen is None)
+    return Verdict(outcome, " ".join(sentences), numbers, seen, decided, undecided)
 
 
 def _outcome(evidence: Evidence) -> str:
-    paired = evidence.against_draws
-    if paired is None or len(evidence.draws) < MIN_DRAWS:
+    sides = {evidence.side_of(draws) for draws in evidence.draws}
+    if evidence.degrees_of_freedom < MIN_DEGREES or len(sides) != 1 or 0 in sides:
         return NOT_TOLD_APART
-    if evidence.side_of_draws == 0 or evidence.side_of_draws != paired.direction:
-        return NOT_TOLD_APART
-    return BETTER if paired.direction > 0 else WORSE
+    return BETTER if sides == {1} else WORSE
 
 
 def _lead(evidence: Evidence, outcome: str) -> str:
-    golden, metric, num_draws = evidence.golden, evidence.metric, len(evidence.draws)
+    golden, metric = evidence.golden, evidence.metric
     if not evidence.values:
         return (
             f"Nothing can be told by {metric}: there is no row on which {golden} and the arms it "
             "is compared with all have a value."
         )
     value = number_text(evidence.values[golden])
-    paired = evidence.against_draws
-    if paired is None:
+    if not evidence.draws:
         return (
             f"No random draw was evaluated, so nothing tells whether {golden} beats a random few "
             f"by {metric}: it has {value} over {_rows(evidence)}."
         )
-    difference = (
+    paired = [evidence.against(draws.kind) for draws in evidence.draws]
+    num_compared = len(evidence.differences)
+    differences = (
         f"Paired over {_rows(evidence)} the difference is "
-        f"{_difference(paired, len(evidence.differences))}."
+        + "; ".join(f"{_difference(one)} from {_short(one.against)}" for one in paired if one)
+        + f" ({_corrected(num_compared)})."
     )
-    if num_draws < MIN_DRAWS:
-        return f"{_too_few_draws(evidence)} {difference}"
-    against = f"{value} against {number_text(evidence.draw_mean)} on average over {num_draws} draws"
+    if evidence.degrees_of_freedom < MIN_DEGREES:
+        return f"{_too_few_draws(evidence)} {differences}"
+    against = " and ".join(
+        f"{number_text(draws.mean)} on average over {_num_draws(draws)}" for draws in evidence.draws
+    )
     if outcome == NOT_TOLD_APART:
         return (
-            f"{golden} and random draws are not told apart by {metric}: {against}"
-            f"{_why_not(evidence)}. {difference} That does not show that they are equal."
+            f"{golden} and random draws are not told apart by {metric}: {value} against {against}"
+            f"{_why_not(evidence)}. {differences} That does not show that they are equal."
         )
     return (
-        f"{golden} is {outcome} than random draws by {metric}: {against}, of which a further one "
-        f"would lie {_prediction(evidence)}. {difference}"
+        f"{golden} is {outcome} than random draws by {metric}: {value} against {against}; "
+        f"{_predictions(evidence)}. {differences}"
     )
+
+
+def _num_draws(draws: Draws) -> str:
+    number = len(draws.arms)
+    return f"{number} draw{'' if number == 1 else 's'} {_short(draws.kind)}"
+
+
+def _short(kind: str) -> str:
+    """matched in rows, matched in tokens"""
+    return kind.removeprefix("random draws ")
+
+
+def _predictions(evidence: Evidence) -> str:
+    bounds = " and ".join(
+        f"between {number_text(draws.low)} and {number_text(draws.high)} {_short(draws.kind)}"
+        for draws in evidence.draws
+    )
+    return f"a further draw would lie {bounds} (95%, if trainings are normal)"
 
 
 def _too_few_draws(evidence: Evidence) -> str:
-    values, golden, num_draws = evidence.values, evidence.golden, len(evidence.draws)
-    too_few = (
-        "One random draw cannot tell"
-        if num_draws == 1
-        else f"{num_draws} random draws, of {MIN_DRAWS} that are needed, cannot tell"
-    )
-    drawn = " and ".join(f"{name} has {number_text(values[name])}" for name in evidence.draws)
+    values, golden = evidence.values, evidence.golden
+    names = [name for draws in evidence.draws for name in draws.arms]
+    too_few = "One random draw" if len(names) == 1 else f"{len(names)} random draws"
+    drawn = " and ".join(f"{name} has {number_text(values[name])}" for name in names)
     return (
-        f"{too_few} whether {golden} is better or worse than random by {evidence.metric}: how far "
-        f"draws differ by chance is {'unknown' if num_draws == 1 else 'hardly known'}, and what "
-        f"follows is about these models only. {golden} has {number_text(values[golden])}, {drawn}."
+        f"{too_few} cannot tell whether {golden} is better or worse than random by "
+        f"{evidence.metric} (3 of a kind can): how far trainings differ by chance is "
+        f"{'unknown' if evidence.degrees_of_freedom < 1 else 'hardly known'}, and what follows is "
+        f"about these models only. {golden} has {number_text(values[golden])}, {drawn}."
     )
 
 
 def _why_not(evidence: Evidence) -> str:
-    if evidence.prediction_low is None:
+    if evidence.training_sd is None:
         return ", which do not differ among themselves, so there is no spread to judge by"
-    if evidence.side_of_draws == 0:
-        return f", and a further draw would lie {_prediction(evidence)}, as {evidence.golden} does"
+    value = evidence.values[evidence.golden]
+    within = [draws for draws in evidence.draws if draws.side_of(value) == 0]
+    if within and len(within) == len(evidence.draws):
+        return f"; {_predictions(evidence)}, as {evidence.golden} does"
+    if within:
+        kinds = " and ".join(_short(draws.kind) for draws in within)
+        return f"; {_predictions(evidence)}, and {evidence.golden} lies among those {kinds}"
     return (
-        f"; a further draw would lie {_prediction(evidence)}, and {evidence.golden} does not, but "
-        "over so many rows and comparisons the difference may be chance"
+        f"; {_predictions(evidence)}, and {evidence.golden} does not, but over so many rows and "
+        "comparisons the difference may be chance"
     )
 
 
-def _prediction(evidence: Evidence) -> str:
-    low, high = number_text(evidence.prediction_low), number_text(evidence.prediction_high)
-    return f"between {low} and {high} (95%, if draws are normal)"
-
-
-def _draws_in_tokens(evidence: Evidence) -> list[str]:
-    if not evidence.draws:
-        return []
-    if not evidence.draws_matched_in_tokens:
+def _tokens(evidence: Evidence, outcome: str) -> list[str]:
+    """What the draws matched in tokens, or their absence, say of training tokens."""
+    rows, tokens = evidence.of_kind(ROW_DRAWS), evidence.of_kind(TOKEN_DRAWS)
+    if rows and not tokens:
         return ["No draw was matched in tokens, so more or fewer training tokens may play a part."]
-    differences = [one for one in evidence.differences if one.against == TOKEN_DRAWS]
-    named = " and ".join(evidence.draws_matched_in_tokens)
-    if not differences:
+    if tokens and not rows:
         return ["All draws were matched in tokens."]
-    difference = f"{_difference(differences[0])}, {_describe(differences[0], evidence.golden)}"
-    return [f"Against {named}, matched in tokens: {difference}."]
+    if rows and tokens and len(tokens.arms) == 1 and outcome != NOT_TOLD_APART:
+        return [f"What tokens do rests on one training, {tokens.arms[0]}."]
+    return []
+
+
+def _power(evidence: Evidence, outcome: str) -> list[str]:
+    if evidence.detectable_effect is None or outcome != NOT_TOLD_APART:
+        return []
+    return [
+        f"An effect below {number_text(evidence.detectable_effect)} would have been missed half of "
+        "the time."
+    ]
 
 
 def _others(evidence: Evidence) -> list[str]:
-    others = [one for one in evidence.differences if one.against not in (DRAWS, TOKEN_DRAWS)]
+    others = [one for one in evidence.differences if one.against not in (ROW_DRAWS, TOKEN_DRAWS)]
     if not others:
         return []
     listed = "; ".join(
@@ -166,34 +208,36 @@ def _gaps(evidence: Evidence) -> list[str]:
     return gaps
 
 
-def _signs_seen(checked: Mapping[str, str | None]) -> list[str]:
-    seen = [sentence for sentence in checked.values() if sentence]
-    unchecked = [text for name, text in SIGNS.items() if name not in checked]
+def _signs_seen(signs: Mapping[str, Sign]) -> list[str]:
+    seen = [sign.clause for sign in signs.values() if sign.is_seen]
+    unseen = [SIGNS[name] for name, sign in signs.items() if sign.is_seen is False]
+    undecided = [SIGNS[name] for name, sign in signs.items() if sign.is_seen is None]
+    unchecked = [text for name, text in SIGNS.items() if name not in signs]
     sentences = []
     if seen:
         sentences.append(f"Failure signs seen: {'; '.join(seen)}.")
-    elif checked:
-        looked_at = ", ".join(SIGNS[name] for name in checked)
-        sentences.append(f"No failure sign was seen in what was checked: {looked_at}.")
+    elif unseen:
+        sentences.append(f"No failure sign was seen in what was checked: {', '.join(unseen)}.")
+    if undecided:
+        sentences.append(f"Within what trainings differ by, so undecided: {', '.join(undecided)}.")
     if unchecked:
         sentences.append(f"Not checked: {', '.join(unchecked)}.")
     return sentences
 
 
-def _difference(difference: Difference, num_comparisons: int | None = None) -> str:
-    bounds = "no interval"
+def _difference(difference: Difference) -> str:
+    bounds = "(no interval)"
     if difference.low is not None and difference.high is not None:
         bounds = (
             f"[{number_text(difference.low, sign='+')}, {number_text(difference.high, sign='+')}]"
         )
-    corrected = f"p = {difference.p_holm:.2g}"
-    if num_comparisons is not None:
-        corrected += (
-            " for the one comparison made"
-            if num_comparisons == 1
-            else f" after Holm's correction for {num_comparisons} comparisons"
-        )
-    return f"{number_text(difference.value, sign='+')} {bounds}, {corrected}"
+    return f"{number_text(difference.value, sign='+')} {bounds}, p = {difference.p_holm:.2g}"
+
+
+def _corrected(num_comparisons: int) -> str:
+    if num_comparisons == 1:
+        return "one comparison made"
+    return f"p after Holm's correction for {num_comparisons} comparisons"
 
 
 def _describe(difference: Difference, golden: str) -> str:

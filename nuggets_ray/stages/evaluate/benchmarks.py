@@ -42,7 +42,9 @@ def run_alpaca_eval(context: Context) -> Outcome:
     """Answers in AlpacaEval's format; with a judge, win rates against evaluate.reference_path."""
     config = context.config
     assert config.evaluate.prompts_path is not None
-    prompts = read_alpaca_prompts(config.evaluate.prompts_path, config.evaluate.limit)
+    prompts = read_alpaca_prompts(config.evaluate.prompts_path, None)
+    num_prompts = len(prompts)
+    prompts = prompts[: config.evaluate.limit]
     path = config.evaluate.reference_path
     reference = None if path is None else alpaca_eval.read_reference(path)
     if reference is not None:
@@ -65,7 +67,7 @@ def run_alpaca_eval(context: Context) -> Outcome:
         )
         for name, own in zip(texts, equal_parts(verdicts, len(texts)), strict=True):
             results += alpaca_eval.win_rate_results(
-                name, reference.generator, own, config.judge.model, config.seed
+                name, reference.generator, own, config.judge.model, config.seed, num_prompts
             )
             preferences[name] = 100 * array_of([v.preference for v in own])
     results = _described(context, results)

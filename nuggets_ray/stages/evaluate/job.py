@@ -64,8 +64,10 @@ def _verdict(context: Context, outcome: Outcome) -> dict[str, Any] | None:
     if benchmark != config.evaluate.method or metric not in outcome.values:
         return None
     values, weight_N = outcome.values[metric], outcome.weights.get(metric)
-    primary = config.evaluate.primary
-    return verdict_of_run(config.out_dir, primary, selections, values, weight_N, config.seed)
+    evaluate_ = config.evaluate
+    is_of_pool = evaluate_.method == "likelihood" and evaluate_.held_out_path is None
+    arguments = (evaluate_.primary, selections, values, weight_N, config.seed, is_of_pool)
+    return verdict_of_run(config.out_dir, *arguments)
 
 
 def _dtype(config: Config, workers: Workers) -> str:

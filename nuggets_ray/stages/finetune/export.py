@@ -154,10 +154,9 @@ def _export(source: Source, setup: TrainSetup, checkpoint: str, target: str, car
     with Checkpoint(saved_path, filesystem=saved_store).as_directory() as saved:
         export_weights(setup.model, setup.finetune, setup.dtype, saved, folder)
     tokenizer = load_tokenizer(source.model)
-    prompt, _, eos_id = prompts(source.model, source.prompt, source.max_tokens)
+    prompt, _, end = prompts(source.model, source.prompt, source.max_tokens)
     give_chat_template(tokenizer, prompt.zero_shot_prefix.tolist())
-    end_ids = [eos_id if eos_id is not None else tokenizer.eos_token_id]
-    write_tokenizer(tokenizer, source.model, [i for i in end_ids if i is not None], folder)
+    write_tokenizer(tokenizer, source.model, end.token_id, folder)
     with open(os.path.join(folder, "README.md"), "w", encoding="utf-8") as file:
         file.write(card)
     io.delete(target)

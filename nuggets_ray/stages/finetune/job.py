@@ -14,6 +14,7 @@ import ray
 from nuggets_ray import io
 from nuggets_ray.config.finetune import FinetuneConfig
 from nuggets_ray.config.schema import Config
+from nuggets_ray.finetune.answer_end import find_answer_end
 from nuggets_ray.finetune.checkpoints import check_settings, read_committed, remove_leftovers
 from nuggets_ray.finetune.deepspeed_config import deepspeed_settings, offload_device
 from nuggets_ray.finetune.deepspeed_keys import check_keys
@@ -151,13 +152,17 @@ def _settings(config: Config, source: Source, workers: Workers, dtype: str) -> d
     files = [io.sha256(file.path) for file in source.files]
     held_out = RunFolder(config.out_dir).held_out
     tokenizer = load_tokenizer(source.model)
+    prompt = make_prompt(tokenizer, source.prompt)
+    end = find_answer_end(prompt, tokenizer, source.model.path)
+    if prompt.name == "chat" and (end.tail_ids or end.is_inserted):
+        given["answer_end"] = asdict(end)  # where it decides more than the prompt's own ids do
     return {
         **given,
         "finetune.dtype": dtype,
         "cluster.num_workers": workers.num_workers,
         "seed": config.seed,
         "model": weights_fingerprint(source.model),
-        "prompt": make_prompt(tokenizer, source.prompt).fingerprint,
+        "prompt": prompt.fingerprint,
         "rows": {"sha256": files, "limit": source.limit, "format": source.rules.format},
         "held_out": io.sha256(held_out) if io.exists(held_out) else config.data.holdout,
     }

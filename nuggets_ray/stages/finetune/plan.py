@@ -10,7 +10,14 @@ import torch
 
 from nuggets_ray.finetune.deepspeed_kernels import check_compiler
 from nuggets_ray.finetune.engine import TrainSetup
-from nuggets_ray.finetune.estimate import check_memory, flops, memory, seconds, trained_size
+from nuggets_ray.finetune.estimate import (
+    LoraReach,
+    check_memory,
+    flops,
+    memory,
+    seconds,
+    trained_size,
+)
 from nuggets_ray.finetune.steps import Work
 from nuggets_ray.model.load import resolve_dtype
 from nuggets_ray.stages.cluster.workers import Workers
@@ -84,6 +91,8 @@ def predict(
     else:
         num_here = min(workers.num_workers, int(facts.num_cpus // workers.cpus_per_worker) or 1)
         available, where = facts.host_gib / num_here, "memory"
+    if size.lora is not None:
+        _tell_reach(size.lora)
     if warning := check_memory(setup.finetune, needed, available, where):
         logger.warning(warning)
     num_flops = flops(setup.finetune, size, work.num_padded_tokens)
@@ -95,3 +104,13 @@ def predict(
         *(needed.total_gib, format_duration(predicted_s)),
     )
     return predicted_s
+
+
+def _tell_reach(reach: LoraReach) -> None:
+    logger.info("finetune=lora adapts %s", ", ".join(reach.modules))
+    if reach.unreached:
+        logger.warning(
+            "finetune=lora leaves %.0f%% of the weights without an update (%s): "
+            "finetune.lora_target_modules names other linear layers, finetune=full trains all",
+            *(100 * sum(reach.unreached.values()), ", ".join(sorted(reach.unreached))),
+        )

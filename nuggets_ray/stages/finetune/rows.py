@@ -108,6 +108,6 @@ def _encode(source: Source, texts: Iterator[str], config: FinetuneConfig) -> Enc
 
 @ray.remote
 def _encode_block(texts: list[str], source: Source, on_too_long: str) -> Encoded:
-    prompt, limited, eos_id = prompts(source.model, source.prompt, source.max_tokens)
-    limits = (eos_id, source.max_tokens, on_too_long)
+    prompt, limited, end = prompts(source.model, source.prompt, source.max_tokens)
+    limits = (end, source.max_tokens, on_too_long)
     return encode_texts(texts, prompt, limited, source.rules, *limits)

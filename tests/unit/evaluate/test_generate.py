@@ -24,6 +24,7 @@ from nuggets_ray.evaluate.generate import (
     request_key,
     seed_of,
 )
+from nuggets_ray.finetune.answer_end import find_answer_end
 from nuggets_ray.model.load import load_model, load_tokenizer
 from nuggets_ray.prompts.prompt import make_prompt
 from nuggets_ray.records import Message
@@ -45,7 +46,9 @@ def answers(
 
 
 def ids_of(model: Path, messages: tuple[Message, ...]) -> np.ndarray:
-    return prompt_ids(make_prompt(load_tokenizer(ModelConfig(str(model))), ALPACA), messages)
+    tokenizer = load_tokenizer(ModelConfig(str(model)))
+    prompt = make_prompt(tokenizer, ALPACA)
+    return prompt_ids(prompt, messages, find_answer_end(prompt, tokenizer, str(model)))
 
 
 def slow_twin(model: Path, loaded: Any, messages: tuple[Message, ...], max_tokens: int) -> Answer:

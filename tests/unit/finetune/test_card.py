@@ -36,6 +36,7 @@ def test_the_card_says_data_score_settings_and_hyperparameters() -> None:
     for words in ("520 rows", '{"empty_answer": 2}', "51,200", '"fraction": 0.01', "chat abc"):
         assert words in card
     assert '"learning_rate": 2e-05' in card and "1.2500" in card
+    assert card.endswith("```bash\nvllm serve ./golden --served-model-name golden\n```\n")
 
 
 def test_the_card_of_an_adapter_names_peft_and_leaves_out_what_is_not_there() -> None:
@@ -43,5 +44,7 @@ def test_the_card_of_an_adapter_names_peft_and_leaves_out_what_is_not_there() ->
     card = model_card(facts, FinetuneConfig(method="lora"))
     assert "library_name: peft" in card
     assert "Selection" not in card and "Score" not in card
+    serving = "vllm serve my-org/my-model --enable-lora --max-lora-rank 16 --lora-modules"
+    assert f"{serving} golden=./golden\n" in card
     merged = model_card(facts, FinetuneConfig(method="lora", lora_merge=True))
     assert "library_name: transformers" in merged

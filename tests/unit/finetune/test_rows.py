@@ -10,6 +10,7 @@ from transformers import AutoTokenizer
 from nuggets_ray.config.schema import PromptConfig
 from nuggets_ray.data.examples import Rules
 from nuggets_ray.errors import UserError
+from nuggets_ray.finetune.answer_end import AnswerEnd, find_answer_end
 from nuggets_ray.finetune.rows import (
     Encoded,
     check_lengths,
@@ -42,18 +43,22 @@ def texts(num_rows: int, words: int = 1) -> list[str]:
     ]
 
 
+def eos(tokenizer) -> AnswerEnd:
+    return AnswerEnd(tokenizer.eos_token_id, is_inserted=True)
+
+
 def encode(tokenizer, rows: list[str], max_tokens: int | None, on_too_long: str = "error"):
     prompt = make_prompt(tokenizer, PromptConfig("alpaca"))
     limit = None if max_tokens is None else max_tokens - 1
     limited = make_prompt(tokenizer, PromptConfig("alpaca", max_anchor_tokens=limit))
     return encode_texts(
-        rows, prompt, limited, Rules("alpaca", {}), tokenizer.eos_token_id, max_tokens, on_too_long
+        rows, prompt, limited, Rules("alpaca", {}), eos(tokenizer), max_tokens, on_too_long
     )
 
 
 def test_every_answer_counts_and_ends_and_nothing_else_does(tokenizer) -> None:
     prompt = make_prompt(tokenizer, PromptConfig("alpaca"))
-    encoding = encode_example(prompt, Example(TURNS), tokenizer.eos_token_id)
+    encoding = encode_example(prompt, Example(TURNS), eos(tokenizer))
     answers = np.split(
         encoding.token_ids, np.flatnonzero(np.diff(encoding.answer_mask.astype(int))) + 1
     )[1::2]
@@ -63,8 +68,9 @@ def test_every_answer_counts_and_ends_and_nothing_else_does(tokenizer) -> None:
 def test_a_chat_template_needs_no_end_of_its_own(tokenizer) -> None:
     fixtures = Path(__file__).parents[2] / "fixtures" / "chat_templates"
     tokenizer.chat_template = (fixtures / "chatml.jinja").read_text(encoding="utf-8")
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<|im_end|>"]})
     prompt = make_prompt(tokenizer, PromptConfig("chat"))
-    encoding = encode_example(prompt, Example(TURNS), None)
+    encoding = encode_example(prompt, Example(TURNS), find_answer_end(prompt, tokenizer, "m"))
     anchor = prompt.anchor(Example(TURNS))
     assert encoding.token_ids.tolist() == [*prompt.zero_shot_prefix, *anchor.token_ids]
     assert encoding.num_answer_tokens == anchor.num_answer_tokens
@@ -74,7 +80,7 @@ def test_a_chat_template_needs_no_end_of_its_own(tokenizer) -> None:
 def test_the_chat_template_of_a_base_model_is_what_it_trained_on(tokenizer, turns) -> None:
     prompt = make_prompt(tokenizer, PromptConfig("auto"))
     assert prompt.name == "alpaca"
-    trained = encode_example(prompt, Example(turns), tokenizer.eos_token_id).token_ids.tolist()
+    trained = encode_example(prompt, Example(turns), eos(tokenizer)).token_ids.tolist()
     assert give_chat_template(tokenizer, prompt.zero_shot_prefix.tolist())
     messages = [{"role": turn.role, "content": turn.content} for turn in turns]
     rendered = tokenizer.apply_chat_template(messages, tokenize=False)

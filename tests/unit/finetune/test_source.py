@@ -10,6 +10,7 @@ from scored_run import choose, finished_run
 from nuggets_ray.config.finetune import FinetuneConfig
 from nuggets_ray.config.schema import Config, DataConfig, ModelConfig, PromptConfig
 from nuggets_ray.errors import UserError
+from nuggets_ray.finetune.answer_end import AnswerEnd
 from nuggets_ray.finetune.source import check_source, find_source, prompts
 from nuggets_ray.io import write_json
 from nuggets_ray.model.load import load_tokenizer
@@ -97,7 +98,8 @@ def test_rows_are_cut_to_leave_room_for_the_prompt(tiny_model: Path) -> None:
     model, config = ModelConfig(str(tiny_model)), PromptConfig("alpaca")
     whole = make_prompt(load_tokenizer(model), config)
     prompt, limited, end = prompts(model, config, 64)
-    assert prompt.fingerprint == whole.fingerprint and end == load_tokenizer(model).eos_token_id
+    assert prompt.fingerprint == whole.fingerprint
+    assert end == AnswerEnd(load_tokenizer(model).eos_token_id, is_inserted=True)
     assert limited.fingerprint != whole.fingerprint
     prompt, limited, _ = prompts(model, config, None)
     assert limited is prompt

@@ -316,7 +316,7 @@ def test_an_exported_tokenizer_that_others_would_misread_is_named(
         out.mkdir()
         config = ModelConfig(save(base, "regex", "LlamaTokenizer", model))
         (out / "config.json").write_text((base / "config.json").read_text())
-        write_tokenizer(load_tokenizer(config), config, [1], str(out))
+        write_tokenizer(load_tokenizer(config), config, 1, str(out))
         assert is_read_alike(load_tokenizer(config), str(out)) is not is_named
         assert ids(load_tokenizer(ModelConfig(str(out)))) == ids(FILES["regex"])
         assert ("PreTrainedTokenizerFast.from_pretrained" in caplog.text) is is_named

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from nuggets_ray.errors import UserError
@@ -17,6 +18,7 @@ from nuggets_ray.evaluate.judge.judge import AnswerPair, PairVerdict
 from nuggets_ray.evaluate.judge.prompts import PROMPT_VERSION
 from nuggets_ray.evaluate.prompt_file import BenchmarkPrompt, read_alpaca_prompts
 from nuggets_ray.evaluate.results import Result
+from nuggets_ray.evaluate.tables import interval_text
 
 PROMPTS = [BenchmarkPrompt("0", ("Q1?",), "koala"), BenchmarkPrompt("1", ("Q2?",), "vicuna")]
 
@@ -32,15 +34,18 @@ def write(path: Path, rows: object) -> str:
 
 
 def verdict(
-    first: float | None, second: float | None, category: str = "koala", answer: str = "a"
+    first: float | None,
+    second: float | None,
+    category: str = "koala",
+    answer: str = "a",
+    reference: str = "r",
 ) -> PairVerdict:
-    return PairVerdict(
-        AnswerPair(BenchmarkPrompt("0", ("Q?",), category), answer, "r"), first, second
-    )
+    prompt = BenchmarkPrompt("0", ("Q?",), category)
+    return PairVerdict(AnswerPair(prompt, answer, reference), first, second)
 
 
 def results_of(verdicts: list[PairVerdict]) -> dict[tuple[str, str], Result]:
-    found = win_rate_results("golden", "gpt4", verdicts, "judge", seed=0)
+    found = win_rate_results("golden", "gpt4", verdicts, "judge", 0, num_prompts=2)
     for result in found:
         assert (result.model, result.benchmark, result.against) == ("golden", "alpaca_eval", "gpt4")
         assert (result.judge, result.prompt_version) == ("judge", PROMPT_VERSION)
@@ -138,10 +143,22 @@ def test_nothing_judged_is_no_number() -> None:
 
 
 def test_the_length_adjusted_rate_is_reported_with_the_lengths() -> None:
-    verdicts = [verdict(1.0, 1.0, answer="a" * n) for n in (11, 21)]
-    verdicts += [verdict(0.0, 0.0, answer="a" * n) for n in (1, 3)]
-    found = results_of(verdicts)["length_adjusted_win_rate", "all"]
-    assert found.n == 4 and found.details["mean_answer_chars"] == 9.0
-    assert found.details["mean_reference_chars"] == 1.0
-    assert found.details["length_effect"] > 0
-    assert found.value is not None and found.value < results_of(verdicts)["win_rate", "all"].value
+    """The reference's answers have 10 characters; longer ones win three times of four."""
+    lengths = [*range(11, 31), *range(1, 8)] * 2
+    shares = [float((n > 10) != (n % 4 == 0)) for n in lengths]
+    verdicts = [
+        verdict(share, share, answer="a" * n, reference="r" * 10)
+        for n, share in zip(lengths, shares, strict=True)
+    ]
+    results = results_of(verdicts)
+    adjusted = results["length_adjusted_win_rate", "all"]
+    assert adjusted.n == 54 and adjusted.details["mean_reference_chars"] == 10.0
+    assert adjusted.details["mean_answer_chars"] == pytest.approx(np.mean(lengths))
+    assert adjusted.details["length_effect"] > 0
+    assert adjusted.value is not None and adjusted.value < results["win_rate", "all"].value
+
+
+def test_a_length_adjusted_rate_that_cannot_hold_says_why() -> None:
+    adjusted = results_of([verdict(1.0, 1.0), verdict(0.0, 1.0)])["length_adjusted_win_rate", "all"]
+    assert (adjusted.value, adjusted.low) == (None, None)
+    assert interval_text(adjusted) == "needs 30 pairs"

@@ -31,13 +31,6 @@ def test_the_liking_for_length_is_taken_out() -> None:
     assert found.length_effect == pytest.approx(2.0, abs=0.2)
 
 
-def test_without_a_difference_it_is_the_win_rate() -> None:
-    preferences = np.array([1.0, 0.5, 0.25, 0.0, 1.0])
-    found = length_adjusted_win_rate(preferences, np.full(5, 7.0), seed=0)
-    assert found.value == pytest.approx(100 * preferences.mean(), abs=1e-3)
-    assert found.length_effect == pytest.approx(0.0, abs=1e-6)
-
-
 def test_lengths_that_tell_all_wins_from_all_losses_have_an_end() -> None:
     preferences, differences = np.repeat([0.0, 1.0], 20), np.repeat([-50.0, 50.0], 20)
     found = length_adjusted_win_rate(preferences, differences, seed=0)
@@ -53,11 +46,33 @@ def test_the_scale_of_lengths_does_not_matter() -> None:
     assert one.value == pytest.approx(other.value)
 
 
-def test_of_few_pairs_nothing_is_made_up() -> None:
-    nothing = length_adjusted_win_rate(np.array([]), np.array([]), seed=0)
-    assert (nothing.value, nothing.low, nothing.length_effect) == (None, None, None)
-    one = length_adjusted_win_rate(np.array([0.5]), np.array([3.0]), seed=0)
-    assert one.value == pytest.approx(50.0, abs=1e-3) and one.low is None
+@pytest.mark.parametrize(("mean", "sd"), [(0, 300), (150, 300), (300, 300)])
+def test_a_judge_of_length_alone_is_seen_through(mean: float, sd: float) -> None:
+    random = np.random.default_rng(0)
+    differences = random.normal(mean, sd, 805)
+    wins = (random.random(805) < expit(differences / 300)).astype(float)
+    adjusted = length_adjusted_win_rate(wins, differences, seed=0)
+    assert adjusted.low is not None and adjusted.high is not None
+    assert adjusted.low < 50 < adjusted.high
+
+
+@pytest.mark.parametrize(("mean", "sd"), [(600, 100), (600, 200), (-600, 200)])
+def test_nothing_is_said_of_equal_lengths_where_hardly_any_are_near(mean: float, sd: float) -> None:
+    random = np.random.default_rng(0)
+    differences = random.normal(mean, sd, 805)
+    wins = (random.random(805) < expit(differences / 300)).astype(float)
+    adjusted = length_adjusted_win_rate(wins, differences, seed=0)
+    assert (adjusted.value, adjusted.low, adjusted.length_effect) == (None, None, None)
+    side = "shorter" if mean > 0 else "longer"
+    assert adjusted.why_not == f"too few answers are {side} than the reference's"
+
+
+def test_of_few_pairs_or_of_wins_alone_nothing_is_made_up() -> None:
+    lengths = np.array([30.0, -30.0])
+    assert length_adjusted_win_rate(np.ones(2), lengths, 0).why_not == "needs 30 pairs"
+    assert length_adjusted_win_rate(np.array([]), np.array([]), 0).value is None
+    many = np.tile(lengths, 20)
+    assert length_adjusted_win_rate(np.ones(40), many, 0).why_not == "needs wins and losses"
 
 
 def verdicts(category: str) -> list[PairVerdict]:
@@ -106,7 +121,7 @@ def test_the_published_rate_is_computed_by_its_own_package(
     alpaca_eval: list[list[dict[str, Any]]], tmp_path: Path
 ) -> None:
     put_data_into(tmp_path)
-    assert length_controlled_win_rate("golden", "gpt4", verdicts("koala")) == 41.5
+    assert length_controlled_win_rate("golden", "gpt4", verdicts("koala"), 805) == 41.5
     [[row]] = alpaca_eval
     assert (row["index"], row["preference"]) == (7, 1.75)
     assert (row["output_1"], row["generator_1"]) == ("reference", "gpt4")
@@ -117,7 +132,7 @@ def test_without_its_data_there_is_no_published_rate(
     alpaca_eval: list[list[dict[str, Any]]], caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level("INFO", "nuggets_ray"):
-        assert length_controlled_win_rate("golden", "gpt4", verdicts("koala")) is None
+        assert length_controlled_win_rate("golden", "gpt4", verdicts("koala"), 805) is None
     assert "df_gamed.csv is not at hand" in caplog.text and alpaca_eval == []
 
 
@@ -126,7 +141,7 @@ def test_without_the_package_there_is_no_published_rate(
 ) -> None:
     monkeypatch.setitem(sys.modules, "alpaca_eval", None)
     with caplog.at_level("INFO", "nuggets_ray"):
-        assert length_controlled_win_rate("golden", "gpt4", verdicts("koala")) is None
+        assert length_controlled_win_rate("golden", "gpt4", verdicts("koala"), 805) is None
     assert "alpaca_eval" in caplog.text
 
 
@@ -135,7 +150,7 @@ def test_of_other_prompts_there_is_no_published_rate(
 ) -> None:
     put_data_into(tmp_path)
     with caplog.at_level("INFO", "nuggets_ray"):
-        assert length_controlled_win_rate("golden", "gpt4", verdicts("writing")) is None
+        assert length_controlled_win_rate("golden", "gpt4", verdicts("writing"), 805) is None
     assert "not AlpacaEval's" in caplog.text and alpaca_eval == []
 
 
@@ -149,5 +164,13 @@ def test_where_its_package_fails_there_is_no_published_rate(
 
     glm = sys.modules["alpaca_eval.metrics.glm_winrate"]
     glm.get_length_controlled_winrate = fails  # type: ignore[attr-defined]
-    assert length_controlled_win_rate("golden", "gpt4", verdicts("koala")) is None
+    assert length_controlled_win_rate("golden", "gpt4", verdicts("koala"), 805) is None
     assert "alpaca_eval fails: KeyError('index 7')" in caplog.text
+
+
+def test_a_file_with_rows_missing_has_no_published_rate(
+    alpaca_eval: list[list[dict[str, Any]]], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    put_data_into(tmp_path)
+    assert length_controlled_win_rate("golden", "gpt4", verdicts("koala"), 803) is None
+    assert "has 803 of AlpacaEval's 805 prompts" in caplog.text and alpaca_eval == []

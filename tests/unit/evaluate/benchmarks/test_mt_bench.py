@@ -108,9 +108,11 @@ def test_grades_by_category_and_turn() -> None:
         ("grade_turn_2", "math"): (None, 0),
     }
     by_key = {(r.metric, r.subset): r for r in results}
-    assert by_key["grade", "all"].details == {"num_answers": 6, "num_unparseable": 1}
-    assert (by_key["grade", "all"].low, by_key["grade", "all"].high) == (2.0, 6.0)
-    assert by_key["grade_turn_1", "math"].low is None
+    assert by_key["grade", "all"].details == {
+        **{"num_answers": 6, "num_unparseable": 1},
+        "no_interval": "too few for an interval",
+    }
+    assert by_key["grade", "all"].low is None
     assert {(r.model, r.benchmark, r.judge) for r in results} == {("golden", "mt_bench", "judge")}
     assert {r.prompt_version for r in results} == {PROMPT_VERSION}
 

@@ -16,6 +16,7 @@ from nuggets_ray.evaluate.likelihood.metrics import (
 )
 from nuggets_ray.evaluate.likelihood.paired import Paired, RowLogProbs, pair_rows, row_values
 from nuggets_ray.evaluate.results import Result
+from nuggets_ray.evaluate.tables import interval_text
 
 LENGTHS = [1, 2, 3, 4, 5, 6, 7, 8]
 
@@ -39,11 +40,11 @@ def find(results: list[Result], **fields) -> Result:
 
 def test_mean_is_over_tokens_and_perplexity_its_exponential() -> None:
     """1 token at -1 and 3 at -2: -7 / 4."""
-    rows = pair_rows({"base": make_rows([-1.0, -2.0], lengths=[1, 3])})
+    rows = pair_rows({"base": make_rows([-1.0, -2.0] * 20, lengths=[1, 3] * 20)})
     results = likelihood_results(rows, Comparisons())
     mean = find(results, metric="mean_logprob", subset="all")
     perplexity = find(results, metric="perplexity", subset="all")
-    assert (mean.value, mean.n, mean.details["num_answer_tokens"]) == (-1.75, 2, 4)
+    assert (mean.value, mean.n, mean.details["num_answer_tokens"]) == (-1.75, 40, 80)
     assert perplexity.value == pytest.approx(math.exp(1.75))
     assert mean.low is not None and mean.high is not None
     assert (perplexity.low, perplexity.high) == (math.exp(-mean.high), math.exp(-mean.low))
@@ -141,11 +142,19 @@ def test_length_matched_win_rate_by_hand() -> None:
 
 
 def test_the_interval_of_the_mean_resamples_tokens_with_their_row() -> None:
-    logprob_N = np.random.default_rng(0).normal(-2, 1, 8)
-    results = likelihood_results(paired(base=logprob_N), Comparisons(seed=5))
-    mean = find(results, metric="mean_logprob", subset="all")
-    expected = stats.bootstrap_interval(logprob_N, 5, np.array(LENGTHS))
+    logprob_N = np.random.default_rng(0).normal(-2, 1, 40)
+    lengths = [*range(1, 41)]
+    rows = pair_rows({"base": make_rows(list(logprob_N), lengths=lengths)})
+    mean = find(likelihood_results(rows, Comparisons(seed=5)), metric="mean_logprob", subset="all")
+    expected = stats.bootstrap_interval(logprob_N, 5, np.array(lengths))
     assert (mean.low, mean.high) == pytest.approx(expected)
+
+
+def test_a_handful_of_rows_has_no_interval_and_says_so() -> None:
+    results = likelihood_results(paired(base=[-2.0] * 8), Comparisons())
+    mean = find(results, metric="mean_logprob", subset="all")
+    assert (mean.low, mean.high) == (None, None)
+    assert interval_text(mean) == "too few for an interval"
 
 
 def test_the_length_matched_interval_keeps_the_strata() -> None:

@@ -8,10 +8,10 @@ from verdict_arms import make_arms
 
 from nuggets_ray.evaluate import stats
 from nuggets_ray.evaluate.verdict.evidence import (
-    DRAWS,
     GOLDEN,
     OTHER,
     RANDOM,
+    ROW_DRAWS,
     TOKEN_DRAWS,
     Arm,
     Difference,
@@ -24,27 +24,56 @@ DRAW_MEANS = {"random_0": 0.0, "random_1": 0.1, "random_2": 0.2}
 
 def test_draws_by_hand() -> None:
     evidence = gather(make_arms(golden=1.0, **DRAW_MEANS), "m")
-    assert evidence.draws == ("random-0", "random-1", "random-2")
-    assert evidence.draw_mean == pytest.approx(0.1)
-    assert evidence.draw_sd == pytest.approx(0.1)
+    (draws,) = evidence.draws
+    assert (draws.kind, draws.arms) == (ROW_DRAWS, ("random-0", "random-1", "random-2"))
+    assert draws.mean == pytest.approx(0.1)
+    assert (evidence.training_sd, evidence.degrees_of_freedom) == (pytest.approx(0.1), 2)
     half = 4.302653 * 0.1 * math.sqrt(4 / 3)
-    bounds = (evidence.prediction_low, evidence.prediction_high)
-    assert bounds == pytest.approx((0.1 - half, 0.1 + half), abs=1e-6)
+    assert (draws.low, draws.high) == pytest.approx((0.1 - half, 0.1 + half), abs=1e-6)
     (against,) = evidence.differences
-    assert (against.against, against.value) == (DRAWS, pytest.approx(0.9))
+    assert (against.against, against.value) == (ROW_DRAWS, pytest.approx(0.9))
     assert against.p_holm == against.p_value == 1e-4
-    assert (evidence.side_of_draws, against.direction) == (1, 1)
+    assert (evidence.side_of(draws), against.direction) == (1, 1)
+
+
+def test_the_step_between_the_kinds_of_draws_is_no_spread() -> None:
+    """Draws matched in tokens lie 5 higher, each kind differs by 0.1: by hand."""
+    means = {"random_0": 0.0, "random_1": 0.2, "random_2_tokens": 5.0, "random_3_tokens": 5.2}
+    evidence = gather(make_arms(golden=7.0, **means), "m")
+    assert [draws.kind for draws in evidence.draws] == [ROW_DRAWS, TOKEN_DRAWS]
+    assert [draws.mean for draws in evidence.draws] == pytest.approx([0.1, 5.1])
+    # (0.1^2 + 0.1^2) of each kind, over 1 + 1 degrees of freedom
+    assert evidence.training_sd == pytest.approx(math.sqrt(0.04 / 2))
+    assert evidence.degrees_of_freedom == 2
+    half = 4.302653 * math.sqrt(0.02) * math.sqrt(3 / 2)
+    for draws in evidence.draws:
+        assert (draws.low, draws.high) == pytest.approx((draws.mean - half, draws.mean + half))
+        assert evidence.side_of(draws) == 1
+    assert decide(evidence).outcome == "better"
+
+
+def test_one_draw_of_a_kind_stands_in_the_way_but_carries_nothing() -> None:
+    rows = {"random_0": 0.0, "random_1": 0.1, "random_2": 0.2}
+    for token, outcome in ((0.1, "better"), (2.0, "not told apart")):
+        evidence = gather(make_arms(golden=2.0, **rows, random_tokens=token), "m")
+        assert evidence.training_sd == pytest.approx(0.1), "one draw shows no spread"
+        verdict = decide(evidence)
+        assert verdict.outcome == outcome
+        assert ("rests on one training, random-tokens" in verdict.paragraph) == (token == 0.1)
+    alone = decide(gather(make_arms(golden=2.0, random_0=0.0, random_tokens=0.1), "m"))
+    assert alone.outcome == "not told apart" and alone.numbers["training_sd"] is None
 
 
 def test_p_values_are_corrected_for_every_comparison_made() -> None:
     arms = make_arms(golden=0.1, longest=0.0, bottom=0.05, base=0.11, random_tokens=0.0, random_1=0)
     evidence = gather(arms, "m")
     names = [one.against for one in evidence.differences]
-    assert names == [DRAWS, TOKEN_DRAWS, "longest", "bottom", "base"]
+    assert names == [ROW_DRAWS, TOKEN_DRAWS, "longest", "bottom", "base"]
     expected = stats.holm({one.against: one.p_value for one in evidence.differences})
     assert {one.against: one.p_holm for one in evidence.differences} == expected
     assert any(one.p_holm > one.p_value for one in evidence.differences)
-    assert evidence.bottom == "bottom" and evidence.draws_matched_in_tokens == ("random-tokens",)
+    assert evidence.bottom == "bottom"
+    assert evidence.of_kind(TOKEN_DRAWS).arms == ("random-tokens",)
 
 
 def test_weights_count_rows_as_tokens() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -14,7 +15,8 @@ from nuggets_ray.evaluate.tables import results_table
 from nuggets_ray.evaluate.verdict.evidence import GOLDEN, OTHER, RANDOM, Arm, gather
 from nuggets_ray.evaluate.verdict.verdict import Verdict, decide
 
-DRAW_MEANS = {"random_0": 0.0, "random_1": 0.1, "random_tokens": 0.2}
+DRAW_MEANS = {"random_0": 0.0, "random_1": 0.1, "random_2": 0.2}
+TOKEN_MEANS = {"random_3_tokens": 0.0, "random_4_tokens": 0.1, "random_5_tokens": 0.2}
 
 
 def verdict_on(num_rows: int = 60, **means: float) -> Verdict:
@@ -27,14 +29,20 @@ def claims(verdict: Verdict) -> bool:
 
 @pytest.mark.parametrize(("mean", "outcome"), [(2.0, "better"), (-2.0, "worse")])
 def test_far_outside_the_draws(mean: float, outcome: str) -> None:
-    verdict = verdict_on(golden=mean, **DRAW_MEANS, longest=mean, base=-5.0)
+    verdict = verdict_on(golden=mean, **DRAW_MEANS, **TOKEN_MEANS, longest=mean, base=-5.0)
     assert verdict.outcome == outcome
     assert f"golden is {outcome} than random draws by likelihood/mean_logprob" in verdict.paragraph
-    assert f"{mean:.4g} against 0.1 on average over 3 draws" in verdict.paragraph
-    assert "between -0.3968 and 0.5968 (95%, if draws are normal)" in verdict.paragraph
+    assert (
+        f"{mean:.4g} against 0.1 on average over 3 draws matched in rows and 0.1 on average over 3 "
+        "draws matched in tokens"
+    ) in verdict.paragraph
+    assert (
+        "between -0.2206 and 0.4206 matched in rows and between -0.2206 and 0.4206 matched in "
+        "tokens (95%, if trainings are normal)"
+    ) in verdict.paragraph
     assert "Paired over 60 rows" in verdict.paragraph
     assert "after Holm's correction for 4 comparisons" in verdict.paragraph
-    assert "Against random-tokens, matched in tokens: " in verdict.paragraph
+    assert "would have been missed" not in verdict.paragraph
     assert "longest " in verdict.paragraph and "not told apart" in verdict.paragraph
     assert "This holds for this model" in verdict.paragraph
     assert "\n" not in verdict.paragraph
@@ -45,9 +53,11 @@ def test_inside_the_spread_of_the_draws_is_not_told_apart_however_sure_the_rows(
     paired = verdict.numbers["differences"][0]
     assert paired["p_holm"] < 0.001 and paired["low"] > 0
     assert verdict.outcome == "not told apart"
-    assert "between -0.3968 and 0.5968 (95%, if draws are normal), as golden does" in (
-        verdict.paragraph
-    )
+    assert (
+        "between -0.3968 and 0.5968 matched in rows (95%, if trainings are normal), as golden does"
+    ) in verdict.paragraph
+    # 4.2 standard deviations of 0.1, with 3 draws
+    assert re.search(r"An effect below 0\.4[12]\d* would have been missed half", verdict.paragraph)
     assert "That does not show that they are equal." in verdict.paragraph
     assert not claims(verdict)
 
@@ -72,14 +82,17 @@ def test_the_correction_decides() -> None:
     assert decide(gather(arms(0, 5), "m")).outcome == "not told apart"
     assert decide(gather(arms(0, 6), "m")).outcome == "better"
     assert decide(gather(arms(2, 6), "m")).outcome == "not told apart"
-    assert "p = 0.031 for the one comparison made" in decide(gather(arms(0, 6), "m")).paragraph
+    assert (
+        "p = 0.031 from matched in rows (one comparison made)"
+        in decide(gather(arms(0, 6), "m")).paragraph
+    )
 
 
 def test_models_all_the_same_are_not_told_apart_by_rounding() -> None:
     value_N = np.linspace(-3.3, -0.1, 200)
     assert (np.mean([value_N] * 3, axis=0) != value_N).any(), "rounding is there"
     arms = [Arm(f"random-{i}", RANDOM, value_N) for i in range(3)]
-    paired = gather([Arm("golden", GOLDEN, value_N), *arms], "m").against_draws
+    (paired,) = gather([Arm("golden", GOLDEN, value_N), *arms], "m").differences
     assert paired and (paired.value, paired.p_value, paired.direction) == (0.0, 1.0, 0)
 
 
@@ -90,15 +103,16 @@ def test_one_draw_cannot_tell_but_its_number_is_given(mean: float) -> None:
     assert verdict.paragraph.startswith("One random draw cannot tell")
     assert "is unknown, and what follows is about these models only" in verdict.paragraph
     assert f"difference is {mean:+.4g} [" in verdict.paragraph
-    assert verdict.numbers["draw_sd"] is None
-    assert ("top_no_better_than_random" in verdict.signs) == (mean < 0)
-    assert "top_no_better_than_random" not in verdict.checked_signs or mean < 0
+    assert verdict.numbers["training_sd"] is None
+    assert "golden is higher" not in verdict.paragraph
+    assert not verdict.signs and not verdict.checked_signs
 
 
 def test_two_draws_cannot_tell_either() -> None:
     verdict = verdict_on(golden=5.0, random_0=0.0, random_1=0.01)
     assert verdict.outcome == "not told apart"
-    assert verdict.paragraph.startswith("2 random draws, of 3 that are needed, cannot tell")
+    assert verdict.paragraph.startswith("2 random draws cannot tell")
+    assert "(3 of a kind can)" in verdict.paragraph
 
 
 def test_without_draws_it_says_so() -> None:
@@ -117,8 +131,7 @@ def test_all_ties_tell_nothing() -> None:
     verdict = decide(gather(arms, "m"))
     assert verdict.outcome == "not told apart"
     assert "do not differ among themselves, so there is no spread to judge by" in verdict.paragraph
-    assert "+0 no interval, p = 1 for" in verdict.paragraph
-    assert "top_no_better_than_random" in verdict.signs
+    assert "+0 (no interval), p = 1 from" in verdict.paragraph
 
 
 def test_draws_all_alike_give_no_spread_to_be_outside_of() -> None:
@@ -162,17 +175,29 @@ def test_without_a_draw_matched_in_tokens_it_says_so() -> None:
     text = "No draw was matched in tokens"
     means = {"random_0": 0.0, "random_1": 0.1, "random_2": 0.2}
     assert text in verdict_on(golden=2.0, **means).paragraph
-    assert text not in verdict_on(golden=2.0, **DRAW_MEANS).paragraph
-    all_matched = verdict_on(golden=2.0, random_tokens=0.0)
+    assert text not in verdict_on(golden=2.0, **DRAW_MEANS, **TOKEN_MEANS).paragraph
+    all_matched = verdict_on(golden=2.0, **TOKEN_MEANS)
+    assert all_matched.outcome == "better"
     assert "All draws were matched in tokens." in all_matched.paragraph
+
+
+def test_outside_the_draws_matched_in_rows_alone_is_explained_by_tokens() -> None:
+    tokens = {name: mean + 2.0 for name, mean in TOKEN_MEANS.items()}
+    verdict = verdict_on(golden=2.0, **DRAW_MEANS, **tokens)
+    assert verdict.outcome == "not told apart" and not claims(verdict)
+    assert set(verdict.signs) == {"explained_by_tokens"}
+    assert "and golden lies among those matched in tokens" in verdict.paragraph
 
 
 def test_json_and_seed() -> None:
     arms = make_arms(golden=2.0, **DRAW_MEANS)
     verdict = decide(gather(arms, "m", seed=3))
     found = json.loads(json.dumps(verdict.as_dict(), allow_nan=False))
-    assert set(found) == {"outcome", "paragraph", "numbers", "signs", "checked_signs"}
-    assert found["numbers"]["num_comparisons"] == 2
+    assert set(found) == {
+        *("outcome", "paragraph", "numbers", "signs"),
+        *("checked_signs", "undecided_signs"),
+    }
+    assert found["numbers"]["num_comparisons"] == 1
     assert decide(gather(arms, "m", seed=3)) == verdict
 
 
