@@ -2,7 +2,9 @@
 tokenizer.
 """
 
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,19 @@ def pytest_configure() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Unit tests first: what they find, an integration test would find late."""
     items.sort(key=lambda item: "integration" in item.path.parts)
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    """A job that a test runs in its own process sets logging up, to a stream that ends with it."""
+    loggers = [logging.getLogger(), logging.getLogger("nuggets_ray")]
+    levels = [logger.level for logger in loggers]
+    yield
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
+    for handler in list(loggers[0].handlers):
+        if type(handler) is logging.StreamHandler:
+            loggers[0].removeHandler(handler)
 
 
 @pytest.fixture(scope="session")
