@@ -51,7 +51,8 @@ def power_text(num_row_draws: int, num_token_draws: int) -> str:
     be able to tell.
     """
     kinds = (num_row_draws, num_token_draws)
-    draws = f"{num_row_draws} random draws matched in rows and {num_token_draws} in tokens"
+    plural = "" if num_row_draws == 1 else "s"
+    draws = f"{num_row_draws} random draw{plural} matched in rows and {num_token_draws} in tokens"
     half, most = detectable_effect(kinds), detectable_effect(kinds, 0.9)
     if half is None or most is None:
         return (

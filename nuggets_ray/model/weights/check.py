@@ -76,7 +76,9 @@ def check_report(model: ModelConfig, model_config: Any, report: LoadReport) -> N
             )
     left = report.without(patterns)
     if ignored := in_order(report.names - left.names):
-        logger.warning("model.ignore_keys: %d weights are let be (%s)", len(ignored), some(ignored))
+        logger.warning(
+            "model.ignore_keys: %d weights are left as they are (%s)", len(ignored), some(ignored)
+        )
     harmless = _by_kind(left.unexpected, model_config)
     unused = left.unexpected.difference(*harmless.values())
     for fault in FAULTS:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nuggets_ray.evaluate.verdict.evidence import GOLDEN, RANDOM, Arm, gather
-from nuggets_ray.evaluate.verdict.power import detectable_effect, found_share
+from nuggets_ray.evaluate.verdict.power import detectable_effect, found_share, power_text
 from nuggets_ray.evaluate.verdict.verdict import decide
 
 
@@ -42,3 +42,11 @@ def test_the_share_is_that_of_the_rule_itself() -> None:
         num_better += decide(gather(arms, "m")).outcome == "better"
     share = found_share((3, 3), 4.0)
     assert num_better / 200 == pytest.approx(share, abs=4 * np.sqrt(share * (1 - share) / 200))
+
+
+def test_what_a_verdict_can_tell_is_one_sentence() -> None:
+    enough = power_text(5, 5)
+    assert enough.startswith("with 5 random draws matched in rows and 5 in tokens, ")
+    assert "2.7 standard deviations of a training are found better half of the time" in enough
+    too_few = power_text(1, 0)
+    assert too_few.startswith("with 1 random draw matched in rows and 0 in tokens no verdict")

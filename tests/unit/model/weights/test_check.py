@@ -133,7 +133,7 @@ def test_ignore_keys_lets_be_and_says_so(folder: Path, caplog: pytest.LogCapture
     first, second = (load(folder, ignore_keys=[r"^lm_head\."]) for _ in range(2))
     # missing weights are random, but the same in every worker
     assert torch.equal(first.lm_head.weight, second.lm_head.weight)
-    assert "1 weights are let be (lm_head.weight)" in caplog.text
+    assert "1 weights are left as they are (lm_head.weight)" in caplog.text
     check_weights(ModelConfig(str(folder), ignore_keys=["lm_head"]))
     with pytest.raises(UserError, match="lm_head"):
         load(folder, ignore_keys=["score"])
