@@ -109,11 +109,6 @@ class Evidence:
     stability: SplitHalf | None = None
     length: LengthEffect | None = None
 
-    @property
-    def num_draws(self) -> int:
-        """The random draws of all kinds."""
-        return sum(len(draws.arms) for draws in self.draws)
-
     def of_kind(self, kind: str) -> Draws | None:
         """The draws of a kind, None where there are none."""
         return next((draws for draws in self.draws if draws.kind == kind), None)

@@ -154,6 +154,11 @@ def _settings(config: Config, source: Source, workers: Workers, dtype: str) -> d
     tokenizer = load_tokenizer(source.model)
     prompt = make_prompt(tokenizer, source.prompt)
     end = find_answer_end(prompt, tokenizer, source.model.path)
+    token = tokenizer.convert_ids_to_tokens(end.token_id)
+    if prompt.name == "chat" and end.is_inserted:
+        logger.warning("the chat template ends no answer: %s is put behind each of them", token)
+    else:
+        logger.info("answers are trained to end with %s", token)
     if prompt.name == "chat" and (end.tail_ids or end.is_inserted):
         given["answer_end"] = asdict(end)  # where it decides more than the prompt's own ids do
     return {
