@@ -6,7 +6,14 @@ import time
 from pathlib import Path
 
 import pytest
-from score_runs import command, environment, manifest_of, score_overrides, write_rows
+from score_runs import (
+    command,
+    environment,
+    manifest_of,
+    ray_sessions,
+    score_overrides,
+    write_rows,
+)
 from train_jobs import overrides as train_overrides
 
 MOMENTS = {
@@ -36,7 +43,7 @@ def arguments_of(name: str, data: Path, model: Path, out_dir: Path) -> list[str]
 @pytest.mark.parametrize("name", MOMENTS)
 def test_sigterm_is_an_interruption(name: str, tiny_model: Path, tmp_path: Path) -> None:
     data = write_rows(tmp_path / "rows.jsonl", 60)
-    log = tmp_path / "stderr.txt"
+    log, started = tmp_path / "stderr.txt", time.time()
     with open(log, "wb") as stderr:
         job = subprocess.Popen(
             command(name, *arguments_of(name, data, tiny_model, tmp_path / "out")),
@@ -57,4 +64,4 @@ def test_sigterm_is_an_interruption(name: str, tiny_model: Path, tmp_path: Path)
     assert "Traceback" not in said and "*** SIG" not in said
     [stage] = manifest_of(tmp_path / "out")["stages"].values()
     assert stage["status"] == "interrupted"
-    assert len(list(Path("/tmp/ray").glob(f"session_*_{job.pid}"))) == 1
+    assert len(ray_sessions(job.pid, started)) == 1

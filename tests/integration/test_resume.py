@@ -17,6 +17,7 @@ from score_runs import (
     command,
     environment,
     manifest_of,
+    ray_sessions,
     read_scores,
     result_of,
     run_job,
@@ -169,7 +170,7 @@ def test_an_interrupted_run_keeps_what_is_finished(
 ) -> None:
     out_dir = tmp_path / "out"
     for number in (signal.SIGTERM, signal.SIGINT):
-        before = num_parts(out_dir)
+        before, started = num_parts(out_dir), time.time()
         process = start(data, tiny_model, out_dir, 2)
         assert wait_for(lambda before=before: num_parts(out_dir) >= before + 3, process)
         code = interrupt(process, number)
@@ -181,7 +182,7 @@ def test_an_interrupted_run_keeps_what_is_finished(
         assert manifest_of(out_dir)["stages"]["score"]["status"] == "interrupted"
         assert not (out_dir / "lease.json").exists()
         # a thread that is still at work must not start another Ray
-        assert len(list(Path("/tmp/ray").glob(f"session_*_{process.pid}"))) == 1
+        assert len(ray_sessions(process.pid, started)) == 1
     kept = len(read_scores(out_dir))
     assert 0 < kept < NUM_ROWS
     result_of(run_job("score", *overrides(data, tiny_model, out_dir, 2)))

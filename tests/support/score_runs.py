@@ -11,6 +11,7 @@ import runpy
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -132,3 +133,11 @@ def read_scores(out_dir: Path) -> dict[str, dict[str, Any]]:
 def manifest_of(out_dir: Path) -> dict[str, Any]:
     manifest: dict[str, Any] = json.loads((out_dir / "manifest.json").read_text(encoding="utf-8"))
     return manifest
+
+
+def ray_sessions(pid: int, since: float) -> list[Path]:
+    """The Ray sessions that the driver `pid` opened after the moment `since`: ids of processes come
+    again, and the sessions of tests long gone lie in the same folder.
+    """
+    sessions = Path(tempfile.gettempdir(), "ray").glob(f"session_*_{pid}")
+    return [session for session in sessions if session.stat().st_mtime >= since]
