@@ -15,14 +15,30 @@ ROLES = ("system", "user", "assistant", "tool")
 
 
 @dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call that the model writes. `arguments` is JSON text (an object), or the text that the row
+    holds where that is no JSON.
+    """
+
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a conversation. `input` is Alpaca's optional context of an instruction (user
-    turns only).
+    """One turn of a conversation.
+
+    `input` is Alpaca's optional context of an instruction (user turns only). `reasoning` and
+    `tool_calls` are written by the model before and after `text` (assistant turns only). An
+    assistant turn with `trains` False is context: no answer, in scoring and in training.
     """
 
     role: str
     text: str
     input: str = ""
+    reasoning: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    trains: bool = True
 
     @property
     def content(self) -> str:
@@ -32,21 +48,42 @@ class Message:
         parts = (self.text.strip(), self.input.strip())
         return "\n".join(part for part in parts if part)
 
+    @property
+    def is_answer(self) -> bool:
+        """The tokens of this turn count in scoring and carry the loss in training."""
+        return self.role == "assistant" and self.trains
+
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One instruction example: a whole conversation, of which every assistant turn is answer."""
+    """One instruction example: a whole conversation, of which every assistant turn that trains is
+    answer. `tools`: the functions that the model may call, each as JSON text.
+    """
 
     messages: tuple[Message, ...]
+    tools: tuple[str, ...] = ()
 
     @property
     def content_id(self) -> str:
-        """SHA-256 (16 bytes, hex) of the canonical messages (role, stripped text): equal in every
-        file format.
+        """SHA-256 (16 bytes, hex) of the canonical messages (role, content, and what else carries
+        meaning where a row has it): equal in every file format.
         """
-        canonical = [[message.role, message.content] for message in self.messages]
+        canonical: list[object] = [_canonical(message) for message in self.messages]
+        if self.tools:
+            canonical.append({"tools": self.tools})
         text = json.dumps(canonical, ensure_ascii=False, separators=(",", ":"))
         return hashlib.sha256(text.encode("utf-8")).hexdigest()[:32]
+
+
+def _canonical(message: Message) -> list[object]:
+    more: dict[str, object] = {}
+    if message.reasoning:
+        more["reasoning"] = message.reasoning
+    if message.tool_calls:
+        more["tool_calls"] = [[call.name, call.arguments] for call in message.tool_calls]
+    if message.role == "assistant" and not message.trains:
+        more["trains"] = False
+    return [message.role, message.content, *([more] if more else [])]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nuggets_ray.records import Encoding, Example, Message
+from nuggets_ray.records import Encoding, Example, Message, ToolCall
 
 TEXTS = st.text(max_size=8)
 
@@ -35,3 +35,30 @@ def test_an_encoding_counts_its_tokens() -> None:
     encoding = Encoding(np.arange(5), np.array([False, True, False, True, True]))
     assert (encoding.num_tokens, encoding.num_answer_tokens) == (5, 3)
     assert encoding.num_dropped_tokens == 0
+
+
+def test_a_content_id_stays_where_a_row_has_only_texts() -> None:
+    """An id of a run folder made before the other fields were read."""
+    plain = Example((Message("user", "Add.", "1 and 2"), Message("assistant", "3")))
+    assert plain.content_id == "c126d1e38bfdab29eb8d2d0279b59e58"
+
+
+def test_whatever_carries_meaning_is_content() -> None:
+    asked = Message("user", "When is high tide?")
+    call = ToolCall("tide_table", '{"port": "Vigo"}')
+    answers = [
+        Message("assistant", "At noon."),
+        Message("assistant", "At noon.", reasoning="The moon is full."),
+        Message("assistant", "At noon.", tool_calls=(call,)),
+        Message("assistant", "At noon.", tool_calls=(call, call)),
+        Message("assistant", "At noon.", trains=False),
+    ]
+    examples = [Example((asked, answer)) for answer in answers]
+    examples.append(Example((asked, answers[0]), tools=('{"name": "tide_table"}',)))
+    assert len({example.content_id for example in examples}) == len(examples)
+
+
+def test_only_an_assistant_turn_that_trains_is_an_answer() -> None:
+    assert Message("assistant", "Lima.").is_answer
+    assert not Message("assistant", "Quito.", trains=False).is_answer
+    assert not Message("user", "Capital of Peru?").is_answer
