@@ -97,7 +97,7 @@ def expect_unseen(
     density_NU = np.exp(-0.5 * x_NU**2) / (np.sqrt(2 * np.pi) * spread_U)
     return Unseen(
         mean_N=won_NU.sum(1),
-        own_N=(won_NU * (1 - won_NU)).sum(1),
+        own_N=np.maximum(won_NU * (1 - won_NU) - density_NU**2 * (spread_U**2 - model.noise_M[anchors]), 0.0).sum(1),
         gradient_NQ=density_NU @ model.loadings_MQ[anchors],
     )
 

@@ -30,7 +30,7 @@ from nuggets_ray.schedule.seen import ALL, Entrants, Seen, first_blocks
 MIN_CANDIDATES, MIN_ANCHORS, MAX_TOP_SHARE = 400, 40, 0.3
 NUM_BLOCKS = 6
 # The loss is estimated anew when the live rows are complete: another barrier only well above it.
-SETTLED = 2.0
+SETTLED = 3.0
 # The front is where the live rows are; up to nine in ten of them may be catching up.
 FRONT_SHARE = 0.9
 
