@@ -62,13 +62,14 @@ def _pipeline() -> Main:
 
 
 def _bench() -> Main:
-    from nuggets_ray.bench import dtypes, engine, finetune, peers
+    from nuggets_ray.bench import dtypes, engine, finetune, peers, race
 
     benches = {
         "engine": engine.bench,
         "peers": peers.bench,
         "dtypes": dtypes.bench,
         "finetune": finetune.bench,
+        "race": race.bench,
     }
     return lambda config: benches[config.bench.name](config)
 

@@ -10,9 +10,10 @@ from nuggets_ray.config.limits import choice, number
 
 @dataclass(frozen=True)
 class BenchConfig:
-    name: str = choice("engine", "peers", "dtypes", "finetune")
+    name: str = choice("engine", "peers", "dtypes", "finetune", "race")
     """engine: ours against the machine; peers: beside what else a user could run; dtypes: what
-    bfloat16 does to the answer; finetune: training beside a plain transformers Trainer.
+    bfloat16 does to the answer; finetune: training beside a plain transformers Trainer; race: what
+    schedule=race costs and keeps.
     """
     repeats: int = number(5, at_least=1)
     """Runs of each contender in each case, of which medians are shown."""

@@ -2,7 +2,7 @@
 
     z_ij = (delta_ij - mean_j) / scale_j,  clipped at +-3.5          standardised delta
     z_ij = intercept_j + loadings_j . theta_i + noise,  noise ~ N(0, noise_j),  theta_i ~ N(0, I)
-    anchor j is won when z_ij > cut_j                                cut_j = -mean_j / scale_j, shifted
+    anchor j is won when z_ij > cut_j,        cut_j = -mean_j / scale_j, shifted to the observed wins
 
 Fitted by EM on the pilot (rows that met every anchor), each anchor's numbers then pulled towards
 their mean over the anchors by empirical Bayes: few rows estimate many anchors, and without it the
@@ -23,7 +23,7 @@ NUM_FACTORS = 6
 MIN_ROWS_A_FACTOR = 8
 FIT_STEPS, REFIT_STEPS = 30, 5
 MIN_NOISE = 0.05
-# Weight of the pilot's fit in a refit, in rows; of its intercepts less, since those move the cut-off.
+# Weight of the pilot's fit in a refit, in rows; less of its intercepts, which move the cut-off.
 PILOT_WEIGHT, INTERCEPT_WEIGHT = 300.0, 8.0
 
 
@@ -97,7 +97,9 @@ def expect_unseen(
     density_NU = np.exp(-0.5 * x_NU**2) / (np.sqrt(2 * np.pi) * spread_U)
     return Unseen(
         mean_N=won_NU.sum(1),
-        own_N=np.maximum(won_NU * (1 - won_NU) - density_NU**2 * (spread_U**2 - model.noise_M[anchors]), 0.0).sum(1),
+        own_N=np.maximum(
+            won_NU * (1 - won_NU) - density_NU**2 * (spread_U**2 - model.noise_M[anchors]), 0.0
+        ).sum(1),
         gradient_NQ=density_NU @ model.loadings_MQ[anchors],
     )
 
@@ -122,11 +124,15 @@ def fit(delta_PM: np.ndarray, num_factors: int = NUM_FACTORS) -> FactorModel:
 
 
 def refit(
-    model: FactorModel, groups: Iterable[tuple[np.ndarray, np.ndarray]], num_steps: int = REFIT_STEPS
+    model: FactorModel,
+    groups: Iterable[tuple[np.ndarray, np.ndarray]],
+    num_steps: int = REFIT_STEPS,
 ) -> FactorModel:
     """Go on from the pilot's fit with what was seen: `groups` of (deltas (n, S), anchors seen)."""
     seen = [
-        (model.standardise(delta_NS, anchors), anchors) for delta_NS, anchors in groups if len(delta_NS)
+        (model.standardise(delta_NS, anchors), anchors)
+        for delta_NS, anchors in groups
+        if len(delta_NS)
     ]  # the pilot's intercepts are 0
     pilot = model
     for _ in range(num_steps):
@@ -189,7 +195,8 @@ def _win_cuts(model: FactorModel, delta_PM: np.ndarray) -> np.ndarray:
         cut_M = cut_M + np.clip(step_M, -0.5, 0.5)
     height_M = np.exp(-0.5 * ndtri(rate_M) ** 2) / np.sqrt(2 * np.pi)
     sampling_M = rate_M * (1 - rate_M) / (num_rows * np.maximum(height_M, 0.02) ** 2)
-    return model.cut_M + _shrink(cut_M - model.cut_M, sampling_M)
+    shifted_M: np.ndarray = model.cut_M + _shrink(cut_M - model.cut_M, sampling_M)
+    return shifted_M
 
 
 def _refit_step(

@@ -1,8 +1,8 @@
 """Where every row of a race will end: the factor model fitted to what was seen, each row as a
 handful of numbers, and the probability of reaching the cut-off.
 
-The deltas are read twice, piece by piece: once a sample of the rows for the model, once all for what
-the model makes of them; memory holds Q + 3 numbers a row and the sample.
+The deltas are read twice, piece by piece: once a sample of the rows for the model, once all for
+what the model makes of them; memory holds Q + 3 numbers a row and the sample.
 
 Legend: N candidates, M anchors, P pilot rows, Q factors, I incomplete rows.
 """
@@ -16,7 +16,6 @@ from nuggets_ray.schedule.factor_model import FactorModel, expect_unseen, fit, r
 from nuggets_ray.schedule.informative import choose_block
 from nuggets_ray.schedule.seen import ALL, Entrants, Seen, first_blocks
 from nuggets_ray.schedule.top_share import (
-    Prior,
     Totals,
     find_cutoff,
     fit_prior,
@@ -70,7 +69,8 @@ class Fitted:
         """The complete rows, best golden score first, ties by mean delta."""
         rows = self.complete
         order = np.lexsort((-self.mean_delta(rows), -self.win_share(rows)))
-        return rows[order]
+        ranked: np.ndarray = rows[order]
+        return ranked
 
     def complete_totals(self) -> np.ndarray:
         """Wins of the complete rows, of all M anchors where their own is missing; equal ones are
@@ -151,7 +151,9 @@ def first_aim(fitted: Fitted, top_k: int) -> np.ndarray:
     everything = np.arange(fitted.num_anchors)
     theta_PQ = fitted.model.evidence(fitted.pilot_delta_PM, everything)
     theta_PQ = theta_PQ @ fitted.model.covariance(everything)
-    share_P = np.nanmean(np.where(np.isnan(fitted.pilot_delta_PM), np.nan, fitted.pilot_delta_PM > 0), axis=1)
+    share_P = np.nanmean(
+        np.where(np.isnan(fitted.pilot_delta_PM), np.nan, fitted.pilot_delta_PM > 0), axis=1
+    )
     num_best = max(1, round(2 * top_k / len(fitted.wins_N) * len(share_P)))
     best = np.argsort(-share_P, kind="stable")[:num_best]
     aim: np.ndarray = theta_PQ[best].mean(axis=0)
@@ -235,7 +237,7 @@ def _direction(model: FactorModel, aim: np.ndarray, num_anchors: int) -> np.ndar
     gradient = expect_unseen(model, aim[None], none, np.arange(num_anchors)).gradient_NQ[0]
     size = float(np.linalg.norm(gradient))
     if size < 1e-9:
-        return np.eye(model.num_factors)[0]
+        gradient, size = np.eye(model.num_factors)[0], 1.0
     unit: np.ndarray = gradient / size
     return unit
 

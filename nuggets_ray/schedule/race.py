@@ -77,10 +77,12 @@ class RaceReport:
 class RacePlan:
     """The next barrier; the race is settled where `asks` is empty. `block` is a block of anchors
     chosen now, in order of choice; None where recorded ones are met, or all that is left.
-    `fitted` is what the plan rests on, None for the pilot."""
+    `target` is the stage of the asked rows afterwards, None where they are then complete; `fitted`
+    what the plan rests on, None for the pilot."""
 
     asks: Sequence[Ask]
     block: np.ndarray | None
+    target: int | None
     report: RaceReport
     fitted: Fitted | None
 
@@ -112,7 +114,7 @@ def plan(entrants: Entrants, seen: Seen, settings: RaceSettings) -> RacePlan:
     num_complete = int(np.count_nonzero(seen.stage_N == ALL))
     if len(waiting):
         report = RaceReport("pilot", len(waiting), 0, num_complete)
-        return RacePlan(_asks(waiting, seen, entrants.num_anchors, None), None, report, None)
+        return RacePlan(_asks(waiting, seen, entrants.num_anchors, None), None, None, report, None)
     fitted = read(entrants, seen, pilot)
     newcomers = np.flatnonzero(seen.stage_N == 0)
     if len(newcomers):
@@ -122,10 +124,10 @@ def plan(entrants: Entrants, seen: Seen, settings: RaceSettings) -> RacePlan:
             block = fitted.next_block(size, first_aim(fitted, settings.top_k))
             seen = Seen(seen.stage_N, [block], seen.parts)
         report = RaceReport("block 1", len(newcomers), 0, num_complete)
-        return RacePlan(_asks(newcomers, seen, entrants.num_anchors, 1), block, report, fitted)
+        return RacePlan(_asks(newcomers, seen, entrants.num_anchors, 1), block, 1, report, fitted)
     if num_complete == entrants.num_candidates:
         report = RaceReport("settled", 0, 0, num_complete, expected_recall=1.0)
-        return RacePlan([], None, report, fitted)
+        return RacePlan([], None, None, report, fitted)
     return _next(entrants, seen, settings, fitted)
 
 
@@ -167,7 +169,7 @@ def _next(entrants: Entrants, seen: Seen, settings: RaceSettings, fitted: Fitted
         expected_loss=lost,
         expected_recall=1 - lost / settings.top_k,
     )
-    return RacePlan(_asks(asked, seen, entrants.num_anchors, target), block, report, fitted)
+    return RacePlan(_asks(asked, seen, entrants.num_anchors, target), block, target, report, fitted)
 
 
 def _front(
@@ -202,7 +204,8 @@ def _by_counting(ahead: Forecast, fitted: Fitted, settings: RaceSettings) -> np.
     if bar is None:
         bar = float(np.sort(sure_N)[-settings.top_k])
     unseen_I = num_anchors - fitted.num_seen_N[ahead.rows]
-    return ahead.rows[fitted.wins_N[ahead.rows] + unseen_I >= bar]
+    could_win: np.ndarray = ahead.rows[fitted.wins_N[ahead.rows] + unseen_I >= bar]
+    return could_win
 
 
 def _aim(ahead: Forecast, fitted: Fitted, live: np.ndarray) -> np.ndarray:
