@@ -2,7 +2,7 @@
 
     z_ij = (delta_ij - mean_j) / scale_j,  clipped at +-3.5          standardised delta
     z_ij = intercept_j + loadings_j . theta_i + noise,  noise ~ N(0, noise_j),  theta_i ~ N(0, I)
-    anchor j is won when z_ij > cut_j,        cut_j = -mean_j / scale_j, shifted to the observed wins
+    anchor j is won when z_ij > cut_j,    cut_j = -mean_j / scale_j, shifted to the observed wins
 
 Fitted by EM on the pilot (rows that met every anchor), each anchor's numbers then pulled towards
 their mean over the anchors by empirical Bayes: few rows estimate many anchors, and without it the

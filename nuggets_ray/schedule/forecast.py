@@ -85,13 +85,21 @@ class Fitted:
         met = first_blocks(self.seen.blocks, len(self.seen.blocks))
         return choose_block(self.model, met, size, aim, self.anchor_tokens_M)
 
+    def stages(self) -> list[tuple[int, np.ndarray]]:
+        """Every stage that rows are at, and those rows."""
+        stage_N = self.seen.stage_N
+        return [(int(stage), np.flatnonzero(stage_N == stage)) for stage in np.unique(stage_N)]
+
+    def covariance(self, stage: int) -> np.ndarray:
+        """Posterior covariance of theta at a stage, (Q, Q)."""
+        return self.model.covariance(self.seen.met(stage, self.num_anchors))
+
     def theta(self, rows: np.ndarray) -> np.ndarray:
         """Posterior means of theta, (n, Q)."""
         theta_NQ = np.zeros((len(rows), self.model.num_factors))
-        stage_N = self.seen.stage_N[rows]
-        for stage in np.unique(stage_N):
-            covariance = self.model.covariance(self.seen.met(int(stage), self.num_anchors))
-            theta_NQ[stage_N == stage] = self.evidence_NQ[rows[stage_N == stage]] @ covariance
+        for stage, members in self.stages():
+            is_member = np.isin(rows, members)
+            theta_NQ[is_member] = self.evidence_NQ[rows[is_member]] @ self.covariance(stage)
         return theta_NQ
 
 
@@ -136,8 +144,9 @@ def forecast(fitted: Fitted, top_k: int, min_wins: float | None) -> Forecast:
     """Where the incomplete rows will end; the cut-off is `min_wins` where that is given."""
     kappa = _kappa(fitted)
     aim = first_aim(fitted, top_k)
-    totals, groups = _totals(fitted, fitted.incomplete, aim, kappa)
-    prior = fit_prior(groups)
+    direction = ability(fitted.model, aim)
+    totals = _totals(fitted, direction, kappa)
+    prior = fit_prior(along(fitted, direction))
     complete_C = fitted.complete_totals()
     cutoff = min_wins if min_wins is not None else find_cutoff(totals, prior, complete_C, top_k)
     mean_I, spread_I = moments(totals, prior)
@@ -180,66 +189,74 @@ def _groups(
         yield delta[stage_N == stage][:, met].astype(np.float64), met
 
 
-def _totals(
-    fitted: Fitted, rows: np.ndarray, aim: np.ndarray, kappa: float
-) -> tuple[Totals, list[tuple[np.ndarray, float]]]:
-    """Totals of the incomplete rows, and (posterior means along g, variance) of every stage."""
-    model, num_anchors = fitted.model, fitted.num_anchors
-    direction = _direction(model, aim, num_anchors)
-    columns = np.zeros((5, len(fitted.wins_N)))
-    groups = []
-    stage_N = fitted.seen.stage_N
-    for stage in np.unique(stage_N):
-        met = fitted.seen.met(int(stage), num_anchors)
-        covariance = model.covariance(met)
-        along_var = float(direction @ covariance @ direction)
-        members = np.flatnonzero(stage_N == stage)
-        groups.append((fitted.evidence_NQ[members] @ covariance @ direction, along_var))
-        if stage == ALL:
-            continue
-        unseen = np.setdiff1d(np.arange(num_anchors), met)
-        for start in range(0, len(members), CHUNK):
-            part = members[start : start + CHUNK]
-            theta_NQ = fitted.evidence_NQ[part] @ covariance
-            columns[:, part] = _totals_of(model, theta_NQ, covariance, unseen, direction, kappa)
-            columns[0, part] += fitted.wins_N[part]
-    return Totals(*columns[:, rows]), groups
-
-
-def _totals_of(
-    model: FactorModel,
-    theta_NQ: np.ndarray,
-    covariance: np.ndarray,
-    unseen: np.ndarray,
-    direction: np.ndarray,
-    kappa: float,
-) -> tuple[np.ndarray, ...]:
-    """Totals' five columns, of the unseen wins alone."""
-    expected = expect_unseen(model, theta_NQ, covariance, unseen)
-    toward = covariance @ direction
-    along_var = float(direction @ toward)
-    common_N = expected.gradient_NQ @ toward
-    whole_N = np.einsum("nq,qr,nr->n", expected.gradient_NQ, covariance, expected.gradient_NQ)
-    whole_N = whole_N + expected.own_N
-    variance_N = kappa * whole_N - common_N**2 / along_var + 1 / 12
-    return (
-        expected.mean_N + 0.5,
-        common_N / along_var,
-        np.sqrt(np.maximum(variance_N, 1 / 12)),
-        theta_NQ @ direction,
-        np.full(len(theta_NQ), along_var),
-    )
-
-
-def _direction(model: FactorModel, aim: np.ndarray, num_anchors: int) -> np.ndarray:
-    """Unit gradient of the expected wins at `aim`, (Q,)."""
+def ability(model: FactorModel, aim: np.ndarray) -> np.ndarray:
+    """The direction g along which the prior is estimated: unit gradient of the expected wins at
+    `aim`, (Q,)."""
     none = np.zeros((model.num_factors, model.num_factors))
-    gradient = expect_unseen(model, aim[None], none, np.arange(num_anchors)).gradient_NQ[0]
+    every = np.arange(len(model.cut_M))
+    gradient = expect_unseen(model, aim[None], none, every).gradient_NQ[0]
     size = float(np.linalg.norm(gradient))
     if size < 1e-9:
         gradient, size = np.eye(model.num_factors)[0], 1.0
     unit: np.ndarray = gradient / size
     return unit
+
+
+def along(fitted: Fitted, direction: np.ndarray) -> list[tuple[np.ndarray, float]]:
+    """For every stage (posterior means along `direction` (n,), posterior variance)."""
+    groups = []
+    for stage, rows in fitted.stages():
+        toward = fitted.covariance(stage) @ direction
+        groups.append((fitted.evidence_NQ[rows] @ toward, float(direction @ toward)))
+    return groups
+
+
+def wins_given_eta(
+    model: FactorModel,
+    theta_NQ: np.ndarray,
+    covariance: np.ndarray,
+    anchors: np.ndarray,
+    direction: np.ndarray,
+) -> tuple[Totals, np.ndarray]:
+    """Expected wins on `anchors` given eta, no chance of single wins in their spread; and the
+    variance of those chances, (N,)."""
+    expected = expect_unseen(model, theta_NQ, covariance, anchors)
+    gradient_NQ = expected.gradient_NQ
+    toward = covariance @ direction
+    along_var = float(direction @ toward)
+    common_N = gradient_NQ @ toward
+    whole_N = np.einsum("nq,qr,nr->n", gradient_NQ, covariance, gradient_NQ)
+    rest_N = np.maximum(whole_N - common_N**2 / along_var, 0.0)
+    totals = Totals(
+        center_N=expected.mean_N,
+        slope_N=common_N / along_var,
+        spread_N=np.sqrt(rest_N),
+        along_N=theta_NQ @ direction,
+        along_var_N=np.full(len(theta_NQ), along_var),
+    )
+    return totals, expected.own_N
+
+
+def _totals(fitted: Fitted, direction: np.ndarray, kappa: float) -> Totals:
+    """Final wins of the incomplete rows."""
+    model, num_anchors = fitted.model, fitted.num_anchors
+    columns = np.zeros((5, len(fitted.wins_N)))
+    for stage, rows in fitted.stages():
+        if stage == ALL:
+            continue
+        covariance = fitted.covariance(stage)
+        unseen = np.setdiff1d(np.arange(num_anchors), fitted.seen.met(stage, num_anchors))
+        for start in range(0, len(rows), CHUNK):
+            part = rows[start : start + CHUNK]
+            theta_NQ = fitted.evidence_NQ[part] @ covariance
+            given, own_N = wins_given_eta(model, theta_NQ, covariance, unseen, direction)
+            # what kappa adds is of the whole variance, that along g included
+            whole_N = own_N + given.spread_N**2 + given.slope_N**2 * given.along_var_N
+            variance_N = own_N + given.spread_N**2 + (kappa - 1) * whole_N + 1 / 12
+            columns[0, part] = fitted.wins_N[part] + 0.5 + given.center_N
+            columns[1, part], columns[2, part] = given.slope_N, np.sqrt(variance_N)
+            columns[3, part], columns[4, part] = given.along_N, given.along_var_N
+    return Totals(*columns[:, fitted.incomplete])
 
 
 def _kappa(fitted: Fitted) -> float:

@@ -57,4 +57,6 @@ class Seen:
 
 def first_blocks(blocks: Sequence[np.ndarray], num_blocks: int) -> np.ndarray:
     """The anchors of the first blocks, in the order they are met."""
-    return np.concatenate([np.zeros(0, np.int64), *blocks[:num_blocks]]).astype(np.int64)
+    none = np.zeros(0, np.int64)
+    met: np.ndarray = np.concatenate([none, *blocks[:num_blocks]]).astype(np.int64)
+    return met

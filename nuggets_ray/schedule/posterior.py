@@ -1,0 +1,62 @@
+"""The posterior score: the win share that a row is expected to have over infinitely many anchors of
+this kind, from all the factor model knows of it.
+
+    posterior_score = E[mean over anchors of Phi((loadings_j . theta - cut_j) / sqrt(noise_j))]
+
+It ranks better than the share of M anchors that were won, whose sampling noise it does not carry,
+and it is there for every row, whatever the row has met. It is no golden score.
+
+Legend: N rows, M anchors.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nuggets_ray.schedule.forecast import CHUNK, Fitted, ability, along, first_aim, wins_given_eta
+from nuggets_ray.schedule.top_share import fit_prior, moments
+
+Z_95 = 1.959963984540054
+MIN_ANCHORS, MIN_COMPLETE = 40, 100
+
+
+@dataclass(frozen=True, slots=True)
+class PosteriorScores:
+    """Posterior scores of N rows with the bounds of their 95% intervals, all within [0, 1]."""
+
+    score_N: np.ndarray
+    low_N: np.ndarray
+    high_N: np.ndarray
+
+
+def why_none(num_complete: int, num_anchors: int) -> str | None:
+    """Why there can be no posterior scores; None where there can."""
+    if num_anchors < MIN_ANCHORS:
+        return f"{num_anchors} anchors are fewer than {MIN_ANCHORS}"
+    if num_complete < MIN_COMPLETE:
+        return f"{num_complete} rows that met every anchor are fewer than {MIN_COMPLETE}"
+    return None
+
+
+def posterior_scores(fitted: Fitted, top_k: int) -> PosteriorScores:
+    """The posterior score of every row; `top_k` says where precision matters most."""
+    num_anchors = fitted.num_anchors
+    every = np.arange(num_anchors)
+    direction = ability(fitted.model, first_aim(fitted, top_k))
+    prior = fit_prior(along(fitted, direction))
+    score_N, spread_N = np.zeros(len(fitted.wins_N)), np.zeros(len(fitted.wins_N))
+    for stage, rows in fitted.stages():
+        covariance = fitted.covariance(stage)
+        for start in range(0, len(rows), CHUNK):
+            part = rows[start : start + CHUNK]
+            theta_NQ = fitted.evidence_NQ[part] @ covariance
+            wins, own_n = wins_given_eta(fitted.model, theta_NQ, covariance, every, direction)
+            mean_n, spread_n = moments(wins, prior)
+            share_n = wins.center_N / num_anchors
+            # the M anchors are a sample themselves: their chances of a win vary about their mean
+            of_anchors_n = np.maximum((wins.center_N - own_n) / num_anchors - share_n**2, 0)
+            score_N[part] = mean_n / num_anchors
+            spread_N[part] = np.sqrt((spread_n / num_anchors) ** 2 + of_anchors_n / num_anchors)
+    score_N = np.clip(score_N, 0, 1)
+    low_N = np.clip(score_N - Z_95 * spread_N, 0, 1)
+    return PosteriorScores(score_N, low_N, np.clip(score_N + Z_95 * spread_N, 0, 1))
