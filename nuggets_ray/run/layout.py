@@ -90,6 +90,20 @@ class RunFolder:
         return join(self.out_dir, "scores")
 
     @property
+    def rounds(self) -> str:
+        """The folder of all rounds of a race."""
+        return join(self.out_dir, "rounds")
+
+    def round(self, number: int) -> "RoundFolder":
+        """What a round of a race was to compute, and its answers."""
+        return RoundFolder(join(self.rounds, f"{number:04}"))
+
+    @property
+    def posterior(self) -> str:
+        """The posterior score of every row."""
+        return join(self.out_dir, "signals", "posterior.parquet")
+
+    @property
     def preview(self) -> str:
         """A few candidates and anchors with all that recomputing their log-probs needs."""
         return join(self.out_dir, "preview.jsonl")
@@ -130,6 +144,27 @@ class RunFolder:
     def evaluation(self) -> "EvaluationFolder":
         """What the evaluations wrote."""
         return EvaluationFolder(join(self.out_dir, "evaluation"))
+
+
+@dataclass(frozen=True, slots=True)
+class RoundFolder:
+    """rounds/NUMBER/. `plan` is written last: where it stands, the round is decided for good."""
+
+    path: str
+
+    @property
+    def plan(self) -> str:
+        """The anchors that are asked, and why."""
+        return join(self.path, "plan.json")
+
+    @property
+    def rows(self) -> str:
+        """The rows that are asked."""
+        return join(self.path, "plan.parquet")
+
+    def part(self, name: str) -> str:
+        """A block of answers."""
+        return join(self.path, f"part-{name}.parquet")
 
 
 @dataclass(frozen=True, slots=True)

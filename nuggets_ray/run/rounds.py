@@ -1,0 +1,153 @@
+"""The rounds of a race: rounds/NUMBER/ holds what was decided (plan.json, plan.parquet) and the
+answers (part-*.parquet).
+
+A plan that stands is never made again: what it rests on moves in its last digits with threads and
+packing. Workers write each block of answers as one part, atomically; so a kill loses only blocks in
+flight, and who goes on asks for what no part holds.
+
+Legend: n rows, S anchors of an ask.
+"""
+
+import json
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from nuggets_ray import io
+from nuggets_ray.run.layout import RunFolder
+
+ROWS_SCHEMA = pa.schema([("content_id", pa.string()), ("ask", pa.int16())])
+ANSWERS_SCHEMA = pa.schema(
+    [
+        ("content_id", pa.string()),
+        ("ask", pa.int16()),
+        ("num_prompt_tokens", pa.int32()),
+        ("num_answer_tokens", pa.int32()),
+        ("num_dropped_tokens", pa.int32()),
+        ("one_shot_logprob", pa.list_(pa.float32())),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RoundAsk:
+    """Rows (content_ids) and the anchors (indices, in this order) that they are to meet."""
+
+    content_ids: np.ndarray
+    anchors: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """A decided round. `target` is how many blocks its rows have met afterwards, None where they
+    have met every anchor; `block` the anchors that it adds to the blocks, in order; `report` what
+    the decision rests on, for people."""
+
+    number: int
+    asks: tuple[RoundAsk, ...]
+    target: int | None
+    block: np.ndarray | None
+    report: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class AnsweredRow:
+    """A row's log-probs (S,) on the anchors of an ask, in nats per answer token, and the tokens of
+    its demonstration."""
+
+    content_id: str
+    num_prompt_tokens: int
+    num_answer_tokens: int
+    num_dropped_tokens: int
+    one_shot_logprob: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """Part of a round's answers: `one_shot_NS` float32 of the rows of one ask, and the tokens of
+    their demonstrations, (n, 3): prompt, answer, dropped."""
+
+    ask: int
+    content_ids: np.ndarray
+    one_shot_NS: np.ndarray
+    tokens_N3: np.ndarray
+
+
+def write_round(out_dir: str, decided: Round) -> None:
+    """Record a decision; the round counts once this returns."""
+    folder = RunFolder(out_dir).round(decided.number)
+    ids = [ask.content_ids for ask in decided.asks]
+    index = [np.full(len(some), number, np.int16) for number, some in enumerate(ids)]
+    columns = {"content_id": np.concatenate(ids), "ask": np.concatenate(index)}
+    io.write_table(folder.rows, pa.table(columns, schema=ROWS_SCHEMA))
+    block = decided.block
+    io.write_json(
+        folder.plan,
+        {
+            "number": decided.number,
+            "asks": [ask.anchors.tolist() for ask in decided.asks],
+            "target": decided.target,
+            "block": None if block is None else block.tolist(),
+            "report": dict(decided.report),
+        },
+    )
+
+
+def read_rounds(out_dir: str) -> list[Round]:
+    """All rounds that were decided, in order."""
+    folder = RunFolder(out_dir)
+    numbers = sorted(int(name) for name in io.list_folders(folder.rounds) if name.isdigit())
+    return [_read_round(out_dir, n) for n in numbers if io.exists(folder.round(n).plan)]
+
+
+def _read_round(out_dir: str, number: int) -> Round:
+    folder = RunFolder(out_dir).round(number)
+    plan = json.loads(io.read_bytes(folder.plan))
+    table = io.read_table(folder.rows)
+    ids_N = table["content_id"].to_numpy().astype(str)
+    ask_N = table["ask"].to_numpy()
+    asks = tuple(
+        RoundAsk(ids_N[ask_N == index], np.array(anchors, np.int64))
+        for index, anchors in enumerate(plan["asks"])
+    )
+    block = None if plan["block"] is None else np.array(plan["block"], np.int64)
+    return Round(number, asks, plan["target"], block, plan["report"])
+
+
+def write_answers(
+    out_dir: str, number: int, attempt_id: str, ask: int, rows: Sequence[AnsweredRow]
+) -> None:
+    """Write one finished block of an ask."""
+    columns: dict[str, Any] = {
+        name: [getattr(row, name) for row in rows] for name in ANSWERS_SCHEMA.names if name != "ask"
+    }
+    columns["ask"] = [ask] * len(rows)
+    table = pa.table({name: columns[name] for name in ANSWERS_SCHEMA.names}, schema=ANSWERS_SCHEMA)
+    name = f"{attempt_id}-{uuid.uuid4().hex[:12]}"
+    io.write_table(RunFolder(out_dir).round(number).part(name), table)
+
+
+def read_answers(out_dir: str, number: int) -> Iterator[Answers]:
+    """The answers of a round, a part at a time; a row may come twice."""
+    for uri in io.list_files(RunFolder(out_dir).round(number).path, ".parquet"):
+        if not uri.rpartition("/")[2].startswith("part-"):
+            continue
+        table = io.read_table(uri)
+        one_shot = table["one_shot_logprob"].combine_chunks()
+        tokens = [table[name].to_numpy() for name in ANSWERS_SCHEMA.names[2:5]]
+        yield Answers(
+            ask=table["ask"][0].as_py(),
+            content_ids=table["content_id"].to_numpy().astype(str),
+            one_shot_NS=one_shot.flatten().to_numpy().reshape(table.num_rows, -1),
+            tokens_N3=np.stack(tokens, axis=1),
+        )
+
+
+def answered_ids(out_dir: str, number: int) -> np.ndarray:
+    """The content_ids that a round has answers of."""
+    ids = [answers.content_ids for answers in read_answers(out_dir, number)]
+    return np.unique(np.concatenate(ids)) if ids else np.array([], dtype=str)

@@ -1,0 +1,131 @@
+"""What a run folder says of its race: who races, how far each row is, and what is still to compute
+of the rounds that were decided.
+
+Rows that met every anchor are in scores/, whichever schedule put them there; answers of the blocks
+are held in memory, four bytes a pass. Where a row failed it leaves the race.
+
+Legend: N entrants, M anchors, S anchors of an ask.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from nuggets_ray.run.rounds import Round, read_answers
+from nuggets_ray.run.scores import read_scores
+from nuggets_ray.schedule.seen import ALL, Seen, SeenPart
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """The rows that race: `content_id_N`, `self_anchor_N` (the anchor that a row is, else -1), and
+    the anchors' zero-shot log-probs (M,) in nats per answer token."""
+
+    content_id_N: np.ndarray
+    self_anchor_N: np.ndarray
+    zero_shot_M: np.ndarray
+
+    def find(self, content_ids: np.ndarray) -> np.ndarray:
+        """Index of each content_id among the entrants, -1 where it does not race."""
+        value_set = pa.array(self.content_id_N, pa.string())
+        found = pc.index_in(pa.array(content_ids, pa.string()), value_set=value_set)
+        index = np.asarray(pc.fill_null(found, -1).to_numpy(), dtype=np.int64)
+        return index
+
+    def delta(self, rows: np.ndarray, anchors: np.ndarray, one_shot_NS: np.ndarray) -> np.ndarray:
+        """One-shot less zero-shot, (n, S) float32; NaN where a row is the anchor."""
+        delta_NS: np.ndarray = one_shot_NS - self.zero_shot_M[anchors].astype(np.float32)
+        delta_NS[self.self_anchor_N[rows][:, None] == anchors] = np.nan
+        return delta_NS
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Rows (indices of entrants) of a round's ask that no part has answered."""
+
+    number: int
+    ask: int
+    rows: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """`seen` as schedule.race.plan takes it, and what decided rounds still wait for."""
+
+    seen: Seen
+    waiting: tuple[Waiting, ...]
+
+
+def race_hashes(content_ids: np.ndarray, seed: int) -> np.ndarray:
+    """A seeded hash of every content_id, (N,) uint64: the same whatever other rows are there."""
+    start = hashlib.sha256(f"{seed}:race:".encode())
+    hashes = np.empty(len(content_ids), np.uint64)
+    for index, content_id in enumerate(content_ids):
+        digest = start.copy()
+        digest.update(content_id.encode())
+        hashes[index] = int.from_bytes(digest.digest()[:8], "big")
+    return hashes
+
+
+def replay(out_dir: str, field: Field, rounds: Sequence[Round]) -> Replay:
+    """Read how far the race in `out_dir` is."""
+    stage_N = np.zeros(len(field.content_id_N), np.int64)
+    is_complete_N = np.zeros(len(field.content_id_N), bool)
+    for rows, _ in _complete(out_dir, field, with_log_probs=False):
+        is_complete_N[rows] = True
+    parts: list[SeenPart] = []
+    waiting: list[Waiting] = []
+    for decided in rounds:
+        is_answered_N = is_complete_N.copy()
+        for answers in read_answers(out_dir, decided.number):
+            rows = field.find(answers.content_ids)
+            is_new = (rows >= 0) & ~is_answered_N[rows]
+            is_answered_N[rows[is_new]] = True
+            if decided.target is None or not is_new.any():
+                continue
+            anchors, rows = decided.asks[answers.ask].anchors, rows[is_new]
+            delta_NS = field.delta(rows, anchors, answers.one_shot_NS[is_new])
+            parts.append(SeenPart(rows, anchors, delta_NS))
+            stage_N[rows] = np.maximum(stage_N[rows], decided.target)
+        for index, ask in enumerate(decided.asks):
+            rows = field.find(ask.content_ids)
+            rows = rows[rows >= 0]
+            rows = rows[~is_answered_N[rows]]
+            if len(rows):
+                waiting.append(Waiting(decided.number, index, rows))
+    stage_N[is_complete_N] = ALL
+    blocks = [decided.block for decided in rounds if decided.block is not None]
+
+    def all_parts() -> Iterator[SeenPart]:
+        yield from parts
+        every = np.arange(len(field.zero_shot_M))
+        for rows, one_shot_NM in _complete(out_dir, field, with_log_probs=True):
+            yield SeenPart(rows, every, field.delta(rows, every, one_shot_NM))
+
+    return Replay(Seen(stage_N, blocks, all_parts), tuple(waiting))
+
+
+def _complete(
+    out_dir: str, field: Field, with_log_probs: bool
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Entrants that scores/ holds on every anchor, with their log-probs (n, M), each once."""
+    columns = ["content_id", "status", *(["one_shot_logprob"] if with_log_probs else [])]
+    is_read_N = np.zeros(len(field.content_id_N), bool)
+    for table in read_scores(out_dir, columns):
+        table = table.filter(pc.equal(table["status"], "complete"))
+        rows = field.find(table["content_id"].to_numpy().astype(str))
+        _, first = np.unique(rows, return_index=True)
+        keep = first[(rows[first] >= 0)]
+        keep = keep[~is_read_N[rows[keep]]]
+        is_read_N[rows[keep]] = True
+        if not len(keep):
+            continue
+        one_shot = np.zeros((len(keep), 0), np.float32)
+        if with_log_probs:
+            lists = table["one_shot_logprob"].combine_chunks().take(pa.array(keep))
+            one_shot = lists.flatten().to_numpy().reshape(len(keep), -1)
+        yield rows[keep], one_shot
