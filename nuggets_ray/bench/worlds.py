@@ -85,7 +85,9 @@ def factor(num_candidates: int, num_anchors: int, seed: int, tail: float = 0.0) 
     noise_M = (1 - sum(FACTOR_VARIANCE)) * np.exp(0.3 * rng.standard_normal(num_anchors))
     cut_M = rng.normal(0.55, 0.75, num_anchors)
     noise = rng.standard_normal((num_candidates, num_anchors), dtype=np.float32)
-    noise /= np.sqrt(rng.chisquare(NOISE_FREEDOM, (num_candidates, 1)) / (NOISE_FREEDOM - 2))
+    # heavy tails, as measured: one scale for twenty deltas of a row
+    scale = rng.chisquare(NOISE_FREEDOM, (num_candidates, -(-num_anchors // 20)))
+    noise /= np.sqrt(np.repeat(scale, 20, axis=1)[:, :num_anchors] / (NOISE_FREEDOM - 2))
     if tail:
         small = rng.standard_normal((num_candidates, TAIL_FACTORS), dtype=np.float32)
         small = small @ rng.standard_normal((TAIL_FACTORS, num_anchors), dtype=np.float32)

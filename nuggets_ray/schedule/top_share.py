@@ -137,7 +137,7 @@ def find_cutoff(totals: Totals, prior: Prior, complete_C: np.ndarray, top_k: int
             high = tau
         if high - low < 1e-3:
             break
-    return (low + high) / 2
+    return high
 
 
 class _Contenders:

@@ -1,0 +1,33 @@
+"""Which anchors come first."""
+
+import numpy as np
+import pytest
+
+from nuggets_ray.schedule.factor_model import fit
+from nuggets_ray.schedule.informative import block_ends, choose_block
+
+
+def test_anchors_that_tell_most_a_token_come_first() -> None:
+    rng = np.random.default_rng(0)
+    loadings_M = np.where(np.arange(40) < 8, 1.0, 0.05)
+    delta = rng.standard_normal((200, 1)) * loadings_M + 0.5 * rng.standard_normal((200, 40))
+    model = fit(delta, num_factors=1)
+    tokens_M = np.full(40, 70.0)
+    tokens_M[0] = 7000.0
+    block = choose_block(model, np.zeros(0, np.int64), 7, np.zeros(1), tokens_M)
+    assert set(block) == set(range(1, 8))
+    after = choose_block(model, block, 5, np.zeros(1), tokens_M)
+    assert not set(block) & set(after) and len(set(after)) == 5
+
+
+@pytest.mark.parametrize(("num_anchors", "first", "last"), [(1000, 10, 400), (100, 5, 60)])
+def test_blocks_grow_to_a_share_of_the_anchors(num_anchors: int, first: int, last: int) -> None:
+    ends = block_ends(num_anchors, 6)
+    assert (ends[0], ends[-1], len(ends)) == (first, last, 6)
+    assert (np.diff(ends) > 0).all()
+
+
+@pytest.mark.parametrize("num_anchors", [1, 2, 10, 40])
+def test_few_anchors_are_never_more_than_there_are(num_anchors: int) -> None:
+    ends = block_ends(num_anchors, 6)
+    assert 0 < ends[-1] <= num_anchors

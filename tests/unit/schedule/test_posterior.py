@@ -1,0 +1,44 @@
+"""The posterior score ranks better than the share of wins, and says how sure it is."""
+
+import numpy as np
+from race_steps import complete_race, start_race
+
+from nuggets_ray.bench.worlds import WORLDS
+from nuggets_ray.schedule.forecast import read
+from nuggets_ray.schedule.posterior import posterior_scores, why_none
+from nuggets_ray.schedule.race import RaceSettings
+from nuggets_ray.schedule.seen import ALL
+
+
+def test_it_is_nearer_to_the_win_share_over_other_anchors_than_the_win_share() -> None:
+    gains, coverage = [], []
+    for seed in range(3):
+        world = WORLDS["factor"](1200, 1100, seed)
+        quality_N = (world.delta[:, 100:] > 0).mean(axis=1)
+        world.delta, world.anchor_tokens = world.delta[:, :100], world.anchor_tokens[:100]
+        race = complete_race(world, RaceSettings(12))
+        fitted = read(race.entrants, race.seen, np.arange(1200))
+        posterior = posterior_scores(fitted, 12)
+        raw = np.corrcoef((world.delta > 0).mean(axis=1), quality_N)[0, 1]
+        gains.append(np.corrcoef(posterior.score_N, quality_N)[0, 1] - raw)
+        is_within = (posterior.low_N <= quality_N) & (quality_N <= posterior.high_N)
+        coverage.append(is_within.mean())
+    assert min(gains) > 0
+    assert np.mean(coverage) > 0.85
+
+
+def test_rows_that_met_little_are_less_sure() -> None:
+    race = start_race(WORLDS["factor"](600, 80, 0), RaceSettings(20))
+    for _ in range(3):
+        race.answer(race.plan())
+    fitted = read(race.entrants, race.seen, np.flatnonzero(race.stage_N == ALL))
+    posterior = posterior_scores(fitted, 20)
+    width_N = posterior.high_N - posterior.low_N
+    assert width_N[race.stage_N == 1].mean() > width_N[race.stage_N == ALL].mean()
+    assert ((posterior.low_N >= 0) & (posterior.high_N <= 1)).all()
+
+
+def test_where_there_is_too_little_it_says_so() -> None:
+    assert "anchors" in str(why_none(500, 30))
+    assert "rows" in str(why_none(50, 100))
+    assert why_none(100, 40) is None
