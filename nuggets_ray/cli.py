@@ -7,6 +7,7 @@ done, 2 a user's error (one sentence), 130 interrupted, 1 anything else.
 import json
 import logging
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -16,9 +17,11 @@ from typing import Any, NoReturn
 
 from nuggets_ray.config.command_line import hydra_flags
 from nuggets_ray.config.compose import load, require, resolve
+from nuggets_ray.config.keys import shell_command
 from nuggets_ray.config.schema import Config
 from nuggets_ray.disk_full import DiskFull, describe_disk_full, is_disk_full
 from nuggets_ray.errors import UserError
+from nuggets_ray.run.command import COMMAND
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +56,7 @@ class Job:
 
 def run(job: Job, argv: Sequence[str]) -> NoReturn:
     """Run `job` with the configuration of the command line and end the process."""
+    COMMAND.set(shlex.join([*shell_command(job.name).split(), *argv]))
     configure_logging()
     interrupt = Interrupt()
     for number in (signal.SIGINT, signal.SIGTERM):

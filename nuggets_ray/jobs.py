@@ -12,6 +12,7 @@ from nuggets_ray.config.schema import Config
 
 PATHS = ("data.path", "model.path", "out_dir")
 SCORE_USES = ("model", "data", "prompt", "anchors", "score", "schedule", "cluster")
+EVALUATE_USES = ("model", "data", "prompt", "score", "evaluate", "generate", "judge", "cluster")
 LIBRARIES = "torch, transformers and ray"
 
 
@@ -73,6 +74,12 @@ def _bench() -> Main:
     return lambda config: benches[config.bench.name](config)
 
 
+def _status() -> Main:
+    from nuggets_ray.run.watch_status import show_status
+
+    return lambda config: show_status(config.out_dir, config.status)
+
+
 def _print_selection(result: dict[str, Any]) -> None:
     keys = (
         "num_rows",
@@ -130,7 +137,7 @@ _ALL = (
         name="finetune",
         about="fine-tune a base model on a selection of a run, or on any data",
         load=_finetune,
-        uses=("model", "data", "prompt", "finetune", "cluster"),
+        uses=("model", "data", "prompt", "finetune", "cluster", "track"),
         folder=_model_folder,
         imports=LIBRARIES,
     ),
@@ -138,7 +145,7 @@ _ALL = (
         name="evaluate",
         about="evaluate the models of a run, or any others",
         load=_evaluate,
-        uses=("model", "data", "prompt", "score", "evaluate", "generate", "judge", "cluster"),
+        uses=(*EVALUATE_USES, "track"),
         folder=None,  # results.json is kept over all evaluations of a run
         imports=LIBRARIES,
     ),
@@ -146,9 +153,16 @@ _ALL = (
         name="pipeline",
         about="every stage in turn, skipping what is done",
         load=_pipeline,
-        uses=tuple(section for section in sections() if section != "bench"),
+        uses=tuple(section for section in sections() if section not in ("bench", "status")),
         requires=PATHS,
         imports=LIBRARIES,
+    ),
+    Job(
+        name="status",
+        about="what a run is doing, or how it ended, read from its folder",
+        load=_status,
+        uses=("status",),
+        folder=None,
     ),
     Job(
         name="bench",

@@ -37,6 +37,10 @@ class RunFolder:
         """A job's resolved configuration: score, plan, select_topk, finetune-NAME, evaluate."""
         return join(self.out_dir, "config", f"{job}.yaml")
 
+    def status(self, stage: str) -> str:
+        """What a stage is doing, as its driver tells it."""
+        return join(self.out_dir, "status", f"{stage}.json")
+
     def metrics(self, attempt_id: str) -> str:
         """Progress of an attempt, a line an interval or a training step."""
         return join(self.out_dir, "metrics", f"{attempt_id}.jsonl")

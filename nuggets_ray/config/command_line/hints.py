@@ -85,6 +85,7 @@ SYNONYMS = {
 JOB_OF = {
     **dict.fromkeys(("model", "data", "prompt", "anchors", "score", "schedule"), "score"),
     **{"cluster": "score", "select": "select", "finetune": "finetune", "bench": "bench"},
+    **{"track": "finetune", "status": "status"},
     **dict.fromkeys(("evaluate", "generate", "judge"), "evaluate"),
 }
 """The job that a section is for, first of all."""
