@@ -88,12 +88,21 @@ def configure_logging() -> None:
     """Logs of level INFO to stderr, those of the libraries from WARNING on."""
     logging.basicConfig(
         level=logging.WARNING,
-        stream=sys.stderr,
+        handlers=[_AboveTheBar() if sys.stderr.isatty() else logging.StreamHandler(sys.stderr)],
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         datefmt="%H:%M:%S",
         force=True,
     )
     logging.getLogger("nuggets_ray").setLevel(logging.INFO)
+
+
+class _AboveTheBar(logging.StreamHandler[Any]):
+    """Lines on a terminal, where a bar may be: it stays the last line."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from tqdm import tqdm
+
+        tqdm.write(self.format(record), file=sys.stderr)
 
 
 def _call(job: Job, config: Config) -> None:

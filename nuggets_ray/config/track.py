@@ -1,5 +1,5 @@
-"""The keys of track.*: to which tracker of experiments the numbers of a training and of an evaluation
-go, beside the files of the run folder.
+"""The keys of track.*: to which tracker of experiments the numbers of a training and of an
+evaluation go, beside the files of the run folder.
 
 A part of the schema in schema.py.
 """

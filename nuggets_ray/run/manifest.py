@@ -145,7 +145,9 @@ class Run:
         work = self._telling.status.work
         has_worked = work is not None and work.num_done > work.num_reused
         is_first = self._status_before is None
-        return "refused" if isinstance(error, UserError) and not (has_worked or is_first) else "failed"
+        return (
+            "refused" if isinstance(error, UserError) and not (has_worked or is_first) else "failed"
+        )
 
     def _close_books(self, status: str) -> None:
         """Write how the attempt ended, into the room that was kept for it."""

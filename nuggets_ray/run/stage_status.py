@@ -111,9 +111,7 @@ class Telling(logging.Handler):
         self._lock = threading.RLock()
         self._is_new = True
         now = time.time()
-        self.status = StageStatus(
-            stage, attempt_id, phase_since=now, command=command, updated=now
-        )
+        self.status = StageStatus(stage, attempt_id, phase_since=now, command=command, updated=now)
 
     def tell(self, **values: Any) -> bool:
         """Set fields of the status; whether that is worth writing at once."""

@@ -86,9 +86,7 @@ def read_status(out_dir: str) -> RunStatus:
     )
 
 
-def _current(
-    stages: Mapping[str, Any], lease: Lease | None
-) -> tuple[str, Mapping[str, Any], int]:
+def _current(stages: Mapping[str, Any], lease: Lease | None) -> tuple[str, Mapping[str, Any], int]:
     """(stage, its attempt, which of the stage it is) of who holds the folder, else of the last."""
     attempts = [
         (name, attempt, place)
@@ -100,7 +98,7 @@ def _current(
         begins = {"attempt_id": lease.attempt_id}  # it has not written the manifest yet
         place = len(stages.get(lease.stage, {}).get("attempts", ())) + 1
         return held[0] if held else (lease.stage or "score", begins, place)
-    return max(attempts, key=lambda one: str(one[1]["started"]))
+    return max(attempts, key=lambda one: (str(one[1]["started"]), one[2]))
 
 
 def _state(attempt: Mapping[str, Any], lease: Lease | None) -> str:
@@ -151,11 +149,14 @@ def _next_steps(
     if state in (RUNNING, STUCK):
         assert lease is not None
         watch = f"{shell_command('status')} {here} status.watch=true"
-        stop = f"kill -INT {lease.pid}" + ("" if lease.is_of_this_machine else f" (on {lease.host})")
+        stop = f"kill -INT {lease.pid}" + (
+            "" if lease.is_of_this_machine else f" (on {lease.host})"
+        )
         if lease.submission_id is not None:
             stop = f"ray job stop {lease.submission_id} (of make submit: make stop NAME=...)"
         return [watch, f"to stop it in order: {stop}"]
-    if state != "done":
+    was_done = state == "refused" and stages[stage]["status"] == "done"
+    if state != "done" and not was_done:
         again = told.command if told is not None and told.command else ""
         return [again] if again else [f"the command that began {stage}, which goes on from here"]
     return _after(out_dir, stage, stages)

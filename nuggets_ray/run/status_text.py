@@ -85,7 +85,9 @@ def _done(work: WorkDone, progressed: float | None, now: float) -> str:
     share = f" ({work.num_done / work.num_total:.0%})" if work.num_total else ""
     before = f", {work.num_reused} of them before" if work.num_reused else ""
     last = (
-        "" if progressed is None else f"; the last {format_duration(max(0.0, now - progressed))} ago"
+        ""
+        if progressed is None
+        else f"; the last {format_duration(max(0.0, now - progressed))} ago"
     )
     return f"{work.num_done:,} of {work.num_total:,} {work.unit}{share}{before}{last}"
 

@@ -48,7 +48,9 @@ def _watch(out_dir: str, config: StatusConfig) -> None:
     if config.json or not console.is_terminal:
         while True:
             status = read_status(out_dir)
-            lines = [json.dumps(as_json(status))] if config.json else status_lines(status, time.time())
+            lines = (
+                [json.dumps(as_json(status))] if config.json else status_lines(status, time.time())
+            )
             print("\n".join([*lines, *([] if config.json else [""])]), flush=True)
             time.sleep(config.every_s)
     with Live(console=console, auto_refresh=False) as live:

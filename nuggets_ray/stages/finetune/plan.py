@@ -20,9 +20,9 @@ from nuggets_ray.finetune.estimate import (
 )
 from nuggets_ray.finetune.steps import Work
 from nuggets_ray.model.load import resolve_dtype
+from nuggets_ray.run.meter import format_duration
 from nuggets_ray.stages.cluster.workers import Workers
 from nuggets_ray.stages.finetune.rows import SplitRows
-from nuggets_ray.stages.score.progress import format_duration
 
 logger = logging.getLogger(__name__)
 
