@@ -13,6 +13,7 @@ from nuggets_ray.config.schema import Config
 PATHS = ("data.path", "model.path", "out_dir")
 SCORE_USES = ("model", "data", "prompt", "anchors", "score", "schedule", "cluster")
 EVALUATE_USES = ("model", "data", "prompt", "score", "evaluate", "generate", "judge", "cluster")
+NOT_OF_THE_PIPELINE = ("bench", "plan", "status")
 LIBRARIES = "torch, transformers and ray"
 
 
@@ -114,7 +115,7 @@ _ALL = (
         name="plan",
         about="what a scoring run would do and cost, before it does",
         load=_plan,
-        uses=SCORE_USES,
+        uses=(*SCORE_USES, "plan"),
         requires=PATHS,
         imports=LIBRARIES,
     ),
@@ -153,7 +154,7 @@ _ALL = (
         name="pipeline",
         about="every stage in turn, skipping what is done",
         load=_pipeline,
-        uses=tuple(section for section in sections() if section not in ("bench", "status")),
+        uses=tuple(section for section in sections() if section not in NOT_OF_THE_PIPELINE),
         requires=PATHS,
         imports=LIBRARIES,
     ),

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable
 
 from nuggets_ray.run.stage_status import WorkDone
+from nuggets_ray.units import duration_text
 
 WINDOW_S = 120.0
 """The rate now is that of so many last seconds of computing."""
@@ -64,9 +65,6 @@ class Meter:
         )
 
 
-def format_duration(seconds: float | None) -> str:
-    """Seconds as h:mm:ss, or `unknown`."""
-    if seconds is None:
-        return "unknown"
-    minutes, left = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02}:{left:02}"
+def eta_text(seconds: float | None) -> str:
+    """When it will be done, as people say it."""
+    return "unknown" if seconds is None else duration_text(seconds)

@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from datetime import datetime
 
-from nuggets_ray.run.meter import format_duration
+from nuggets_ray.run.meter import eta_text
 from nuggets_ray.run.stage_status import Said, WorkDone, WorkerCounts
 from nuggets_ray.run.status import KILLED, RUNNING, STUCK, RunStatus, seconds_without_progress
+from nuggets_ray.units import duration_text
 
 WIDTH = 10
 """Of the column of names."""
@@ -36,7 +37,7 @@ def _rows(status: RunStatus, now: float) -> Iterator[tuple[str, str]]:
     yield "counts", ", ".join(f"{count} {name[4:]}" for name, count in status.counts.items())
     waited_s = seconds_without_progress(status, now)
     if waited_s is not None:
-        yield "stuck?", f"nothing new for {format_duration(waited_s)}; the log says more"
+        yield "stuck?", f"nothing new for {duration_text(waited_s)}; the log says more"
     if told is not None:
         yield "warning", _said(told.warning, now)
         yield "error", _said(told.error, now)
@@ -47,7 +48,7 @@ def _rows(status: RunStatus, now: float) -> Iterator[tuple[str, str]]:
 
 def _stage(status: RunStatus, now: float) -> str:
     begun = datetime.fromtimestamp(status.started).strftime("%Y-%m-%d %H:%M:%S")
-    lasted = format_duration(max(0.0, (status.ended or now) - status.started))
+    lasted = duration_text(max(0.0, (status.ended or now) - status.started))
     took = f", took {lasted}" if status.ended else f" ({lasted} ago)"
     return f"{status.stage}, attempt {status.attempt_number}, begun {begun}{took}"
 
@@ -57,7 +58,7 @@ def _state(status: RunStatus, now: float) -> str:
     if lease is None or status.state not in (RUNNING, STUCK, KILLED):
         return status.state
     place = f"process {lease.pid} on {lease.host}"
-    age = f"last sign of life {format_duration(lease.age_s())} ago"
+    age = f"last sign of life {duration_text(lease.age_s())} ago"
     job = f", submitted as {lease.submission_id}" if lease.submission_id else ""
     if status.state == RUNNING:
         return f"running: {place}{job}, {age}"
@@ -68,7 +69,7 @@ def _state(status: RunStatus, now: float) -> str:
 
 
 def _phase(phase: str, since: float, now: float) -> str:
-    return f"{phase} (for {format_duration(max(0.0, now - since))})"
+    return f"{phase} (for {duration_text(max(0.0, now - since))})"
 
 
 def _workers(counts: WorkerCounts) -> str:
@@ -85,9 +86,7 @@ def _done(work: WorkDone, progressed: float | None, now: float) -> str:
     share = f" ({work.num_done / work.num_total:.0%})" if work.num_total else ""
     before = f", {work.num_reused} of them before" if work.num_reused else ""
     last = (
-        ""
-        if progressed is None
-        else f"; the last {format_duration(max(0.0, now - progressed))} ago"
+        "" if progressed is None else f"; the last {duration_text(max(0.0, now - progressed))} ago"
     )
     return f"{work.num_done:,} of {work.num_total:,} {work.unit}{share}{before}{last}"
 
@@ -99,7 +98,7 @@ def _rate(work: WorkDone, is_alive: bool) -> str:
     if not is_alive or work.num_done >= work.num_total:
         return over_all
     now = format_rate(work.rate_now or 0.0, work.unit)
-    return f"{now} now, {over_all}, ETA {format_duration(work.eta_s)}"
+    return f"{now} now, {over_all}, ETA {eta_text(work.eta_s)}"
 
 
 def format_rate(rate: float, unit: str) -> str:
@@ -119,4 +118,4 @@ def _number(name: str, value: float | str) -> str:
 
 
 def _said(said: Said | None, now: float) -> str:
-    return "" if said is None else f"{said.text} ({format_duration(max(0.0, now - said.at))} ago)"
+    return "" if said is None else f"{said.text} ({duration_text(max(0.0, now - said.at))} ago)"

@@ -84,8 +84,8 @@ SYNONYMS = {
 
 JOB_OF = {
     **dict.fromkeys(("model", "data", "prompt", "anchors", "score", "schedule"), "score"),
-    **{"cluster": "score", "select": "select", "finetune": "finetune", "bench": "bench"},
-    **{"track": "finetune", "status": "status"},
+    **{name: name for name in ("plan", "select", "finetune", "bench", "status")},
+    **{"cluster": "score", "track": "finetune"},
     **dict.fromkeys(("evaluate", "generate", "judge"), "evaluate"),
 }
 """The job that a section is for, first of all."""

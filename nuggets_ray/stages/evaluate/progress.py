@@ -9,7 +9,7 @@ from nuggets_ray.config.evaluate import JudgeConfig
 from nuggets_ray.evaluate.judge.cache import KeptVerdicts
 from nuggets_ray.run.bar import open_bar
 from nuggets_ray.run.manifest import Run
-from nuggets_ray.run.meter import Meter, format_duration
+from nuggets_ray.run.meter import Meter, eta_text
 from nuggets_ray.run.stage_status import WorkerCounts
 from nuggets_ray.run.status_text import format_rate
 from nuggets_ray.stages.cluster.metrics import Metrics
@@ -53,7 +53,7 @@ class EvaluationProgress:
             return
         self._said = time.monotonic()
         rate = format_rate(work.rate_now or 0.0, work.unit)
-        line = f"{rate}, ETA {format_duration(work.eta_s)}"
+        line = f"{rate}, ETA {eta_text(work.eta_s)}"
         if self._bar.disable:
             logger.info("%s: %d of %d, %s", self._phase, work.num_done, work.num_total, line)
         else:

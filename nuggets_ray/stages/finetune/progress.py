@@ -22,7 +22,7 @@ from nuggets_ray.finetune.tensorboard import SHOWN, Events
 from nuggets_ray.run.bar import open_bar
 from nuggets_ray.run.layout import RunFolder, TrainingFolder
 from nuggets_ray.run.manifest import Run
-from nuggets_ray.run.meter import format_duration
+from nuggets_ray.run.meter import eta_text
 from nuggets_ray.run.stage_status import WorkDone, WorkerCounts
 from nuggets_ray.run.track import Tracker
 from nuggets_ray.stages.cluster.metrics import Metrics
@@ -227,10 +227,10 @@ class TrainProgress:
         if self.bar.disable:
             logger.info(
                 "step %d/%d, %s, %s tokens/s, ETA %s",
-                *(num_done, self._num_steps, line, f"{rate:,.0f}", format_duration(eta_s)),
+                *(num_done, self._num_steps, line, f"{rate:,.0f}", eta_text(eta_s)),
             )
         else:
-            eta = format_duration(eta_s)
+            eta = eta_text(eta_s)
             self.bar.set_postfix_str(f"{line}, {rate:,.0f} tokens/s, ETA {eta}")
         self._run.update(num_steps=num_done, tokens_per_s=rate)
 

@@ -19,12 +19,13 @@ from nuggets_ray import io
 from nuggets_ray.run.bar import open_bar
 from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.manifest import Run
-from nuggets_ray.run.meter import Meter, format_duration
+from nuggets_ray.run.meter import Meter, eta_text
 from nuggets_ray.run.stage_status import WorkDone
 from nuggets_ray.run.status_text import format_rate
 from nuggets_ray.stages.cluster.deaths import Journal, LifeEvent, Process
 from nuggets_ray.stages.cluster.metrics import Metrics
 from nuggets_ray.stages.cluster.roster import LOOK_S, Roster
+from nuggets_ray.units import duration_text
 
 logger = logging.getLogger(__name__)
 
@@ -170,7 +171,7 @@ class Progress:
         self.lost_loading = told.lost_loading
         self._roster.follow(told.events)
         if told.num_rows and not self.num_computed:
-            waited = format_duration(time.monotonic() - self._began)
+            waited = duration_text(time.monotonic() - self._began)
             logger.info("the first candidates are scored, %s after the workers were asked", waited)
         self._meter.count(told.num_rows, is_computing=self._roster.counts.ready > 0)
         self.num_anchor_tokens += told.num_anchor_tokens
@@ -248,5 +249,5 @@ def short_line(numbers: Mapping[str, Any]) -> str:
     return (
         f"{format_rate(now, 'candidates')} now, {format_rate(over_all, 'candidates')} over all, "
         f"{numbers['anchor_tokens_per_s']:,.0f} anchor tokens/s, {numbers['num_skipped']} skipped, "
-        f"ETA {format_duration(numbers['eta_s'])}"
+        f"ETA {eta_text(numbers['eta_s'])}"
     )

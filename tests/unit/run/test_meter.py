@@ -2,7 +2,7 @@
 
 import pytest
 
-from nuggets_ray.run.meter import WINDOW_S, Meter, format_duration
+from nuggets_ray.run.meter import WINDOW_S, Meter, eta_text
 
 
 class Clock:
@@ -60,17 +60,6 @@ def test_what_comes_twice_is_not_done_twice() -> None:
     assert (meter.work().num_done, meter.num_computed) == (3, 4)
 
 
-@pytest.mark.parametrize(
-    ("seconds", "shown"),
-    [
-        (None, "unknown"),
-        (0.0, "0:00:00"),
-        (59.4, "0:00:59"),
-        (59.7, "0:01:00"),
-        (3599.6, "1:00:00"),
-        (3661.0, "1:01:01"),
-        (400_000.0, "111:06:40"),
-    ],
-)
-def test_a_duration(seconds: float | None, shown: str) -> None:
-    assert format_duration(seconds) == shown
+def test_an_estimate() -> None:
+    assert eta_text(None) == "unknown"
+    assert eta_text(70.4) == "1 min 10 s"

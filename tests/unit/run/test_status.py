@@ -149,9 +149,9 @@ def test_the_last_stage_is_the_one_that_is_told(tmp_path: Path) -> None:
             pass
         manifest = tmp_path / "manifest.json"
         content = manifest.read_text()
-        manifest.write_text(content.replace('"started": "2', '"started": "1') if (
-            stage == "score"
-        ) else content)
+        manifest.write_text(
+            content.replace('"started": "2', '"started": "1') if (stage == "score") else content
+        )
     assert read_status(str(tmp_path)).stage == "finetune-golden"
 
 

@@ -53,9 +53,7 @@ def test_loading_and_ready(roster: Roster, said: pytest.LogCaptureFixture) -> No
     assert len(said.messages) == 3
 
 
-def test_a_worker_that_is_lost_and_replaced(
-    roster: Roster, said: pytest.LogCaptureFixture
-) -> None:
+def test_a_worker_that_is_lost_and_replaced(roster: Roster, said: pytest.LogCaptureFixture) -> None:
     start_both(roster)
     roster.follow_exits({"worker-1": CRASH})
     assert roster.counts == WorkerCounts(wanted=2, loading=1, lost=1)
