@@ -29,8 +29,8 @@ COUNTERS = {
     "nuggets_judge_tokens": "Tokens of the judge's prompts and verdicts",
 }
 GAUGES = {
-    "nuggets_done": "How much of the stage's work is done, in its own unit",
-    "nuggets_total": "How much work there is, in the same unit",
+    "nuggets_work_done": "How much of the stage's work is done, in its own unit",
+    "nuggets_work_all": "How much work there is, in the same unit",
     "nuggets_eta_seconds": "When it will be done, in seconds from now",
     "nuggets_workers_wanted": "Workers wanted",
     "nuggets_workers_loading": "Workers that load the model",
@@ -68,7 +68,7 @@ class Metrics:
 
     def follow(self, work: WorkDone, workers: WorkerCounts | None = None) -> None:
         """What every stage tells."""
-        done = {"nuggets_done": work.num_done, "nuggets_total": work.num_total}
+        done = {"nuggets_work_done": work.num_done, "nuggets_work_all": work.num_total}
         self.set({**done, "nuggets_eta_seconds": work.eta_s})
         if workers is not None:
             self.count({"nuggets_workers_lost": workers.lost})

@@ -35,7 +35,7 @@ from nuggets_ray.stages.cluster.own_ray import (
     in_a_session_of_its_own,
     warn_if_open,
 )
-from nuggets_ray.stages.cluster.quiet import set_quiet, without_noise
+from nuggets_ray.stderr import set_quiet, without_noise
 
 logger = logging.getLogger(__name__)
 

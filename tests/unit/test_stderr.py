@@ -6,11 +6,11 @@ import sys
 
 import pytest
 
-from nuggets_ray.stages.cluster.quiet import QUIET, set_quiet, without_noise
+from nuggets_ray.stderr import QUIET, set_quiet, without_noise
 
 WRITES = """
 import os, subprocess, sys
-from nuggets_ray.stages.cluster.quiet import without_noise
+from nuggets_ray.stderr import without_noise
 
 with without_noise():
     os.write(2, b"[logging.cc:303] Set ray log level from environment variable X to 3\\n")
