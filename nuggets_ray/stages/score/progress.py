@@ -140,7 +140,7 @@ class Progress:
         """Read the counter; at most once an interval, say and record where the run is."""
         self._read(ray.get(self.counter.take.remote()))
         now = time.monotonic()
-        if now - self._looked > LOOK_S:
+        if now - self._looked > LOOK_S or last:
             self._looked = now
             self._roster.look()
         numbers = self._numbers(now - self._began)
