@@ -193,7 +193,7 @@ def test_an_interrupted_run_keeps_what_is_finished(
         before, started = num_parts(out_dir), time.time()
         process = start(data, tiny_model, out_dir, 2)
         assert wait_for(lambda before=before: num_parts(out_dir) >= before + 3, process)
-        assert wait_for(lambda: num_ready(out_dir) == 2, process), "as told while it goes on"
+        assert wait_for(lambda: num_ready(out_dir) >= 1, process), "as told while it goes on"
         code = interrupt(process, number)
         status = read_status(str(out_dir))
         assert (status.state, status.num_written) == ("interrupted", len(read_scores(out_dir)))
