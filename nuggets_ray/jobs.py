@@ -12,6 +12,8 @@ from nuggets_ray.config.schema import Config
 
 PATHS = ("data.path", "model.path", "out_dir")
 SCORE_USES = ("model", "data", "prompt", "anchors", "score", "schedule", "cluster")
+EVALUATE_USES = ("model", "data", "prompt", "score", "evaluate", "generate", "judge", "cluster")
+NOT_OF_THE_PIPELINE = ("bench", "plan", "status")
 LIBRARIES = "torch, transformers and ray"
 
 
@@ -74,6 +76,12 @@ def _bench() -> Main:
     return lambda config: benches[config.bench.name](config)
 
 
+def _status() -> Main:
+    from nuggets_ray.run.watch_status import show_status
+
+    return lambda config: show_status(config.out_dir, config.status)
+
+
 def _print_selection(result: dict[str, Any]) -> None:
     keys = (
         "num_rows",
@@ -131,7 +139,7 @@ _ALL = (
         name="finetune",
         about="fine-tune a base model on a selection of a run, or on any data",
         load=_finetune,
-        uses=("model", "data", "prompt", "finetune", "cluster"),
+        uses=("model", "data", "prompt", "finetune", "cluster", "track"),
         folder=_model_folder,
         imports=LIBRARIES,
     ),
@@ -139,7 +147,7 @@ _ALL = (
         name="evaluate",
         about="evaluate the models of a run, or any others",
         load=_evaluate,
-        uses=("model", "data", "prompt", "score", "evaluate", "generate", "judge", "cluster"),
+        uses=(*EVALUATE_USES, "track"),
         folder=None,  # results.json is kept over all evaluations of a run
         imports=LIBRARIES,
     ),
@@ -147,9 +155,16 @@ _ALL = (
         name="pipeline",
         about="every stage in turn, skipping what is done",
         load=_pipeline,
-        uses=tuple(section for section in sections() if section not in ("bench", "plan")),
+        uses=tuple(section for section in sections() if section not in NOT_OF_THE_PIPELINE),
         requires=PATHS,
         imports=LIBRARIES,
+    ),
+    Job(
+        name="status",
+        about="what a run is doing, or how it ended, read from its folder",
+        load=_status,
+        uses=("status",),
+        folder=None,
     ),
     Job(
         name="bench",

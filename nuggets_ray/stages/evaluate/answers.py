@@ -33,7 +33,10 @@ from nuggets_ray.records import Message
 from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.manifest import Run
 from nuggets_ray.run.watch import watch
+from nuggets_ray.stages.cluster.deaths import LifeEvent, Process, this_process
+from nuggets_ray.stages.cluster.roster import LOOK_S, Roster
 from nuggets_ray.stages.cluster.workers import Workers
+from nuggets_ray.stages.evaluate.progress import EvaluationProgress
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +58,17 @@ class AnswerSetup:
     folder: str
 
 
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A block that `process` has answered, which took it `load_s` to load the model (0: it had
+    it).
+    """
+
+    num_answers: int
+    process: Process
+    load_s: float
+
+
 class Replica:
     """A Ray actor with one model, loaded at its first block (an error there is told as it is)."""
 
@@ -62,17 +76,23 @@ class Replica:
         self._setup = setup
         self._answerer: Answerer | None = None
 
-    def answer(self, keys: list[str], conversations: list[Conversation]) -> int:
-        """Answer a block and write it as one part; how many answers it holds."""
-        setup = self._setup
+    def who(self) -> Process:
+        """The process that is there, before it has the model."""
+        return this_process()
+
+    def answer(self, keys: list[str], conversations: list[Conversation]) -> Answered:
+        """Answer a block and write it as one part."""
+        setup, load_s = self._setup, 0.0
         if self._answerer is None:
+            began = time.monotonic()
             torch.set_num_threads(setup.num_threads)
             self._answerer = Answerer(
                 setup.model, setup.prompt, setup.generate, setup.dtype, setup.num_gpus
             )
+            load_s = time.monotonic() - began
         answers = self._answerer.answer(conversations, [seed_of(key) for key in keys])
         write_answers(setup.folder, keys, answers)
-        return len(keys)
+        return Answered(len(keys), this_process(), load_s)
 
 
 AnswerAll = Callable[[Sequence[Conversation]], list[Answer | str]]
@@ -105,7 +125,7 @@ def open_answers(
             todo.pop(key, None)
         if num_reused := len(set(keys)) - len(todo):
             logger.info("model %s: %d answers are there already", model.name, num_reused)
-        replicas.run(todo)
+        replicas.run(todo, num_reused)
         answers = read_answers(folder)
         return [answers[key] for key in keys]
 
@@ -124,8 +144,11 @@ class Replicas:
         self._setup, self._workers, self._run = setup, workers, run
         self._progress_s, self._name = progress_s, name
         self._actors: list[Any] = []
+        self._calls: list[ray.ObjectRef[Any]] = []
+        self._roster = Roster(workers.num_workers)
+        self._looked = time.monotonic()
 
-    def run(self, todo: Mapping[str, Conversation]) -> None:
+    def run(self, todo: Mapping[str, Conversation], num_reused: int = 0) -> None:
         """Answer what is to do, in blocks; each is written by the replica that answers it."""
         size = BLOCK_ROWS[self._workers.device]
         # long prompts first: the longest at the end would leave one replica busy alone
@@ -142,22 +165,42 @@ class Replicas:
         def wait(timeout_s: float) -> list[ray.ObjectRef[Any]] | None:
             return ray.wait(list(pending), timeout=timeout_s)[0] if pending else None
 
-        num_done, said = 0, time.monotonic()
+        if not todo:
+            return
+        num_total = num_reused + len(todo)
+        phase = f"model {self._name} answers"
+        progress = EvaluationProgress(
+            self._run, phase, "answers", num_total, num_reused, self._progress_s
+        )
 
         def tick() -> None:
-            nonlocal said
-            if time.monotonic() - said > self._progress_s:
-                said = time.monotonic()
-                logger.info("model %s: %d of %d answers", self._name, num_done, len(todo))
+            self._follow()
+            progress.count(0, self._roster.counts)
 
         for actor in self._actors:
             give_next(actor)
-        for ref in watch(self._run, wait, tick):
-            actor = pending.pop(ref)
-            num_done += _result(ref, self._setup)
-            give_next(actor)
-        if todo:
-            logger.info("model %s: %d answers", self._name, num_done)
+        try:
+            for ref in watch(self._run, wait, tick):
+                actor = pending.pop(ref)
+                answered = _result(ref, self._setup)
+                alive = LifeEvent(answered.process), LifeEvent(answered.process, answered.load_s)
+                self._roster.follow(alive)
+                progress.count(answered.num_answers, self._roster.counts)
+                give_next(actor)
+        finally:
+            progress.close()
+        logger.info("model %s: %d answers", self._name, len(todo))
+
+    def _follow(self) -> None:
+        """Follow who starts, and now and then who is lost."""
+        there: list[ray.ObjectRef[Any]] = []
+        if self._calls:
+            num = len(self._calls)
+            there, self._calls = ray.wait(self._calls, num_returns=num, timeout=0)
+        self._roster.follow([LifeEvent(ray.get(call)) for call in there])
+        if time.monotonic() - self._looked > LOOK_S:
+            self._looked = time.monotonic()
+            self._roster.look()
 
     def close(self) -> None:
         """End the replicas."""
@@ -167,12 +210,15 @@ class Replicas:
     def _start(self, num_replicas: int) -> None:
         options = {"max_restarts": 3, "max_task_retries": 3, **self._workers.ray_options}
         while len(self._actors) < num_replicas:
-            self._actors.append(ray.remote(Replica).options(**options).remote(self._setup))
+            actor: Any = ray.remote(Replica).options(**options).remote(self._setup)
+            self._actors.append(actor)
+            self._calls.append(actor.who.remote())
 
 
-def _result(ref: ray.ObjectRef[Any], setup: AnswerSetup) -> int:
+def _result(ref: ray.ObjectRef[Any], setup: AnswerSetup) -> Answered:
     try:
-        return int(ray.get(ref))
+        answered: Answered = ray.get(ref)
+        return answered
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, UserError):
             raise error.cause from None

@@ -114,7 +114,7 @@ def run_lm_eval(context: Context) -> Outcome:
     results, wrote = [], []
     for model in context.models:
         uri = context.folder.lm_eval(model.name)
-        logger.info("model %s: %s", model.name, ", ".join(config.evaluate.tasks))
+        context.run.tell(f"model {model.name}: {', '.join(config.evaluate.tasks)}")
         scored = result_of(
             task.remote(
                 model.model, config.evaluate, context.dtype, context.workers.device, config.seed

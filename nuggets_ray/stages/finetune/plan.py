@@ -22,7 +22,7 @@ from nuggets_ray.finetune.steps import Work
 from nuggets_ray.model.load import resolve_dtype
 from nuggets_ray.stages.cluster.workers import Workers
 from nuggets_ray.stages.finetune.rows import SplitRows
-from nuggets_ray.stages.score.progress import format_duration
+from nuggets_ray.units import duration_text
 
 logger = logging.getLogger(__name__)
 
@@ -101,7 +101,7 @@ def predict(
         "%d workers on %s in %s, %s of %s parameters trained: about %.1f GiB a worker, %s",
         *(workers.num_workers, workers.device, setup.dtype),
         *(f"{size.num_trained:,}", f"{size.num_parameters:,}"),
-        *(needed.total_gib, format_duration(predicted_s)),
+        *(needed.total_gib, duration_text(predicted_s)),
     )
     return predicted_s
 
