@@ -11,7 +11,7 @@ from nuggets_ray.config.keys import sections
 from nuggets_ray.config.schema import Config
 
 PATHS = ("data.path", "model.path", "out_dir")
-SCORE_USES = ("model", "data", "prompt", "anchors", "score", "schedule", "cluster")
+SCORE_USES = ("model", "data", "prompt", "anchors", "score", "schedule", "race", "cluster")
 EVALUATE_USES = ("model", "data", "prompt", "score", "evaluate", "generate", "judge", "cluster")
 NOT_OF_THE_PIPELINE = ("bench", "plan", "status")
 LIBRARIES = "torch, transformers and ray"

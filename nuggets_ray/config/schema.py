@@ -121,8 +121,24 @@ class ScoreConfig:
 
 @dataclass(frozen=True)
 class ScheduleConfig:
-    name: str = choice("full")
-    """full: every candidate meets every anchor."""
+    name: str = choice("full", "race")
+    """full: every candidate meets every anchor; race: only those that may be among the best do."""
+
+
+@dataclass(frozen=True)
+class RaceConfig:
+    top_k: int | None = number(None, at_least=1)
+    """Rows that are wanted; null: top_fraction, or what select.* asks for."""
+    top_fraction: float | None = number(None, at_least=0, at_most=1)
+    """Share of the distinct rows that is wanted."""
+    max_loss: float = number(0.01, at_least=0, at_most=0.5)
+    """Share of the wanted rows that may be lost, expected; 0: none that could still win."""
+    pilot: int | None = number(None, at_least=16)
+    """Rows that meet every anchor first; null: 48 below 1,000 rows, 96 below 5,000, 128 below
+    20,000, else 256.
+    """
+    rounds: int = number(6, at_least=2, at_most=20)
+    """Blocks of anchors between the pilot and the rest: barriers are two more."""
 
 
 @dataclass(frozen=True)
@@ -197,6 +213,7 @@ class Config:
     anchors: AnchorsConfig = field(default_factory=AnchorsConfig)
     score: ScoreConfig = field(default_factory=ScoreConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    race: RaceConfig = field(default_factory=RaceConfig)
     plan: PlanConfig = field(default_factory=PlanConfig)
     select: SelectConfig = field(default_factory=SelectConfig)
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)

@@ -43,6 +43,11 @@ def _column_type(kind: Any) -> pa.DataType:
 
 SCORE_SCHEMA = _schema(ScoreRow)
 
+ELIMINATED = "part-eliminated-"
+"""How the names of parts begin that hold rows a race left behind: after all others in order, so
+that a row that was completed since is read as complete.
+"""
+
 COMPACT_ROWS = 50_000
 """Rows of a compacted part: with 100 anchors about 20 MB."""
 MAX_READERS = 16
@@ -59,9 +64,39 @@ def write_scores(out_dir: str, attempt_id: str, rows: Sequence[ScoreRow]) -> str
     return _write(out_dir, attempt_id, pa.table(columns, schema=SCORE_SCHEMA))
 
 
+def write_eliminated_scores(out_dir: str, attempt_id: str, rows: Sequence[ScoreRow]) -> None:
+    """Write rows that a race left behind, in parts of their own: the next race replaces them."""
+    columns = {f.name: [getattr(row, f.name) for row in rows] for f in fields(ScoreRow)}
+    name = f"{ELIMINATED}{attempt_id}-{uuid.uuid4().hex[:12]}.parquet"
+    uri = io.join(RunFolder(out_dir).scores, name)
+    io.write_table(uri, pa.table(columns, schema=SCORE_SCHEMA))
+
+
+def drop_eliminated(out_dir: str, but: str) -> None:
+    """Delete what attempts other than `but` wrote of rows that were left behind."""
+    for uri in score_parts(out_dir):
+        name = uri.rpartition("/")[2]
+        if name.startswith(ELIMINATED) and not name.startswith(f"{ELIMINATED}{but}-"):
+            io.delete(uri)
+
+
+def complete_parts(out_dir: str) -> list[str]:
+    """The score parts without those of rows that a race left behind."""
+    return [u for u in score_parts(out_dir) if not u.rpartition("/")[2].startswith(ELIMINATED)]
+
+
+def complete_ids(out_dir: str) -> np.ndarray:
+    """Every example_id that has a golden score, once, sorted; shape (S,), dtype str."""
+    return _unique_ids(complete_parts(out_dir))
+
+
 def scored_ids(out_dir: str) -> np.ndarray:
     """Every example_id that scores/ holds, once, sorted; shape (S,), dtype str."""
-    ids = _example_ids(score_parts(out_dir))
+    return _unique_ids(score_parts(out_dir))
+
+
+def _unique_ids(parts: Sequence[str]) -> np.ndarray:
+    ids = _example_ids(parts)
     return np.unique(ids.to_numpy().astype(str)) if len(ids) else np.array([], dtype=str)
 
 
@@ -73,9 +108,13 @@ def num_scored_by(out_dir: str, attempt_id: str) -> int:
 
 def read_scores(out_dir: str, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
     """The rows of scores/ a part at a time, each example_id once."""
+    return _rows_of(score_parts(out_dir), columns)
+
+
+def _rows_of(parts: Sequence[str], columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
     wanted = None if columns is None else list(dict.fromkeys(["example_id", *columns]))
     seen: set[str] = set()
-    for part in score_parts(out_dir):
+    for part in parts:
         table = io.read_table(part, columns=wanted)
         first_N = []
         for example_id in table["example_id"].to_pylist():
@@ -103,8 +142,8 @@ def compact_scores(out_dir: str, attempt_id: str, copies: Mapping[str, Sequence[
     row with the same numbers. Rows that a killed compaction left twice become one. Nothing is
     rewritten when nothing would change.
     """
-    old = score_parts(out_dir)
-    present = set(scored_ids(out_dir).tolist())
+    old = complete_parts(out_dir)
+    present = set(complete_ids(out_dir).tolist())
     missing = {
         content_id: [example_id for example_id in ids if example_id not in present]
         for content_id, ids in copies.items()
@@ -115,7 +154,7 @@ def compact_scores(out_dir: str, attempt_id: str, copies: Mapping[str, Sequence[
     is_whole = num_missing == 0 and len(_example_ids(old)) == num_rows
     if is_whole and len(old) <= -(-num_rows // COMPACT_ROWS):
         return
-    for table in _in_chunks(_with_copies(read_scores(out_dir), missing)):
+    for table in _in_chunks(_with_copies(_rows_of(old), missing)):
         _write(out_dir, f"compact-{attempt_id}", table)
     for part in old:
         io.delete(part)

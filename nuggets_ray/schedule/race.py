@@ -131,6 +131,15 @@ def plan(entrants: Entrants, seen: Seen, settings: RaceSettings) -> RacePlan:
     return _next(entrants, seen, settings, fitted)
 
 
+def plan_rest(entrants: Entrants, seen: Seen) -> RacePlan:
+    """Everything that is missing: what full scoring computes in a folder that was raced."""
+    left = np.flatnonzero(seen.stage_N != ALL)
+    phase = "the rest of all rows" if len(left) else "settled"
+    num_complete = entrants.num_candidates - len(left)
+    report = RaceReport(phase, len(left), 0, num_complete, expected_recall=1.0)
+    return RacePlan(_asks(left, seen, entrants.num_anchors, None), None, None, report, None)
+
+
 def _next(entrants: Entrants, seen: Seen, settings: RaceSettings, fitted: Fitted) -> RacePlan:
     """The plan after every row met a block at least: leave behind, go on, complete, or end."""
     seen_ahead = forecast(fitted, settings.top_k, settings.min_wins)

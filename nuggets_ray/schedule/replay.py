@@ -8,7 +8,7 @@ Legend: N entrants, M anchors, S anchors of an ask.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,11 +53,28 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
+class Answered:
+    """Log-probs `one_shot` (n, S) of `rows` (indices of entrants) on `anchors`, and `tokens` (n, 3)
+    of their demonstrations: prompt, answer, dropped."""
+
+    rows: np.ndarray
+    anchors: np.ndarray
+    one_shot: np.ndarray
+    tokens: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
 class Replay:
-    """`seen` as schedule.race.plan takes it, and what decided rounds still wait for."""
+    """`seen` as schedule.race.plan takes it, and what decided rounds still wait for.
+
+    `is_covered_N`: the row has answers on every anchor, and no row in scores/ yet. `answers` gives
+    what the rounds know of rows that are not in scores/, as often as it is called.
+    """
 
     seen: Seen
     waiting: tuple[Waiting, ...]
+    is_covered_N: np.ndarray
+    answers: Callable[[], Iterable[Answered]]
 
 
 def race_hashes(content_ids: np.ndarray, seed: int) -> np.ndarray:
@@ -73,40 +90,67 @@ def race_hashes(content_ids: np.ndarray, seed: int) -> np.ndarray:
 
 def replay(out_dir: str, field: Field, rounds: Sequence[Round]) -> Replay:
     """Read how far the race in `out_dir` is."""
-    stage_N = np.zeros(len(field.content_id_N), np.int64)
-    is_complete_N = np.zeros(len(field.content_id_N), bool)
+    num_rows = len(field.content_id_N)
+    stage_N, is_covered_N = np.zeros(num_rows, np.int64), np.zeros(num_rows, bool)
+    is_complete_N = np.zeros(num_rows, bool)
     for rows, _ in _complete(out_dir, field, with_log_probs=False):
         is_complete_N[rows] = True
-    parts: list[SeenPart] = []
+    held: list[Answered] = []
     waiting: list[Waiting] = []
     for decided in rounds:
         is_answered_N = is_complete_N.copy()
-        for answers in read_answers(out_dir, decided.number):
-            rows = field.find(answers.content_ids)
-            is_new = (rows >= 0) & ~is_answered_N[rows]
-            is_answered_N[rows[is_new]] = True
-            if decided.target is None or not is_new.any():
-                continue
-            anchors, rows = decided.asks[answers.ask].anchors, rows[is_new]
-            delta_NS = field.delta(rows, anchors, answers.one_shot_NS[is_new])
-            parts.append(SeenPart(rows, anchors, delta_NS))
-            stage_N[rows] = np.maximum(stage_N[rows], decided.target)
-        for index, ask in enumerate(decided.asks):
-            rows = field.find(ask.content_ids)
-            rows = rows[rows >= 0]
-            rows = rows[~is_answered_N[rows]]
-            if len(rows):
-                waiting.append(Waiting(decided.number, index, rows))
+        for answered in _answers(out_dir, field, decided, is_complete_N):
+            if decided.target is None:
+                is_covered_N[answered.rows] = True
+            else:
+                held.append(answered)
+                stage_N[answered.rows] = np.maximum(stage_N[answered.rows], decided.target)
+            is_answered_N[answered.rows] = True
+        waiting += _waiting(field, decided, is_answered_N)
     stage_N[is_complete_N] = ALL
     blocks = [decided.block for decided in rounds if decided.block is not None]
+    every = np.arange(len(field.zero_shot_M))
 
-    def all_parts() -> Iterator[SeenPart]:
-        yield from parts
-        every = np.arange(len(field.zero_shot_M))
+    def answers() -> Iterator[Answered]:
+        yield from held
+        if is_covered_N.any():
+            for decided in rounds:
+                if decided.target is None:
+                    yield from _answers(out_dir, field, decided, is_complete_N)
+
+    def parts() -> Iterator[SeenPart]:
+        for one in held:
+            delta_NS = field.delta(one.rows, one.anchors, one.one_shot)
+            yield SeenPart(one.rows, one.anchors, delta_NS)
         for rows, one_shot_NM in _complete(out_dir, field, with_log_probs=True):
             yield SeenPart(rows, every, field.delta(rows, every, one_shot_NM))
 
-    return Replay(Seen(stage_N, blocks, all_parts), tuple(waiting))
+    return Replay(Seen(stage_N, blocks, parts), tuple(waiting), is_covered_N, answers)
+
+
+def _answers(
+    out_dir: str, field: Field, decided: Round, is_complete_N: np.ndarray
+) -> Iterator[Answered]:
+    """The answers of a round, of entrants that are not complete, each row once."""
+    is_read_N = is_complete_N.copy()
+    for answers in read_answers(out_dir, decided.number):
+        rows = field.find(answers.content_ids)
+        _, first = np.unique(rows, return_index=True)
+        keep = first[rows[first] >= 0]
+        keep = keep[~is_read_N[rows[keep]]]
+        if len(keep):
+            is_read_N[rows[keep]] = True
+            anchors = decided.asks[answers.ask].anchors
+            yield Answered(rows[keep], anchors, answers.one_shot_NS[keep], answers.tokens_N3[keep])
+
+
+def _waiting(field: Field, decided: Round, is_answered_N: np.ndarray) -> Iterator[Waiting]:
+    for index, ask in enumerate(decided.asks):
+        rows = field.find(ask.content_ids)
+        rows = rows[rows >= 0]
+        rows = rows[~is_answered_N[rows]]
+        if len(rows):
+            yield Waiting(decided.number, index, rows)
 
 
 def _complete(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nuggets_ray.run.candidates import CandidateIds, is_among
-from nuggets_ray.run.scores import scored_ids
+from nuggets_ray.run.scores import complete_ids
 from nuggets_ray.run.skipped import LeftOut, given_up
 
 
@@ -43,7 +43,7 @@ def find_todo(
     left_out = {i: why for i, why in reasons.items() if i not in again}
     left_out |= dict.fromkeys(excluded_ids, LeftOut("is_anchor"))
     is_first_N = ~candidates.is_duplicate_N
-    is_done_N = is_among(candidates.content_id_N, scored_ids(out_dir))
+    is_done_N = is_among(candidates.content_id_N, complete_ids(out_dir))
     is_todo_N = is_first_N & ~is_done_N & ~is_among(candidates.content_id_N, left_out)
     is_again_N = is_todo_N & is_among(candidates.content_id_N, again)
     return Todo(is_todo_N, is_again_N, again, left_out, int((is_first_N & is_done_N).sum()))
@@ -54,5 +54,5 @@ def unanswered(
 ) -> np.ndarray:
     """Those of `rows` that came back neither with a score nor among `unscored` (content_ids)."""
     ids_N = candidates.content_id_N[rows]
-    is_answered_N = is_among(ids_N, scored_ids(out_dir)) | is_among(ids_N, unscored)
+    is_answered_N = is_among(ids_N, complete_ids(out_dir)) | is_among(ids_N, unscored)
     return np.compress(~is_answered_N, rows)

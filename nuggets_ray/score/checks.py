@@ -10,6 +10,7 @@ from nuggets_ray.model.load import load_tokenizer
 from nuggets_ray.model.weights.headers import check_weights
 from nuggets_ray.prompts.prompt import make_prompt
 from nuggets_ray.run.candidates import fields_like
+from nuggets_ray.schedule.wanted import check_wanted
 from nuggets_ray.select import OUR_COLUMNS, check_clash
 
 logger = logging.getLogger(__name__)
@@ -18,6 +19,8 @@ logger = logging.getLogger(__name__)
 def check_inputs(config: Config) -> None:
     """Raise UserError for data, anchors, a tokenizer or weights that are not there or not whole."""
     logger.info("checking data, anchors, tokenizer and weights")
+    if config.schedule.name == "race":
+        check_wanted(config.race, config.select)
     list_inputs(config.data.path)
     if config.data.columns:
         resolve_format(config.data.format, config.data.columns, [])

@@ -9,6 +9,8 @@ from typing import Protocol
 
 import numpy as np
 
+from nuggets_ray.records import Encoding
+
 
 class DeviceLost(Exception):
     """The device, or the process that drives it, is gone: only a new worker can go on."""
@@ -26,6 +28,10 @@ class ScoringEngine(Protocol):
     why: str
     max_pack_tokens: int
     counts: dict[str, int]
+
+    def use_anchors(self, anchors: Sequence[Encoding]) -> None:
+        """Score on these from now on: some of those that the engine was made for, or all."""
+        ...
 
     def log_probs(self, prefixes: Sequence[np.ndarray]) -> np.ndarray:
         """Mean log-prob of every anchor's answer after every prefix: (C, A) float32, nats per

@@ -44,13 +44,17 @@ class Engine:
         max_pack_tokens: int,
     ) -> None:
         self.model = model
-        self.anchors = list(anchors)
         self.name = name
         self.why = why
         self.max_pack_tokens = max_pack_tokens
         self.counts: dict[str, int] = {}
-        self._anchor_tokens = [anchor.num_tokens for anchor in anchors]
         self._max_shared_tokens = max_shared_tokens(model.config)
+        self.use_anchors(anchors)
+
+    def use_anchors(self, anchors: Sequence[Encoding]) -> None:
+        """Score on these from now on."""
+        self.anchors = list(anchors)
+        self._anchor_tokens = [anchor.num_tokens for anchor in self.anchors]
 
     @torch.inference_mode()
     def log_probs(self, prefixes: Sequence[np.ndarray]) -> np.ndarray:

@@ -54,12 +54,12 @@ from nuggets_ray.score.limits import demonstration_limit
 from nuggets_ray.score.one_shot import (
     CANDIDATES_A_CALL,
     Unscored,
-    ZeroShot,
     check_finite,
     render,
     score_candidates,
 )
 from nuggets_ray.score.replica import load_replica
+from nuggets_ray.score.zero_shot import ZeroShot
 
 logger = logging.getLogger(__name__)
 

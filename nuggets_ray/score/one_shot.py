@@ -15,34 +15,16 @@ import torch
 from nuggets_ray.errors import UserError
 from nuggets_ray.prompts.prompt import Prompt
 from nuggets_ray.records import Anchor, Encoding, Example, ScoreRow
+from nuggets_ray.run.rounds import AnsweredRow
 from nuggets_ray.score.contract import ScoringEngine
-from nuggets_ray.score.golden import golden_score
+from nuggets_ray.score.score_rows import complete_row
+from nuggets_ray.score.zero_shot import ZeroShot
 
 logger = logging.getLogger(__name__)
 
 CANDIDATES_A_CALL = {"cpu": 1, "cuda": 64}
 """How many candidates the engine gets at once: on a CPU one fills a pack, and progress is finer; a
 GPU is waited for at the end of a call only."""
-
-
-@dataclass(frozen=True, slots=True)
-class ZeroShot:
-    """The anchors (A of them) and their zero-shot log-probs, shape (A,), in nats per answer token;
-    and the |delta| up to which a decision is a near tie, in the same unit.
-    """
-
-    anchors: tuple[Anchor, ...]
-    zero_shot_A: np.ndarray
-    noise_band_nats: float = 0.0
-
-    @property
-    def num_tokens(self) -> int:
-        """Real tokens of all anchors, those that one candidate is scored on."""
-        return sum(anchor.encoding.num_tokens for anchor in self.anchors)
-
-    @property
-    def max_tokens(self) -> int:
-        return max(anchor.encoding.num_tokens for anchor in self.anchors)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,25 +65,74 @@ def score_candidates(
 
     A demonstration that was cut is Unscored under on_too_long="skip".
     """
+    results: list[ScoreRow | Unscored] = []
+    answers = one_shot_log_probs(engine, candidates, demonstrations, on_too_long)
+    for (content_id, _), demonstration, one_shot in zip(
+        candidates, demonstrations, answers, strict=True
+    ):
+        self_index = self_anchor_of(content_id, baseline, prompt)
+        if isinstance(one_shot, Unscored):
+            results.append(one_shot)
+        elif self_index is not None and len(baseline.anchors) == 1:
+            results.append(Unscored(content_id, "no_other_anchor"))
+        else:
+            num_tokens = demonstration_tokens(demonstration)
+            row = complete_row(content_id, num_tokens, one_shot, baseline, self_index)
+            results.append(row)
+    return results
+
+
+def answer_candidates(
+    engine: ScoringEngine,
+    candidates: Sequence[tuple[str, Example]],
+    demonstrations: Sequence[Encoding],
+    on_too_long: str,
+) -> list[AnsweredRow | Unscored]:
+    """What a round of a race asks: the log-probs alone, on the engine's anchors of the moment."""
+    answers = one_shot_log_probs(engine, candidates, demonstrations, on_too_long)
+    return [
+        one_shot
+        if isinstance(one_shot, Unscored)
+        else AnsweredRow(content_id, *demonstration_tokens(demonstration), one_shot)
+        for (content_id, _), demonstration, one_shot in zip(
+            candidates, demonstrations, answers, strict=True
+        )
+    ]
+
+
+def one_shot_log_probs(
+    engine: ScoringEngine,
+    candidates: Sequence[tuple[str, Example]],
+    demonstrations: Sequence[Encoding],
+    on_too_long: str,
+) -> list[np.ndarray | Unscored]:
+    """One-shot log-probs (A,) of each candidate, finite, or why it has none."""
     fits = [on_too_long == "truncate" or not demo.num_dropped_tokens for demo in demonstrations]
     prefixes = [demo.token_ids for demo, fit in zip(demonstrations, fits, strict=True) if fit]
     log_probs = iter(log_probs_or_reasons(engine, prefixes))
-    results: list[ScoreRow | Unscored] = []
-    for (content_id, _), demonstration, fit in zip(candidates, demonstrations, fits, strict=True):
+    results: list[np.ndarray | Unscored] = []
+    for (content_id, _), fit in zip(candidates, fits, strict=True):
         one_shot_A = next(log_probs) if fit else "too_long_for_context"
-        # the official script scores an anchor against itself too; every other prompt leaves the
-        # self-pair out
-        is_official = prompt.name == "official"
-        self_index = None if is_official else _self_anchor_index(baseline, content_id)
         if isinstance(one_shot_A, str):
             results.append(Unscored(content_id, one_shot_A))
         elif not np.isfinite(one_shot_A).all():
             results.append(Unscored(content_id, "non_finite_score"))
-        elif self_index is not None and len(baseline.anchors) == 1:
-            results.append(Unscored(content_id, "no_other_anchor"))
         else:
-            results.append(_score_row(content_id, demonstration, one_shot_A, baseline, self_index))
+            results.append(one_shot_A)
     return results
+
+
+def self_anchor_of(content_id: str, baseline: ZeroShot, prompt: Prompt) -> int | None:
+    """Which anchor is left out because it is the candidate itself. The official script scores it
+    too."""
+    return None if prompt.name == "official" else baseline.self_anchor_index(content_id)
+
+
+def demonstration_tokens(demonstration: Encoding) -> tuple[int, int, int]:
+    """Tokens of a demonstration: prompt, answer, dropped."""
+    num_answer_tokens = demonstration.num_answer_tokens
+    num_prompt_tokens = demonstration.num_tokens - num_answer_tokens
+    return num_prompt_tokens, num_answer_tokens, demonstration.num_dropped_tokens
 
 
 def log_probs_or_reasons(
@@ -120,36 +151,3 @@ def log_probs_or_reasons(
             first_line = str(error).strip().partition("\n")[0]
             return [f"error: {type(error).__name__}: {first_line[:200]}"]
     return [result for prefix in prefixes for result in log_probs_or_reasons(engine, [prefix])]
-
-
-def _self_anchor_index(baseline: ZeroShot, content_id: str) -> int | None:
-    return next(
-        (i for i, anchor in enumerate(baseline.anchors) if anchor.content_id == content_id), None
-    )
-
-
-def _score_row(
-    content_id: str,
-    demonstration: Encoding,
-    one_shot_A: np.ndarray,
-    baseline: ZeroShot,
-    self_index: int | None,
-) -> ScoreRow:
-    score = golden_score(one_shot_A, baseline.zero_shot_A, self_index, baseline.noise_band_nats)
-    return ScoreRow(
-        example_id=content_id,
-        content_id=content_id,
-        golden_score=score.golden_score,
-        num_wins=score.num_wins,
-        num_anchors=score.num_anchors,
-        mean_delta=score.mean_delta,
-        num_near_ties=score.num_near_ties,
-        score_low=score.score_low,
-        score_high=score.score_high,
-        status="complete",
-        num_prompt_tokens=demonstration.num_tokens - demonstration.num_answer_tokens,
-        num_answer_tokens=demonstration.num_answer_tokens,
-        num_dropped_tokens=demonstration.num_dropped_tokens,
-        self_anchor_index=self_index,
-        one_shot_logprob=one_shot_A.astype(np.float32),
-    )

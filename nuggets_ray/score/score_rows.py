@@ -7,7 +7,7 @@ import numpy as np
 
 from nuggets_ray.records import ScoreRow
 from nuggets_ray.score.golden import golden_score
-from nuggets_ray.score.one_shot import ZeroShot
+from nuggets_ray.score.zero_shot import ZeroShot
 
 
 def complete_row(

@@ -82,6 +82,10 @@ class VllmEngine:
         """Pairs that were scored again, since the start."""
         return self.counts["num_rescored"]
 
+    def use_anchors(self, anchors: Sequence[Encoding]) -> None:
+        """Score on these from now on."""
+        self.anchors = list(anchors)
+
     def log_probs(self, prefixes: Sequence[np.ndarray]) -> np.ndarray:
         """Mean log-prob of every anchor's answer after every prefix: (C, A) float32, nats per
         answer token.

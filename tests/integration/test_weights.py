@@ -15,7 +15,7 @@ from score_runs import run_job, score_overrides, write_rows
 from nuggets_ray.config.schema import Config, ModelConfig
 from nuggets_ray.errors import UserError
 from nuggets_ray.records import Encoding
-from nuggets_ray.score.one_shot import ZeroShot
+from nuggets_ray.score.zero_shot import ZeroShot
 from nuggets_ray.stages.score import worker as scorer
 from nuggets_ray.stages.score.progress import Counter
 

@@ -26,7 +26,8 @@ from nuggets_ray.run.manifest import Run
 from nuggets_ray.score.calibrate import Measured, measure_engine
 from nuggets_ray.score.fingerprint import anchors_fingerprint
 from nuggets_ray.score.golden import NOISE_BAND_NATS
-from nuggets_ray.score.one_shot import ZeroShot, check_finite
+from nuggets_ray.score.one_shot import check_finite
+from nuggets_ray.score.zero_shot import ZeroShot
 from nuggets_ray.stages.cluster.workers import Workers
 from nuggets_ray.stages.score.worker import Setup, load_engine, model_result, model_task
 

@@ -35,7 +35,7 @@ from nuggets_ray.schedule.todo import Todo, find_todo
 from nuggets_ray.score.checks import check_fields, check_inputs
 from nuggets_ray.score.fingerprint import settings_fingerprint
 from nuggets_ray.score.limits import demonstration_limit
-from nuggets_ray.score.one_shot import ZeroShot
+from nuggets_ray.score.zero_shot import ZeroShot
 from nuggets_ray.stages.cluster.workers import (
     Workers,
     check_shared_folder,
@@ -44,6 +44,7 @@ from nuggets_ray.stages.cluster.workers import (
 )
 from nuggets_ray.stages.score.anchors import anchors_with_zero_shot
 from nuggets_ray.stages.score.prepare import prepare
+from nuggets_ray.stages.score.race import is_raced, race
 from nuggets_ray.stages.score.rows import score_rows
 from nuggets_ray.stages.score.worker import Setup
 
@@ -105,7 +106,7 @@ def _score(config: Config, given: Config, run: Run, workers: Workers) -> dict[st
     excluded_ids = [anchor.content_id for anchor in base.anchors] if is_excluded else []
     todo = find_todo(config.out_dir, candidates, excluded_ids, config.data.retry)
     run.update(num_workers=workers.num_workers, num_reused=todo.num_reused, num_computed=0)
-    reasons = _score_what_is_left(run, setup, candidates, todo, base, workers)
+    reasons = _score_what_is_left(run, setup, candidates, todo, base, prompt, workers)
     left_out = {**todo.left_out, **give_up(reasons, todo.again)}
     run.tell("putting the scores together")
     compact_scores(config.out_dir, run.attempt_id, candidates.copies())
@@ -122,6 +123,7 @@ def _score_what_is_left(
     candidates: CandidateIds,
     todo: Todo,
     base: ZeroShot,
+    prompt: Prompt,
     workers: Workers,
 ) -> dict[str, str]:
     """Score the candidates of `todo`; {content_id: reason} of those that cannot be."""
@@ -135,6 +137,8 @@ def _score_what_is_left(
             "after the others (data.retry)",
             *(len(again_ids), count_kinds(todo.again[content_id] for content_id in again_ids)),
         )
+    if is_raced(setup.config, candidates, todo, base):
+        return race(run, setup, candidates, todo, base, prompt, workers)
     return score_rows(run, setup, candidates, todo, base, workers)
 
 

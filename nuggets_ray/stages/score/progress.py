@@ -132,6 +132,14 @@ class Progress:
         """Candidates computed in this attempt, those that came twice twice."""
         return self._meter.num_computed
 
+    def expect(self, num_rows: int) -> None:
+        """A round of a race asks `num_rows` rows; what was done before counts too."""
+        self.num_rows = self._meter.num_total = (
+            self._meter.num_reused + self.num_computed + num_rows
+        )
+        self._bar.total = self.num_rows
+        self._bar.refresh()
+
     def begin_pool(self) -> None:
         """A new pool of workers starts."""
         self._roster.begin()

@@ -4,19 +4,21 @@ answered for.
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import numpy as np
 import ray
 
+from nuggets_ray.config.schema import Config
 from nuggets_ray.run.candidates import CandidateIds
 from nuggets_ray.run.manifest import Run
 from nuggets_ray.run.scores import num_scored_by
 from nuggets_ray.schedule.full import plan_blocks
 from nuggets_ray.schedule.todo import Todo, unanswered
-from nuggets_ray.score.one_shot import ZeroShot
+from nuggets_ray.score.zero_shot import ZeroShot
 from nuggets_ray.stages.cluster.workers import Workers, named_actor
-from nuggets_ray.stages.score.blocks import run_blocks
+from nuggets_ray.stages.score.pool import Block, ScorerPool
 from nuggets_ray.stages.score.progress import Counter, Progress
 from nuggets_ray.stages.score.worker import Setup
 
@@ -48,37 +50,49 @@ def score_rows(
     plan = plan_blocks(cost_N, max_tokens, max_rows, workers.num_workers)
     num_rows = todo.num_reused + len(rows) + len(again)
     run.tell(f"scoring {len(rows) + len(again)} candidates in {len(plan) + len(again)} blocks")
+    progress = make_progress(run, num_rows, todo.num_reused, config, workers)
+    blocks = [Block(candidates.places(rows[index])) for index in plan]
+    with timed(run, progress, todo.num_reused):
+        max_blocks = len(plan) + len(again)
+        with ScorerPool(run, setup, ray.put(base), workers, progress, max_blocks) as pool:
+            unscored = pool.run(blocks)
+            left = unanswered(out_dir, candidates, rows, unscored)
+            check_deaths(unscored, len(left), len(rows), len(blocks))
+            # one a block: the death of a process is then the row's own
+            alone = np.concatenate([left, again])
+            one_by_one = [Block(candidates.places(alone[i : i + 1])) for i in range(len(alone))]
+            unscored |= pool.run(one_by_one)
+            lost = unanswered(out_dir, candidates, alone, unscored)
+            unscored |= dict.fromkeys(candidates.content_id_N[lost].tolist(), LOST)
+            progress.num_skipped += len(lost)
+    return unscored
+
+
+def make_progress(
+    run: Run, num_rows: int, num_reused: int, config: Config, workers: Workers
+) -> Progress:
+    """The progress of `num_rows` candidates, and the counter that the workers tell."""
     counter = named_actor(Counter, "nuggets_progress_of_scoring", run).remote()
-    progress = Progress(
-        run, counter, num_rows, todo.num_reused, config.progress_s, workers.num_workers
-    )
-    baseline_ref = ray.put(base)
+    return Progress(run, counter, num_rows, num_reused, config.progress_s, workers.num_workers)
+
+
+@contextmanager
+def timed(run: Run, progress: Progress, num_reused: int) -> Iterator[None]:
+    """Close the progress at the end, whatever it is, record the seconds it took; an interrupted run
+    says what is written."""
     started = time.monotonic()
     try:
-        blocks = [candidates.places(rows[index]) for index in plan]
-        unscored = run_blocks(run, setup, blocks, baseline_ref, workers, progress)
-        left = unanswered(out_dir, candidates, rows, unscored)
-        _check_deaths(unscored, len(left), len(rows), len(blocks))
-        # one a block: the death of a process is then the row's own
-        alone = np.concatenate([left, again])
-        blocks = [candidates.places(alone[i : i + 1]) for i in range(len(alone))]
-        unscored |= run_blocks(run, setup, blocks, baseline_ref, workers, progress)
-        lost = unanswered(out_dir, candidates, alone, unscored)
-        unscored |= dict.fromkeys(candidates.content_id_N[lost].tolist(), LOST)
-        progress.num_skipped += len(lost)
+        yield
     except KeyboardInterrupt:
-        written = num_scored_by(out_dir, run.attempt_id)
-        logger.warning(
-            "%d of %d candidates are written", todo.num_reused + written, progress.num_rows
-        )
+        written = num_reused + num_scored_by(run.out_dir, run.attempt_id)
+        logger.warning("%d of %d candidates are written", written, progress.num_rows)
         raise
     finally:
         progress.close()
         run.update(actual_s=round(time.monotonic() - started, 1))
-    return unscored
 
 
-def _check_deaths(
+def check_deaths(
     unscored: Mapping[str, str], num_left: int, num_rows: int, num_blocks: int
 ) -> None:
     """Raise RuntimeError where each of several blocks killed its worker; tell what some left."""

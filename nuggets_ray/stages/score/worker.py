@@ -28,10 +28,17 @@ from nuggets_ray.model.load import load_tokenizer
 from nuggets_ray.prompts.prompt import make_prompt
 from nuggets_ray.records import Encoding, ScoreRow
 from nuggets_ray.run.candidates import Places, read_candidate_rows
+from nuggets_ray.run.rounds import AnsweredRow, write_answers
 from nuggets_ray.run.scores import write_scores
 from nuggets_ray.score.calibrate import engine_facts
 from nuggets_ray.score.contract import DeviceLost, ScoringEngine
-from nuggets_ray.score.one_shot import CANDIDATES_A_CALL, Unscored, render, score_candidates
+from nuggets_ray.score.one_shot import (
+    CANDIDATES_A_CALL,
+    Unscored,
+    answer_candidates,
+    render,
+    score_candidates,
+)
 from nuggets_ray.score.replica import load_replica
 from nuggets_ray.score.vllm_engine import make_vllm_engine
 from nuggets_ray.stages.cluster.deaths import (
@@ -111,8 +118,11 @@ def load_engine(setup: Setup, encodings: list[Encoding]) -> ScoringEngine:
 class Scorer:
     """A Ray Data actor: `scorer({"block": [json]})` scores a block and returns its counts."""
 
-    def __init__(self, setup: Setup, baseline_ref: list[ray.ObjectRef[Any]], counter: Any) -> None:
-        self.setup, self.counter, self.process = setup, counter, this_process()
+    def __init__(
+        self, setup: Setup, baseline_ref: list[ray.ObjectRef[Any]], counter: Any, feed: Any
+    ) -> None:
+        self.setup, self.counter, self.feed = setup, counter, feed
+        self.process = this_process()
         ray.get(counter.loading.remote(self.process))
         began = time.monotonic()
         self.baseline = ray.get(
@@ -130,17 +140,20 @@ class Scorer:
         counter.ready.remote(self.process, time.monotonic() - began)
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, list[str]]:
-        return {"result": [json.dumps(self._answer(block)) for block in batch["block"]]}
+        tickets = batch["ticket"].tolist()
+        answers = [{**self._answer(ticket), "ticket": ticket} for ticket in tickets]
+        return {"result": [json.dumps(answer) for answer in answers]}
 
-    def _answer(self, block_json: str) -> dict[str, Any]:
+    def _answer(self, ticket: int) -> dict[str, Any]:
         if self.refused is not None:
             return {"refused": self.refused}
+        block_json = ray.get(self.feed.block.remote(ticket))
         # who holds it is told first, so that it is known whose death is this block's
         name = hashlib.sha256(block_json.encode()).hexdigest()
         lost = ray.get(self.counter.hold.remote(name, self.process))
         block = json.loads(block_json)
         if len(deaths_of(lost)) >= MAX_DEATHS:
-            return _give_up(block)
+            return _give_up(block["places"])
         # an exception would make Ray Data drop the block without a word; so it is told
         try:
             return self.score_block(block)
@@ -151,24 +164,35 @@ class Scorer:
         finally:
             self.counter.release.remote(name)
 
-    def score_block(self, block: Places) -> dict[str, Any]:
-        """Score the rows at [(candidate part, row numbers)]; {num_rows, unscored: [[content_id,
+    def score_block(self, block: dict[str, Any]) -> dict[str, Any]:
+        """Score the rows of a pool.Block and write them; {num_rows, unscored: [[content_id,
         reason]], counts: what the engine counted}.
         """
         before = dict(self.engine.counts)
-        rows = [row for part, numbers in block for row in read_candidate_rows(part, numbers)]
+        places: Places = block["places"]
+        rows = [row for part, numbers in places for row in read_candidate_rows(part, numbers)]
+        baseline = self.baseline if block["round"] is None else self.baseline.take(block["anchors"])
+        self.engine.use_anchors([anchor.encoding for anchor in baseline.anchors])
         columns = self.setup.config.data.columns
         candidates = [(cid, parse(row, self.setup.data_format, columns)) for cid, row in rows]
         size = CANDIDATES_A_CALL[self.setup.device]
         groups = [candidates[start : start + size] for start in range(0, len(candidates), size)]
-        results: list[ScoreRow | Unscored] = []
+        score = self.score_some if block["round"] is None else self.answer_some
+        results: list[ScoreRow | AnsweredRow | Unscored] = []
         with ThreadPoolExecutor(max_workers=1) as pool:
             # renders ahead of the engine, so that a GPU never waits for the tokenizer
             for group, demonstrations in zip(groups, pool.map(self._render, groups), strict=True):
-                results += self.score_some(group, demonstrations)
-        scored = [result for result in results if isinstance(result, ScoreRow)]
-        if scored:
-            write_scores(self.setup.config.out_dir, self.setup.attempt_id, scored)
+                results += self._alive(score, group, demonstrations)
+                num_wins = sum(
+                    row.num_wins for row in results[-len(group) :] if isinstance(row, ScoreRow)
+                )
+                num_tokens = len(group) * baseline.num_tokens
+                self.counter.add.remote(len(group), num_tokens, num_wins)
+        out_dir, attempt_id = self.setup.config.out_dir, self.setup.attempt_id
+        if rows_scored := [result for result in results if isinstance(result, ScoreRow)]:
+            write_scores(out_dir, attempt_id, rows_scored)
+        if answered := [result for result in results if isinstance(result, AnsweredRow)]:
+            write_answers(out_dir, block["round"], attempt_id, block["ask"], answered)
         unscored = [(r.content_id, r.reason) for r in results if isinstance(r, Unscored)]
         counts = {key: count - before[key] for key, count in self.engine.counts.items()}
         return {"num_rows": len(rows), "unscored": unscored, "counts": counts}
@@ -176,31 +200,37 @@ class Scorer:
     def _render(self, candidates: list[tuple[str, Any]]) -> list[Encoding]:
         return render(self.prompt, candidates, self.setup.max_demonstration_tokens)
 
-    def score_some(
-        self, candidates: list[tuple[str, Any]], demonstrations: list[Encoding]
-    ) -> list[ScoreRow | Unscored]:
-        """Score a few candidates and tell the counter."""
-        setup = self.setup
+    def _alive(
+        self, score: Callable[..., list[Any]], group: list[Any], demonstrations: list[Encoding]
+    ) -> list[Any]:
+        """What `score` gives; the process ends where the device is lost to it. Tells the counter
+        what changed of the engine."""
         try:
-            results = score_candidates(
-                self.engine,
-                self.prompt,
-                self.baseline,
-                candidates,
-                demonstrations,
-                setup.config.data.on_too_long,
-            )
+            results = score(group, demonstrations)
         except (torch.AcceleratorError, DeviceLost):
             logger.exception("the device is lost; this worker ends and is replaced")
             os._exit(1)
-        num_wins = sum(row.num_wins for row in results if isinstance(row, ScoreRow))
-        num_tokens = len(results) * self.baseline.num_tokens
-        self.counter.add.remote(len(results), num_tokens, num_wins)
         facts = engine_facts(self.engine)
         if facts != self.facts:
             self.facts = facts
             self.counter.started.remote(os.getpid(), facts)
         return results
+
+    def score_some(
+        self, candidates: list[tuple[str, Any]], demonstrations: list[Encoding]
+    ) -> list[ScoreRow | Unscored]:
+        """Score a few candidates on all anchors."""
+        on_too_long = self.setup.config.data.on_too_long
+        return score_candidates(
+            *(self.engine, self.prompt, self.baseline, candidates, demonstrations, on_too_long)
+        )
+
+    def answer_some(
+        self, candidates: list[tuple[str, Any]], demonstrations: list[Encoding]
+    ) -> list[AnsweredRow | Unscored]:
+        """Log-probs of a few candidates on the anchors of a round."""
+        on_too_long = self.setup.config.data.on_too_long
+        return answer_candidates(self.engine, candidates, demonstrations, on_too_long)
 
 
 def _give_up(block: Places) -> dict[str, Any]:

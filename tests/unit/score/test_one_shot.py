@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from nuggets_ray.records import Anchor, Encoding, Example, Message, ScoreRow
 from nuggets_ray.score.contract import DeviceLost
-from nuggets_ray.score.one_shot import Unscored, ZeroShot, render, score_candidates
+from nuggets_ray.score.one_shot import Unscored, render, score_candidates
+from nuggets_ray.score.zero_shot import ZeroShot
 
 ZERO_SHOT_A = np.array([-2.0, -2.0, -2.0], np.float32)
 MAX_TOKENS = 6

@@ -1,0 +1,241 @@
+"""schedule=race on Ray: round after round, what schedule/race.py plans is computed by warm workers.
+
+The run folder is the state: rounds/ holds each plan and its answers, scores/ the rows that met
+every anchor. So whatever ended an attempt, the next one replays the folder and goes on: it computes
+what decided rounds still wait for, then plans anew.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+import ray
+
+from nuggets_ray.config.schema import Config
+from nuggets_ray.prompts.prompt import Prompt
+from nuggets_ray.run.candidates import CandidateIds
+from nuggets_ray.run.manifest import Run
+from nuggets_ray.run.rounds import Round, RoundAsk, read_rounds, write_round
+from nuggets_ray.schedule.full import plan_blocks
+from nuggets_ray.schedule.race import RacePlan, RaceSettings, plan, plan_rest, why_full
+from nuggets_ray.schedule.record import record_race
+from nuggets_ray.schedule.replay import Field, Replay, Waiting, race_hashes, replay
+from nuggets_ray.schedule.seen import ALL, Entrants
+from nuggets_ray.schedule.todo import Todo
+from nuggets_ray.schedule.wanted import wanted_rows
+from nuggets_ray.score.one_shot import self_anchor_of
+from nuggets_ray.score.raced import write_complete, write_eliminated
+from nuggets_ray.score.zero_shot import ZeroShot
+from nuggets_ray.stages.cluster.workers import Workers
+from nuggets_ray.stages.score.pool import Block, ScorerPool
+from nuggets_ray.stages.score.rows import LOST, check_deaths, make_progress, timed
+from nuggets_ray.stages.score.worker import Setup
+
+logger = logging.getLogger(__name__)
+
+MAX_BLOCKS = 4096
+"""Tickets of a pool; a race that needs more starts its workers again."""
+
+
+@dataclass(slots=True)
+class Racing:
+    """A race under way: what does not change, and `unscored` {content_id: reason} so far."""
+
+    run: Run
+    config: Config
+    candidates: CandidateIds
+    base: ZeroShot
+    settings: RaceSettings
+    rows: np.ndarray
+    entrants: Entrants
+    field: Field
+    unscored: dict[str, str]
+
+    def leave(self, unscored: dict[str, str]) -> None:
+        """These rows failed: they race no more."""
+        self.unscored |= unscored
+        stays = ~np.isin(self.field.content_id_N, list(unscored))
+        self.rows = self.rows[stays]
+        self.field = replace(
+            self.field,
+            content_id_N=self.field.content_id_N[stays],
+            self_anchor_N=self.field.self_anchor_N[stays],
+        )
+        entrants = self.entrants
+        self.entrants = Entrants(
+            entrants.hash_N[stays], entrants.demo_tokens_N[stays], entrants.anchor_tokens_M
+        )
+
+    def replay(self) -> Replay:
+        """How far it is; rounds that another process decided are never made again."""
+        return replay(self.run.out_dir, self.field, read_rounds(self.run.out_dir))
+
+
+def is_raced(config: Config, candidates: CandidateIds, todo: Todo, base: ZeroShot) -> bool:
+    """Whether there is a race to run; where schedule=race falls back to full, it is said why."""
+    if read_rounds(config.out_dir):
+        return True  # what was seen by a race is not computed again under schedule=full
+    if config.schedule.name != "race":
+        return False
+    num_rows = len(_entrant_rows(candidates, todo))
+    top_k = wanted_rows(config.race, config.select, num_rows)
+    reason = why_full(num_rows, len(base.anchors), top_k)
+    if reason is not None:
+        logger.warning("schedule=race has nothing to gain here, so all is scored: %s", reason)
+    return reason is None
+
+
+def race(
+    run: Run,
+    setup: Setup,
+    candidates: CandidateIds,
+    todo: Todo,
+    base: ZeroShot,
+    prompt: Prompt,
+    workers: Workers,
+) -> dict[str, str]:
+    """Race the candidates of `todo`, with those that are scored already, to the end;
+    {content_id: reason} of those that cannot be scored.
+
+    Under schedule=full, in a folder that was raced, every row is completed.
+    """
+    racing = _start(run, setup.config, candidates, todo, base, prompt)
+    num_rows = len(racing.rows)
+    progress = make_progress(run, num_rows, todo.num_reused, setup.config, workers)
+    with (
+        timed(run, progress, todo.num_reused),
+        ScorerPool(run, setup, ray.put(base), workers, progress, MAX_BLOCKS) as pool,
+    ):
+        while True:
+            state = racing.replay()
+            if state.waiting:
+                num_waiting = sum(len(waiting.rows) for waiting in state.waiting)
+                progress.expect(num_waiting)
+                racing.leave(_compute(racing, state.waiting, pool, workers))
+                continue
+            if (state.is_covered_N & (state.seen.stage_N != ALL)).any():
+                write_complete(run, racing.field, base, state)
+                continue
+            step = _plan(racing, state)
+            if not step.asks:
+                break
+            _decide(racing, step)
+    write_eliminated(run, racing.field, base, candidates.copies(), racing.replay())
+    record_race(run, racing.settings, racing.entrants, step, read_rounds(run.out_dir))
+    return racing.unscored
+
+
+def _entrant_rows(candidates: CandidateIds, todo: Todo) -> np.ndarray:
+    """Distinct rows that are scored or can be."""
+    is_left_out_N = np.isin(candidates.content_id_N, list(todo.left_out))
+    return np.flatnonzero(~candidates.is_duplicate_N & ~is_left_out_N)
+
+
+def _start(
+    run: Run,
+    config: Config,
+    candidates: CandidateIds,
+    todo: Todo,
+    base: ZeroShot,
+    prompt: Prompt,
+) -> Racing:
+    rows = _entrant_rows(candidates, todo)
+    ids_N = candidates.content_id_N[rows]
+    if config.schedule.name == "race":
+        top_k = wanted_rows(config.race, config.select, len(rows))
+    else:
+        top_k = len(rows)
+    settings = RaceSettings(
+        top_k, config.race.max_loss, pilot=config.race.pilot, num_blocks=config.race.rounds
+    )
+    self_N = np.full(len(rows), -1)
+    anchors = {anchor.content_id for anchor in base.anchors}
+    for index in np.flatnonzero(np.isin(ids_N, list(anchors))):
+        own = self_anchor_of(str(ids_N[index]), base, prompt)
+        self_N[index] = -1 if own is None else own
+    entrants = Entrants(
+        hash_N=race_hashes(ids_N, config.seed),
+        demo_tokens_N=candidates.num_tokens_N[rows],
+        anchor_tokens_M=np.array([anchor.encoding.num_tokens for anchor in base.anchors]),
+    )
+    field = Field(ids_N, self_N, base.zero_shot_A)
+    return Racing(run, config, candidates, base, settings, rows, entrants, field, {})
+
+
+def _plan(racing: Racing, state: Replay) -> RacePlan:
+    """The next round. Where every row is wanted, all that is missing is asked at once."""
+    if racing.config.schedule.name == "full":
+        step = plan_rest(racing.entrants, state.seen)
+    else:
+        step = plan(racing.entrants, state.seen, racing.settings)
+    report = step.report
+    recall = report.expected_recall
+    logger.info(
+        "race: %s: %d go on, %d left behind, %d came back, %d complete%s",
+        *(report.phase, report.num_live, report.num_left, report.num_back, report.num_complete),
+        "" if recall is None else f"; expected to be kept of the best: {recall:.2%}",
+    )
+    return step
+
+
+def _decide(racing: Racing, step: RacePlan) -> None:
+    """Put a plan on disk: from then on it is authoritative."""
+    rounds = read_rounds(racing.run.out_dir)
+    number = rounds[-1].number + 1 if rounds else 0
+    ids_N = racing.field.content_id_N
+    asks = tuple(RoundAsk(ids_N[ask.rows], ask.anchors) for ask in step.asks)
+    report = {"top_k": racing.settings.top_k, **asdict(step.report)}
+    write_round(racing.run.out_dir, Round(number, asks, step.target, step.block, report))
+
+
+def _compute(
+    racing: Racing, waiting: Sequence[Waiting], pool: ScorerPool, workers: Workers
+) -> dict[str, str]:
+    """Compute what rounds wait for, in blocks of equal work, then one by one what no worker
+    answered for; {content_id: reason} of rows that cannot be scored."""
+    rounds = {decided.number: decided for decided in read_rounds(racing.run.out_dir)}
+    blocks = [
+        block
+        for one in waiting
+        for block in _blocks(racing, one, rounds[one.number].asks[one.ask].anchors, workers)
+    ]
+    num_rows = sum(len(one.rows) for one in waiting)
+    unscored = pool.run(blocks)
+    left = _unanswered(racing, unscored)
+    check_deaths(unscored, sum(len(one.rows) for one in left), num_rows, len(blocks))
+    alone = [
+        _block(racing, one, rounds[one.number].asks[one.ask].anchors, one.rows[i : i + 1])
+        for one in left
+        for i in range(len(one.rows))
+    ]
+    unscored |= pool.run(alone)
+    for one in _unanswered(racing, unscored):
+        unscored |= dict.fromkeys(racing.field.content_id_N[one.rows].tolist(), LOST)
+    return unscored
+
+
+def _unanswered(racing: Racing, unscored: dict[str, str]) -> list[Waiting]:
+    ids = list(unscored)
+    left = []
+    for one in racing.replay().waiting:
+        rows = one.rows[~np.isin(racing.field.content_id_N[one.rows], ids)]
+        if len(rows):
+            left.append(replace(one, rows=rows))
+    return left
+
+
+def _blocks(racing: Racing, waiting: Waiting, anchors: np.ndarray, workers: Workers) -> list[Block]:
+    config, entrants = racing.config, racing.entrants
+    anchor_tokens = float(entrants.anchor_tokens_M[anchors].sum())
+    cost_N = entrants.demo_tokens_N[waiting.rows] + anchor_tokens
+    tokens_per_s = racing.run.manifest["calibration"]["tokens_per_s"]
+    cuts = plan_blocks(
+        cost_N, tokens_per_s * config.score.block_s, config.score.block_rows, workers.num_workers
+    )
+    return [_block(racing, waiting, anchors, waiting.rows[index]) for index in cuts]
+
+
+def _block(racing: Racing, waiting: Waiting, anchors: np.ndarray, rows: np.ndarray) -> Block:
+    places = racing.candidates.places(racing.rows[rows])
+    return Block(places, waiting.number, waiting.ask, tuple(anchors.tolist()))
