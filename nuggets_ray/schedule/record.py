@@ -59,5 +59,5 @@ def record_race(
 
 def settled_k(manifest: dict[str, Any]) -> int | None:
     """The K that the run's last race settled, None where none was run."""
-    race = manifest.get("race")
-    return None if race is None else int(race["top_k"])
+    top_k = manifest.get("race", {}).get("top_k")
+    return None if top_k is None else int(top_k)

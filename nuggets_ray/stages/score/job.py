@@ -137,7 +137,7 @@ def _score_what_is_left(
             "after the others (data.retry)",
             *(len(again_ids), count_kinds(todo.again[content_id] for content_id in again_ids)),
         )
-    if is_raced(setup.config, candidates, todo, base):
+    if is_raced(run, setup.config, candidates, todo, base):
         return race(run, setup, candidates, todo, base, prompt, workers)
     return score_rows(run, setup, candidates, todo, base, workers)
 

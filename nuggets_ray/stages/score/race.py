@@ -72,7 +72,9 @@ class Racing:
         return replay(self.run.out_dir, self.field, read_rounds(self.run.out_dir))
 
 
-def is_raced(config: Config, candidates: CandidateIds, todo: Todo, base: ZeroShot) -> bool:
+def is_raced(
+    run: Run, config: Config, candidates: CandidateIds, todo: Todo, base: ZeroShot
+) -> bool:
     """Whether there is a race to run; where schedule=race falls back to full, it is said why."""
     if read_rounds(config.out_dir):
         return True  # what was seen by a race is not computed again under schedule=full
@@ -83,6 +85,7 @@ def is_raced(config: Config, candidates: CandidateIds, todo: Todo, base: ZeroSho
     reason = why_full(num_rows, len(base.anchors), top_k)
     if reason is not None:
         logger.warning("schedule=race has nothing to gain here, so all is scored: %s", reason)
+        run.manifest["race"] = {"fell_back": reason}
     return reason is None
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from nuggets_ray.score.zero_shot import ZeroShot
 from nuggets_ray.score.score_rows import complete_row, eliminated_row
+from nuggets_ray.score.zero_shot import ZeroShot
 
 BASELINE = ZeroShot((), np.full(4, -1.0, np.float32), noise_band_nats=0.05)
 

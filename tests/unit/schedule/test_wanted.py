@@ -1,0 +1,45 @@
+"""How many rows a race is for."""
+
+import pytest
+
+from nuggets_ray.config.schema import RaceConfig, SelectConfig
+from nuggets_ray.errors import UserError
+from nuggets_ray.schedule.wanted import check_wanted, wanted_rows
+
+FRACTION = SelectConfig(rule="top_fraction", fraction=0.05)
+TOP_K = SelectConfig(rule="top_k", k=30)
+THRESHOLD = SelectConfig(rule="threshold", min_score=0.8)
+
+
+@pytest.mark.parametrize(
+    ("race", "select", "wanted"),
+    [
+        (RaceConfig(), FRACTION, 50),
+        (RaceConfig(), TOP_K, 30),
+        (RaceConfig(top_k=7), FRACTION, 7),
+        (RaceConfig(top_fraction=0.07), TOP_K, 70),
+        (RaceConfig(top_fraction=0.0001), THRESHOLD, 1),
+    ],
+)
+def test_what_the_race_says_goes_before_what_select_asks(
+    race: RaceConfig, select: SelectConfig, wanted: int
+) -> None:
+    assert wanted_rows(race, select, 1000) == wanted
+
+
+@pytest.mark.parametrize(
+    ("race", "select", "words"),
+    [
+        (RaceConfig(top_k=7, top_fraction=0.1), FRACTION, "leave one out"),
+        (RaceConfig(top_fraction=0.0), FRACTION, "race.top_fraction=0"),
+        (RaceConfig(), THRESHOLD, "race.top_fraction=0.05"),
+    ],
+)
+def test_what_cannot_be_known_is_told(race: RaceConfig, select: SelectConfig, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        check_wanted(race, select)
+
+
+def test_more_rows_than_there_are_are_told() -> None:
+    with pytest.raises(UserError, match="race.top_k=8"):
+        wanted_rows(RaceConfig(top_k=8), FRACTION, 5)
