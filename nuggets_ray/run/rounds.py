@@ -151,3 +151,9 @@ def answered_ids(out_dir: str, number: int) -> np.ndarray:
     """The content_ids that a round has answers of."""
     ids = [answers.content_ids for answers in read_answers(out_dir, number)]
     return np.unique(np.concatenate(ids)) if ids else np.array([], dtype=str)
+
+
+def settled_k(manifest: Mapping[str, Any]) -> int | None:
+    """The K that the run's last race settled; None where none was run, or it fell back to full."""
+    top_k = manifest.get("race", {}).get("top_k")
+    return None if top_k is None else int(top_k)

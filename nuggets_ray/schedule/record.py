@@ -55,9 +55,3 @@ def record_race(
         *(num_rows * num_anchors / max(passes, 1), full_tokens / max(tokens, 1)),
         *(settings.top_k, 100 * (last.report.expected_recall or 0.0)),
     )
-
-
-def settled_k(manifest: dict[str, Any]) -> int | None:
-    """The K that the run's last race settled, None where none was run."""
-    top_k = manifest.get("race", {}).get("top_k")
-    return None if top_k is None else int(top_k)

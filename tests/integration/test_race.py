@@ -1,4 +1,4 @@
-"""schedule=race as a user runs it: the winners of full scoring, after kills too, and what it says."""
+"""schedule=race as a user runs it: the winners of full scoring, after kills too."""
 
 import json
 import signal

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from nuggets_ray.run.manifest import Run, read_manifest
-from nuggets_ray.run.rounds import Round, RoundAsk
+from nuggets_ray.run.rounds import Round, RoundAsk, settled_k
 from nuggets_ray.schedule.race import RacePlan, RaceReport, RaceSettings
-from nuggets_ray.schedule.record import record_race, settled_k
+from nuggets_ray.schedule.record import record_race
 from nuggets_ray.schedule.seen import Entrants
 
 ENTRANTS = Entrants(np.arange(4).astype(np.uint64), np.full(4, 50), np.full(10, 20))
