@@ -120,7 +120,7 @@ def read(entrants: Entrants, seen: Seen, pilot: np.ndarray) -> Fitted:
     """Fit the model on the pilot, go on with all that was seen, and reduce every row to numbers."""
     num_rows, num_anchors = entrants.num_candidates, entrants.num_anchors
     order = np.argsort(entrants.hash_N, kind="stable")
-    sample = np.union1d(order[:REFIT_ROWS], pilot)
+    sample = np.union1d(order[: REFIT_ROWS if len(seen.blocks) else 0], pilot)
     delta = _gather(seen, sample, num_rows, num_anchors)
     pilot_delta_PM = delta[np.searchsorted(sample, np.sort(pilot))].astype(np.float64)
     model = fit(pilot_delta_PM)

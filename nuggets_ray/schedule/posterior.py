@@ -13,11 +13,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nuggets_ray.schedule.forecast import CHUNK, Fitted, ability, along, first_aim, wins_given_eta
+from nuggets_ray.schedule.forecast import (
+    CHUNK,
+    Fitted,
+    ability,
+    along,
+    first_aim,
+    read,
+    wins_given_eta,
+)
+from nuggets_ray.schedule.race import pilot_size
+from nuggets_ray.schedule.seen import ALL, Entrants, Seen
 from nuggets_ray.schedule.top_share import fit_prior, moments
 
 Z_95 = 1.959963984540054
 MIN_ANCHORS, MIN_COMPLETE = 40, 100
+FIT_ROWS = 4000
+"""Rows that the model is fitted on where all are complete: more would change little."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +48,25 @@ def why_none(num_complete: int, num_anchors: int) -> str | None:
     if num_complete < MIN_COMPLETE:
         return f"{num_complete} rows that met every anchor are fewer than {MIN_COMPLETE}"
     return None
+
+
+def posterior_of_run(entrants: Entrants, seen: Seen, top_k: int) -> PosteriorScores | str:
+    """The posterior score of every row that met an anchor and NaN of others; where there can be
+    none, why."""
+    complete = np.flatnonzero(seen.stage_N == ALL)
+    reason = why_none(len(complete), entrants.num_anchors)
+    if reason is not None:
+        return reason
+    # of many complete rows, those with the smallest hashes: a random sample of all under full
+    # scoring, the pilot in a race
+    by_hash = complete[np.argsort(entrants.hash_N[complete], kind="stable")]
+    fit_rows = FIT_ROWS if len(seen.blocks) == 0 else pilot_size(entrants.num_candidates)
+    fitted = read(entrants, seen, np.sort(by_hash[:fit_rows]))
+    scores = posterior_scores(fitted, top_k)
+    is_unmet_N = seen.stage_N == 0
+    for values_N in (scores.score_N, scores.low_N, scores.high_N):
+        values_N[is_unmet_N] = np.nan
+    return scores
 
 
 def posterior_scores(fitted: Fitted, top_k: int) -> PosteriorScores:

@@ -44,7 +44,7 @@ from nuggets_ray.stages.cluster.workers import (
 )
 from nuggets_ray.stages.score.anchors import anchors_with_zero_shot
 from nuggets_ray.stages.score.prepare import prepare
-from nuggets_ray.stages.score.race import is_raced, race
+from nuggets_ray.stages.score.race import is_raced, race, write_posteriors
 from nuggets_ray.stages.score.rows import score_rows
 from nuggets_ray.stages.score.worker import Setup
 
@@ -111,6 +111,7 @@ def _score(config: Config, given: Config, run: Run, workers: Workers) -> dict[st
     run.tell("putting the scores together")
     compact_scores(config.out_dir, run.attempt_id, candidates.copies())
     rewrite_skipped(config.out_dir, left_out, config.data.excerpt_chars)
+    write_posteriors(run, config, candidates, replace(todo, left_out=left_out), base, prompt)
     accounts = account(config.out_dir, prepared.num_rows, candidates, left_out)
     check_accounts(accounts, left_out, config.data)
     _preview(setup, prompt, candidates, accounts.is_scored_N, base)

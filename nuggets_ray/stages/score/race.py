@@ -12,12 +12,16 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 import ray
 
+from nuggets_ray import io
 from nuggets_ray.config.schema import Config
 from nuggets_ray.prompts.prompt import Prompt
 from nuggets_ray.run.candidates import CandidateIds
+from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.manifest import Run
+from nuggets_ray.run.posterior import write_posterior
 from nuggets_ray.run.rounds import Round, RoundAsk, read_rounds, write_round
 from nuggets_ray.schedule.full import plan_blocks
+from nuggets_ray.schedule.posterior import posterior_of_run
 from nuggets_ray.schedule.race import RacePlan, RaceSettings, plan, plan_rest, why_full
 from nuggets_ray.schedule.record import record_race
 from nuggets_ray.schedule.replay import Field, Replay, Waiting, race_hashes, replay
@@ -129,6 +133,26 @@ def race(
     return racing.unscored
 
 
+def write_posteriors(
+    run: Run,
+    config: Config,
+    candidates: CandidateIds,
+    todo: Todo,
+    base: ZeroShot,
+    prompt: Prompt,
+) -> None:
+    """Write the posterior score of every row, whatever the schedule was, or say why there is
+    none."""
+    racing = _start(run, config, candidates, todo, base, prompt)
+    io.delete(RunFolder(run.out_dir).posterior)
+    scores = posterior_of_run(racing.entrants, racing.replay().seen, racing.settings.top_k)
+    if isinstance(scores, str):
+        logger.info("no posterior scores: %s", scores)
+        return
+    ids_N = racing.field.content_id_N
+    write_posterior(run.out_dir, ids_N, scores.score_N, scores.low_N, scores.high_N)
+
+
 def _entrant_rows(candidates: CandidateIds, todo: Todo) -> np.ndarray:
     """Distinct rows that are scored or can be."""
     is_left_out_N = np.isin(candidates.content_id_N, list(todo.left_out))
@@ -145,10 +169,8 @@ def _start(
 ) -> Racing:
     rows = _entrant_rows(candidates, todo)
     ids_N = candidates.content_id_N[rows]
-    if config.schedule.name == "race":
-        top_k = wanted_rows(config.race, config.select, len(rows))
-    else:
-        top_k = len(rows)
+    is_race = config.schedule.name == "race"
+    top_k = wanted_rows(config.race, config.select, len(rows)) if is_race else len(rows)
     settings = RaceSettings(
         top_k, config.race.max_loss, pilot=config.race.pilot, num_blocks=config.race.rounds
     )
