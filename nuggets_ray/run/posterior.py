@@ -1,5 +1,5 @@
-"""signals/posterior.parquet: the posterior score of every row, with its 95% interval; written anew at
-the end of each scoring.
+"""signals/posterior.parquet: the posterior score of every row, with its 95% interval; written anew
+at the end of each scoring.
 """
 
 import numpy as np
