@@ -119,7 +119,7 @@ class TrainProgress:
             else:
                 logger.info("checkpoint after step %d", value)
                 self._is_redrawn = True
-        if self.history:
+        if self._workers.ready:
             self._tell()
         now = time.monotonic()
         if (now - self._said < self._interval_s and not last) or not self.history:
@@ -145,7 +145,8 @@ class TrainProgress:
             logger.info("going on after step %d", done)
         self.history = list(history)
         self._events.start(done, history)
-        self._num_reused = done
+        if not self._workers.lost:
+            self._num_reused = done
         self.bar.n = done
         self.bar.refresh()
         was_lost = self._workers.lost > self._workers.replaced
