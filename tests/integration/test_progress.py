@@ -75,7 +75,7 @@ def test_lines_metrics_and_manifest_tell_the_same(
         assert counts == {"num_done": 9, "num_rows": 10, "num_skipped": 1}
         assert numbers["anchor_tokens_per_s"] == pytest.approx(100 * numbers["candidates_per_s"])
         assert numbers["eta_s"] == pytest.approx(1 / numbers["candidates_per_s_now"])
-        assert 0 < numbers["computing_s"] <= numbers["elapsed_s"]
+        assert 0 <= numbers["computing_s"] <= numbers["elapsed_s"]
     assert "9/10 candidates, " in caplog.text
     assert "worker 1 of 1 is ready after 4.0 s" in caplog.text
     assert f"memory ran out: worker process 8 goes on with {SMALLER}" in caplog.text
