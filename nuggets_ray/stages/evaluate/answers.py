@@ -6,6 +6,7 @@ and an answer that is there is never made again: the same call goes on from them
 
 import logging
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -210,7 +211,10 @@ class Replicas:
     def _start(self, num_replicas: int) -> None:
         options = {"max_restarts": 3, "max_task_retries": 3, **self._workers.ray_options}
         while len(self._actors) < num_replicas:
-            actor: Any = ray.remote(Replica).options(**options).remote(self._setup)
+            # those of an earlier call may not have ended yet
+            name = f"nuggets_answers_of_{self._name}_{uuid.uuid4().hex[:8]}"
+            actor_class: Any = ray.remote(Replica).options(name=name, **options)
+            actor = actor_class.remote(self._setup)
             self._actors.append(actor)
             self._calls.append(actor.who.remote())
 

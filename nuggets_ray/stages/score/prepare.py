@@ -29,6 +29,7 @@ from nuggets_ray.prepare.ids import block_bytes, group_files
 from nuggets_ray.prepare.prepared import HashedInput, Prepared, check_rows, prepare_key, read_staged
 from nuggets_ray.prompts.prompt import Prompt, make_prompt
 from nuggets_ray.run.layout import RunFolder
+from nuggets_ray.run.skipped import count_reasons
 
 logger = logging.getLogger(__name__)
 
@@ -84,6 +85,9 @@ def prepare(config: Config, attempt_id: str) -> Prepared:
         *(prepared.num_rows, prepared.num_candidates, prepared.num_duplicates),
         *(prepared.num_skipped, prepared.num_excluded),
     )
+    if prepared.num_skipped:
+        reasons = count_reasons(config.out_dir).most_common()
+        logger.info("left out: %s", ", ".join(f"{num} {reason}" for reason, num in reasons))
     return prepared
 
 
