@@ -93,6 +93,18 @@ def check_source(config: Config) -> None:
     check_path(_model(config.model, scored))
 
 
+def check_held_out(config: FinetuneConfig, num_held_out: int) -> None:
+    """Raise UserError for a key that asks for the loss on held-out rows where there are none."""
+    key = f"finetune.eval_steps={config.eval_steps}" if config.eval_steps else None
+    if config.export == "best":
+        key = "finetune.export=best"
+    if key is not None and num_held_out == 0:
+        raise UserError(
+            f"{key}: no row is held out, so there is no loss to tell: leave it out, or set "
+            "data.holdout (for a selection, when its run is scored)"
+        )
+
+
 def _model(model: ModelConfig, scored: dict[str, Any] | None) -> ModelConfig:
     """The model that is given, or else that of the scoring."""
     if not model.path and scored:
