@@ -1,8 +1,9 @@
 """How large a worker's micro-batches are, and whether activations are computed again: as the keys
 say, else whatever of it fits, the fastest first.
 
-Down to a quarter of the default tokens a micro-batch costs next to nothing; computing again costs a
-third more work; what is smaller still leaves a GPU idle between its kernels.
+Computing again costs a third more work. Micro-batches down to a quarter of the default are taken to
+cost less than that, and smaller ones, which leave a GPU idle between its kernels, more: assumed, not
+measured on a GPU.
 """
 
 from collections.abc import Callable, Iterator, Mapping

@@ -1,8 +1,8 @@
 """How long a training still takes, from what its own steps have taken.
 
 No time is told before steps have been measured: what a step takes hangs on the model, the lengths
-of the rows and the network between the workers, and a guess from the rate of matrix
-multiplication has been several times off.
+of the rows and the network between the workers, of which the rate of matrix multiplication knows
+nothing.
 """
 
 from collections import deque
