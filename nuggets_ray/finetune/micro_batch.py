@@ -2,8 +2,8 @@
 say, else whatever of it fits, the fastest first.
 
 Computing again costs a third more work. Micro-batches down to a quarter of the default are taken to
-cost less than that, and smaller ones, which leave a GPU idle between its kernels, more: assumed, not
-measured on a GPU.
+cost less than that, and smaller ones, which leave a GPU idle between its kernels, more: this is
+assumed, not measured on a GPU.
 """
 
 from collections.abc import Callable, Iterator, Mapping
