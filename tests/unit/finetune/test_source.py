@@ -11,7 +11,7 @@ from nuggets_ray.config.finetune import FinetuneConfig
 from nuggets_ray.config.schema import Config, DataConfig, ModelConfig, PromptConfig
 from nuggets_ray.errors import UserError
 from nuggets_ray.finetune.answer_end import AnswerEnd
-from nuggets_ray.finetune.source import check_source, find_source, prompts
+from nuggets_ray.finetune.source import check_held_out, check_source, find_source, prompts
 from nuggets_ray.io import write_json
 from nuggets_ray.model.load import load_tokenizer
 from nuggets_ray.prompts.prompt import make_prompt
@@ -109,3 +109,17 @@ def test_a_folder_that_is_no_run_is_not_blamed_on_the_model(tmp_path: Path) -> N
     given = Config(str(tmp_path), finetune=FinetuneConfig(selection="golden"))
     with pytest.raises(UserError, match="^finetune.selection=golden: out_dir=.* no such selection"):
         check_source(given)
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        (FinetuneConfig(eval_steps=5), "finetune.eval_steps=5: no row is held out.*data.holdout"),
+        (FinetuneConfig(export="best"), "finetune.export=best: no row is held out"),
+    ],
+)
+def test_a_loss_on_held_out_rows_needs_some(config: FinetuneConfig, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        check_held_out(config, 0)
+    check_held_out(config, 1)
+    check_held_out(FinetuneConfig(), 0)
