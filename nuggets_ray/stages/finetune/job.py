@@ -20,7 +20,7 @@ from nuggets_ray.finetune.deepspeed_config import deepspeed_settings, offload_de
 from nuggets_ray.finetune.deepspeed_keys import check_keys
 from nuggets_ray.finetune.micro_batch import as_begun, decided
 from nuggets_ray.finetune.selections import FULL
-from nuggets_ray.finetune.source import Source, check_held_out, find_source
+from nuggets_ray.finetune.source import Source, find_source
 from nuggets_ray.model.identity import weights_fingerprint
 from nuggets_ray.model.load import load_tokenizer
 from nuggets_ray.model.weights.headers import check_weights
@@ -124,7 +124,6 @@ def _finetune(config: Config, source: Source, run: Run, workers: Workers) -> dic
     write_config(config.out_dir, f"finetune-{source.name}", config)
     selection = begin_record(config.out_dir, folder, source.selection, committed is not None)
     rows = read_train_rows(config, source)
-    check_held_out(config.finetune, rows.held_out.num_rows)
     begun = as_begun(config.finetune, committed.settings if committed else {})
     setup, choice = make_plan(begun, config.seed, source, rows, facts, workers)
     run.update(num_workers=workers.num_workers)

@@ -4,14 +4,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from scored_run import choose, finished_run
 
+from nuggets_ray import io
 from nuggets_ray.config.finetune import FinetuneConfig
 from nuggets_ray.config.schema import Config, DataConfig, ModelConfig, PromptConfig
 from nuggets_ray.errors import UserError
 from nuggets_ray.finetune.answer_end import AnswerEnd
-from nuggets_ray.finetune.source import check_held_out, check_source, find_source, prompts
+from nuggets_ray.finetune.source import check_source, find_source, prompts
 from nuggets_ray.io import write_json
 from nuggets_ray.model.load import load_tokenizer
 from nuggets_ray.prompts.prompt import make_prompt
@@ -112,14 +114,26 @@ def test_a_folder_that_is_no_run_is_not_blamed_on_the_model(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("config", "words"),
+    ("keys", "words"),
     [
-        (FinetuneConfig(eval_steps=5), "finetune.eval_steps=5: no row is held out.*data.holdout"),
-        (FinetuneConfig(export="best"), "finetune.export=best: no row is held out"),
+        ({"eval_steps": 5}, "finetune.eval_steps=5: no row is held out.*data.holdout"),
+        ({"export": "best"}, "finetune.export=best: no row is held out"),
     ],
 )
-def test_a_loss_on_held_out_rows_needs_some(config: FinetuneConfig, words: str) -> None:
+def test_a_loss_on_held_out_rows_needs_some(
+    keys: dict[str, Any], words: str, rows: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    out_dir = str(tmp_path / "new")
+    model, trained = ModelConfig(str(tiny_model)), FinetuneConfig(**keys)
+    config = Config(out_dir, data=DataConfig(str(rows)), model=model, finetune=trained)
+    for check in (check_source, find_source):
+        with pytest.raises(UserError, match=words):
+            check(config)
+    drawn = replace(config, data=replace(config.data, holdout=1))
+    check_source(drawn)
+    held_out = pa.table({"content_id": ["a"]})
+    io.write_table(RunFolder(out_dir).held_out, held_out)
+    check_source(config)
+    io.write_table(RunFolder(out_dir).held_out, held_out.slice(1))
     with pytest.raises(UserError, match=words):
-        check_held_out(config, 0)
-    check_held_out(config, 1)
-    check_held_out(FinetuneConfig(), 0)
+        check_source(drawn)
