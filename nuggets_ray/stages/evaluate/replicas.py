@@ -96,6 +96,7 @@ class Replicas:
         if not blocks:
             return
         self._start(min(self._workers.num_workers, len(blocks)))
+        self._roster.want(len(self._actors))
         waiting = iter(blocks)
         pending: dict[ray.ObjectRef[Any], Any] = {}
 
