@@ -34,7 +34,7 @@ for call in calls:
 """
 
 EVERY_JOB = [
-    (["--help"], 0, "== Config =="),
+    (["--help"], 0, "out_dir"),
     (["--cfg", "job"], 0, "out_dir: ''"),
     (["data.pth=x"], 2, "data.pth: there is no such key; did you mean data.path=x?"),
     (["data.limit=many"], 2, "data.limit=many"),
@@ -73,6 +73,7 @@ OF_JOB = {
     "plan": [NO_DATA, NO_MODEL, NO_ANCHORS, NO_FOLDER],
     "score": [NO_DATA, NO_MODEL, NO_ANCHORS, NO_FOLDER],
     "select": [([], 2, "holds no scores yet")],
+    "show": [([], 2, "holds no scores yet")],
     "finetune": [NO_DATA, NO_MODEL, NO_FOLDER, NO_SELECTION, WRONG_STAGE],
     "evaluate": [NO_MODEL, NO_ROWS, NO_PROMPTS, NO_SUCH],
     "pipeline": [NO_DATA, NO_MODEL, NO_ANCHORS, NO_FOLDER, NO_PROMPTS, WRONG_STAGE],
