@@ -101,7 +101,7 @@ def read_sources(out_dir: str, table: pa.Table) -> Sources | None:
         values = [row.get(name) if isinstance(row, dict) else None for row in rows]
         is_text = [isinstance(value, str) and bool(value) for value in values]
         value_of_id += [
-            codes.setdefault(value, len(codes)) if told else -1
+            codes.setdefault(str(value), len(codes)) if told else -1
             for value, told in zip(values, is_text, strict=True)
         ]
         ids.append(batch["example_id"])

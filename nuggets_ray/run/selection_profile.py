@@ -103,8 +103,14 @@ def _overlaps_text(scores: Scores, row_K: np.ndarray, config: SelectConfig, seed
     num_kept, num_scored = len(row_K), len(scores.example_id)
     as_many = replace(
         config,
-        **{"rule": "top_k", "k": num_kept, "fraction": None, "tokens": None, "min_score": None},
-        **{"order": "top", "draw": 0, "name": None},
+        rule="top_k",
+        k=num_kept,
+        fraction=None,
+        tokens=None,
+        min_score=None,
+        order="top",
+        draw=0,
+        name=None,
     )
     parts = []
     for by, words in (("longest", "the longest"), ("random", "random-0")):

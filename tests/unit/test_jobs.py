@@ -26,6 +26,7 @@ def run_package(*arguments: str) -> subprocess.CompletedProcess[str]:
         text=True,
         timeout=120,
         cwd=ROOT,
+        env=dict(os.environ),  # without the COLUMNS that readline sets behind Python's back
         check=False,
     )
 
