@@ -86,7 +86,7 @@ SYNONYMS = {
 
 JOB_OF = {
     **dict.fromkeys(("model", "data", "prompt", "anchors", "score", "schedule"), "score"),
-    **{name: name for name in ("plan", "select", "finetune", "bench", "status")},
+    **{name: name for name in ("plan", "select", "show", "finetune", "bench", "status")},
     **{"cluster": "score", "track": "finetune"},
     **dict.fromkeys(("evaluate", "generate", "judge"), "evaluate"),
 }
