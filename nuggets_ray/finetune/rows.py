@@ -1,7 +1,8 @@
-"""Training rows: examples through the scoring's prompt function, as flat arrays of token ids.
+"""Training rows: examples through the scoring's prompt, as flat arrays of token ids.
 
-A row is zero-shot prefix + anchor rendering, as the scoring sees it; its answer mask is the loss
-mask: every assistant turn with what ends it (answer_end.py), and nothing else.
+A row is rendered alone, as a chat template renders it where the model is served; what is read in it
+and which tokens are answer is as in scoring. Its answer mask is the loss mask: every assistant turn
+that trains with what ends it (answer_end.py), and nothing else.
 
 Legend: N rows, T tokens of all rows.
 """
@@ -83,14 +84,12 @@ def encode_example(prompt: Prompt, example: Example, end: AnswerEnd) -> Encoding
 
     An answer that was cut gets none: it did not end there. An answer of zero tokens cannot be.
     """
-    anchor = prompt.anchor(example)
-    prefix = prompt.zero_shot_prefix
-    ids = np.concatenate([prefix, anchor.token_ids])
-    mask = np.concatenate([np.zeros(len(prefix), bool), anchor.answer_mask])
-    ids, mask = end.put_into(ids, mask, is_cut=anchor.num_dropped_tokens > 0)
+    alone = prompt.alone(example)
+    is_cut = alone.num_dropped_tokens > 0
+    ids, mask = end.put_into(alone.token_ids, alone.answer_mask, is_cut)
     if len(mask):
         mask[0] = False
-    return Encoding(ids, mask, anchor.num_dropped_tokens)
+    return Encoding(ids, mask, alone.num_dropped_tokens)
 
 
 def encode_texts(
