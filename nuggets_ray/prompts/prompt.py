@@ -50,7 +50,7 @@ class Prompt:
         end of turn being kept.
         """
         limit = self._config.max_demonstration_tokens if max_tokens is None else max_tokens
-        return _fit(self._template.demonstration, _answered(example), limit)
+        return _fit(self._template.demonstration, answered(example), limit)
 
     def anchor(self, example: Example) -> Encoding:
         """The ids that follow either prefix, cut to prompt.max_anchor_tokens.
@@ -60,7 +60,7 @@ class Prompt:
         """
         limit = self._config.max_anchor_tokens
         cut_turns = self.name != "official"
-        return _fit(self._template.anchor, _answered(example), limit, cut_turns)
+        return _fit(self._template.anchor, answered(example), limit, cut_turns)
 
     def alone(self, example: Example) -> Encoding:
         """The ids of a row by itself, as a model is trained on it and served with it.
@@ -71,11 +71,11 @@ class Prompt:
         limit = self._config.max_anchor_tokens
         if limit is not None:
             limit += len(self.zero_shot_prefix)
-        return _fit(self._template.alone, _answered(example), limit, self.name != "official")
+        return _fit(self._template.alone, answered(example), limit, self.name != "official")
 
     def text(self, example: Example) -> str:
         """The anchor's rendering as text, uncut, for display."""
-        return self._template.text(_answered(example))
+        return self._template.text(answered(example))
 
 
 def make_prompt(tokenizer: Any, config: PromptConfig) -> Prompt:
@@ -105,7 +105,7 @@ def reason_to_skip(
     return None if demonstration.num_answer_tokens else "no_answer_left"
 
 
-def _answered(example: Example) -> Example:
+def answered(example: Example) -> Example:
     """The conversation up to its last answer: a question that nobody answers shows nothing."""
     answers = [i for i, message in enumerate(example.messages) if message.is_answer]
     if not answers:
