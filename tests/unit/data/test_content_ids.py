@@ -1,4 +1,4 @@
-"""Ids that run folders of former versions hold: a row in which nothing new is read keeps its own."""
+"""Ids of former versions: a row in which nothing new is read keeps its own."""
 
 import pytest
 
