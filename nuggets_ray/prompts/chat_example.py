@@ -59,9 +59,9 @@ class ChatExamples:
         messages = self._with_tools(example)
         mode: Mode = "demonstration" if is_demonstration else "anchor"
         layout = self._lay_out(messages, mode)
-        if is_demonstration and layout and self._drops_reasoning(_shape(messages)):
+        if is_demonstration and layout and any(message.reasoning for message in messages):
             last = self._lay_out(messages, "anchor")
-            if last:
+            if last and self._drops_reasoning(_shape(messages)):
                 layout = replace(last, pieces=(*last.pieces[:-1], layout.pieces[-1]))
         if layout is None:
             layout = self._template.lay_out([spell_answer(m) for m in messages], mode)
@@ -103,13 +103,12 @@ class ChatExamples:
 
     def _try_reasoning(self, shape: tuple[Message, ...]) -> bool:
         """The template shows some reasoning of these turns, but not before another question."""
-        if not any(message.reasoning for message in shape):
-            return False
         last, shown = self._lay_out(shape, "anchor"), self._lay_out(shape, "demonstration")
         if last is None or shown is None:
             return False
         texts = ("".join(last.texts), "".join(shown.texts))
-        return any(m.reasoning in texts[0] and m.reasoning not in texts[1] for m in shape)
+        reasoning = [message.reasoning for message in shape if message.reasoning]
+        return any(text in texts[0] and text not in texts[1] for text in reasoning)
 
     def _with_tools(self, example: Example) -> Messages:
         """The messages with the tools in a system turn, or below what is in it."""

@@ -267,8 +267,9 @@ PROMPTS = [
     ),
 ]  # fmt: skip
 WORDS = st.text(st.characters(categories=["L", "N", "P"]), min_size=1, max_size=8)
+NAMES = st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=8)
 CALLS = st.lists(
-    st.builds(ToolCall, WORDS, st.dictionaries(WORDS, WORDS, max_size=2).map(json.dumps)),
+    st.builds(ToolCall, NAMES, st.dictionaries(WORDS, WORDS, max_size=2).map(json.dumps)),
     max_size=2,
 ).map(tuple)
 ANSWERS = st.builds(
