@@ -10,6 +10,8 @@ from nuggets_ray.config.limits import number
 
 @dataclass(frozen=True)
 class StatusConfig:
+    """How the status is printed."""
+
     watch: bool = False
     """Print it again and again, until Ctrl-C."""
     json: bool = False

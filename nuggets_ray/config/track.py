@@ -11,6 +11,8 @@ from nuggets_ray.config.limits import choice
 
 @dataclass(frozen=True)
 class TrackConfig:
+    """A tracker of experiments that gets the numbers too."""
+
     to: str = choice("none", "wandb", "mlflow")
     """none, wandb or mlflow. Their own environment variables (WANDB_API_KEY, WANDB_MODE=offline,
     MLFLOW_TRACKING_URI) hold here too.

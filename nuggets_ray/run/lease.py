@@ -51,7 +51,7 @@ class Lease:
             return ALIVE if is_fresh else DEAD
         if process_started(self.pid) != self.process_started:
             return DEAD
-        return ALIVE if is_fresh else SILENT
+        return ALIVE if is_fresh and not _is_stopped(self.pid) else SILENT
 
     def age_s(self) -> float:
         """Seconds since the last sign of life."""
@@ -100,12 +100,23 @@ def process_started(pid: int) -> int | None:
 
     A process id is used again in time, so it alone does not say that a driver lives.
     """
+    stat = _stat(pid)
+    return int(stat[19]) if stat and stat[0] != "Z" else None
+
+
+def _is_stopped(pid: int) -> bool:
+    """Whether it has been halted, as by Ctrl-Z."""
+    stat = _stat(pid)
+    return bool(stat) and stat[0] in "Tt"
+
+
+def _stat(pid: int) -> list[str]:
+    """What Linux says of a process from its state on; [] where there is none, or no Linux."""
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8") as stat:
-            fields_ = stat.read().rpartition(")")[2].split()
+            return stat.read().rpartition(")")[2].split()
     except OSError:
-        return None
-    return None if fields_[0] == "Z" else int(fields_[19])
+        return []
 
 
 def _pid_namespace() -> str:

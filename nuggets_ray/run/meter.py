@@ -28,31 +28,35 @@ class Meter:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.unit, self.num_total, self.num_reused = unit, num_total, num_reused
-        self.num_computed = 0
+        self.num_computed = self._num_timed = 0
         self.computing_s = 0.0
         self._clock, self._last_s = clock, clock()
         self._was_computing = False
         self._marks: deque[tuple[float, int]] = deque([(0.0, 0)])
 
     def count(self, num_more: int, is_computing: bool = True) -> None:
-        """So many more are done; `is_computing`: whether anyone computes from now on."""
+        """So many more are done; `is_computing`: whether anyone computes from now on.
+
+        What was done before anyone was known to compute is done, and in no rate.
+        """
         now_s = self._clock()
+        self.num_computed += num_more
         if self._was_computing:
             self.computing_s += now_s - self._last_s
+            self._num_timed += num_more
+            if num_more:
+                self._marks.append((self.computing_s, self._num_timed))
         self._last_s, self._was_computing = now_s, is_computing
-        self.num_computed += num_more
-        if num_more:
-            self._marks.append((self.computing_s, self.num_computed))
         while len(self._marks) > 2 and self._marks[1][0] <= self.computing_s - WINDOW_S:
             self._marks.popleft()
 
     def work(self) -> WorkDone:
         """Where it stands. Rates are None before the first is done."""
         done = min(self.num_reused + self.num_computed, self.num_total)
-        rate = self.num_computed / self.computing_s if self.computing_s else 0.0
+        rate = self._num_timed / self.computing_s if self.computing_s else 0.0
         begun_s, num_begun = self._marks[0]
         span_s = self.computing_s - begun_s
-        now = (self.num_computed - num_begun) / span_s if span_s else 0.0
+        now = (self._num_timed - num_begun) / span_s if span_s else 0.0
         eta_s = (self.num_total - done) / now if now else None
         return WorkDone(
             unit=self.unit,

@@ -122,7 +122,7 @@ class Telling(logging.Handler):
                 values = {"work": None, "progressed": None, "phase_since": now, **values}
             work: WorkDone | None = values.get("work")
             num_before = before.work.num_done if before.work else None
-            if work is not None and work.num_done != num_before:
+            if work is not None and num_before not in (None, work.num_done):
                 values["progressed"] = now
             self.status = replace(before, **values)
             self._is_new = self._is_new or self.status != before

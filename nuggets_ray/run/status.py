@@ -127,10 +127,10 @@ def _seconds(moment: str | None) -> float | None:
 def seconds_without_progress(status: RunStatus, now: float) -> float | None:
     """How long a run that lives has got no further, where that is longer than it should be."""
     told = status.told
-    if not status.is_alive or told is None or told.work is None or told.progressed is None:
+    if not status.is_alive or told is None or told.work is None:
         return None
     work = told.work
-    waited_s = now - told.progressed
+    waited_s = now - (told.progressed or told.phase_since)
     usual_s = MANY / work.rate if work.rate else 0.0
     is_long = work.num_done < work.num_total and waited_s > max(STUCK_S, usual_s)
     return waited_s if is_long else None

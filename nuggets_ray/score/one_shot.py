@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from nuggets_ray.errors import UserError
-from nuggets_ray.prompts.prompt import Prompt
+from nuggets_ray.prompts.prompt import Prompt, reason_to_skip
 from nuggets_ray.records import Anchor, Encoding, Example, ScoreRow
 from nuggets_ray.run.rounds import AnsweredRow
 from nuggets_ray.score.contract import ScoringEngine
@@ -63,7 +63,8 @@ def score_candidates(
     """Score (content_id, example) pairs with their `render`ed demonstrations against every anchor;
     one result each, in order (METHOD.md defines the golden score).
 
-    A demonstration that was cut is Unscored under on_too_long="skip".
+    A demonstration that was cut is Unscored under on_too_long="skip", and so is one whose answer
+    was wholly cut.
     """
     results: list[ScoreRow | Unscored] = []
     answers = one_shot_log_probs(engine, candidates, demonstrations, on_too_long)
@@ -107,12 +108,12 @@ def one_shot_log_probs(
     on_too_long: str,
 ) -> list[np.ndarray | Unscored]:
     """One-shot log-probs (A,) of each candidate, finite, or why it has none."""
-    fits = [on_too_long == "truncate" or not demo.num_dropped_tokens for demo in demonstrations]
-    prefixes = [demo.token_ids for demo, fit in zip(demonstrations, fits, strict=True) if fit]
+    unfit = [reason_to_skip(demo, on_too_long, "too_long_for_context") for demo in demonstrations]
+    prefixes = [demo.token_ids for demo, why in zip(demonstrations, unfit, strict=True) if not why]
     log_probs = iter(log_probs_or_reasons(engine, prefixes))
     results: list[np.ndarray | Unscored] = []
-    for (content_id, _), fit in zip(candidates, fits, strict=True):
-        one_shot_A = next(log_probs) if fit else "too_long_for_context"
+    for (content_id, _), why in zip(candidates, unfit, strict=True):
+        one_shot_A = why or next(log_probs)
         if isinstance(one_shot_A, str):
             results.append(Unscored(content_id, one_shot_A))
         elif not np.isfinite(one_shot_A).all():

@@ -75,7 +75,7 @@ def test_lines_metrics_and_manifest_tell_the_same(
         assert counts == {"num_done": 9, "num_rows": 10, "num_skipped": 1}
         assert numbers["anchor_tokens_per_s"] == pytest.approx(100 * numbers["candidates_per_s"])
         assert numbers["eta_s"] == pytest.approx(1 / numbers["candidates_per_s_now"])
-        assert 0 < numbers["computing_s"] <= numbers["elapsed_s"]
+        assert 0 <= numbers["computing_s"] <= numbers["elapsed_s"]
     assert "9/10 candidates, " in caplog.text
     assert "worker 1 of 1 is ready after 4.0 s" in caplog.text
     assert f"memory ran out: worker process 8 goes on with {SMALLER}" in caplog.text
@@ -148,7 +148,7 @@ def test_a_training_tells_what_it_does_and_who_was_lost(
         ray.get(board.lost.remote("rank 1: it was killed by SIGKILL"))
         workers = told().workers
         assert workers is not None and (workers.ready, workers.lost, workers.replaced) == (0, 1, 0)
-        ray.get(board.started.remote([{"step": 3, "loss": 1.1, "learning_rate": 1e-5}]))
+        ray.get(board.started.remote([{**step, "step": 3}]))
         progress.poll()
         ray.get(board.add.remote(step))
         progress.close()
@@ -170,17 +170,18 @@ def test_the_numbers_reach_prometheus(tmp_path: Path) -> None:
         metrics.follow(WorkDone("candidates", 9, 10), WorkerCounts(wanted=2, ready=1, lost=1))
         [node] = ray.nodes()
         url = f"http://127.0.0.1:{node['MetricsExportPort']}/metrics"
-        deadline, found = time.monotonic() + 90, ""
-        while "nuggets_workers_ready" not in found and time.monotonic() < deadline:
+        expected = {
+            "ray_nuggets_candidates_total": 9.0,
+            "ray_nuggets_work_done": 9.0,
+            "ray_nuggets_work_all": 10.0,
+            "ray_nuggets_workers_ready": 1.0,
+            "ray_nuggets_workers_lost_total": 1.0,
+        }
+        deadline, found = time.monotonic() + 90, {}
+        while found != expected and time.monotonic() < deadline:
             time.sleep(1)
-            found = urllib.request.urlopen(url, timeout=10).read().decode()
-    lines = [line for line in found.splitlines() if 'run="exported"' in line]
-    values = {line.partition("{")[0]: float(line.split()[-1]) for line in lines}
-    expected = {
-        "ray_nuggets_candidates_total": 9.0,
-        "ray_nuggets_work_done": 9.0,
-        "ray_nuggets_work_all": 10.0,
-        "ray_nuggets_workers_ready": 1.0,
-        "ray_nuggets_workers_lost_total": 1.0,
-    }
-    assert {name: values.get(name) for name in expected} == expected
+            text = urllib.request.urlopen(url, timeout=10).read().decode()
+            lines = [line for line in text.splitlines() if 'run="exported"' in line]
+            exported = {line.partition("{")[0]: float(line.split()[-1]) for line in lines}
+            found = {name: exported.get(name) for name in expected}
+    assert found == expected

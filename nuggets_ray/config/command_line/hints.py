@@ -74,6 +74,8 @@ SYNONYMS = {
     # evaluating
     "evaluate.method": "benchmark benchmarks",
     "evaluate.num_fewshot": "shots num_shots fewshot",
+    "evaluate.chat_template": "apply_chat_template",
+    "evaluate.gen_kwargs": "generation_kwargs",
     "evaluate.held_out_path": "test_file eval_file test_path",
     "generate.max_tokens": "max_new_tokens",
     "judge.model": "judge_model",
@@ -84,7 +86,7 @@ SYNONYMS = {
 
 JOB_OF = {
     **dict.fromkeys(("model", "data", "prompt", "anchors", "score", "schedule"), "score"),
-    **{name: name for name in ("plan", "select", "finetune", "bench", "status")},
+    **{name: name for name in ("plan", "select", "show", "finetune", "bench", "status")},
     **{"cluster": "score", "track": "finetune"},
     **dict.fromkeys(("evaluate", "generate", "judge"), "evaluate"),
 }

@@ -53,6 +53,10 @@ class Roster:
         self._short_since: float | None = clock()
         self._is_wait_said = False
 
+    def want(self, num_workers: int) -> None:
+        """So many workers are wanted from now on."""
+        self._num_workers = num_workers
+
     def begin(self) -> None:
         """A new pool of workers starts; the last one has ended as it should."""
         self._lives = {}

@@ -75,7 +75,8 @@ def model_task(function: Callable[..., Any], setup: Setup, workers: Workers) -> 
     # vLLM leaves its memory and process groups behind, so the process ends with the task
     is_vllm = setup.config.score.backend == "vllm"
     task = ray.remote(max_calls=1)(function) if is_vllm else ray.remote(function)
-    return task.options(max_retries=MAX_DEATHS - 1, **workers.ray_options)
+    name = f"nuggets_{function.__name__.lstrip('_')}"
+    return task.options(name=name, max_retries=MAX_DEATHS - 1, **workers.ray_options)
 
 
 def model_result(ref: ray.ObjectRef[Any], config: Config) -> Any:

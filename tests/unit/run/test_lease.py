@@ -2,7 +2,9 @@
 
 import json
 import os
+import signal
 import socket
+import subprocess
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -39,6 +41,19 @@ def test_a_process_that_gives_no_sign_is_silent_and_one_that_is_gone_is_dead(own
     stale = time.time() - STALE_S - 1
     assert replace(own, heartbeat=stale).state() == SILENT
     assert replace(own, process_started=1).state() == DEAD, "the id is another process's now"
+
+
+def test_a_process_that_is_halted_is_silent_at_once(own: Lease) -> None:
+    with subprocess.Popen(["sleep", "600"]) as halted:
+        started = process_started(halted.pid)
+        lease = replace(own, pid=halted.pid, process_started=started)
+        assert lease.state() == ALIVE
+        halted.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, halted.pid, os.WSTOPPED | os.WNOWAIT)
+        assert lease.state() == SILENT
+        halted.kill()
+        halted.wait()
+        assert lease.state() == DEAD
 
 
 @pytest.mark.parametrize("changes", [{"host": "elsewhere"}, {"pids": "pid:[1]"}])

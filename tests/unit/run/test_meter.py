@@ -54,6 +54,18 @@ def test_the_rate_now_is_of_the_last_minutes_and_the_estimate_goes_with_it() -> 
     assert stalled.rate_now is not None and stalled.rate_now < 0.3
 
 
+def test_what_came_before_anyone_was_known_to_compute_is_in_no_rate() -> None:
+    clock = Clock()
+    meter = Meter("answers", 100, 0, clock)
+    meter.count(0, is_computing=False)
+    clock.now_s += 60  # the model loads, and the first block is answered
+    meter.count(8, is_computing=True)
+    clock.now_s += 4
+    meter.count(8)
+    work = meter.work()
+    assert (work.num_done, work.rate, work.rate_now, work.eta_s) == (16, 2.0, 2.0, 42.0)
+
+
 def test_what_comes_twice_is_not_done_twice() -> None:
     meter = Meter("candidates", 3, 1)
     meter.count(4)

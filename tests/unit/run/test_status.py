@@ -172,5 +172,8 @@ def test_slow_and_stuck_differ(tmp_path: Path) -> None:
     assert status.told is not None
     slow = replace(status, told=replace(status.told, work=replace(WORK, rate=0.01)))
     assert seconds_without_progress(slow, 1000.0 + STUCK_S + 1) is None, "20 of these take longer"
+    assert status.told is not None
+    began = replace(status, told=replace(status.told, progressed=None, phase_since=1000.0))
+    assert seconds_without_progress(began, 1000.0 + STUCK_S + 1) == STUCK_S + 1
     dead = replace(status, state="killed")
     assert seconds_without_progress(dead, 1000.0 + 2 * STUCK_S) is None
