@@ -35,7 +35,8 @@ class Scores:
 
     `golden_score` is float64, NaN where the row is not complete (eliminated early): such a row
     counts as scored and can be drawn at random or by length, but never by golden score.
-    `mean_delta` is in nats per answer token.
+    `mean_delta` is in nats per answer token. `posterior_score` is None where the run has none, NaN
+    where a row has none.
     """
 
     example_id: np.ndarray
@@ -43,6 +44,7 @@ class Scores:
     golden_score: np.ndarray
     mean_delta: np.ndarray
     num_answer_tokens: np.ndarray
+    posterior_score: np.ndarray | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,11 @@ def default_name(config: SelectConfig) -> str:
     """The folder under selections/ when select.name is not set."""
     if config.by == "random":
         return f"random-{config.draw}" + ("-tokens" if config.rule == "top_tokens" else "")
-    names = {"golden_score": ("golden", "bottom"), "longest": ("longest", "shortest")}
+    names = {
+        "golden_score": ("golden", "bottom"),
+        "posterior_score": ("posterior", "posterior-bottom"),
+        "longest": ("longest", "shortest"),
+    }
     of_top, of_bottom = names[config.by]
     return of_top if config.order == "top" else of_bottom
 
@@ -156,6 +162,14 @@ def _measure(scores: Scores, config: SelectConfig) -> np.ndarray:
         return scores.num_answer_tokens.astype(np.float64)
     if config.by == "golden_score":
         return scores.golden_score
+    if config.by == "posterior_score":
+        if scores.posterior_score is None:
+            raise UserError(
+                "select.by=posterior_score: this run has none, as it takes 40 anchors and 100 rows "
+                f"that met them all: run {job_command('score')} with this out_dir again, or take "
+                "select.by=golden_score"
+            )
+        return scores.posterior_score
     return np.zeros(len(scores.example_id))
 
 

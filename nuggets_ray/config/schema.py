@@ -181,8 +181,10 @@ class SelectConfig:
     """top_tokens: rows are kept until they hold about this many answer tokens."""
     min_score: float | None = None
     """threshold: rows whose score is above this are kept (below it under order=bottom)."""
-    by: str = choice("golden_score", "random", "longest")
-    """golden_score, random (seeded) or longest (answer tokens)."""
+    by: str = choice("golden_score", "posterior_score", "random", "longest")
+    """golden_score, posterior_score (what the win share over any number of such anchors is expected
+    to be; every row has it), random (seeded) or longest (answer tokens).
+    """
     order: str = choice("top", "bottom")
     """top or bottom."""
     draw: int = 0

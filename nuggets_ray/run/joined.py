@@ -15,6 +15,7 @@ from nuggets_ray import io
 from nuggets_ray.config.keys import job_command
 from nuggets_ray.errors import UserError
 from nuggets_ray.run.candidates import candidate_batches, candidate_parts
+from nuggets_ray.run.posterior import read_posterior
 from nuggets_ray.run.scores import score_parts
 from nuggets_ray.run.skipped import read_skipped, skipped_anchor_ids
 from nuggets_ray.select import Scores
@@ -64,6 +65,7 @@ def read_scored(out_dir: str) -> Scored:
             golden_score=table["golden_score"].to_numpy().astype(np.float64),
             mean_delta=table["mean_delta"].to_numpy().astype(np.float64),
             num_answer_tokens=table["num_answer_tokens"].to_numpy(),
+            posterior_score=read_posterior(out_dir, table["content_id"].to_numpy()),
         ),
         table,
         num_candidates=joined.num_candidates,

@@ -13,12 +13,15 @@ import numpy as np
 import pyarrow as pa
 
 from nuggets_ray import io
+from nuggets_ray.config.keys import job_command
 from nuggets_ray.config.schema import Config, SelectConfig
 from nuggets_ray.errors import UserError
 from nuggets_ray.io import write_json
 from nuggets_ray.run.job_configs import check_same_run, write_config
 from nuggets_ray.run.joined import Scored, read_rows, read_scored
 from nuggets_ray.run.layout import RunFolder
+from nuggets_ray.run.manifest import read_manifest
+from nuggets_ray.run.rounds import settled_k
 from nuggets_ray.run.select_report import selection_report
 from nuggets_ray.run.selected_rows import to_jsonl, to_table
 from nuggets_ray.run.selections import models_of
@@ -93,10 +96,10 @@ def _select(config: Config) -> tuple[dict[str, Any], Scored, Selection]:
 def select_beside(config: Config) -> list[str]:
     """Make a selection that stands beside the golden one, and return what was written.
 
-    It has no select.name of the user's, so one that a model was trained on is kept as it is, where
+    Its name is none of the user's, so one that a model was trained on is kept as it is, where
     none is trained on it now.
     """
-    name = default_name(config.select)
+    name = config.select.name or default_name(config.select)
     try:
         return list(select_candidates(config)["wrote"])
     except ReplacesTrainedError as error:
@@ -125,7 +128,30 @@ def _choose(out_dir: str, config: SelectConfig, seed: int) -> tuple[Scored, Sele
     num_scored = len(scored.scores.example_id)
     if scored.num_pending:
         logger.warning("partial: %d of %d candidates are scored", num_scored, scored.num_candidates)
-    return scored, select(scored.scores, config, seed)
+    selection = select(scored.scores, config, seed)
+    _check_settled(out_dir, scored.scores, selection, config)
+    return scored, selection
+
+
+def _check_settled(
+    out_dir: str, scores: Scores, selection: Selection, config: SelectConfig
+) -> None:
+    """Raise UserError where a race left rows behind that might belong to this selection."""
+    top_k = settled_k(read_manifest(out_dir) or {})
+    if config.by != "golden_score" or top_k is None or not np.isnan(scores.golden_score).any():
+        return
+    if config.order == "bottom":
+        raise UserError(
+            "select.order=bottom: the race left the worst rows behind, without a golden score: "
+            "take select.by=posterior_score select.order=bottom, or score on with schedule=full"
+        )
+    num_rows = len(np.unique(scores.content_id[selection.row_K]))
+    if num_rows > top_k:
+        raise UserError(
+            f"this keeps {num_rows} rows, and the race in {out_dir} settled the best {top_k}: run "
+            f"{job_command('score')} with this out_dir, schedule=race and race.top_k={num_rows}, "
+            "which goes on from where it ended, or take fewer"
+        )
 
 
 def _summary(scored: Scored, selection: Selection) -> dict[str, Any]:

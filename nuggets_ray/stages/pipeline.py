@@ -7,15 +7,19 @@ import logging
 from dataclasses import replace
 from typing import Any
 
-from nuggets_ray.config.schema import Config
+from nuggets_ray import io
+from nuggets_ray.config.schema import Config, SelectConfig
 from nuggets_ray.evaluate.checks import check_method, has_rows
 from nuggets_ray.evaluate.models import check_models
 from nuggets_ray.evaluate.verdict.power import power_text
 from nuggets_ray.finetune.selections import beside_golden, check_names, num_draws
 from nuggets_ray.finetune.source import check_held_out
+from nuggets_ray.run.layout import RunFolder
+from nuggets_ray.run.manifest import read_manifest
+from nuggets_ray.run.rounds import settled_k
 from nuggets_ray.run.select import select_beside, select_candidates
 from nuggets_ray.score.checks import check_inputs
-from nuggets_ray.select import check_config
+from nuggets_ray.select import check_config, default_name
 from nuggets_ray.stages.cluster.workers import connected
 from nuggets_ray.stages.demo import report_separation
 from nuggets_ray.stages.evaluate.job import evaluate
@@ -49,7 +53,8 @@ def pipeline(config: Config) -> dict[str, Any]:
         result["wrote"] += selected["wrote"]
         counts = (selected["num_rows"], selected["mean_answer_tokens"])
         for other in beside_golden(config.select, config.finetune.selections, *counts):
-            result["wrote"] += select_beside(replace(config, select=other))
+            if (known := _known(config.out_dir, other)) is not None:
+                result["wrote"] += select_beside(replace(config, select=known))
         if config.data.path == "demo":
             result["wrote"] += report_separation(config)["wrote"]
         result["wrote"] += finetune_selections(config)
@@ -57,6 +62,23 @@ def pipeline(config: Config) -> dict[str, Any]:
         if is_trained and has_rows(config.out_dir, config.evaluate, config.data.holdout):
             result["wrote"] += evaluate(config)["wrote"]
     return result
+
+
+def _known(out_dir: str, select: SelectConfig) -> SelectConfig | None:
+    """The same; of the worst rows, which a race left without a golden score, those that are worst
+    by what is known of them, None where nothing is."""
+    is_bottom = select.by == "golden_score" and select.order == "bottom"
+    if not is_bottom or settled_k(read_manifest(out_dir) or {}) is None:
+        return select
+    name = default_name(select)
+    if not io.exists(RunFolder(out_dir).posterior):
+        logger.warning("no selection %s: the race left the worst rows without a score", name)
+        return None
+    logger.warning(
+        "the race left the worst rows without a golden score: %s is of the lowest posterior scores",
+        name,
+    )
+    return replace(select, by="posterior_score", name=name)
 
 
 def _say_what_a_verdict_can_tell(config: Config) -> None:

@@ -99,6 +99,7 @@ def _kind(selection: TrainedSelection | None) -> str:
         return OTHER
     if selection.settings["by"] == "random":
         return RANDOM
-    if selection.settings["by"] == "golden_score":
-        return GOLDEN if selection.settings["order"] == "top" else BOTTOM
-    return OTHER
+    by, order = selection.settings["by"], selection.settings["order"]
+    if order == "bottom" and by in ("golden_score", "posterior_score"):
+        return BOTTOM  # of a race the worst are known by their posterior scores only
+    return GOLDEN if by == "golden_score" else OTHER
