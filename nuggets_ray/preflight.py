@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 from nuggets_ray.anchors.file import anchor_files
 from nuggets_ray.config.schema import Config, DataConfig
-from nuggets_ray.data.formats import resolve_format
 from nuggets_ray.data.inputs import list_inputs
+from nuggets_ray.data.recognise import set_format
 from nuggets_ray.evaluate.checks import check_settings
 from nuggets_ray.evaluate.likelihood.rows import check_held_out
 from nuggets_ray.evaluate.models import BASE, check_models
@@ -69,9 +69,8 @@ def check_bench(config: Config) -> None:
 
 
 def _check_format(data: DataConfig) -> None:
-    """What can be told of data.format and data.columns without a row."""
-    if data.columns or data.format != "auto":
-        resolve_format(data.format, data.columns, [])
+    """What can be told of data.format, data.columns and data.roles without a row."""
+    set_format(data.format, data.columns, data.roles)
 
 
 def _check_data(path: str) -> None:

@@ -13,7 +13,11 @@ from nuggets_ray.config.finetune import FinetuneConfig
 from nuggets_ray.config.limits import check_limits, choice, choices, number, share
 from nuggets_ray.errors import UserError
 
-COLUMN_FIELDS = ("instruction", "input", "output", "system", "messages")  # of data.columns
+COLUMN_FIELDS = (
+    *("instruction", "input", "output", "system", "messages", "turns", "role", "content"),
+    *("tools", "history", "chosen", "weight"),
+)
+"""The keys of data.columns; `messages` and `turns` are one."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +43,15 @@ class DataConfig:
     path: str = ""
     """A file, folder or glob of json, jsonl (or .gz) or parquet; an s3:// or gs:// URI; `demo`."""
     format: str = "auto"
-    """alpaca, dolly, sharegpt, messages, prompt_completion, self_instruct, columns, or auto (looks
-    at 100 rows).
+    """alpaca, dolly, sharegpt, messages, prompt_completion, preference, self_instruct, several
+    joined by +, columns, or auto (looks at 100 rows).
     """
     columns: dict[str, str] = field(default_factory=dict)
-    """For anything else, our field -> your column, e.g. {instruction: question, input: context,
-    output: reply, system: persona}.
+    """Our field -> your column, e.g. {instruction: question, input: context, output: reply}, or
+    {turns: dialog, role: speaker, content: utterance}; also system, tools, history, chosen, weight.
     """
+    roles: dict[str, str] = field(default_factory=dict)
+    """Your name of a role -> system, user, assistant or tool, e.g. {clerk: assistant}."""
     limit: int | None = number(None, at_least=1)
     """Read the first N rows only."""
     holdout: int = number(0, at_least=0)
@@ -83,6 +89,8 @@ class AnchorsConfig:
     """As data.format, for the anchor file."""
     columns: dict[str, str] = field(default_factory=dict)
     """As data.columns, for the anchor file."""
+    roles: dict[str, str] = field(default_factory=dict)
+    """As data.roles, for the anchor file."""
     exclude_from_candidates: bool = False
     """Do not score the rows that are anchors (reason is_anchor); otherwise only the self-pair is
     left out.

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from nuggets_ray.data.examples import Rules
-from nuggets_ray.data.formats import SkipRow
-from nuggets_ray.data.rows import decode_row
+from nuggets_ray.data.rows import BadRow, decode_row
+from nuggets_ray.data.values import SkipRow
 from nuggets_ray.errors import UserError
 from nuggets_ray.finetune.answer_end import AnswerEnd
 from nuggets_ray.prompts.prompt import Prompt
@@ -94,7 +94,7 @@ def encode_example(prompt: Prompt, example: Example, end: AnswerEnd) -> Encoding
 
 
 def encode_texts(
-    texts: Sequence[str],
+    texts: Sequence[str | BadRow],
     prompt: Prompt,
     limited: Prompt,
     rules: Rules,
@@ -102,7 +102,8 @@ def encode_texts(
     max_tokens: int | None,
     on_too_long: str,
 ) -> Encoded:
-    """Rows of JSON text as training rows; `limited` is the prompt that cuts to `max_tokens`.
+    """Rows of JSON text (a BadRow where there is none) as training rows; `limited` is the prompt
+    that cuts to `max_tokens`.
 
     A row that the format cannot take is skipped and counted. One over `max_tokens` is left out
     under skip and cut under truncate; either way it is told.
@@ -111,13 +112,13 @@ def encode_texts(
     skipped: Counter[str] = Counter()
     for text in texts:
         try:
-            example = rules.parse(decode_row(text))
+            example = rules.parse(text if isinstance(text, BadRow) else decode_row(text))
         except SkipRow as skip:
             skipped[skip.reason] += 1
             continue
         encoding = encode_example(prompt, example, end)
         if max_tokens is not None and encoding.num_tokens > max_tokens:
-            too_long.append((text[:80], encoding.num_tokens))
+            too_long.append((str(text)[:80], encoding.num_tokens))
             if on_too_long != "truncate":
                 continue
             cut = encode_example(limited, example, end)  # ends of inner turns may be too many

@@ -13,7 +13,7 @@ from typing import Any
 from nuggets_ray.config.finetune import FinetuneConfig
 from nuggets_ray.config.keys import job_command
 from nuggets_ray.config.schema import Config, ModelConfig, PromptConfig
-from nuggets_ray.data.examples import Rules, choose_rules
+from nuggets_ray.data.examples import Rules, choose_rules, rules_of
 from nuggets_ray.data.inputs import InputFile, list_inputs
 from nuggets_ray.demo.files import demo_or
 from nuggets_ray.errors import UserError
@@ -143,7 +143,7 @@ def _selection(
         description=f"selection {name}",
         files=tuple(list_inputs(uri, "finetune.selection")),
         limit=None,
-        rules=Rules(manifest["data_format"], scored["data"]["columns"]),
+        rules=rules_of(manifest["data_format"], scored["data"]),
         selection=name,
         score={**manifest.get("fingerprint", {}), "data": scored["data"]["path"]},
         model=model,

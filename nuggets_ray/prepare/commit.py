@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from nuggets_ray import io
 from nuggets_ray.config.schema import DataConfig
+from nuggets_ray.data.counts import FieldCounts
 from nuggets_ray.errors import UserError
 from nuggets_ray.prepare.ids import example_ids
 from nuggets_ray.prepare.prepared import HashedInput, Prepared, Rows, held_out
@@ -86,6 +87,7 @@ def write(
     paths: Sequence[str],
     inputs: tuple[HashedInput, ...],
     format: str,
+    counts: FieldCounts,
     data: DataConfig,
     seed: int,
 ) -> Prepared:
@@ -121,6 +123,7 @@ def write(
         inputs=inputs,
         format=format,
         skipped_reasons=_count_reasons(rows, int(is_held_N.sum())),
+        **counts.as_dict(),
     )
     commit = Commit(key, attempt_id, parts.close(), prepared)
     record = json.dumps(asdict(commit), indent=1).encode()

@@ -20,9 +20,10 @@ from nuggets_ray.data.examples import (
     file_rows,
     parse_rows,
     parse_stream,
+    rules_of,
 )
-from nuggets_ray.data.formats import SkipRow
 from nuggets_ray.data.inputs import list_inputs
+from nuggets_ray.data.values import SkipRow
 from nuggets_ray.demo.files import demo_or
 from nuggets_ray.errors import UserError
 from nuggets_ray.evaluate.likelihood.overlap import Overlap, TextRow, find_overlaps, text_row
@@ -111,7 +112,7 @@ def _held_rows(
     if given is not None:
         path = demo_or(given, KEY)
         rows = islice(file_rows(list_inputs(path, KEY)), limit)
-        return path, parse_stream(rows, data.format, data.columns)[1]
+        return path, parse_stream(rows, data.format, data.columns, data.roles)[1]
     path = RunFolder(out_dir).held_out
     texts = io.read_table(path, columns=["row_json"])["row_json"].to_pylist()
     own = [SourceRow(path, n, json.loads(text)) for n, text in enumerate(texts[:limit])]
@@ -181,7 +182,7 @@ def _rules(out_dir: str) -> Rules:
     """How the run's rows are read."""
     manifest = read_manifest(out_dir) or {}
     scored: dict[str, Any] = read_config(out_dir, "score") or {}
-    return Rules(manifest["data_format"], scored["data"]["columns"])
+    return rules_of(manifest["data_format"], scored["data"])
 
 
 def _category(row: object) -> str | None:

@@ -89,13 +89,12 @@ def _hold_out(config: Config, source: Source, encoded: Encoded) -> SplitRows:
     return SplitRows(encoded.rows, no_rows(), encoded)
 
 
-def _texts(files: tuple[InputFile, ...]) -> Iterator[str]:
+def _texts(files: tuple[InputFile, ...]) -> Iterator[str | BadRow]:
     for file in files:
-        for text in read_texts(file):
-            yield text.excerpt if isinstance(text, BadRow) else text
+        yield from read_texts(file)
 
 
-def _encode(source: Source, texts: Iterator[str], config: FinetuneConfig) -> Encoded:
+def _encode(source: Source, texts: Iterator[str | BadRow], config: FinetuneConfig) -> Encoded:
     arguments = (source, config.on_too_long)
     pending: list[ray.ObjectRef[Any]] = []
     blocks = []
@@ -107,7 +106,7 @@ def _encode(source: Source, texts: Iterator[str], config: FinetuneConfig) -> Enc
 
 
 @ray.remote
-def _encode_block(texts: list[str], source: Source, on_too_long: str) -> Encoded:
+def _encode_block(texts: list[str | BadRow], source: Source, on_too_long: str) -> Encoded:
     prompt, limited, end = prompts(source.model, source.prompt, source.max_tokens)
     limits = (end, source.max_tokens, on_too_long)
     return encode_texts(texts, prompt, limited, source.rules, *limits)

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from nuggets_ray.config.schema import Config
-from nuggets_ray.data.formats import parse
 from nuggets_ray.model.load import load_tokenizer, resolve_dtype, resolve_path
 from nuggets_ray.model.vllm import check_installed
 from nuggets_ray.prompts.prompt import Prompt, make_prompt
@@ -134,10 +133,10 @@ def _score_what_is_left(
 def _preview(
     setup: Setup, prompt: Prompt, candidates: CandidateIds, is_scored_N: np.ndarray, base: ZeroShot
 ) -> None:
-    out_dir, columns = setup.config.out_dir, setup.config.data.columns
+    out_dir, rules = setup.config.out_dir, setup.rules
     rows = np.flatnonzero(is_scored_N)[:NUM_CANDIDATES]
     originals = {str(candidates.example_id_N[row]): candidates.read_row(row) for row in rows}
-    examples = {i: parse(row, setup.data_format, columns) for i, row in originals.items()}
+    examples = {i: rules.parse(row) for i, row in originals.items()}
     anchors, limit = base.anchors, setup.max_demonstration_tokens
     write_preview(out_dir, examples, anchors, base.zero_shot_A, prompt, limit, setup.dtype)
 

@@ -1,4 +1,4 @@
-"""Rows of every format -> Example, the reasons for skipping, and which format is recognised."""
+"""Rows of every format -> messages and tools, what is read beside them, why a row is skipped."""
 
 from collections import Counter
 from pathlib import Path
@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nuggets_ray.data.formats import FORMATS, SkipRow, detect_format, parse, resolve_format
-from nuggets_ray.data.inputs import list_inputs, read_rows, sample_rows
-from nuggets_ray.errors import UserError
-from nuggets_ray.records import Message
+from nuggets_ray.config.schema import DataConfig
+from nuggets_ray.data.examples import Rules, choose_rules, file_rows, parse_rows
+from nuggets_ray.data.formats import FORMATS, fit
+from nuggets_ray.data.inputs import list_inputs
+from nuggets_ray.data.values import NOT_TEXT, SkipRow
+from nuggets_ray.records import Example, Message
 
 Row = dict[str, object]
 
@@ -23,27 +25,85 @@ def gpt(*turns: tuple[str, object]) -> list[Row]:
     return chat(*turns, keys=("from", "value"))
 
 
-QA = (Message("user", "q", "i"), Message("assistant", "a"))
-EXAMPLES: list[tuple[str, Row, tuple[Message, ...]]] = [
+def parse(row: object, format: str, columns: dict[str, str] | None = None) -> Example:
+    return Rules(format, columns or {}).parse(row)
+
+
+ASKED, ANSWERED = Message("user", "q"), Message("assistant", "a")
+QA = (Message("user", "q", "i"), ANSWERED)
+SYSTEM = Message("system", "s")
+EARLIER = (Message("user", "p"), Message("assistant", "b"))
+EXAMPLES: list[tuple[str, object, tuple[Message, ...]]] = [
     ("alpaca", {"instruction": "q", "input": "i", "output": "a", "extra": 1}, QA),
-    ("alpaca", {"instruction": "q", "output": "a"}, (Message("user", "q"), QA[1])),
-    ("alpaca", {"instruction": "q", "input": None, "output": "a"}, (Message("user", "q"), QA[1])),
+    ("alpaca", {"instruction": "q", "output": "a"}, (ASKED, ANSWERED)),
+    ("alpaca", {"instruction": "q", "input": None, "output": "a"}, (ASKED, ANSWERED)),
+    ("alpaca", {"instruction": "q", "input": float("nan"), "output": "a"}, (ASKED, ANSWERED)),
+    ("alpaca", {"instruction": "q", "context": "i", "output": "a"}, QA),
+    ("alpaca", {"system": "s", "instruction": "q", "input": "i", "output": "a"}, (SYSTEM, *QA)),
     (
         "alpaca",
-        {"system": "s", "instruction": "q", "input": "i", "output": "a"},
-        (Message("system", "s"), *QA),
+        {"system_prompt": "s", "instruction": "q", "output": "a"},
+        (SYSTEM, ASKED, ANSWERED),
     ),
     ("alpaca", {"system": " ", "instruction": "q", "input": "i", "output": "a"}, QA),
+    (
+        "alpaca",
+        {"instruction": "q", "input": 3, "output": 2.5},
+        (Message("user", "q", "3"), Message("assistant", "2.5")),
+    ),
+    (
+        "alpaca",
+        {"instruction": "q", "output": "a", "history": [["p", "b"]], "system": "s"},
+        (SYSTEM, *EARLIER, ASKED, ANSWERED),
+    ),
+    (
+        "alpaca",
+        {"instruction": "q", "output": "a", "history": '[["p", "b"]]'},
+        (*EARLIER, ASKED, ANSWERED),
+    ),
+    (
+        "alpaca",
+        {"instruction": "q", "reasoning_content": " because ", "output": "a"},
+        (ASKED, Message("assistant", "a", reasoning="because")),
+    ),
+    ("alpaca", {"instruction": b"q", "output": "a"}, (ASKED, ANSWERED)),
     ("dolly", {"instruction": "q", "context": "i", "response": "a", "category": "c"}, QA),
-    ("prompt_completion", {"prompt": "q", "completion": "a"}, (Message("user", "q"), QA[1])),
-    ("prompt_completion", {"prompt": "q", "response": "a"}, (Message("user", "q"), QA[1])),
+    ("dolly", {"instruction": "q", "input": "i", "response": "a"}, QA),
+    (
+        "dolly",
+        {"instruction": "q", "input": "i", "context": "j", "response": "a"},
+        (Message("user", "q", "i\nj"), ANSWERED),
+    ),
+    ("prompt_completion", {"prompt": "q", "completion": "a"}, (ASKED, ANSWERED)),
+    ("prompt_completion", {"prompt": "q", "response": "a"}, (ASKED, ANSWERED)),
+    (
+        "prompt_completion",
+        {
+            "prompt": chat(("system", "s"), ("user", "p"), ("assistant", "b"), ("user", "q")),
+            "completion": chat(("assistant", "a")),
+        },
+        (SYSTEM, EARLIER[0], Message("assistant", "b", trains=False), ASKED, ANSWERED),
+    ),
+    (
+        "prompt_completion",
+        {"prompt": '[{"role": "user", "content": "q"}]', "completion": '["a"]'},
+        (ASKED, Message("assistant", '["a"]')),
+    ),
+    ("preference", {"prompt": "q", "chosen": "a", "rejected": "b"}, (ASKED, ANSWERED)),
+    (
+        "preference",
+        {"prompt": "q", "chosen": chat(("user", "q"), ("assistant", "a")), "rejected": []},
+        (ASKED, ANSWERED),
+    ),
+    ("preference", {"prompt": chat(("user", "q")), "chosen": gpt(("gpt", "a"))}, (ASKED, ANSWERED)),
+    ("preference", {"chosen": chat(("user", "q"), ("assistant", "a"))}, (ASKED, ANSWERED)),
     (
         "self_instruct",
         {
             "instruction": "q",
             "instances": [{"input": "i", "output": "a"}, {"input": "", "output": "b"}],
         },
-        (*QA, Message("user", "q"), Message("assistant", "b")),
+        (*QA, ASKED, Message("assistant", "b")),
     ),
     (
         "sharegpt",
@@ -57,13 +117,7 @@ EXAMPLES: list[tuple[str, Row, tuple[Message, ...]]] = [
                 ("human", "more?"),
             )
         },
-        (
-            Message("system", "s"),
-            Message("user", "q"),
-            Message("assistant", "f()"),
-            Message("tool", "1"),
-            Message("assistant", "a"),
-        ),
+        (SYSTEM, ASKED, Message("assistant", "f()"), Message("tool", "1"), ANSWERED),
     ),
     (
         "sharegpt",
@@ -71,20 +125,52 @@ EXAMPLES: list[tuple[str, Row, tuple[Message, ...]]] = [
         (Message("user", "q\nr"), Message("assistant", "a\nb")),
     ),
     (
+        "sharegpt",
+        {"system": "s", "conversations": gpt(("human", "q"), ("gpt", "a"))},
+        (SYSTEM, ASKED, ANSWERED),
+    ),
+    (
+        "sharegpt",
+        {"system": "s", "dialog": chat(("system", "s"), ("user", "q"), ("assistant", "a"))},
+        (SYSTEM, ASKED, ANSWERED),
+    ),
+    (
+        "sharegpt",
+        {"system": "s", "dialog": chat(("system", "t"), ("user", "q"), ("assistant", "a"))},
+        (Message("system", "s\nt"), ASKED, ANSWERED),
+    ),
+    (
+        "sharegpt",
+        {"conversations": gpt(("human", "q")), "chosen": {"from": "gpt", "value": "a"}},
+        (ASKED, ANSWERED),
+    ),
+    (
+        "sharegpt",
+        {"conversations": gpt(("human", "q"), ("gpt", "a")), "chosen": "never"},
+        (ASKED, ANSWERED),
+    ),
+    ("sharegpt", {"messages": None, "thread": ["q", "a"]}, (ASKED, ANSWERED)),
+    (
+        "sharegpt",
+        {"conversations": '[{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]'},
+        (ASKED, ANSWERED),
+    ),
+    ("messages", gpt(("human", "q"), ("gpt", "a")), (ASKED, ANSWERED)),
+    (
         "messages",
         {
             "messages": chat(
                 ("developer", "s"),
                 ("user", [{"type": "text", "text": "q"}, {"type": "text", "value": "{{r}}"}]),
-                ("assistant", [{"type": "text", "text": "a", "value": None}]),
+                ("assistant", [{"type": "output_text", "text": "a", "value": None}]),
                 ("tool", ""),
                 ("assistant", "b"),
             )
         },
         (
-            Message("system", "s"),
+            SYSTEM,
             Message("user", "q{{r}}"),
-            Message("assistant", "a"),
+            ANSWERED,
             Message("tool", ""),
             Message("assistant", "b"),
         ),
@@ -94,14 +180,23 @@ EXAMPLES: list[tuple[str, Row, tuple[Message, ...]]] = [
 
 @pytest.mark.parametrize(("format", "row", "messages"), EXAMPLES)
 def test_row_becomes_the_whole_conversation(
-    format: str, row: Row, messages: tuple[Message, ...]
+    format: str, row: object, messages: tuple[Message, ...]
 ) -> None:
-    assert parse(row, format, {}).messages == messages
+    assert parse(row, format).messages == messages
 
 
 @pytest.mark.parametrize(("format", "row", "messages"), EXAMPLES)
-def test_every_example_is_recognised(format: str, row: Row, messages: tuple[Message, ...]) -> None:
-    assert detect_format([row] * 9 + [{"other": 1}, "no object"]) == format
+def test_the_fields_of_every_example_fit_its_format_alone(
+    format: str, row: object, messages: tuple[Message, ...]
+) -> None:
+    fits = {name: fit(row, other) for name, other in FORMATS.items()}
+    assert [name for name, how in fits.items() if how == max(fits.values())] == [format]
+
+
+def test_the_sample_of_every_format_is_read_whole() -> None:
+    for name, format in FORMATS.items():
+        read = Rules(name).read(format.sample)
+        assert set(read.fields) | set(read.left) - {"rejected"} == set(format.sample) - {"rejected"}
 
 
 def test_content_id_is_the_same_in_every_format() -> None:
@@ -110,80 +205,179 @@ def test_content_id_is_the_same_in_every_format() -> None:
         ("alpaca", {"instruction": "q\ni", "input": "", "output": "a"}),
         ("dolly", {"instruction": "q", "context": "i", "response": "a"}),
         ("prompt_completion", {"prompt": "q\ni", "completion": "a"}),
+        ("preference", {"prompt": "q\ni", "chosen": "a", "rejected": "b"}),
         ("sharegpt", {"conversations": gpt(("human", "q\ni"), ("gpt", "a"))}),
         ("messages", {"messages": chat(("user", "q\ni"), ("assistant", "a"))}),
         ("self_instruct", {"instruction": "q", "instances": [{"input": "i", "output": "a"}]}),
     ]
-    assert len({parse(row, format, {}).content_id for format, row in rows}) == 1
+    assert len({parse(row, format).content_id for format, row in rows}) == 1
 
 
-SKIPPED: list[tuple[str, object, str]] = [
-    ("alpaca", ["a"], "not_an_object"),
-    ("alpaca", "a", "not_an_object"),
-    ("alpaca", None, "not_an_object"),
-    ("alpaca", {"instruction": "q"}, "missing_field:output"),
-    ("alpaca", {"instruction": "q", "output": None}, "wrong_type:output"),
-    ("alpaca", {"instruction": 3, "output": "a"}, "wrong_type:instruction"),
-    ("alpaca", {"instruction": "q", "input": ["i"], "output": "a"}, "wrong_type:input"),
-    ("alpaca", {"instruction": "q", "system": 1, "output": "a"}, "wrong_type:system"),
-    ("alpaca", {"instruction": " \n", "output": "a"}, "empty_instruction"),
-    ("alpaca", {"instruction": "q", "output": "\t"}, "empty_answer"),
-    ("alpaca", {"instruction": "q", "output": "\ud800"}, "invalid_unicode"),
-    ("alpaca", {"instruction": "q", "input": "\udfff", "output": "a"}, "invalid_unicode"),
-    ("dolly", {"instruction": "q", "context": "i"}, "missing_field:response"),
-    ("prompt_completion", {"prompt": "q"}, "missing_field:completion"),
-    ("self_instruct", {"instruction": "q", "instances": []}, "no_assistant_turn"),
-    ("self_instruct", {"instruction": "q", "instances": "a"}, "wrong_type:instances"),
-    ("self_instruct", {"instruction": "q", "instances": [{"input": "i"}]}, "missing_field:output"),
-    ("sharegpt", {}, "missing_field:conversations"),
-    ("sharegpt", {"conversations": {}}, "wrong_type:conversations"),
-    ("sharegpt", {"conversations": ["hi"]}, "wrong_type:conversations"),
-    ("sharegpt", {"conversations": []}, "no_assistant_turn"),
-    ("sharegpt", {"conversations": gpt(("human", "q"))}, "no_assistant_turn"),
-    ("sharegpt", {"conversations": gpt(("gpt", "a"))}, "no_user_turn"),
+QUESTION: Row = {"messages": chat(("user", "q"), ("assistant", "a"))}
+
+
+def test_what_carries_meaning_makes_another_content() -> None:
+    tool = {"type": "function", "function": {"name": "f", "parameters": {}}}
+    call = {"function": {"name": "f", "arguments": '{"x": 1}'}}
+    [asked, answered] = chat(("user", "q"), ("assistant", "a"))
+    rows: list[Row] = [
+        QUESTION,
+        QUESTION | {"system": "s"},
+        QUESTION | {"tools": [tool]},
+        {"messages": [asked, answered | {"tool_calls": [call]}]},
+        {"messages": [asked, answered | {"reasoning_content": "r"}]},
+        {"messages": [asked, answered | {"weight": 0}, asked, answered]},
+        {"messages": [asked, answered, asked, answered]},
+    ]
+    assert len({parse(row, "messages").content_id for row in rows}) == len(rows)
+
+
+def test_tools_are_json_texts_whoever_wrote_them() -> None:
+    tool = {"type": "function", "function": {"name": "f", "strict": None}}
+    text = '{"type": "function", "function": {"name": "f"}}'
+    for tools in ([tool], tool, [text], f"[{text}]", text):
+        assert parse(QUESTION | {"tools": tools}, "messages").tools == (text,)
+    for nothing in ("[]", [], None, float("nan"), ""):
+        assert parse(QUESTION | {"tools": nothing}, "messages").tools == ()
+
+
+def test_tools_that_are_no_objects_are_told_as_not_read() -> None:
+    read = Rules("messages").read(QUESTION | {"tools": "f(x)"})
+    assert (read.example.tools, read.left) == ((), ("tools",))
+
+
+def test_which_fields_were_read_and_which_were_not() -> None:
+    row = {"instruction": "q", "input": "", "output": "a", "system_prompt": "s", "id": 1, "x": None}
+    read = Rules("alpaca").read(row)
+    assert set(read.fields) == {"instruction", "output", "system_prompt"}
+    assert read.left == ("id",), "what holds nothing is not told"
+    turns = chat(("user", "q"), ("assistant", "a"))
+    turns[1] |= {"weight": 1, "name": "Ada"}
+    read = Rules("messages").read({"messages": turns, "history": [["p", "b"]]})
+    assert read.fields == ("messages", "messages[].weight")
+    assert read.left == ("history", "messages[].name")
+
+
+SKIPPED: list[tuple[str, object, str, str]] = [
+    ("alpaca", ["a"], "not_an_object", ""),
+    ("alpaca", "a", "not_an_object", ""),
+    ("alpaca", None, "not_an_object", ""),
+    ("alpaca", {"instruction": "q"}, "missing_field:output", ""),
+    ("alpaca", {"instruction": "q", "output": None}, "wrong_type:output", "null"),
+    ("alpaca", {"instruction": "q", "output": float("nan")}, "wrong_type:output", "null"),
+    ("alpaca", {"instruction": {}, "output": "a"}, "wrong_type:instruction", "an object"),
+    ("alpaca", {"instruction": True, "output": "a"}, "wrong_type:instruction", "true or false"),
+    ("alpaca", {"instruction": "q", "input": ["i"], "output": "a"}, "wrong_type:input", "a list"),
+    ("alpaca", {"instruction": "q", "system": ["s"], "output": "a"}, "wrong_type:system", "a list"),
+    (
+        "alpaca",
+        {"instruction": "q", "history": "p", "output": "a"},
+        "wrong_type:history",
+        "a text that is no JSON list",
+    ),
+    ("alpaca", {"instruction": " \n", "output": "a"}, "empty_instruction", ""),
+    ("alpaca", {"instruction": "q", "output": "\t"}, "empty_answer", ""),
+    ("alpaca", {"instruction": "q", "output": "\ud800"}, "invalid_unicode", ""),
+    ("alpaca", {"instruction": "q", "input": "\udfff", "output": "a"}, "invalid_unicode", ""),
+    ("alpaca", {"instruction": b"caf\xe9", "output": "a"}, "invalid_unicode", "instruction"),
+    (
+        "alpaca",
+        {"instruction": {NOT_TEXT: "6Q=="}, "output": "a"},
+        "invalid_unicode",
+        "instruction",
+    ),
+    ("dolly", {"instruction": "q", "context": "i"}, "missing_field:response", ""),
+    ("prompt_completion", {"prompt": "q"}, "missing_field:completion", ""),
+    ("prompt_completion", {"prompt": "q", "completion": ["a"]}, "wrong_type:completion", "a list"),
+    ("preference", {"prompt": "q", "chosen": {"score": 1}}, "wrong_type:chosen", "an object"),
+    ("self_instruct", {"instruction": "q", "instances": []}, "no_assistant_turn", ""),
+    ("self_instruct", {"instruction": "q", "instances": "a"}, "wrong_type:instances", "a text"),
+    (
+        "self_instruct",
+        {"instruction": "q", "instances": [{"input": "i"}]},
+        "missing_field:output",
+        "",
+    ),
+    ("sharegpt", {}, "missing_field:conversations", ""),
+    ("sharegpt", {"conversations": {}}, "wrong_type:conversations", "an object"),
+    ("sharegpt", {"conversations": [3]}, "wrong_type:conversations", "int at turn 1"),
+    ("sharegpt", {"conversations": []}, "no_assistant_turn", ""),
+    ("sharegpt", {"conversations": gpt(("human", "q"))}, "no_assistant_turn", ""),
+    ("sharegpt", {"conversations": gpt(("gpt", "a"))}, "no_user_turn", ""),
     (
         "sharegpt",
-        {"conversations": gpt(("gpt", "a"), ("human", "q"), ("gpt", "b"))},
-        "no_user_turn",
+        {"conversations": gpt(("human", "q"), ("alien", "a"))},
+        "unknown_role:alien",
+        "at turn 2",
     ),
-    ("sharegpt", {"conversations": gpt(("human", "q"), ("alien", "a"))}, "unknown_role"),
-    ("sharegpt", {"conversations": gpt(("human", "q"), ("gpt", None))}, "wrong_type:value"),
-    ("sharegpt", {"conversations": [{"from": "human"}]}, "missing_field:value"),
+    (
+        "sharegpt",
+        {"conversations": gpt(("human", "q"), ("gpt", None))},
+        "wrong_type:value",
+        "null at turn 2",
+    ),
+    ("sharegpt", {"conversations": [{"from": "human"}]}, "missing_field:value", "at turn 1"),
     (
         "sharegpt",
         {"conversations": gpt(("human", "q"), ("gpt", "a"), ("human", " "), ("gpt", "b"))},
         "empty_instruction",
+        "",
     ),
-    ("messages", {"messages": chat(("user", "q"), ("assistant", ""))}, "empty_answer"),
-    ("messages", {"messages": chat(("user", "q"), ("assistant", []))}, "empty_answer"),
-    ("messages", {"messages": chat(("user", "q"), ("assistant", 1))}, "wrong_type:content"),
-    ("messages", {"messages": chat((None, "q"))}, "wrong_type:role"),
+    ("messages", {"messages": chat(("user", "q"), ("assistant", ""))}, "empty_answer", ""),
+    ("messages", {"messages": chat(("user", "q"), ("assistant", []))}, "empty_answer", ""),
+    (
+        "messages",
+        {"messages": chat(("user", "q"), ("assistant", {}))},
+        "wrong_type:content",
+        "an object at turn 2",
+    ),
+    ("messages", {"messages": chat((None, "q"))}, "wrong_type:role", "null at turn 1"),  # type: ignore[arg-type]
     (
         "messages",
         {"messages": chat(("user", [{"type": "image_url", "image_url": {}}]), ("assistant", "a"))},
         "wrong_type:content",
+        "a part of type image_url at turn 1",
+    ),
+    (
+        "messages",
+        {"messages": chat(("user", "<image>q"), ("assistant", "a")), "images": ["x.png"]},
+        "needs_image:images",
+        "",
     ),
 ]
 
 
-@pytest.mark.parametrize(("format", "row", "reason"), SKIPPED)
-def test_bad_row_is_skipped_with_its_reason(format: str, row: object, reason: str) -> None:
+@pytest.mark.parametrize(("format", "row", "reason", "detail"), SKIPPED)
+def test_bad_row_is_skipped_with_its_reason(
+    format: str, row: object, reason: str, detail: str
+) -> None:
     with pytest.raises(SkipRow) as skip:
-        parse(row, format, {})
-    assert skip.value.reason == reason
+        parse(row, format)
+    assert (skip.value.reason, skip.value.detail) == (reason, detail)
+
+
+def test_a_mark_of_an_image_without_an_image_is_text() -> None:
+    row = {"instruction": "<image> in html?", "output": "a", "images": []}
+    assert parse(row, "alpaca").messages[0].text == "<image> in html?"
 
 
 def test_nul_characters_are_text() -> None:
-    example = parse({"instruction": "q\x00", "output": "\x00"}, "alpaca", {})
+    example = parse({"instruction": "q\x00", "output": "\x00"}, "alpaca")
     assert example.messages[1].text == "\x00"
 
 
 FIELDS = (
-    "instruction input output context response prompt completion instances system "
-    "conversations messages from value role content type text"
+    "instruction input output context response prompt completion chosen instances system tools "
+    "history conversations messages from value role content type text weight tool_calls function "
+    "name arguments reasoning_content"
 )
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=3),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=3)
+    | st.sampled_from(["user", "assistant", "tool", "[", "{}", '[{"role": "user"}]']),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
@@ -199,12 +393,13 @@ JSON = st.recursive(
 @given(row=JSON, format=st.sampled_from(list(FORMATS)))
 def test_any_json_value_is_an_example_or_skipped(row: object, format: str) -> None:
     try:
-        example = parse(row, format, {})
+        read = Rules(format).read(row)
     except SkipRow as skip:
         assert skip.reason
     else:
-        assert example.messages[-1].role == "assistant"
-        assert len(example.content_id) == 32
+        assert read.example.messages[-1].is_answer
+        assert len(read.example.content_id) == 32
+        assert not set(read.fields) & set(read.left)
 
 
 def test_columns_map_any_fields() -> None:
@@ -212,72 +407,48 @@ def test_columns_map_any_fields() -> None:
     columns = {"instruction": "question", "input": "passage", "output": "reply"}
     assert parse(row, "columns", columns).messages == QA
     with_system = parse(row, "columns", columns | {"system": "persona"})
-    assert with_system.messages == (Message("system", "s"), *QA)
+    assert with_system.messages == (SYSTEM, *QA)
     with pytest.raises(SkipRow, match="missing_field:reply"):
         parse({"question": "q"}, "columns", columns)
     for turns in (chat(("user", "q\ni"), ("assistant", "a")), gpt(("human", "q\ni"), ("gpt", "a"))):
-        example = parse({"talk": turns}, "columns", {"messages": "talk"})
-        assert [message.content for message in example.messages] == ["q\ni", "a"]
+        for name in ("messages", "turns"):
+            example = parse(
+                {"talk": turns, "persona": "s"}, "columns", {name: "talk", "system": "persona"}
+            )
+            assert [message.content for message in example.messages] == ["s", "q\ni", "a"]
 
 
-ALPACA: Row = {"instruction": "q", "input": "", "output": "a"}
-DOLLY: Row = {"instruction": "q", "context": "", "response": "a"}
-
-
-def test_defects_of_a_row_do_not_hide_its_format() -> None:
-    assert detect_format([ALPACA | {"output": ""}] * 10) == "alpaca"
-
-
-def test_two_formats_that_fit_is_an_error_naming_both() -> None:
-    with pytest.raises(UserError, match=r"data\.format=alpaca or data\.format=dolly"):
-        detect_format([ALPACA | DOLLY] * 5)
-    with pytest.raises(UserError, match=r"sharegpt.*messages"):
-        row: Row = {
-            "messages": chat(("user", "q"), ("assistant", "a")),
-            "conversations": gpt(("human", "q"), ("gpt", "a")),
-        }
-        detect_format([row], section="anchors")
-
-
-def test_too_few_rows_that_fit_is_an_error_naming_the_two_best() -> None:
-    rows = [ALPACA] * 89 + [DOLLY] * 11
-    with pytest.raises(UserError, match=r"89% fit alpaca and 11% fit dolly.*data\.columns"):
-        detect_format(rows)
-    assert detect_format([ALPACA] * 90 + [DOLLY] * 10) == "alpaca"
-    with pytest.raises(UserError, match=r"0% fit .*question, reply"):
-        detect_format([{"question": "q", "reply": "a"}])
-
-
-@pytest.mark.parametrize("rows", [[], [1, "a", None, ["x"]]])
-def test_no_object_to_look_at_is_an_error(rows: list[object]) -> None:
-    with pytest.raises(UserError, match=r"data\.format=auto"):
-        detect_format(rows)
-
-
-def test_resolve_format() -> None:
-    assert resolve_format("auto", {}, [ALPACA]) == "alpaca"
-    assert resolve_format("dolly", {}, []) == "dolly"
-    mapping = {"instruction": "q", "output": "a"}
-    assert (
-        resolve_format("auto", mapping, []) == resolve_format("columns", mapping, []) == "columns"
+def test_columns_map_the_fields_of_turns_and_what_stands_beside_them() -> None:
+    said = [{"by": "user", "says": "q", "counts": 1}, {"by": "model", "says": "b", "counts": 0}]
+    row: Row = {
+        "log": said,
+        "before": [["p", "b"]],
+        "functions_here": '[{"name": "f"}]',
+        "best": {"by": "model", "says": "a"},
+    }
+    columns = {
+        "turns": "log",
+        "role": "by",
+        "content": "says",
+        "weight": "counts",
+        "tools": "functions_here",
+    }
+    example = parse(
+        {**row, "log": [*said, *said[:1], {"by": "model", "says": "a"}]}, "columns", columns
     )
+    assert [m.text for m in example.messages if m.is_answer] == ["a"]
+    assert example.tools == ('{"name": "f"}',)
+    open_row = {**row, "log": said[:1]}
+    assert parse(open_row, "columns", columns | {"chosen": "best"}).messages == (ASKED, ANSWERED)
+    asked: Row = {"q": "q", "best": "a", "before": [["p", "b"]]}
+    columns = {"instruction": "q", "chosen": "best", "history": "before"}
+    assert parse(asked, "columns", columns).messages == (*EARLIER, ASKED, ANSWERED)
 
 
-@pytest.mark.parametrize(
-    ("format", "columns", "named"),
-    [
-        ("excel", {}, "anchors.format=excel"),
-        ("columns", {}, "anchors.columns"),
-        ("alpaca", {"instruction": "q", "output": "a"}, "anchors.format=alpaca"),
-        ("auto", {"instruction": "q"}, "output"),
-        ("auto", {"question": "q", "output": "a"}, "question"),
-    ],
-)
-def test_settings_that_contradict_each_other_are_errors(
-    format: str, columns: dict[str, str], named: str
-) -> None:
-    with pytest.raises(UserError, match=named.replace(".", r"\.")):
-        resolve_format(format, columns, [ALPACA], section="anchors")
+def test_a_name_that_is_mapped_elsewhere_is_not_read_twice() -> None:
+    row: Row = {"context": "q", "output": "a", "system": "s"}
+    columns = {"instruction": "context", "output": "output", "input": "system"}
+    assert parse(row, "columns", columns).messages == (Message("user", "q", "s"), ANSWERED)
 
 
 REAL_FILES = {
@@ -294,15 +465,10 @@ REAL_FILES = {
 @pytest.mark.parametrize("name", REAL_FILES)
 def test_real_files_load_with_format_auto(test_data: Path, name: str) -> None:
     files = list_inputs(str(test_data / name))
-    format = detect_format(sample_rows(files))
-    reasons: Counter[str] = Counter()
-    rows = list(read_rows(files[0]))
-    for row in rows:
-        try:
-            parse(row, format, {})
-        except SkipRow as skip:
-            reasons[skip.reason] += 1
-    assert (format, len(rows), dict(reasons)) == REAL_FILES[name]
+    rules = choose_rules(DataConfig(str(test_data / name)), files)
+    results = [result for _, result in parse_rows(file_rows(files), rules)]
+    reasons = Counter(result.reason for result in results if isinstance(result, SkipRow))
+    assert (rules.format, len(results), dict(reasons)) == REAL_FILES[name]
 
 
 def test_every_real_file_is_in_the_table(test_data: Path) -> None:
@@ -311,8 +477,3 @@ def test_every_real_file_is_in_the_table(test_data: Path) -> None:
         f"{folder}/{path.name}" for folder in folders for path in (test_data / folder).iterdir()
     }
     assert found == set(REAL_FILES)
-
-
-def test_a_mistyped_format_is_answered_with_the_one_that_was_meant() -> None:
-    with pytest.raises(UserError, match="data.format=alpacca is unknown.*mean data.format=alpaca"):
-        resolve_format("alpacca", {}, [])

@@ -22,7 +22,7 @@ ROWS = [
 
 def test_the_doctest_runs() -> None:
     [test] = doctest.DocTestFinder(recurse=False).find(read)
-    assert doctest.DocTestRunner().run(test) == doctest.TestResults(failed=0, attempted=6)
+    assert doctest.DocTestRunner().run(test) == doctest.TestResults(failed=0, attempted=7)
 
 
 def test_a_file_and_rows_in_hand_give_the_same(tmp_path: Path) -> None:
@@ -41,8 +41,8 @@ def test_a_file_and_rows_in_hand_give_the_same(tmp_path: Path) -> None:
 def test_messages_are_what_the_content_id_is_of() -> None:
     conversation = read_examples([ROWS[0]]).examples[0].messages
     assert conversation == [
-        {"role": "user", "content": "Add.\n1 and 2"},
-        {"role": "assistant", "content": "3"},
+        {"role": "user", "content": "Add.\n1 and 2", "trains": False},
+        {"role": "assistant", "content": "3", "trains": True},
     ]
     again = read_examples([{"messages": conversation}])
     assert again.format == "messages"

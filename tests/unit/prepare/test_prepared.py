@@ -25,7 +25,8 @@ def key(config: Config = CONFIG, files: list[InputFile] = FILES, prompt: str = "
 
 
 def check(rows: Rows, **data: Any) -> None:
-    check_rows(rows, replace(CONFIG.data, **data), ["a.jsonl", "b.jsonl"])
+    paths = ["a.jsonl", "b.jsonl"]
+    check_rows(rows, replace(CONFIG.data, **data), paths, "alpaca", lambda: "data.roles={a: user}")
 
 
 def draw(config: Config, rows: Rows) -> tuple[list[bytes], bool]:
@@ -38,9 +39,10 @@ def write_block(folder: Path, rows: list[tuple[int, int, str | None, str | None]
     uri = str(folder / f"{rows[0][0]:08d}-{rows[0][1]:012d}.parquet")
     columns = [[row[i] for row in rows] for i in range(3)]
     excerpts = [None if reason is None else f"bad{row}" for _, row, reason, _ in rows]
+    details = [None if reason is None else "null at turn 2" for _, _, reason, _ in rows]
     rest = [[None] * len(rows)] * 4
     ids = [content_id for *_, content_id in rows]
-    arrays = [*columns, excerpts, ids, *rest]
+    arrays = [*columns, details, excerpts, ids, *rest]
     fields = zip(arrays, STAGED_SCHEMA, strict=True)
     typed = [pa.array(values, field.type) for values, field in fields]
     io.write_table(uri, pa.Table.from_arrays(typed, schema=STAGED_SCHEMA))
@@ -88,8 +90,9 @@ def test_bad_rows_are_shown_where_they_stand(uris: list[str]) -> None:
         check(rows, max_skipped_fraction=0.3)
     sentence = str(error.value)
     assert "data.path=rows.jsonl: 2 of 5 rows cannot be used" in sentence
-    assert "1 empty_answer, such as row 1 of a.jsonl bad1" in sentence
-    assert "1 invalid_json, such as row 0 of b.jsonl bad0" in sentence
+    assert "1 empty_answer, such as null at turn 2 in row 1 of a.jsonl bad1" in sentence
+    assert "1 invalid_json, such as null at turn 2 in row 0 of b.jsonl bad0" in sentence
+    assert "read as alpaca): mend them, or set data.roles={a: user}" in sentence
     assert "or raise data.max_skipped_fraction=0.3" in sentence
 
 
