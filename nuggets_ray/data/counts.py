@@ -53,10 +53,11 @@ class FieldCounts:
 
 def told(read: Mapping[str, int], left: Mapping[str, int]) -> str:
     """`read: instruction 3, output 3; not read: category 3`"""
-    return f"read: {_listed(read)}; not read: {_listed(left)}"
+    return f"read: {listed(read)}; not read: {listed(left)}"
 
 
-def _listed(counts: Mapping[str, int]) -> str:
+def listed(counts: Mapping[str, int]) -> str:
+    """`instruction 3, output 3`, the most frequent first."""
     shown = [f"{name} {count:,}" for name, count in Counter(counts).most_common(MAX_FIELDS)]
     more = [f"{len(counts) - MAX_FIELDS} more"] if len(counts) > MAX_FIELDS else []
     return ", ".join([*shown, *more]) or "nothing"

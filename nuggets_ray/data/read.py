@@ -106,7 +106,7 @@ def read_examples(
     counts = FieldCounts()
     if isinstance(path_or_rows, str | os.PathLike):
         path = os.fspath(path_or_rows)
-        config = DataConfig(path, format, dict(columns or {}), dict(roles or {}))
+        config = DataConfig(path, format, dict(columns or {}), roles=dict(roles or {}))
         files = list_inputs(config.path)
         rules = choose_rules(config, files)
         return _collect(parse_rows(file_rows(files), rules, counts), rules.format, counts)

@@ -5,6 +5,7 @@ The text of a json or jsonl row is the user's own, cut out and put on one line, 
 order and nesting are never altered; a parquet row is written as JSON.
 """
 
+import base64
 import io
 import json
 import re
@@ -12,6 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pyarrow as pa
+
+from nuggets_ray.data.values import NOT_TEXT
 
 WINDOW_CHARS = 1 << 20
 EXCERPT_CHARS = 1000
@@ -127,8 +130,9 @@ def _one_line(text: str) -> str | BadRow:
 
 
 def batch_texts(batch: pa.RecordBatch) -> Iterator[str | BadRow]:
-    """The rows of a parquet batch as JSON (dates and the like as strings); text that is not UTF-8
-    is a BadRow.
+    """The rows of a parquet batch as JSON: bytes as the UTF-8 text that they are, or else as base64
+    in an object of one field (NOT_TEXT); dates and the like as strings. Text that is not UTF-8 is a
+    BadRow.
     """
     try:
         rows = batch.to_pylist()
@@ -140,7 +144,17 @@ def batch_texts(batch: pa.RecordBatch) -> Iterator[str | BadRow]:
             yield from batch_texts(batch.slice(i, 1))
         return
     for row in rows:
-        yield json.dumps(row, ensure_ascii=False, default=str)
+        yield json.dumps(row, ensure_ascii=False, default=_in_json)
+
+
+def _in_json(value: object) -> object:
+    """What JSON has no type for."""
+    if not isinstance(value, bytes):
+        return str(value)
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return {NOT_TEXT: base64.b64encode(value).decode("ascii")}
 
 
 def _excerpt(text: str) -> str:

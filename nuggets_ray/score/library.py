@@ -104,7 +104,10 @@ def score_rows(
     config = Config(
         model=model if isinstance(model, ModelConfig) else ModelConfig(os.fspath(model)),
         data=DataConfig(
-            "", format, dict(columns or {}), dict(roles or {}), on_too_long=on_too_long
+            format=format,
+            columns=dict(columns or {}),
+            roles=dict(roles or {}),
+            on_too_long=on_too_long,
         ),
         prompt=PromptConfig(prompt, max_demonstration_tokens, max_anchor_tokens),
         score=ScoreConfig(dtype, engine=engine, max_pack_tokens=max_pack_tokens),

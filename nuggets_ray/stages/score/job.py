@@ -14,6 +14,7 @@ import numpy as np
 from nuggets_ray.config.schema import Config
 from nuggets_ray.model.load import load_tokenizer, resolve_dtype, resolve_path
 from nuggets_ray.model.vllm import check_installed
+from nuggets_ray.prepare.told import reading_lines
 from nuggets_ray.prompts.prompt import Prompt, make_prompt
 from nuggets_ray.run.accounts import (
     Accounts,
@@ -29,7 +30,7 @@ from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.manifest import Run
 from nuggets_ray.run.preview import NUM_CANDIDATES, write_preview
 from nuggets_ray.run.scores import compact_scores
-from nuggets_ray.run.skipped import count_kinds, give_up, rewrite_skipped
+from nuggets_ray.run.skipped import count_kinds, give_up, read_skipped, rewrite_skipped
 from nuggets_ray.schedule.todo import Todo, find_todo
 from nuggets_ray.score.checks import check_fields, check_inputs
 from nuggets_ray.score.fingerprint import settings_fingerprint
@@ -85,6 +86,8 @@ def _score(config: Config, given: Config, run: Run, workers: Workers) -> dict[st
     write_config(config.out_dir, "score", given)
     check_shared_folder(config.out_dir)
     prepared = prepare(config, run.attempt_id)
+    for line in reading_lines(prepared, read_skipped(config.out_dir)):
+        logger.info(line)
     setup = replace(setup, data_format=prepared.format)
     files = [asdict(file) for file in prepared.inputs]
     run.manifest |= {"inputs": files, "data_format": prepared.format}

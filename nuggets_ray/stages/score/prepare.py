@@ -21,7 +21,7 @@ from ray.data import DataContext
 
 from nuggets_ray import io
 from nuggets_ray.config.schema import Config, DataConfig, ModelConfig, PromptConfig
-from nuggets_ray.data.counts import FieldCounts, warnings
+from nuggets_ray.data.counts import FieldCounts
 from nuggets_ray.data.examples import Rules, choose_rules, first_rows, propose
 from nuggets_ray.data.inputs import InputFile, list_inputs
 from nuggets_ray.errors import UserError
@@ -29,6 +29,7 @@ from nuggets_ray.model.load import load_tokenizer
 from nuggets_ray.prepare import commit, staging
 from nuggets_ray.prepare.ids import block_bytes, group_files
 from nuggets_ray.prepare.prepared import HashedInput, Prepared, check_rows, prepare_key, read_staged
+from nuggets_ray.prepare.told import reading_warnings
 from nuggets_ray.prompts.prompt import Prompt, make_prompt
 from nuggets_ray.run.layout import RunFolder
 
@@ -88,7 +89,7 @@ def prepare(config: Config, attempt_id: str) -> Prepared:
         *(prepared.num_rows, prepared.num_candidates, prepared.num_duplicates),
         *(prepared.num_skipped, prepared.num_excluded),
     )
-    for sentence in warnings(counts.read, counts.left, config.data.columns):
+    for sentence in reading_warnings(prepared, config.data.columns):
         logger.warning(sentence)
     return prepared
 
