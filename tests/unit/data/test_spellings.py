@@ -1,5 +1,9 @@
-"""The reader's tables."""
+"""The reader's tables, and those of the docs that are made from them."""
 
+import pytest
+from formats_table import BEGIN, END, README, put_into
+
+from nuggets_ray.data import spellings
 from nuggets_ray.data.spellings import (
     CARRIED,
     MAY_CARRY,
@@ -27,3 +31,14 @@ def test_what_holds_nothing() -> None:
     assert all(is_empty(value) for value in nothing)
     assert [is_absent(value) for value in nothing] == [True, True, False, False, False]
     assert not any(is_empty(value) for value in (0, 0.0, False, " ", [None]))
+
+
+def test_the_docs_have_the_tables_of_the_reader() -> None:
+    text = README.read_text("utf-8")
+    assert text.count(BEGIN) == text.count(END) == 1
+    assert put_into(text) == text, "run `make golden`"
+
+
+def test_a_new_name_changes_the_docs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(spellings.ROLE_NAMES, "oracle", "assistant")
+    assert "`oracle`" in put_into(README.read_text("utf-8"))
