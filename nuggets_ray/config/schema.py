@@ -147,6 +147,9 @@ class SelectConfig:
     """Put before our columns (example_id, golden_score, rank) in the selected files, when yours
     have those names.
     """
+    unique: bool = True
+    """Keep the first of exact duplicates only, whatever `by` is; fractions are of distinct contents.
+    """
     replace: bool = False
     """Let other rows take the place of those that a model was trained on."""
 

@@ -103,6 +103,11 @@ def _choose(out_dir: str, config: SelectConfig, seed: int) -> tuple[str, pa.Tabl
     if scored.num_pending:
         logger.warning("partial: %d of %d candidates are scored", num_scored, scored.num_candidates)
     selection = select(scored.scores, config, seed)
+    if selection.num_copies:
+        logger.info(
+            "select.unique=true: %d of the %d scored rows are exact copies and left out",
+            *(selection.num_copies, num_scored),
+        )
     ours = _our_columns(scored.scores, selection, config.prefix)
     return selection.name, ours, _summary(scored, selection)
 
@@ -115,6 +120,7 @@ def _summary(scored: Scored, selection: Selection) -> dict[str, Any]:
         "partial": scored.num_pending > 0,
         "num_scored": len(scored.scores.example_id),
         "num_candidates": scored.num_candidates,
+        "num_copies_left_out": selection.num_copies,
         "cutoff": selection.cutoff,
         "mean_golden_score": float(complete_K.mean()) if len(complete_K) else None,
         "mean_answer_tokens": float(scored.scores.num_answer_tokens[selection.row_K].mean()),
