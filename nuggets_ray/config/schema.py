@@ -37,7 +37,9 @@ class ModelConfig:
 @dataclass(frozen=True)
 class DataConfig:
     path: str = ""
-    """A file, folder or glob of json, jsonl (or .gz) or parquet; an s3:// or gs:// URI; `demo`."""
+    """A file, folder or glob of jsonl, json, csv, tsv (also compressed), parquet or Arrow; an s3://
+    or gs:// URI; hf://datasets/ORG/NAME; `demo`.
+    """
     format: str = "auto"
     """alpaca, dolly, sharegpt, messages, prompt_completion, self_instruct, columns, or auto (looks
     at 100 rows).
@@ -45,6 +47,10 @@ class DataConfig:
     columns: dict[str, str] = field(default_factory=dict)
     """For anything else, our field -> your column, e.g. {instruction: question, input: context,
     output: reply, system: persona}.
+    """
+    splits: list[str] = field(default_factory=list)
+    """Splits to read, by the names of files, folders or the hub; none: all but test and validation
+    beside train.
     """
     limit: int | None = number(None, at_least=1)
     """Read the first N rows only."""
@@ -148,8 +154,7 @@ class SelectConfig:
     have those names.
     """
     unique: bool = True
-    """Keep the first of exact duplicates only, whatever `by` is; fractions are of distinct contents.
-    """
+    """Of exact duplicates keep the first, whatever `by` is; fractions are of distinct contents."""
     replace: bool = False
     """Let other rows take the place of those that a model was trained on."""
 

@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 def check_inputs(config: Config) -> None:
     """Raise UserError for data, anchors, a tokenizer or weights that are not there or not whole."""
     logger.info("checking data, anchors, tokenizer and weights")
-    list_inputs(config.data.path)
+    list_inputs(config.data.path, splits=config.data.splits)
     if config.data.columns:
         resolve_format(config.data.format, config.data.columns, [])
     if config.anchors.method == "file":
