@@ -18,7 +18,7 @@ from nuggets_ray.data.json_files import json_texts
 from nuggets_ray.data.listing import find_files, path_below
 from nuggets_ray.data.rows import BadRow, decode_row
 from nuggets_ray.data.streams import COMPRESSIONS, open_stream
-from nuggets_ray.data.table_files import arrow_texts, csv_texts, parquet_texts
+from nuggets_ray.data.table_files import TABLES, csv_texts, table_texts
 from nuggets_ray.demo.files import demo_or
 from nuggets_ray.errors import UserError
 from nuggets_ray.io import full_path, open_fs, sha256
@@ -163,10 +163,8 @@ def read_texts(file: InputFile) -> Iterator[str | BadRow]:
     table or compressed stream.
     """
     try:
-        if file.kind == "parquet":
-            yield from parquet_texts(file.path)
-        elif file.kind == "arrow":
-            yield from arrow_texts(file.path)
+        if file.kind in TABLES:
+            yield from table_texts(file.path, file.kind)
         else:
             yield from _text_file_texts(file)
     except READ_ERRORS as error:

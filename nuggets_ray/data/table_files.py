@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pyarrow as pa
@@ -50,17 +50,13 @@ def _csv_text(header: list[str], cells: list[str], delimiter: str) -> str | BadR
     return text if len(cells) == len(header) else BadRow("invalid_csv", delimiter.join(cells))
 
 
-def parquet_texts(uri: str) -> Iterator[str | BadRow]:
-    for batch in parquet_batches(uri):
+def table_texts(uri: str, kind: str) -> Iterator[str | BadRow]:
+    """The rows of a file of one of TABLES."""
+    for batch in TABLES[kind](uri):
         yield from batch_texts(batch)
 
 
-def arrow_texts(uri: str) -> Iterator[str | BadRow]:
-    for batch in arrow_batches(uri):
-        yield from batch_texts(batch)
-
-
-def parquet_batches(uri: str) -> Iterator[pa.RecordBatch]:
+def _parquet_batches(uri: str) -> Iterator[pa.RecordBatch]:
     """The rows of a parquet file in order."""
     store, path = open_fs(uri)
     with (
@@ -70,7 +66,7 @@ def parquet_batches(uri: str) -> Iterator[pa.RecordBatch]:
         yield from parquet.iter_batches(batch_size=BATCH_ROWS, use_threads=False)
 
 
-def arrow_batches(uri: str) -> Iterator[pa.RecordBatch]:
+def _arrow_batches(uri: str) -> Iterator[pa.RecordBatch]:
     """The rows of an Arrow file in order, as `datasets` keeps and saves them, or as Feather."""
     store, path = open_fs(uri)
     with store.open_input_file(path) as stream:
@@ -85,3 +81,10 @@ def _file_batches(stream: Any) -> Iterator[pa.RecordBatch]:
     reader = pa.ipc.open_file(stream)
     for index in range(reader.num_record_batches):
         yield reader.get_batch(index)
+
+
+TABLES: dict[str, Callable[[str], Iterator[pa.RecordBatch]]] = {
+    "parquet": _parquet_batches,
+    "arrow": _arrow_batches,
+}
+"""The batches of rows in a file, in order, by its kind."""

@@ -9,7 +9,7 @@ import pytest
 from pyarrow import feather
 
 from nuggets_ray.data.rows import BadRow
-from nuggets_ray.data.table_files import arrow_texts, csv_texts
+from nuggets_ray.data.table_files import csv_texts, table_texts
 
 datasets = pytest.importorskip("datasets")
 
@@ -57,6 +57,10 @@ def test_what_datasets_saves_to_disk_is_read_as_it_was(tmp_path: Path) -> None:
     datasets.Dataset.from_list(rows).save_to_disk(tmp_path / "saved", num_shards=2)
     files = sorted((tmp_path / "saved").glob("*.arrow"))
     assert len(files) == 2
-    assert [json.loads(str(text)) for file in files for text in arrow_texts(str(file))] == rows
+    assert [
+        json.loads(str(text)) for file in files for text in table_texts(str(file), "arrow")
+    ] == rows
     feather.write_feather(pa.Table.from_pylist(rows), tmp_path / "a.arrow")
-    assert [json.loads(str(text)) for text in arrow_texts(str(tmp_path / "a.arrow"))] == rows
+    assert [
+        json.loads(str(text)) for text in table_texts(str(tmp_path / "a.arrow"), "arrow")
+    ] == rows
