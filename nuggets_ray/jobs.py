@@ -78,6 +78,7 @@ def _print_selection(result: dict[str, Any]) -> None:
         "num_rows",
         "num_scored",
         "num_candidates",
+        "num_copies_left_out",
         "cutoff",
         "mean_golden_score",
         "mean_answer_tokens",

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from nuggets_ray.anchors.file import anchor_files
 from nuggets_ray.config.schema import Config, DataConfig
+from nuggets_ray.data.hub import is_hub
 from nuggets_ray.data.inputs import list_inputs
 from nuggets_ray.data.recognise import set_format
 from nuggets_ray.evaluate.checks import check_settings
@@ -23,7 +24,7 @@ from nuggets_ray.select import check_config
 
 def check_score(config: Config) -> None:
     """Raise UserError for data, anchors, a model or an out_dir that cannot be; for `plan` too."""
-    _check_data(config.data.path)
+    _check_data(config.data)
     _check_format(config.data)
     if config.anchors.method == "file":
         anchor_files(config.anchors)
@@ -65,7 +66,7 @@ def check_bench(config: Config) -> None:
     if config.model.path:
         check_path(config.model)
     if config.bench.name == "finetune" and config.data.path:
-        _check_data(config.data.path)
+        _check_data(config.data)
 
 
 def _check_format(data: DataConfig) -> None:
@@ -73,9 +74,9 @@ def _check_format(data: DataConfig) -> None:
     set_format(data.format, data.columns, data.roles)
 
 
-def _check_data(path: str) -> None:
-    if path != "demo":
-        list_inputs(path)
+def _check_data(data: DataConfig) -> None:
+    if data.path != "demo" and not is_hub(data.path):
+        list_inputs(data.path, splits=data.splits)
 
 
 CHECKS: dict[str, Callable[[Config], None]] = {

@@ -41,7 +41,9 @@ class ModelConfig:
 @dataclass(frozen=True)
 class DataConfig:
     path: str = ""
-    """A file, folder or glob of json, jsonl (or .gz) or parquet; an s3:// or gs:// URI; `demo`."""
+    """A file, folder or glob of jsonl, json, csv, tsv (also compressed), parquet or Arrow; an s3://
+    or gs:// URI; hf://datasets/ORG/NAME; `demo`.
+    """
     format: str = "auto"
     """alpaca, dolly, sharegpt, messages, prompt_completion, preference, self_instruct, several
     joined by +, columns, or auto (looks at 100 rows).
@@ -52,6 +54,10 @@ class DataConfig:
     """
     roles: dict[str, str] = field(default_factory=dict)
     """Your name of a role -> system, user, assistant or tool, e.g. {clerk: assistant}."""
+    splits: list[str] = field(default_factory=list)
+    """Splits to read, by the names of files, folders or the hub; none: all but test and validation
+    beside train.
+    """
     limit: int | None = number(None, at_least=1)
     """Read the first N rows only."""
     holdout: int = number(0, at_least=0)
@@ -163,6 +169,8 @@ class SelectConfig:
     """Put before our columns (example_id, golden_score, rank) in the selected files, when yours
     have those names.
     """
+    unique: bool = True
+    """Of exact duplicates keep the first, whatever `by` is; fractions are of distinct contents."""
     replace: bool = False
     """Let other rows take the place of those that a model was trained on."""
 

@@ -58,9 +58,10 @@ def line_texts(stream: io.BufferedReader) -> Iterator[str | BadRow]:
 
 
 def array_texts(
-    stream: io.BufferedReader, window_chars: int = WINDOW_CHARS
+    stream: io.BufferedReader, window_chars: int = WINDOW_CHARS, is_wrapped: bool = False
 ) -> Iterator[str | BadRow]:
     """The elements of a JSON array, each cut out of a window of text that slides over the file.
+    `is_wrapped`: the array is a field of an object, whose other fields may follow.
 
     Raises ValueError, with the number of rows before it, where the array is no JSON or cut off.
     """
@@ -80,11 +81,14 @@ def array_texts(
         end, after = element
         if end > start:
             num_rows += 1
-            yield _one_line(text[start:end])
+            yield one_line(text[start:end])
         if text[after] == "]":
             break
         start = after + 1
-    if (text[after + 1 :] + reader.read()).strip():
+    rest = (text[after + 1 :] + reader.read()).strip()
+    if is_wrapped and not rest.endswith("}"):
+        raise ValueError(f"the object is cut off behind its {num_rows} rows")
+    if rest and not is_wrapped:
         raise ValueError(f"there is more text behind the array of {num_rows} rows")
 
 
@@ -120,7 +124,8 @@ def _skip_space(text: str, start: int) -> int:
     return match.end() if match else start
 
 
-def _one_line(text: str) -> str | BadRow:
+def one_line(text: str) -> str | BadRow:
+    """JSON text on one line, a BadRow where it is not Unicode."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:

@@ -19,8 +19,9 @@ from nuggets_ray.io import write_json
 from nuggets_ray.run.job_configs import check_same_run, write_config
 from nuggets_ray.run.joined import Scored, read_rows, read_scored
 from nuggets_ray.run.layout import RunFolder
-from nuggets_ray.run.selected_rows import to_jsonl, to_table
+from nuggets_ray.run.selected_rows import json_columns, to_jsonl, to_table
 from nuggets_ray.run.selections import models_of
+from nuggets_ray.run.source_rows import read_source_table
 from nuggets_ray.select import (
     OUR_COLUMNS,
     Scores,
@@ -52,15 +53,24 @@ def select_candidates(config: Config) -> dict[str, Any]:
     folder = RunFolder(config.out_dir).selection(name)
     if not config.select.replace:
         _check_replaced(config.out_dir, name, rows, ours)
-    table = to_table(rows)
+    table = read_source_table(config.out_dir, ours[0].to_numpy(), rows)
+    if table is None:
+        table = to_table(rows)
     check_clash(table.column_names, config.select.prefix)
     io.delete(folder.record)
     _write_parquet(folder.parquet, table, ours)
+    as_json = json_columns(table.schema)
+    if as_json:
+        logger.info(
+            "selected.parquet: values of unlike types in %s are kept as JSON (arrow.json), which "
+            "`datasets` reads as what they were",
+            ", ".join(as_json),
+        )
     del table  # with the lines of all rows beside it, a large selection would not fit
     io.write_bytes(folder.jsonl, to_jsonl(rows, ours))
     settings = {**asdict(config.select), "name": name, "seed": config.seed}
     del settings["replace"]  # says nothing of which rows were chosen
-    write_json(folder.record, {"settings": settings, **summary})
+    write_json(folder.record, {"settings": settings, **summary, "json_columns": as_json})
     write_config(config.out_dir, "select_topk", config)
     wrote = [folder.jsonl, folder.parquet, folder.record]
     return {"wrote": wrote, "status": "done", "name": name, **summary}
@@ -103,6 +113,11 @@ def _choose(out_dir: str, config: SelectConfig, seed: int) -> tuple[str, pa.Tabl
     if scored.num_pending:
         logger.warning("partial: %d of %d candidates are scored", num_scored, scored.num_candidates)
     selection = select(scored.scores, config, seed)
+    if selection.num_copies:
+        logger.info(
+            "select.unique=true: %d of the %d scored rows are exact copies and left out",
+            *(selection.num_copies, num_scored),
+        )
     ours = _our_columns(scored.scores, selection, config.prefix)
     return selection.name, ours, _summary(scored, selection)
 
@@ -115,6 +130,7 @@ def _summary(scored: Scored, selection: Selection) -> dict[str, Any]:
         "partial": scored.num_pending > 0,
         "num_scored": len(scored.scores.example_id),
         "num_candidates": scored.num_candidates,
+        "num_copies_left_out": selection.num_copies,
         "cutoff": selection.cutoff,
         "mean_golden_score": float(complete_K.mean()) if len(complete_K) else None,
         "mean_answer_tokens": float(scored.scores.num_answer_tokens[selection.row_K].mean()),

@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 def check_inputs(config: Config) -> None:
     """Raise UserError for data, anchors, a tokenizer or weights that are not there or not whole."""
     logger.info("checking data, anchors, tokenizer and weights")
-    list_inputs(config.data.path)
+    list_inputs(config.data.path, splits=config.data.splits)
     set_format(config.data.format, config.data.columns, config.data.roles)
     if config.anchors.method == "file":
         load_examples(config.anchors)

@@ -138,7 +138,7 @@ def training_sources(out_dir: str) -> dict[str, Iterator[list[TextRow]]]:
 
 
 def _tell_if_changed(trained: TrainingData) -> None:
-    files = list_inputs(trained.data.path)
+    files = list_inputs(trained.data.path, splits=trained.data.splits)
     if trained.sha256 and tuple(io.sha256(file.path) for file in files) != trained.sha256:
         logger.warning(
             "data.path=%s has changed since a model of the run was trained on it: held-out rows "
@@ -167,7 +167,7 @@ def _candidates(out_dir: str) -> Iterator[list[TextRow]]:
 
 
 def _file_rows(data: DataConfig, left_out: set[str]) -> Iterator[list[TextRow]]:
-    files = list_inputs(data.path)
+    files = list_inputs(data.path, splits=data.splits)
     numbered = enumerate(parse_rows(file_rows(files), choose_rules(data, files)))
     while chunk := list(islice(numbered, CHUNK_ROWS)):
         yield [

@@ -57,7 +57,7 @@ def prepare(config: Config, attempt_id: str) -> Prepared:
     May be killed at any moment and called again. Raises UserError for data that cannot be read, is
     empty, is of no known format, or has too many bad rows.
     """
-    files = list_inputs(config.data.path)
+    files = list_inputs(config.data.path, splits=config.data.splits)
     prompt = make_prompt(load_tokenizer(config.model), config.prompt)
     key = prepare_key(files, config.data, prompt.fingerprint, config.seed)
     earlier = commit.finish(config.out_dir)
