@@ -82,11 +82,6 @@ class Rules:
         return self.read(value).example
 
 
-def rules_of(format: str, data: Mapping[str, Any]) -> Rules:
-    """The rules of a run: the format it recorded, and the `data` section of its configuration."""
-    return Rules(format, data["columns"], data.get("roles") or {})
-
-
 @dataclass(frozen=True, slots=True)
 class SourceRow:
     """A row, decoded (a BadRow where that failed), and where it stands: `row_number` counts from 0

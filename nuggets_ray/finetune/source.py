@@ -13,7 +13,7 @@ from typing import Any
 from nuggets_ray.config.finetune import FinetuneConfig
 from nuggets_ray.config.keys import job_command
 from nuggets_ray.config.schema import Config, ModelConfig, PromptConfig
-from nuggets_ray.data.examples import Rules, choose_rules, rules_of
+from nuggets_ray.data.examples import Rules, choose_rules
 from nuggets_ray.data.inputs import InputFile, list_inputs
 from nuggets_ray.demo.files import demo_or
 from nuggets_ray.errors import UserError
@@ -26,6 +26,7 @@ from nuggets_ray.model.load import (
     resolve_path,
 )
 from nuggets_ray.prompts.prompt import Prompt, make_prompt
+from nuggets_ray.run.held_out import read_rules
 from nuggets_ray.run.job_configs import read_config
 from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.manifest import read_manifest
@@ -143,7 +144,7 @@ def _selection(
         description=f"selection {name}",
         files=tuple(list_inputs(uri, "finetune.selection")),
         limit=None,
-        rules=rules_of(manifest["data_format"], scored["data"]),
+        rules=read_rules(out_dir),
         selection=name,
         score={**manifest.get("fingerprint", {}), "data": scored["data"]["path"]},
         model=model,

@@ -8,6 +8,13 @@ from typing import Any
 
 from nuggets_ray.prompts.templates import PREAMBLE, SEPARATOR
 
+# records.without_blank_edges in Jinja
+_ANSWER = (
+    "{% set text = turn['content'].rstrip() %}{% set stripped = text.lstrip() %}"
+    "{% set before = text[:text | length - stripped | length] %}"
+    "{{ before[before.rstrip(' \\t') | length:] }}{{ stripped }}"
+)
+
 
 def alpaca_chat_template(header: str, end_of_answer: str) -> str:
     """Jinja text that renders messages as `prompt=alpaca` trains on them.
@@ -25,7 +32,7 @@ def alpaca_chat_template(header: str, end_of_answer: str) -> str:
         "{% for turn in turns %}"
         f"{{% if not loop.first %}}{{{{ {gap} }}}}{{% endif %}}"
         "{% if turn['role'] == 'assistant' %}"
-        f"{{{{ {_quoted('### Response:' + chr(10))} }}}}{{{{ turn['content'] | trim }}}}"
+        f"{{{{ {_quoted('### Response:' + chr(10))} }}}}{_ANSWER}"
         f"{{{{ {_quoted(end_of_answer)} }}}}"
         "{% else %}"
         "{{ '### ' + ('Instruction' if turn['role'] == 'user' else turn['role'] | capitalize)"

@@ -72,6 +72,17 @@ def make_prompt(tokenizer: Any, config: PromptConfig) -> Prompt:
     return Prompt(name, TEMPLATES[name](tokenizer), tokenizer, config)
 
 
+def reason_to_skip(
+    demonstration: Encoding, on_too_long: str, too_long: str = "too_long"
+) -> str | None:
+    """Why a candidate is of no use as a demonstration, None where it is: cut at all under
+    on_too_long=skip, or its whole answer cut off.
+    """
+    if on_too_long == "skip" and demonstration.num_dropped_tokens:
+        return too_long
+    return None if demonstration.num_answer_tokens else "no_answer_left"
+
+
 def _answered(example: Example) -> Messages:
     """The conversation up to its last answer: a question that nobody answers shows nothing."""
     answers = [i for i, message in enumerate(example.messages) if message.role == "assistant"]

@@ -28,9 +28,18 @@ from nuggets_ray.errors import UserError
 from nuggets_ray.model.load import load_tokenizer
 from nuggets_ray.prepare import commit, staging
 from nuggets_ray.prepare.ids import block_bytes, group_files
-from nuggets_ray.prepare.prepared import HashedInput, Prepared, check_rows, prepare_key, read_staged
+from nuggets_ray.prepare.prepared import (
+    PREPARE_VERSION,
+    HashedInput,
+    Prepared,
+    check_rows,
+    prepare_key,
+    read_staged,
+)
+from nuggets_ray.prepare.reread import Reread, check_read_alike, is_scored_on, reread
 from nuggets_ray.prepare.told import reading_warnings
 from nuggets_ray.prompts.prompt import Prompt, make_prompt
+from nuggets_ray.run.candidates import candidate_parts
 from nuggets_ray.run.layout import RunFolder
 
 logger = logging.getLogger(__name__)
@@ -65,6 +74,8 @@ def prepare(config: Config, attempt_id: str) -> Prepared:
         logger.info("the %d candidates are prepared already", earlier.prepared.num_candidates)
         return earlier.prepared
     rules = choose_rules(config.data, files)
+    if earlier is not None and earlier.version != PREPARE_VERSION:
+        _check_read_alike(config, rules)
     folder = RunFolder(config.out_dir).staging(attempt_id)
     job = PrepareJob(tuple(files), config.data, rules, config.model, config.prompt, folder)
     counts = FieldCounts()
@@ -79,7 +90,7 @@ def prepare(config: Config, attempt_id: str) -> Prepared:
         rows,
         paths=paths,
         inputs=inputs,
-        format=rules.format,
+        rules=rules,
         counts=counts,
         data=config.data,
         seed=config.seed,
@@ -92,6 +103,21 @@ def prepare(config: Config, attempt_id: str) -> Prepared:
     for sentence in reading_warnings(prepared, config.data.columns):
         logger.warning(sentence)
     return prepared
+
+
+def _check_read_alike(config: Config, rules: Rules) -> None:
+    """UserError where scores are there that were made of rows that read otherwise now."""
+    if is_scored_on(config.out_dir):
+        arguments = (rules, config.data, config.model, config.prompt)
+        parts = candidate_parts(config.out_dir)
+        check_read_alike(config.out_dir, ray.get([_reread.remote(p, *arguments) for p in parts]))
+
+
+@ray.remote
+def _reread(
+    part: str, rules: Rules, data: DataConfig, model: ModelConfig, prompt: PromptConfig
+) -> Reread:
+    return reread(part, rules, data, _prompt(model, prompt))
 
 
 def _stage(job: PrepareJob, progress_s: float, counts: FieldCounts) -> Iterator[str]:

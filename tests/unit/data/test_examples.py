@@ -18,7 +18,6 @@ from nuggets_ray.data.examples import (
     parse_rows,
     parse_stream,
     propose,
-    rules_of,
 )
 from nuggets_ray.data.inputs import list_inputs
 from nuggets_ray.data.values import SkipRow
@@ -113,12 +112,6 @@ def test_rules_read_alike_after_they_were_pickled() -> None:
     for row in ({"messages": turns, "persona": "s"}, turns, {"prompt": "q", "chosen": "a"}):
         assert again.read(row) == rules.read(row)
     assert again == rules
-
-
-def test_the_rules_of_an_old_run_have_no_roles() -> None:
-    assert rules_of("alpaca", {"columns": {}}) == Rules("alpaca")
-    given = rules_of("sharegpt", {"columns": {"role": "by"}, "roles": {"clerk": "assistant"}})
-    assert given == Rules("sharegpt", {"role": "by"}, {"clerk": "assistant"})
 
 
 def test_fields_are_counted_for_rows_that_hold_an_example() -> None:

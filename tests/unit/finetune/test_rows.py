@@ -9,6 +9,7 @@ from transformers import AutoTokenizer
 
 from nuggets_ray.config.schema import PromptConfig
 from nuggets_ray.data.examples import Rules
+from nuggets_ray.data.rows import BadRow
 from nuggets_ray.errors import UserError
 from nuggets_ray.finetune.answer_end import AnswerEnd, find_answer_end
 from nuggets_ray.finetune.rows import (
@@ -102,6 +103,12 @@ def test_rows_lie_flat_and_come_back_whole(tokenizer) -> None:
     assert rows.length_N.sum() == len(rows.token_ids_T)
     assert rows.take(np.arange(5)).digest() == rows.digest()
     assert rows.take(np.arange(5)[::-1]).digest() != rows.digest()
+
+
+def test_a_row_that_is_no_text_is_skipped_as_scoring_does(tokenizer) -> None:
+    bad = BadRow("invalid_unicode", '{"instruction": "One?", "output": "\ufffd"}')
+    encoded = encode(tokenizer, [*texts(1), bad], None)
+    assert encoded.rows.num_rows == 1 and encoded.skipped == {"invalid_unicode": 1}
 
 
 def test_held_out_rows_and_their_copies_never_train(tokenizer) -> None:

@@ -14,6 +14,7 @@ TURNS = {
     "one": [("user", "Add 1 and 2."), ("assistant", "3")],
     "odd characters": [("user", 'A "quote", {{ braces }} {% too %}\\'), ("assistant", "\u00e9")],
     "system": [("system", "Be brief."), ("user", "1?"), ("assistant", "one")],
+    "indented": [("user", "  Go on.\n"), ("assistant", " \n\r\n\t    return 1\n\nx \n")],
 }
 
 

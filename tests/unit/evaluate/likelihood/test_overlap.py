@@ -132,4 +132,4 @@ def test_against_brute_force(monkeypatch, block_rows: int) -> None:
 
 def test_the_text_of_an_example_is_its_turns() -> None:
     example = Example((Message("user", "Add.", input="1 and 2"), Message("assistant", " 3 ")))
-    assert text_row("id", example) == TextRow("id", example.content_id, "Add.\n1 and 2\n3")
+    assert text_row("id", example) == TextRow("id", example.content_id, "Add.\n1 and 2\n 3")
