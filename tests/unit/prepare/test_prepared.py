@@ -10,6 +10,7 @@ import pytest
 
 from nuggets_ray import io
 from nuggets_ray.config.schema import Config, DataConfig
+from nuggets_ray.data.examples import Rules
 from nuggets_ray.data.examples import Rules as ReadAs
 from nuggets_ray.data.inputs import InputFile
 from nuggets_ray.errors import UserError

@@ -27,6 +27,9 @@ def out_dir(tmp_path: Path) -> str:
 
 def test_rows_are_read_as_the_run_read_them(out_dir: str) -> None:
     assert read_rules(out_dir) == Rules("columns", COLUMNS)
+    data = DataConfig("rows.jsonl", columns=COLUMNS, roles={"clerk": "assistant"})
+    write_config(out_dir, "score", Config(out_dir, data=data))
+    assert read_rules(out_dir) == Rules("columns", COLUMNS, {"clerk": "assistant"})
 
 
 def test_ids_are_computed_anew_and_kept_where_a_row_holds_no_example_now(out_dir: str) -> None:

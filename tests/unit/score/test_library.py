@@ -118,10 +118,10 @@ def test_what_does_not_fit_the_context_is_told(tiny_model: Path) -> None:
         ({"rows": []}, "there are no rows: give at least one"),
         ({"rows": row(0)}, "a single row: give a list of rows"),
         ({"rows": "nowhere.jsonl"}, "data.path=nowhere.jsonl: there is no such file"),
-        ({"rows": [{"a": 1}]}, r"data\.format=auto: .* fields of yours \(a\)"),
+        ({"rows": [{"a": 1}]}, r"data\.format=auto: no format fits .*their fields: a\)"),
         ({"anchors": []}, "there are no rows: give at least one"),
         ({"anchors": "nowhere.jsonl"}, "anchors.path=nowhere.jsonl: there is no such file"),
-        ({"anchors": [{"a": 1}]}, r"anchors\.format=auto: .* fields of yours \(a\)"),
+        ({"anchors": [{"a": 1}]}, r"anchors\.format=auto: no format fits .*their fields: a\)"),
         (
             {"anchors": [*ANCHORS * 9, {"instruction": "none"}]},
             r"row 28 \(counted from 1\) of the given rows cannot be an anchor \(missing_field:outp",
