@@ -1,4 +1,4 @@
-"""evaluate=alpaca_eval, mt_bench and lm_eval: answers of every model in the benchmark's own file
+"""evaluate=alpaca_eval and mt_bench: answers of every model in the benchmark's own file
 format, and with a judge its numbers.
 """
 
@@ -7,10 +7,8 @@ import logging
 import time
 from collections.abc import Sequence
 
-import ray
-
 from nuggets_ray import io
-from nuggets_ray.evaluate.benchmarks import alpaca_eval, lm_eval, mt_bench
+from nuggets_ray.evaluate.benchmarks import alpaca_eval, mt_bench
 from nuggets_ray.evaluate.benchmarks.answers import (
     array_of,
     described,
@@ -30,7 +28,6 @@ from nuggets_ray.evaluate.prompt_file import (
 from nuggets_ray.evaluate.report import Outcome
 from nuggets_ray.evaluate.results import Result
 from nuggets_ray.io import write_json
-from nuggets_ray.stages.cluster.workers import result_of
 from nuggets_ray.stages.evaluate.answers import open_answers
 from nuggets_ray.stages.evaluate.context import Context
 from nuggets_ray.stages.evaluate.judges import make_judge
@@ -103,27 +100,6 @@ def run_mt_bench(context: Context) -> Outcome:
             by_turn[name] = array_of([item.grade for item in own if item.turn == 1])
     results = _described(context, results)
     return Outcome(results, wrote, values={"grade_turn_1": by_turn} if by_turn else {})
-
-
-def run_lm_eval(context: Context) -> Outcome:
-    """The harness's tasks, one model after another; its own results are kept as they are."""
-    config = context.config
-    path = config.evaluate.tasks_path
-    data = {} if path is None else {"tasks": lm_eval.tasks_sha256(path)}
-    task = ray.remote(max_calls=1)(lm_eval.run_tasks).options(**context.workers.ray_options)
-    results, wrote = [], []
-    for model in context.models:
-        uri = context.folder.lm_eval(model.name)
-        logger.info("model %s: %s", model.name, ", ".join(config.evaluate.tasks))
-        scored = result_of(
-            task.remote(
-                model.model, config.evaluate, context.dtype, context.workers.device, config.seed
-            )
-        )
-        write_json(uri, scored)
-        wrote.append(uri)
-        results += lm_eval.to_results(model.name, scored, data)
-    return Outcome(results, wrote)
 
 
 def _described(context: Context, results: Sequence[Result]) -> list[Result]:
