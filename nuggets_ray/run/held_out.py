@@ -8,17 +8,26 @@ import numpy as np
 import pyarrow as pa
 
 from nuggets_ray import io
+from nuggets_ray.config.keys import job_command
 from nuggets_ray.data.examples import Rules
 from nuggets_ray.data.rows import decode_row
 from nuggets_ray.data.values import SkipRow
+from nuggets_ray.errors import UserError
 from nuggets_ray.run.job_configs import read_config
 from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.manifest import read_manifest
 
 
 def read_rules(out_dir: str) -> Rules:
-    """How the scored run's rows are read."""
-    manifest, scored = read_manifest(out_dir) or {}, read_config(out_dir, "score") or {}
+    """How the scored run's rows are read. Raises UserError where its data was not read to the
+    end.
+    """
+    manifest, scored = read_manifest(out_dir) or {}, read_config(out_dir, "score")
+    if scored is None or "data_format" not in manifest:
+        raise UserError(
+            f"out_dir={out_dir} holds rows of a run that was ended before its data was read: go on "
+            f"with it first, with {job_command('score')}"
+        )
     data = scored["data"]
     return Rules(manifest["data_format"], data["columns"], data.get("roles") or {})
 

@@ -184,13 +184,12 @@ def _category(row: object) -> str | None:
     return next((value for value in values if isinstance(value, str) and value), None)
 
 
-def shared_room(models: list[EvalModel], prompt: Prompt) -> int | None:
+def shared_room(models: list[EvalModel]) -> int | None:
     """The most tokens of a row that every model takes; None: any."""
     contexts = [
         max_context_tokens(load_config(model.model, any_architecture=True)) for model in models
     ]
-    context = min((tokens for tokens in contexts if tokens is not None), default=None)
-    return None if context is None else context - len(prompt.zero_shot_prefix)
+    return min((tokens for tokens in contexts if tokens is not None), default=None)
 
 
 def write_held_out(

@@ -25,7 +25,7 @@ from nuggets_ray.finetune.steps import Work, make_schedule, measure
 from nuggets_ray.model.identity import weights_fingerprint
 from nuggets_ray.model.load import load_tokenizer
 from nuggets_ray.model.weights.headers import check_weights
-from nuggets_ray.prompts.prompt import make_prompt
+from nuggets_ray.prompts.prompt import make_prompt, warn_of_template
 from nuggets_ray.run.job_configs import write_config
 from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.manifest import Run
@@ -71,7 +71,7 @@ def finetune(config: Config) -> dict[str, Any]:
     """
     check_finetune(config.finetune)
     source = find_source(config)
-    make_prompt(load_tokenizer(source.model), source.prompt)
+    warn_of_template(make_prompt(load_tokenizer(source.model), source.prompt))
     check_weights(source.model)
     with (
         Run(config.out_dir, f"finetune-{source.name}") as run,

@@ -15,7 +15,7 @@ from nuggets_ray.config.schema import Config
 from nuggets_ray.model.load import load_tokenizer, resolve_dtype, resolve_path
 from nuggets_ray.model.vllm import check_installed
 from nuggets_ray.prepare.told import reading_lines
-from nuggets_ray.prompts.prompt import Prompt, make_prompt
+from nuggets_ray.prompts.prompt import Prompt, make_prompt, warn_of_template
 from nuggets_ray.run.accounts import (
     Accounts,
     account,
@@ -81,6 +81,7 @@ def _score(config: Config, given: Config, run: Run, workers: Workers) -> dict[st
     prompt = make_prompt(tokenizer, config.prompt)
     setup = make_setup(config, run.attempt_id, workers, prompt)
     logger.info("prompt=%s (prompt.template=%s)", prompt.name, config.prompt.template)
+    warn_of_template(prompt)
     logger.info("%d workers on %s in %s", workers.num_workers, workers.device, setup.dtype)
     claim(run, settings_fingerprint(config, prompt, tokenizer, setup.dtype))
     write_config(config.out_dir, "score", given)

@@ -1,6 +1,7 @@
 """Training rows: what the loss is on, where an answer ends, what is cut and told."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,17 @@ def test_every_answer_counts_and_ends_and_nothing_else_does(tokenizer) -> None:
         encoding.token_ids, np.flatnonzero(np.diff(encoding.answer_mask.astype(int))) + 1
     )[1::2]
     assert [tokenizer.decode(ids) for ids in answers] == ["1</s>", "2, of course</s>"]
+
+
+def test_a_turn_that_does_not_train_ends_alike_outside_the_mask(tokenizer) -> None:
+    prompt = make_prompt(tokenizer, PromptConfig("alpaca"))
+    turns = [replace(turn, trains=index != 2) for index, turn in enumerate(TURNS)]
+    later = (Message("user", "Three?"), Message("assistant", "3", trains=False))
+    encoding = encode_example(prompt, Example((*turns, *later)), eos(tokenizer))
+    whole = encode_example(prompt, Example(TURNS), eos(tokenizer))
+    assert encoding.token_ids.tolist() == whole.token_ids.tolist()
+    answer = encoding.token_ids[encoding.answer_mask]
+    assert tokenizer.decode(answer) == "2, of course</s>"
 
 
 def test_a_chat_template_needs_no_end_of_its_own(tokenizer) -> None:

@@ -9,6 +9,7 @@ import pytest
 from nuggets_ray import io
 from nuggets_ray.config.schema import Config, DataConfig
 from nuggets_ray.data.examples import Rules
+from nuggets_ray.errors import UserError
 from nuggets_ray.run.held_out import held_out_ids, held_out_texts, read_rules
 from nuggets_ray.run.job_configs import write_config
 from nuggets_ray.run.layout import RunFolder
@@ -30,6 +31,11 @@ def test_rows_are_read_as_the_run_read_them(out_dir: str) -> None:
     data = DataConfig("rows.jsonl", columns=COLUMNS, roles={"clerk": "assistant"})
     write_config(out_dir, "score", Config(out_dir, data=data))
     assert read_rules(out_dir) == Rules("columns", COLUMNS, {"clerk": "assistant"})
+
+
+def test_a_run_whose_data_was_not_read_to_the_end_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"out_dir={tmp_path}.*jobs/score.py"):
+        read_rules(str(tmp_path))
 
 
 def test_ids_are_computed_anew_and_kept_where_a_row_holds_no_example_now(out_dir: str) -> None:
