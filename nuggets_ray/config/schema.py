@@ -10,7 +10,7 @@ from typing import Any
 from nuggets_ray.config.bench import BenchConfig
 from nuggets_ray.config.evaluate import EvaluateConfig, GenerateConfig, JudgeConfig
 from nuggets_ray.config.finetune import FinetuneConfig
-from nuggets_ray.config.limits import check_limits, choice, choices, number, share
+from nuggets_ray.config.limits import check_limits, choice, choices, number, share, some
 from nuggets_ray.errors import UserError
 
 COLUMN_FIELDS = (
@@ -171,6 +171,8 @@ class SelectConfig:
     """
     unique: bool = True
     """Of exact duplicates keep the first, whatever `by` is; fractions are of distinct contents."""
+    export: list[str] = some("llamafactory", "axolotl", "trl")
+    """Write the selection in the shapes of these trainers too: llamafactory, axolotl, trl."""
     replace: bool = False
     """Let other rows take the place of those that a model was trained on."""
 

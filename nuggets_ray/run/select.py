@@ -16,6 +16,7 @@ from nuggets_ray import io
 from nuggets_ray.config.schema import Config, SelectConfig
 from nuggets_ray.errors import UserError
 from nuggets_ray.io import write_json
+from nuggets_ray.run.exports import write_exports
 from nuggets_ray.run.job_configs import check_same_run, write_config
 from nuggets_ray.run.joined import Scored, read_rows, read_scored
 from nuggets_ray.run.layout import RunFolder
@@ -68,11 +69,12 @@ def select_candidates(config: Config) -> dict[str, Any]:
         )
     del table  # with the lines of all rows beside it, a large selection would not fit
     io.write_bytes(folder.jsonl, to_jsonl(rows, ours))
+    exported = write_exports(config.out_dir, name, config.select.export, rows)
     settings = {**asdict(config.select), "name": name, "seed": config.seed}
-    del settings["replace"]  # says nothing of which rows were chosen
+    del settings["replace"], settings["export"]  # say nothing of which rows were chosen
     write_json(folder.record, {"settings": settings, **summary, "json_columns": as_json})
     write_config(config.out_dir, "select_topk", config)
-    wrote = [folder.jsonl, folder.parquet, folder.record]
+    wrote = [folder.jsonl, folder.parquet, folder.record, *exported]
     return {"wrote": wrote, "status": "done", "name": name, **summary}
 
 
