@@ -88,7 +88,7 @@ def _score(config: Config, given: Config, run: Run, workers: Workers) -> dict[st
     check_shared_folder(config.out_dir)
     prepared = prepare(config, run.attempt_id)
     for line in reading_lines(prepared, read_skipped(config.out_dir)):
-        logger.info(line)
+        logger.info("%s", line)
     setup = replace(setup, data_format=prepared.format)
     files = [asdict(file) for file in prepared.inputs]
     run.manifest |= {"inputs": files, "data_format": prepared.format}

@@ -101,7 +101,7 @@ def prepare(config: Config, attempt_id: str) -> Prepared:
         *(prepared.num_skipped, prepared.num_excluded),
     )
     for sentence in reading_warnings(prepared, config.data.columns):
-        logger.warning(sentence)
+        logger.warning("%s", sentence)
     return prepared
 
 
