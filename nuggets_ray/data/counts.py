@@ -7,7 +7,7 @@ from typing import Any
 
 from nuggets_ray.config.command_line.hints import override
 from nuggets_ray.data.conversation import has_greeting
-from nuggets_ray.data.formats import Read
+from nuggets_ray.data.reader import Read
 from nuggets_ray.data.spellings import CARRIED, MAY_CARRY
 
 MAX_FIELDS = 12

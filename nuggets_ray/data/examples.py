@@ -15,17 +15,9 @@ from typing import Any
 
 from nuggets_ray.config.schema import DataConfig
 from nuggets_ray.data.counts import FieldCounts
-from nuggets_ray.data.formats import (
-    FORMATS,
-    Format,
-    Names,
-    Read,
-    fit,
-    format_of_columns,
-    make_names,
-    read_row,
-)
+from nuggets_ray.data.formats import FORMATS, Format, fit, format_of_columns
 from nuggets_ray.data.inputs import FORMAT_ROWS, InputFile, read_rows
+from nuggets_ray.data.reader import Names, Read, make_names, read_row
 from nuggets_ray.data.recognise import detect_format, propose_setting, set_format
 from nuggets_ray.data.rows import BadRow
 from nuggets_ray.data.values import SkipRow
@@ -131,7 +123,7 @@ def _detect_each(samples: Mapping[str | None, Sequence[object]], section: str) -
 
 def propose(rows: Sequence[object], rules: Rules) -> str | None:
     """The setting that would help with rows that cannot be used by these rules, ready to paste."""
-    return propose_setting(rows, rules.turn_columns)
+    return propose_setting(rows, rules.turn_columns, rules.columns, rules.roles)
 
 
 def first_rows(files: Sequence[InputFile]) -> list[object]:

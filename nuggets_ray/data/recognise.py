@@ -11,8 +11,9 @@ from typing import Any
 
 from nuggets_ray.config.command_line.hints import override
 from nuggets_ray.config.schema import COLUMN_FIELDS
-from nuggets_ray.data.formats import FORMATS, fit, make_names, read_row
-from nuggets_ray.data.spellings import ANSWER_HINTS, QUESTION_HINTS, ROLE_NAMES, is_absent, role_key
+from nuggets_ray.data.formats import FORMATS, fit
+from nuggets_ray.data.reader import make_names, read_row
+from nuggets_ray.data.spellings import ANSWER_HINTS, QUESTION_HINTS, is_absent, role_key
 from nuggets_ray.data.values import SkipRow, list_in, object_in
 from nuggets_ray.errors import UserError
 from nuggets_ray.records import ROLES
@@ -162,39 +163,50 @@ def why_not(rows: Sequence[Any], name: str) -> str:
 
 
 def propose_setting(
-    rows: Sequence[Any], columns: Sequence[str], section: str = "data"
+    rows: Sequence[Any],
+    turn_columns: Sequence[str],
+    columns: Mapping[str, str],
+    roles: Mapping[str, str],
+    section: str = "data",
 ) -> str | None:
     """The setting that would help with rows that cannot be used, ready to paste: for the roles or
-    the fields of the turns in these `columns`; None where there is none to be seen.
+    the fields of the turns in `turn_columns`, beside the `columns` and `roles` that are set; None
+    where there is none to be seen.
     """
-    turns = [turn for row in rows for turn in _turns_of(row, columns)]
-    return _propose_roles(turns, section) or _propose_turn_fields(turns, section)
+    turns = [turn for row in rows for turn in _turns_of(row, turn_columns)]
+    names = make_names(columns, roles).turn
+    spoken = [next((turn[key] for key in names.role if turn.get(key)), None) for turn in turns]
+    guesses = _guess_roles([str(name).strip() for name in spoken if name], names.roles)
+    if guesses:
+        return override(f"{section}.roles", mapping_text({**roles, **guesses}))
+    return None if any(spoken) else _propose_turn_fields(turns, columns, section)
 
 
-def _propose_roles(turns: Sequence[Mapping[str, Any]], section: str) -> str | None:
-    """data.roles for the names that are not known: whoever speaks first asks."""
-    names = [str(turn.get("role") or turn.get("from") or "").strip() for turn in turns]
-    unknown = [name for name in dict.fromkeys(names) if name and role_key(name) not in ROLE_NAMES]
-    if not unknown or len(unknown) > len(ROLES):
-        return None
-    known = {ROLE_NAMES[role_key(name)] for name in names if role_key(name) in ROLE_NAMES}
-    free = [role for role in ("user", "assistant") if role not in known]
-    guesses = dict(zip(unknown, [*free, *["assistant"] * len(unknown)], strict=False))
-    return override(f"{section}.roles", mapping_text(guesses))
+def _guess_roles(names: Sequence[str], known: Mapping[str, str]) -> dict[str, str]:
+    """Roles for the names that are not known: whoever speaks first asks."""
+    unknown = [name for name in dict.fromkeys(names) if role_key(name) not in known]
+    if len(unknown) > len(ROLES):
+        return {}
+    taken = {known[role_key(name)] for name in names if role_key(name) in known}
+    free = [role for role in ("user", "assistant") if role not in taken]
+    return dict(zip(unknown, [*free, *["assistant"] * len(unknown)], strict=False))
 
 
-def _propose_turn_fields(turns: Sequence[Mapping[str, Any]], section: str) -> str | None:
+def _propose_turn_fields(
+    turns: Sequence[Mapping[str, Any]], columns: Mapping[str, str], section: str
+) -> str | None:
     """data.columns for turns {speaker, utterance}: the field with few values is the role."""
     texts: dict[str, list[str]] = {}
     for turn in turns:
         for key, value in turn.items():
             if isinstance(value, str):
                 texts.setdefault(str(key), []).append(value)
-    if len(texts) < 2 or {"role", "from"} & set(texts):
+    if len(texts) < 2:
         return None
     role = min(texts, key=lambda key: len(set(texts[key])) / len(texts[key]))
     content = max(texts, key=lambda key: sum(map(len, texts[key])) * (key != role))
-    return override(f"{section}.columns", mapping_text({"role": role, "content": content}))
+    named = {**columns, "role": role, "content": content}
+    return override(f"{section}.columns", mapping_text(named))
 
 
 def _propose_columns(rows: Sequence[Any], section: str) -> str | None:

@@ -80,8 +80,10 @@ def test_the_setting_that_is_printed_works_as_it_is_pasted(row: Row, column: str
     assert messages == (Message("user", "q"), Message("assistant", "a"))
 
 
-def proposed(rows: list[Row], column: str = "conversations") -> Any:
-    setting = propose_setting(rows, [column])
+def proposed(
+    rows: list[Row], column: str = "conversations", columns: Any = None, roles: Any = None
+) -> Any:
+    setting = propose_setting(rows, [column], columns or {}, roles or {})
     assert setting is not None
     return load(shlex.split(setting), ["data"]).data
 
@@ -100,14 +102,24 @@ def test_a_role_that_is_there_already_is_not_proposed_again() -> None:
     assert proposed([{"conversations": turns}]).roles == {"Ada": "assistant"}
 
 
+def test_what_is_set_already_stays_in_what_is_proposed() -> None:
+    turns = [{"by": "customer", "says": "q"}, {"by": "clerk", "says": "a"}]
+    columns = {"turns": "log", "role": "by", "content": "says"}
+    roles = {"customer": "user"}
+    both = {"customer": "user", "clerk": "assistant"}
+    assert proposed([{"log": turns}], "log", columns, roles).roles == both
+    fields = proposed([{"log": turns}], "log", {"turns": "log"}).columns
+    assert fields == columns
+
+
 def test_fields_of_turns_are_proposed() -> None:
     turns = [{"by": "user", "says": "a long question"}, {"by": "bot", "says": "and its answer"}]
     assert proposed([{"thread": turns}] * 2, "thread").columns == {"role": "by", "content": "says"}
 
 
 def test_where_there_is_nothing_to_propose() -> None:
-    assert propose_setting([{"conversations": TURNS}], ["conversations"]) is None
-    assert propose_setting([ALPACA], []) is None
+    assert propose_setting([{"conversations": TURNS}], ["conversations"], {}, {}) is None
+    assert propose_setting([ALPACA], [], {}, {}) is None
 
 
 def test_names_are_quoted_where_they_must_be() -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from nuggets_ray.data.formats import make_names
+from nuggets_ray.data.reader import make_names
 from nuggets_ray.data.turns import Turns, read_tool_calls, read_turns
 from nuggets_ray.data.values import SkipRow
 from nuggets_ray.records import Message, ToolCall
