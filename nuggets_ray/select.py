@@ -52,13 +52,14 @@ class Selection:
 
     `cutoff` is the measure (golden score, or answer tokens under by=longest) of the last kept row,
     None under random. `num_copies` counts the scored rows that unique=true left out because their
-    content came before.
+    content came before. `ranked_R`: all rows that could be chosen, best rank first.
     """
 
     name: str
     row_K: np.ndarray
     cutoff: float | None
     num_copies: int
+    ranked_R: np.ndarray
 
 
 def check_config(config: SelectConfig) -> None:
@@ -154,7 +155,7 @@ def select(scores: Scores, config: SelectConfig, seed: int) -> Selection:
         row_K = ranked[: _num_kept(num_offered, len(ranked), config)]
     cutoff = None if config.by == "random" else float(measure_N[row_K[-1]])
     name = config.name or default_name(config)
-    return Selection(name, row_K, cutoff, len(measure_N) - num_offered)
+    return Selection(name, row_K, cutoff, len(measure_N) - num_offered, ranked)
 
 
 def first_copies(scores: Scores) -> np.ndarray:

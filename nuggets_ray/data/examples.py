@@ -96,11 +96,17 @@ ParsedRow = tuple[SourceRow, Example | SkipRow]
 
 
 def choose_rules(config: DataConfig, files: Sequence[InputFile]) -> Rules:
+    """`find_rules`, and the log says which."""
+    rules = find_rules(config, files)
+    logger.info("data.format=%s", rules.format)
+    return rules
+
+
+def find_rules(config: DataConfig, files: Sequence[InputFile]) -> Rules:
     """The rules for these files; with data.format=auto their first rows are looked at, a format a
     file. UserError where a file has none, or more than one fits it.
     """
     format = set_format(config.format, config.columns, config.roles) or _detect(config, files)
-    logger.info("data.format=%s", format)
     return Rules(format, config.columns, config.roles)
 
 
