@@ -13,10 +13,10 @@ from functools import lru_cache
 
 from nuggets_ray.prompts.chat_renderer import is_rich, sentinel
 from nuggets_ray.prompts.chat_template import (
+    ChatLayout,
     ChatTemplate,
-    Layout,
     Mode,
-    RefusedError,
+    TurnsRefusedError,
     bare,
     fold,
 )
@@ -78,7 +78,9 @@ class ChatExamples:
                 return self._segments(layout)
         raise AssertionError("texts alone have a layout in every template")
 
-    def _lay_out(self, messages: Messages, mode: Mode, tools: Sequence[str] = ()) -> Layout | None:
+    def _lay_out(
+        self, messages: Messages, mode: Mode, tools: Sequence[str] = ()
+    ) -> ChatLayout | None:
         """The layout of the messages, with marks where there is more to them than texts. None where
         the template does not take or show what is beside the texts.
         """
@@ -92,7 +94,7 @@ class ChatExamples:
             scaffold = replace(scaffold, tools=tuple(map(self._mark, tools)))
             try:
                 pieces = self._template.split(scaffold.roles, scaffold.tools)
-            except RefusedError:
+            except TurnsRefusedError:
                 return None
             if not _is_shown(tools, "".join(pieces), "".join(scaffold.pieces)):
                 return None
@@ -129,7 +131,7 @@ class ChatExamples:
             try:
                 plain = self._template.split(roles)
                 shown = self._template.split(roles, tuple(map(self._mark, form)))
-            except RefusedError:
+            except TurnsRefusedError:
                 continue
             is_in_system = shown[0].startswith(plain[0]) and shown[1].endswith(plain[1])
             if shown[2:] != plain[2:] or not is_in_system:
@@ -142,7 +144,7 @@ class ChatExamples:
                 return self._unmarked(before), self._unmarked(behind)
         return None
 
-    def _segments(self, layout: Layout) -> Segments:
+    def _segments(self, layout: ChatLayout) -> Segments:
         cut = self._stretches if layout.has_marks else _whole
         segments = [*cut(layout.pieces[0], False, False)]
         tail_start = len(segments)

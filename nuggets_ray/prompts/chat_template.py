@@ -35,7 +35,7 @@ _FOLDS: tuple[tuple[frozenset[str], bool], ...] = (
 )
 
 
-class RefusedError(Exception):
+class TurnsRefusedError(Exception):
     """The template raises on this sequence of roles, drops a turn, or is not stable on it."""
 
 
@@ -57,7 +57,7 @@ class Scaffold:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class ChatLayout:
     """An example cut at its N turns: `texts` (N) between `pieces` (N + 1). `has_marks`: special
     tokens of the data are put away.
     """
@@ -114,8 +114,8 @@ class ChatTemplate:
                 self._ends_text = True
                 opening = pair[2][self._border(pair[2]) :]
                 if not (opening and alone[0].endswith(opening)):
-                    raise RefusedError
-        except RefusedError:
+                    raise TurnsRefusedError
+        except TurnsRefusedError:
             raise _unstable() from None
         self.header = alone[0].removesuffix(opening)
         self._pair_pieces = (pair[0], pair[1], pair[2][: self._border(pair[2])])
@@ -129,7 +129,7 @@ class ChatTemplate:
         turns = [{"role": role, "content": f"  {role} x"} for role in _PAIR]
         return "  assistant x" not in (self.renderer.render(turns) or "")
 
-    def lay_out(self, messages: Sequence[Message], mode: Mode) -> Layout:
+    def lay_out(self, messages: Sequence[Message], mode: Mode) -> ChatLayout:
         """The example's part of the rendering in that mode; of each message the text counts."""
         (refused, alternate), scaffold = self.learn(bare(messages), mode)
         folded = fold(messages, refused, alternate)
@@ -141,16 +141,16 @@ class ChatTemplate:
             rewritten = self.rewritten(scaffold, folded, turns)
             if rewritten is not None:
                 return rewritten
-        return Layout(tuple(folded), scaffold.pieces, texts)
+        return ChatLayout(tuple(folded), scaffold.pieces, texts)
 
     def split(self, roles: Sequence[str], tools: Sequence[str] = ()) -> tuple[str, ...]:
         """The text around each turn (N + 1 pieces), every turn shown exactly once and in order."""
         rendered = self.renderer.render(sentinels(roles), tools)
         if rendered is None:
-            raise RefusedError
+            raise TurnsRefusedError
         parts = SENTINEL.split(rendered)
         if parts[1::2] != [str(i) for i in range(len(roles))]:
-            raise RefusedError
+            raise TurnsRefusedError
         return tuple(parts[::2])
 
     def _border(self, gap: str) -> int:
@@ -176,7 +176,7 @@ class ChatTemplate:
                 if mode == "alone":
                     return folds, Scaffold(roles, self.split(roles))
                 return folds, self._scaffold(roles, mode == "demonstration")
-            except RefusedError:
+            except TurnsRefusedError:
                 continue
         raise _unstable()
 
@@ -193,9 +193,9 @@ class ChatTemplate:
         own = (first_gap[first_cut:], *pieces[3 : 2 + num_own], last_gap[:last_cut])
         # What stands before does not depend on this example, nor does what follows.
         if (pieces[0], pieces[1], first_gap[:first_cut]) != self._pair_pieces:
-            raise RefusedError
+            raise TurnsRefusedError
         if is_demonstration and (last_gap[last_cut:], *pieces[3 + num_own :]) != self._next_pieces:
-            raise RefusedError
+            raise TurnsRefusedError
         right = _with_sentinels(self._next_pieces) if is_demonstration else ""
         before: tuple[Turn, ...] = ()
         left = self.header
@@ -206,12 +206,12 @@ class ChatTemplate:
         else:
             alone = self.split(roles + after)
             if alone[: num_own + 1] != (self.header + own[0], *own[1:-1], last_gap):
-                raise RefusedError
+                raise TurnsRefusedError
         return Scaffold(roles, own, before, tuple(sentinels(after)), left, right)
 
     def rewritten(
         self, scaffold: Scaffold, messages: Sequence[Message], turns: Sequence[Turn]
-    ) -> Layout | None:
+    ) -> ChatLayout | None:
         """The layout where the template changes a text (JSON around a tool's, a think block moved,
         calls written out). None where it raises, or two turns change each other's text.
 
@@ -242,7 +242,7 @@ class ChatTemplate:
         end = len(base) - len(scaffold.right)
         if position > end:
             return None
-        return Layout(tuple(messages), (*pieces, base[position:end]), tuple(texts))
+        return ChatLayout(tuple(messages), (*pieces, base[position:end]), tuple(texts))
 
     def _render_in(self, scaffold: Scaffold, turns: Sequence[Turn]) -> str | None:
         rendered = [*scaffold.before, *turns, *scaffold.after]

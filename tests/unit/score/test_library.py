@@ -126,7 +126,7 @@ def test_what_does_not_fit_the_context_is_told(tiny_model: Path) -> None:
         ({"anchors": "nowhere.jsonl"}, "^anchors=nowhere.jsonl: there is no such file"),
         (
             {"anchors": [{"a": 1}]},
-            r"^format of the anchors=auto: no format .* give anchors=read_examples\(anchors, format=",
+            r"^format of the anchors=auto: .* give anchors=read_examples\(anchors, format=",
         ),
         (
             {"anchors": [*ANCHORS * 9, {"instruction": "none"}]},
