@@ -25,6 +25,7 @@ from nuggets_ray.prompts.spelled import spell_out
 from nuggets_ray.records import Encoding
 from nuggets_ray.stages.evaluate.answers import open_answers
 from nuggets_ray.stages.evaluate.context import Context
+from nuggets_ray.stages.evaluate.progress import EvaluationProgress
 from nuggets_ray.stages.score.worker import Setup, load_engine, model_result, model_task
 
 logger = logging.getLogger(__name__)
@@ -94,7 +95,6 @@ def _mean_log_probs(context: Context, model: EvalModel, compared: ComparedRows) 
     todo = [row.example_id for row in compared.rows if row.example_id not in known]
     if not todo:
         return known
-    logger.info("model %s: log-probs of %d held-out answers", model.name, len(todo))
     todo.sort(key=lambda example_id: encodings[example_id].num_tokens)
     shards = [todo[start :: workers.num_workers] for start in range(workers.num_workers)]
     setup = Setup(
@@ -105,9 +105,14 @@ def _mean_log_probs(context: Context, model: EvalModel, compared: ComparedRows) 
     pending = [
         (shard, task.remote(setup, [encodings[i] for i in shard])) for shard in filter(None, shards)
     ]
+    phase = f"log-probs of the held-out answers under {model.name}"
+    num_reused = len(compared.rows) - len(todo)
+    progress = EvaluationProgress(context.run, phase, "answers", len(compared.rows), num_reused)
     for shard, ref in pending:
         log_probs_N = model_result(ref, setup.config)
         known |= dict(zip(shard, log_probs_N.tolist(), strict=True))
+        progress.count(len(shard))
+    progress.close()
     write_kept(uri, key, known)
     return known
 

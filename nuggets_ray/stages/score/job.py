@@ -36,7 +36,12 @@ from nuggets_ray.score.checks import check_fields, check_inputs
 from nuggets_ray.score.fingerprint import settings_fingerprint
 from nuggets_ray.score.limits import demonstration_limit
 from nuggets_ray.score.one_shot import ZeroShot
-from nuggets_ray.stages.cluster.workers import Workers, check_shared_folder, connected, on_worker
+from nuggets_ray.stages.cluster.workers import (
+    Workers,
+    check_shared_folder,
+    on_worker,
+    told_connected,
+)
 from nuggets_ray.stages.score.anchors import anchors_with_zero_shot
 from nuggets_ray.stages.score.prepare import prepare
 from nuggets_ray.stages.score.rows import score_rows
@@ -54,7 +59,7 @@ def score(config: Config) -> dict[str, Any]:
     """
     check_inputs(config)
     resolved = replace(config, model=replace(config.model, path=resolve_path(config.model)))
-    with Run(config.out_dir, "score") as run, connected(config.cluster) as workers:
+    with Run(config.out_dir, "score") as run, told_connected(run, config.cluster) as workers:
         return _score(resolved, config, run, workers)
 
 
@@ -86,6 +91,7 @@ def _score(config: Config, given: Config, run: Run, workers: Workers) -> dict[st
     claim(run, settings_fingerprint(config, prompt, tokenizer, setup.dtype))
     write_config(config.out_dir, "score", given)
     check_shared_folder(config.out_dir)
+    run.tell("reading and checking the rows")
     prepared = prepare(config, run.attempt_id)
     for line in reading_lines(prepared, read_skipped(config.out_dir)):
         logger.info("%s", line)
@@ -104,6 +110,7 @@ def _score(config: Config, given: Config, run: Run, workers: Workers) -> dict[st
     run.update(num_workers=workers.num_workers, num_reused=todo.num_reused, num_computed=0)
     reasons = _score_what_is_left(run, setup, candidates, todo, base, workers)
     left_out = {**todo.left_out, **give_up(reasons, todo.again)}
+    run.tell("putting the scores together")
     compact_scores(config.out_dir, run.attempt_id, candidates.copies())
     rewrite_skipped(config.out_dir, left_out, config.data.excerpt_chars)
     accounts = account(config.out_dir, prepared.num_rows, candidates, left_out)
