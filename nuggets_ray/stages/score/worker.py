@@ -21,7 +21,7 @@ import ray
 import torch
 
 from nuggets_ray.config.schema import Config
-from nuggets_ray.data.formats import parse
+from nuggets_ray.data.examples import Rules
 from nuggets_ray.disk_full import is_disk_full
 from nuggets_ray.errors import UserError
 from nuggets_ray.model.load import load_tokenizer
@@ -66,6 +66,12 @@ class Setup:
     data_format: str
     max_demonstration_tokens: int
     gpus_per_worker: float
+
+    @property
+    def rules(self) -> Rules:
+        """How the data's rows are read."""
+        data = self.config.data
+        return Rules(self.data_format, data.columns, data.roles)
 
 
 def model_task(function: Callable[..., Any], setup: Setup, workers: Workers) -> Any:
@@ -174,8 +180,8 @@ class Scorer:
         rows = [row for part, numbers in places for row in read_candidate_rows(part, numbers)]
         baseline = self.baseline if block["round"] is None else self.baseline.take(block["anchors"])
         self.engine.use_anchors([anchor.encoding for anchor in baseline.anchors])
-        columns = self.setup.config.data.columns
-        candidates = [(cid, parse(row, self.setup.data_format, columns)) for cid, row in rows]
+        rules = self.setup.rules
+        candidates = [(content_id, rules.parse(row)) for content_id, row in rows]
         size = CANDIDATES_A_CALL[self.setup.device]
         groups = [candidates[start : start + size] for start in range(0, len(candidates), size)]
         score = self.score_some if block["round"] is None else self.answer_some
