@@ -14,6 +14,7 @@ from score_runs import command, run_job, score_overrides, write_rows
 from nuggets_ray import open_run
 from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.rounds import read_rounds
+from nuggets_ray.run.scores import read_scores
 
 NUM_ROWS, NUM_ANCHORS, TOP_K = 420, 48, 12
 RACE = ("schedule=race", f"race.top_k={TOP_K}", f"anchors.num={NUM_ANCHORS}", "score.block_s=2")
@@ -35,7 +36,8 @@ def raced(
 
 
 def scores_of(out_dir: Path) -> dict[str, dict[str, Any]]:
-    return {row["content_id"]: row for row in open_run(str(out_dir)).scores().to_pylist()}
+    rows = (row for table in read_scores(str(out_dir)) for row in table.to_pylist())
+    return {row["content_id"]: row for row in rows}
 
 
 def best(scores: dict[str, dict[str, Any]]) -> list[str]:
