@@ -94,9 +94,14 @@ def bootstrap_interval(
     )
 
 
-def why_no_interval(num_rows: int) -> dict[str, str]:
-    """{"no_interval": why} where `bootstrap_interval` gives none for their number, else {}."""
-    return {"no_interval": "too few for an interval"} if num_rows < MIN_ROWS else {}
+def why_no_interval(num_rows: int, exact_p: float | None = None) -> dict[str, str]:
+    """{"no_interval": why} where `bootstrap_interval` gives none for their number, else {};
+    `exact_p`: of the test that stands in its place.
+    """
+    if num_rows >= MIN_ROWS:
+        return {}
+    beside = "" if exact_p is None else f" (exact test: p = {exact_p:.2g})"
+    return {"no_interval": f"too few for an interval{beside}"}
 
 
 def _mean_and_error(

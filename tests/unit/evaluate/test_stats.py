@@ -103,7 +103,10 @@ def test_too_few_rows_have_no_interval_and_say_so() -> None:
     assert stats.bootstrap_interval(normal(29), 0) is None
     assert stats.bootstrap_interval(normal(30), 0) is not None
     assert stats.why_no_interval(29) == {"no_interval": "too few for an interval"}
-    assert stats.why_no_interval(30) == {}
+    assert stats.why_no_interval(29, 0.031) == {
+        "no_interval": "too few for an interval (exact test: p = 0.031)"
+    }
+    assert stats.why_no_interval(30) == stats.why_no_interval(30, 0.031) == {}
 
 
 def test_resamples_without_spread_bound_nothing() -> None:
