@@ -57,9 +57,9 @@ def draw_values(kind: str, rng: np.random.Generator) -> tuple[np.ndarray, np.nda
     return rng.normal(-2, 0.7, 30), np.ceil(rng.lognormal(4, 1, 30)), -2.0
 
 
-@pytest.mark.parametrize(("kind", "least"), [("normal", 0.93), ("skewed", 0.92), ("tokens", 0.90)])
+@pytest.mark.parametrize(("kind", "least"), [("normal", 0.93), ("skewed", 0.93), ("tokens", 0.91)])
 def test_the_interval_of_a_mean_covers_it_at_30_rows(kind: str, least: float) -> None:
-    """Of 500 experiments; the true coverage is 0.01 above what is asked for, or more."""
+    """Of 500 experiments; the coverage is 0.96, 0.95 and 0.93."""
     rng = np.random.default_rng(0)
     num_covered = 0
     for experiment in range(500):
