@@ -18,8 +18,10 @@ from nuggets_ray.evaluate.models import BASE, check_models
 from nuggets_ray.evaluate.results import open_results, read_results
 from nuggets_ray.finetune.deepspeed_config import deepspeed_settings
 from nuggets_ray.finetune.source import check_source
+from nuggets_ray.io import open_fs
 from nuggets_ray.model.load import check_path
 from nuggets_ray.run.manifest import check_out_dir
+from nuggets_ray.run.track import check_tracker
 from nuggets_ray.select import check_config
 
 
@@ -37,6 +39,7 @@ def check_score(config: Config) -> None:
 def check_finetune(config: Config) -> None:
     """Raise UserError for settings of DeepSpeed, a model, a selection or data that cannot be."""
     deepspeed_settings(config.finetune, "bfloat16", 1)
+    check_tracker(config.track)
     check_source(config)
     if config.finetune.selection is None:
         _check_format(config.data)
@@ -47,6 +50,7 @@ def check_finetune(config: Config) -> None:
 def check_evaluate(config: Config) -> None:
     """Raise UserError for settings, models, held-out rows or other runs that cannot be."""
     check_settings(config.evaluate, config.judge)
+    check_tracker(config.track)
     check_models(config.out_dir, config.evaluate.models or [BASE], config.model)
     for run_folder in config.evaluate.compare:
         read_results(run_folder)
@@ -59,11 +63,17 @@ def check_evaluate(config: Config) -> None:
 def check_pipeline(config: Config) -> None:
     """Raise UserError for what any of the stages would refuse."""
     check_config(config.select)
+    check_tracker(config.track)
     check_score(config)
     deepspeed_settings(config.finetune, "bfloat16", 1)
     check_settings(config.evaluate, config.judge)
     if config.finetune.selections and config.evaluate.held_out_path is not None:
         check_held_out(config.out_dir, config.evaluate.held_out_path)
+
+
+def check_status(config: Config) -> None:
+    """Raise UserError for an address of a kind that is none of ours."""
+    open_fs(config.out_dir)
 
 
 def check_bench(config: Config) -> None:
@@ -95,6 +105,7 @@ CHECKS: dict[str, Callable[[Config], None]] = {
     "finetune": check_finetune,
     "evaluate": check_evaluate,
     "pipeline": check_pipeline,
+    "status": check_status,
     "bench": check_bench,
 }
 

@@ -13,6 +13,8 @@ from nuggets_ray.config.evaluate import EvaluateConfig, GenerateConfig, JudgeCon
 from nuggets_ray.config.finetune import FinetuneConfig
 from nuggets_ray.config.limits import check_limits, choice, choices, number, share
 from nuggets_ray.config.show import ShowConfig
+from nuggets_ray.config.status import StatusConfig
+from nuggets_ray.config.track import TrackConfig
 from nuggets_ray.errors import UserError
 
 COLUMN_FIELDS = ("instruction", "input", "output", "system", "messages")  # of data.columns
@@ -225,6 +227,8 @@ class Config:
     generate: GenerateConfig = field(default_factory=GenerateConfig)
     judge: JudgeConfig = field(default_factory=JudgeConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
+    track: TrackConfig = field(default_factory=TrackConfig)
+    status: StatusConfig = field(default_factory=StatusConfig)
     bench: BenchConfig = field(default_factory=BenchConfig)
 
 

@@ -49,7 +49,7 @@ from nuggets_ray.errors import UserError, named_as
 from nuggets_ray.model.load import load_tokenizer, resolve_dtype, resolve_path
 from nuggets_ray.model.weights.headers import check_weights
 from nuggets_ray.prepare.ids import copy_numbers, example_ids
-from nuggets_ray.prompts.prompt import Prompt, make_prompt
+from nuggets_ray.prompts.prompt import Prompt, make_prompt, reason_to_skip
 from nuggets_ray.records import Example, ScoreRow
 from nuggets_ray.score.golden import NOISE_BAND_NATS
 from nuggets_ray.score.limits import demonstration_limit
@@ -133,7 +133,7 @@ def score_rows(
     given = _anchor_examples(anchors)
     config = replace(config, model=replace(config.model, path=resolve_path(config.model)))
     renderer = make_prompt(load_tokenizer(config.model), config.prompt)
-    fitting = _fitting(read.examples, renderer, on_too_long)
+    fitting, results = _fitting(read.examples, renderer, on_too_long)
     with _threads(num_threads):
         bar = tqdm(
             total=len(fitting),
@@ -144,7 +144,8 @@ def score_rows(
             disable=None if progress is None else not progress,
         )
         with bar:
-            results = _score(fitting, given, renderer, config, device, bar) if fitting else {}
+            if fitting:
+                results |= _score(fitting, given, renderer, config, device, bar)
     return _in_order(read, results, on_skipped)
 
 
@@ -206,16 +207,19 @@ def _check_device(device: str | None) -> str:
 
 def _fitting(
     rows: Sequence[ReadExample], prompt: Prompt, on_too_long: str
-) -> list[tuple[str, Example]]:
-    """(content_id, example) of each distinct content whose demonstration is not too long."""
-    distinct: dict[str, Example] = {}
-    for row in rows:
-        distinct.setdefault(row.content_id, row.example)
-    return [
-        (content_id, example)
-        for content_id, example in distinct.items()
-        if on_too_long == "truncate" or not prompt.demonstration(example).num_dropped_tokens
-    ]
+) -> tuple[list[tuple[str, Example]], dict[str, ScoreRow | Unscored]]:
+    """(content_id, example) of each distinct content that is of use as a demonstration, and
+    {content_id: why not} of the others.
+    """
+    fitting: list[tuple[str, Example]] = []
+    unfit: dict[str, ScoreRow | Unscored] = {}
+    for content_id, example in {row.content_id: row.example for row in rows}.items():
+        reason = reason_to_skip(prompt.demonstration(example), on_too_long)
+        if reason:
+            unfit[content_id] = Unscored(content_id, reason)
+        else:
+            fitting.append((content_id, example))
+    return fitting, unfit
 
 
 def _score(
@@ -270,7 +274,7 @@ def _in_order(
     content_ids = [row.content_id for row in read.examples]
     copies = copy_numbers(np.array(content_ids, "S32")).tolist()
     for row, example_id in zip(read.examples, example_ids(content_ids, copies), strict=True):
-        result = results.get(row.content_id, Unscored(row.content_id, "too_long"))
+        result = results[row.content_id]
         if isinstance(result, ScoreRow):
             scores.append(replace(result, example_id=example_id))
         else:
