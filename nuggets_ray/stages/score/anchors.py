@@ -124,4 +124,4 @@ def _kmeans(setup: Setup, ids: list[str], prompt: Prompt, num: int) -> list[str]
 
 def _examples(setup: Setup, ids: Sequence[str]) -> list[Example]:
     config = setup.config
-    return drawn_examples(config.out_dir, ids, setup.data_format, config.data.columns)
+    return drawn_examples(config.out_dir, ids, setup.rules)
