@@ -1,7 +1,8 @@
 """Every configuration dataclass (the schema), with the range or the choices of each key.
 
 conf/*.yaml holds the values; compose.py puts them and the command line into these dataclasses. The
-keys of finetune.*, evaluate.* (with generate.* and judge.*) and bench.* have files of their own.
+keys of finetune.*, evaluate.* (with generate.* and judge.*), show.* and bench.* have files of their
+own.
 """
 
 from dataclasses import dataclass, field
@@ -10,14 +11,23 @@ from typing import Any
 from nuggets_ray.config.bench import BenchConfig
 from nuggets_ray.config.evaluate import EvaluateConfig, GenerateConfig, JudgeConfig
 from nuggets_ray.config.finetune import FinetuneConfig
-from nuggets_ray.config.limits import check_limits, choice, choices, number, share
+from nuggets_ray.config.limits import check_limits, choice, choices, number, share, some
+from nuggets_ray.config.show import ShowConfig
+from nuggets_ray.config.status import StatusConfig
+from nuggets_ray.config.track import TrackConfig
 from nuggets_ray.errors import UserError
 
-COLUMN_FIELDS = ("instruction", "input", "output", "system", "messages")  # of data.columns
+COLUMN_FIELDS = (
+    *("instruction", "input", "output", "system", "messages", "turns", "role", "content"),
+    *("tools", "history", "chosen", "weight"),
+)
+"""The keys of data.columns; `messages` and `turns` are one."""
 
 
 @dataclass(frozen=True)
 class ModelConfig:
+    """The language model, and how it is read."""
+
     path: str = ""
     """A folder or hub id in Hugging Face format, or `demo` for the small model of the package
     index.
@@ -36,15 +46,25 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class DataConfig:
+    """The rows, and which of them count."""
+
     path: str = ""
-    """A file, folder or glob of json, jsonl (or .gz) or parquet; an s3:// or gs:// URI; `demo`."""
+    """A file, folder or glob of jsonl, json, csv, tsv (also compressed), parquet or Arrow; an s3://
+    or gs:// URI; hf://datasets/ORG/NAME; `demo`.
+    """
     format: str = "auto"
-    """alpaca, dolly, sharegpt, messages, prompt_completion, self_instruct, columns, or auto (looks
-    at 100 rows).
+    """alpaca, dolly, sharegpt, messages, prompt_completion, preference, self_instruct, several
+    joined by +, columns, or auto (looks at 100 rows).
     """
     columns: dict[str, str] = field(default_factory=dict)
-    """For anything else, our field -> your column, e.g. {instruction: question, input: context,
-    output: reply, system: persona}.
+    """Our field -> your column, e.g. {instruction: question, input: context, output: reply}, or
+    {turns: dialog, role: speaker, content: utterance}; also system, tools, history, chosen, weight.
+    """
+    roles: dict[str, str] = field(default_factory=dict)
+    """Your name of a role -> system, user, assistant or tool, e.g. {clerk: assistant}."""
+    splits: list[str] = field(default_factory=list)
+    """Splits to read, by the names of files, folders or the hub; none: all but test and validation
+    beside train.
     """
     limit: int | None = number(None, at_least=1)
     """Read the first N rows only."""
@@ -63,6 +83,8 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class PromptConfig:
+    """How a row becomes text, and how long it may be."""
+
     template: str = choice("auto", "chat", "alpaca", "official")
     """official, alpaca, chat, or auto: chat if the tokenizer has a template, else alpaca."""
     max_demonstration_tokens: int = number(2048, at_least=1)
@@ -73,6 +95,8 @@ class PromptConfig:
 
 @dataclass(frozen=True)
 class AnchorsConfig:
+    """The task set that every candidate is held against."""
+
     method: str = choice("random", "kmeans", "file")
     """random, kmeans (both drawn from the candidates) or file."""
     num: int | None = number(100, at_least=1)
@@ -83,6 +107,8 @@ class AnchorsConfig:
     """As data.format, for the anchor file."""
     columns: dict[str, str] = field(default_factory=dict)
     """As data.columns, for the anchor file."""
+    roles: dict[str, str] = field(default_factory=dict)
+    """As data.roles, for the anchor file."""
     exclude_from_candidates: bool = False
     """Do not score the rows that are anchors (reason is_anchor); otherwise only the self-pair is
     left out.
@@ -91,6 +117,8 @@ class AnchorsConfig:
 
 @dataclass(frozen=True)
 class ScoreConfig:
+    """How scores are computed."""
+
     dtype: str = choice("auto", "bfloat16", "float32")
     """bfloat16, float32, or auto: bfloat16 where the hardware has it (float32 under
     prompt=official).
@@ -119,12 +147,16 @@ class ScoreConfig:
 
 @dataclass(frozen=True)
 class ScheduleConfig:
+    """Which candidate meets which anchor."""
+
     name: str = choice("full")
     """full: every candidate meets every anchor."""
 
 
 @dataclass(frozen=True)
 class PlanConfig:
+    """What jobs/plan.py tells."""
+
     price_per_hour: float | None = number(None, at_least=0)
     """Price of an hour of one GPU, of one CPU core where there is no GPU, in any currency; null:
     the plan tells no money.
@@ -133,6 +165,8 @@ class PlanConfig:
 
 @dataclass(frozen=True)
 class SelectConfig:
+    """Which scored rows are kept, and where."""
+
     rule: str = choice("top_fraction", "top_k", "top_tokens", "threshold")
     """top_fraction, top_k, top_tokens or threshold."""
     fraction: float | None = None
@@ -155,12 +189,20 @@ class SelectConfig:
     """Put before our columns (example_id, golden_score, rank) in the selected files, when yours
     have those names.
     """
+    unique: bool = True
+    """Of exact duplicates keep the first, whatever `by` is; fractions are of distinct contents."""
+    export: list[str] = some("llamafactory", "axolotl", "trl")
+    """Write the selection in the shapes of these trainers too: llamafactory, axolotl, trl."""
     replace: bool = False
     """Let other rows take the place of those that a model was trained on."""
+    show_text: bool = True
+    """Show a few rows at the end with their texts; false: with ids and numbers alone."""
 
 
 @dataclass(frozen=True)
 class ClusterConfig:
+    """How many workers, and where they run."""
+
     address: str = "auto"
     """local: start a Ray of our own; auto: the cluster RAY_ADDRESS names, else local; or a
     cluster's address.
@@ -197,11 +239,14 @@ class Config:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     plan: PlanConfig = field(default_factory=PlanConfig)
     select: SelectConfig = field(default_factory=SelectConfig)
+    show: ShowConfig = field(default_factory=ShowConfig)
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     generate: GenerateConfig = field(default_factory=GenerateConfig)
     judge: JudgeConfig = field(default_factory=JudgeConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
+    track: TrackConfig = field(default_factory=TrackConfig)
+    status: StatusConfig = field(default_factory=StatusConfig)
     bench: BenchConfig = field(default_factory=BenchConfig)
 
 

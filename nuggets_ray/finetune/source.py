@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
+from nuggets_ray import io
 from nuggets_ray.config.finetune import FinetuneConfig
 from nuggets_ray.config.keys import job_command
 from nuggets_ray.config.schema import Config, ModelConfig, PromptConfig
@@ -26,6 +27,7 @@ from nuggets_ray.model.load import (
     resolve_path,
 )
 from nuggets_ray.prompts.prompt import Prompt, make_prompt
+from nuggets_ray.run.held_out import read_rules
 from nuggets_ray.run.job_configs import read_config
 from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.manifest import read_manifest
@@ -58,7 +60,10 @@ class Source:
 
 
 def find_source(config: Config) -> Source:
-    """The rows' files and how to read them. Raises UserError for a missing selection or data."""
+    """The rows' files and how to read them. Raises UserError for a missing selection or data, and
+    for keys that need held-out rows where there are none.
+    """
+    check_held_out(config.out_dir, config.finetune, config.data.holdout)
     scored = read_config(config.out_dir, "score")
     model = _model(config.model, scored)
     model = replace(model, path=resolve_path(model))
@@ -67,7 +72,7 @@ def find_source(config: Config) -> Source:
     if config.finetune.selection is not None:
         return _selection(config.out_dir, config.finetune, scored, model, prompt, max_tokens)
     path = _data_path(config.data.path)
-    files = list_inputs(path)
+    files = list_inputs(path, splits=config.data.splits)
     stem = os.path.basename(path.rstrip("/")).partition(".")[0]
     return Source(
         name=_name(config.finetune, stem),
@@ -84,13 +89,37 @@ def find_source(config: Config) -> Source:
 
 
 def check_source(config: Config) -> None:
-    """Raise UserError for a model, a selection or data that are not there: by their names alone."""
+    """Raise UserError for a model, a selection, data or held-out rows that are not there: no model
+    and no row is read.
+    """
     scored = read_config(config.out_dir, "score")
     if config.finetune.selection is not None:
         _made(config.out_dir, config.finetune.selection, scored)
     else:
-        list_inputs(_data_path(config.data.path))
+        list_inputs(_data_path(config.data.path), splits=config.data.splits)
+    check_held_out(config.out_dir, config.finetune, config.data.holdout)
     check_path(_model(config.model, scored))
+
+
+def check_held_out(out_dir: str, config: FinetuneConfig, num_drawn: int) -> None:
+    """Raise UserError for a key that asks for the loss on held-out rows where there are none: of
+    the run's own, or else `num_drawn` (data.holdout) of the rows to train on.
+    """
+    key = None if config.eval_steps is None else f"finetune.eval_steps={config.eval_steps}"
+    if config.export == "best":
+        key = "finetune.export=best"
+    if key is None:
+        return
+    uri, num_held_out = RunFolder(out_dir).held_out, num_drawn
+    if io.exists(uri):
+        num_held_out = io.read_table(uri, columns=["content_id"]).num_rows
+    elif config.selection is not None:
+        num_held_out = 0
+    if num_held_out == 0:
+        raise UserError(
+            f"{key}: no row is held out, so there is no loss to tell: leave it out, or set "
+            "data.holdout (for a selection, when its run is scored)"
+        )
 
 
 def _model(model: ModelConfig, scored: dict[str, Any] | None) -> ModelConfig:
@@ -143,7 +172,7 @@ def _selection(
         description=f"selection {name}",
         files=tuple(list_inputs(uri, "finetune.selection")),
         limit=None,
-        rules=Rules(manifest["data_format"], scored["data"]["columns"]),
+        rules=read_rules(out_dir),
         selection=name,
         score={**manifest.get("fingerprint", {}), "data": scored["data"]["path"]},
         model=model,
