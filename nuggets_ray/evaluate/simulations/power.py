@@ -14,8 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from nuggets_ray.evaluate.verdict.evidence import BOTTOM, GOLDEN, OTHER, RANDOM, Arm, gather
+from nuggets_ray.evaluate.verdict.paragraph import BETTER, NOT_TOLD_APART, WORSE
 from nuggets_ray.evaluate.verdict.power import found_share
-from nuggets_ray.evaluate.verdict.verdict import BETTER, NOT_TOLD_APART, WORSE, decide
+from nuggets_ray.evaluate.verdict.verdict import decide
 from nuggets_ray.markdown import markdown_table
 
 NUM_EXPERIMENTS = 200
