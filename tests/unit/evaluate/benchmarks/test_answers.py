@@ -14,7 +14,7 @@ from nuggets_ray.evaluate.benchmarks.answers import (
     length_result,
     warn_of_unparseable,
 )
-from nuggets_ray.evaluate.generate import Answer, generation_settings
+from nuggets_ray.evaluate.generate.answer import Answer, generation_settings
 
 
 def test_lengths_count_every_turn() -> None:
