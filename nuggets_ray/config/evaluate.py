@@ -62,8 +62,8 @@ class GenerateConfig:
     max_tokens: int = number(1024, at_least=1)
     """The longest answer, in tokens; answers cut there are counted."""
     temperature: float | None = number(None, at_least=0)
-    """0: greedy; above it answers are sampled, with `seed`; null: greedy, but mt_bench at FastChat's
-    temperature for the category.
+    """0: greedy; above it answers are sampled, with `seed`; null: greedy, but for mt_bench, which
+    is answered at FastChat's temperature of the category.
     """
     top_p: float = share(1.0, at_least=0.001)
     """Sample from the likeliest tokens that hold this share of the probability."""

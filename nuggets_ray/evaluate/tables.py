@@ -51,10 +51,11 @@ def _pins_text(results: Results) -> str:
     """What the primary metric rests on, in few words."""
     if results.pins is None:
         return ""
-    data = [f"{name} {sha256[:8]}" for name, sha256 in results.pins["data"].items()]
-    if results.pins["judge"]:
-        data.append(f"judge {results.pins['judge']}, prompt {results.pins['prompt_version']}")
-    return f", pinned to {', '.join([*data, f'seed {results.pins["seed"]}'])}"
+    pins = results.pins
+    told = [f"{name} {sha256[:8]}" for name, sha256 in pins["data"].items()]
+    if pins["judge"]:
+        told.append(f"judge {pins['judge']}, prompt {pins['prompt_version']}")
+    return f", pinned to {', '.join(told)}, seed {pins['seed']}"
 
 
 def metric_text(result: Result) -> str:

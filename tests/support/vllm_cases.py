@@ -18,9 +18,9 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from nuggets_ray.config.evaluate import GenerateConfig
 from nuggets_ray.config.schema import ModelConfig, PromptConfig
-from nuggets_ray.evaluate.generate.chat import conversation
 from nuggets_ray.evaluate.generate.answer import Answer, Asked
 from nuggets_ray.evaluate.generate.answerer import Answerer
+from nuggets_ray.evaluate.generate.chat import conversation
 from nuggets_ray.model.load import load_model, resolve_path
 from nuggets_ray.records import Encoding
 from nuggets_ray.score.engine import make_engine

@@ -137,8 +137,8 @@ def win_rate_results(
     """win_rate over all prompts and a subset each; flip_rate, length_adjusted_win_rate and, where
     it can be had, length_controlled_win_rate over all; with 95% bootstrap intervals over prompts.
 
-    `against`: the reference's generator; `num_known`: how many of AlpacaEval's instructions the whole
-    file of prompts has. A value is None where no pair could be judged.
+    `against`: the reference's generator; `num_known`: how many of AlpacaEval's instructions the
+    whole file of prompts has. A value is None where no pair could be judged.
     """
     result = partial(
         Result,

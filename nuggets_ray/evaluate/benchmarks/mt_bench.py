@@ -44,8 +44,8 @@ WRONG_REFERENCES = {
     **{"124": "61e2bd3d1ea0", "125": "9ca3bdaa459c", "126": "1ddc7b11c022", "128": "dd26a62ad041"},
     **{"130": "8858a645e806"},
 }
-"""{question id: SHA-256 of its turns, the beginning}: GPT-4's answers, published as references, that
-are wrong in a turn at least (FastChat's pull request 3158)."""
+"""{question id: the beginning of its turns' SHA-256}: answers of GPT-4's, published as references,
+that are wrong in a turn at least (FastChat's pull request 3158)."""
 
 
 def answer_rows(

@@ -88,7 +88,7 @@ class KeptVerdicts:
         self._write([KeptRecord(uuid.uuid4().hex, key, text, 1, num_tokens, judge, asdict(about))])
 
     def keep_free(self, texts: Mapping[str, str], judge: str, about: Mapping[str, About]) -> None:
-        """Write down the verdicts {key: text} that cost nothing, but for those kept, as one part."""
+        """Write down those verdicts {key: text} that are new and cost nothing, as one part."""
         new = [key for key in texts if key not in self._texts]
         records = [
             KeptRecord(uuid.uuid4().hex, key, texts[key], 0, 0, judge, asdict(about[key]))

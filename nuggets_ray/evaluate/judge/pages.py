@@ -1,4 +1,4 @@
-"""A judge's verdicts for people to read: question, answers and the judge's words, a page a model."""
+"""A judge's verdicts for people to read: question, answers and the judge's words, by model."""
 
 from collections.abc import Sequence
 
