@@ -100,8 +100,8 @@ def test_win_rates_and_whose_they_are(out_dir: Path, tmp_path: Path) -> None:
     after = results_of(out_dir)
     assert before["results"] == after["results"][: len(before["results"])]
     assert before["pins"] == after["pins"]
-    primary = {row["name"]: row["primary"] for row in after["results"] if row["metric"] == "win_rate"
-               and row["subset"] == "all"}  # fmt: skip
+    rates = [row for row in after["results"] if row["metric"] == "win_rate"]
+    primary = {row["name"]: row["primary"] for row in rates if row["subset"] == "all"}
     assert primary == {"prompts": True, "prompts-first-2": False}
     assert sorted(path.name for path in folder.iterdir()) == ["prompts", "prompts-first-2"]
 

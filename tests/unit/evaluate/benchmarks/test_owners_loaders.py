@@ -25,16 +25,6 @@ from nuggets_ray.evaluate.results import Result
 
 PACKAGES = (
     *("alpaca_eval==0.6.6", "fschat==0.2.36", "fire", "termcolor", "python-dotenv", "patsy"),
-    *(
-        "markdown2",
-        "shortuuid",
-        "openai",
-        "anthropic",
-        "nh3",
-        "distro",
-        "jiter",
-        "docstring_parser",
-    ),
 )
 
 
