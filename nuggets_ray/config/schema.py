@@ -124,6 +124,14 @@ class ScheduleConfig:
 
 
 @dataclass(frozen=True)
+class PlanConfig:
+    price_per_hour: float | None = number(None, at_least=0)
+    """Price of an hour of one GPU, of one CPU core where there is no GPU, in any currency; null:
+    the plan tells no money.
+    """
+
+
+@dataclass(frozen=True)
 class SelectConfig:
     rule: str = choice("top_fraction", "top_k", "top_tokens", "threshold")
     """top_fraction, top_k, top_tokens or threshold."""
@@ -187,6 +195,7 @@ class Config:
     anchors: AnchorsConfig = field(default_factory=AnchorsConfig)
     score: ScoreConfig = field(default_factory=ScoreConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    plan: PlanConfig = field(default_factory=PlanConfig)
     select: SelectConfig = field(default_factory=SelectConfig)
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)

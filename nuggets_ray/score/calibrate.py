@@ -1,6 +1,7 @@
 """What one replica shows of itself: the zero-shot log-probs, its speed, its engine, its memory."""
 
 import itertools
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,14 +14,15 @@ from nuggets_ray.score.contract import ScoringEngine
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Zero-shot log-probs (A,), speed in tokens/s, what engine_facts says, and peak memory (of the
-    GPU, or of the process on a CPU) in GiB.
+    """Zero-shot log-probs (A,), speed in tokens/s, what engine_facts says, peak memory (of the
+    GPU, or of the process on a CPU) in GiB, and the GPU's short name ("": computed on a CPU).
     """
 
     zero_shot_A: np.ndarray
     tokens_per_s: float
     engine: dict[str, Any]
     peak_memory_gib: float
+    gpu_name: str = ""
 
 
 def measure_engine(
@@ -29,6 +31,7 @@ def measure_engine(
     zero_shot_prefix: np.ndarray,
     demonstrations: Sequence[np.ndarray],
     duration_s: float,
+    gpu_name: str = "",
 ) -> Measured:
     """Zero-shot log-probs and speed of `engine`, whose anchors have `num_anchor_tokens` in all.
 
@@ -45,7 +48,8 @@ def measure_engine(
         num_tokens += len(prefix) + num_anchor_tokens
     tokens_per_s = num_tokens / (time.perf_counter() - started)
     peak_memory_gib = engine.peak_memory_bytes() / 2**30
-    return Measured(zero_shot_A, tokens_per_s, engine_facts(engine), peak_memory_gib)
+    facts = engine_facts(engine)
+    return Measured(zero_shot_A, tokens_per_s, facts, peak_memory_gib, short_gpu_name(gpu_name))
 
 
 def spread_rows(num_tokens_N: np.ndarray, num: int) -> np.ndarray:
@@ -60,3 +64,10 @@ def spread_rows(num_tokens_N: np.ndarray, num: int) -> np.ndarray:
 def engine_facts(engine: ScoringEngine) -> dict[str, Any]:
     """What log and manifest say of an engine."""
     return {"engine": engine.name, "why": engine.why, "max_pack_tokens": engine.max_pack_tokens}
+
+
+def short_gpu_name(name: str) -> str:
+    """What people call a GPU: H100 for "NVIDIA H100 80GB HBM3"."""
+    without_maker = re.sub(r"\b(NVIDIA|AMD|Tesla|Instinct|GeForce|Radeon)\b", " ", name)
+    without_size = re.split(r"-(?=[A-Z])|\s\d+\s?GB\b", without_maker.strip(), maxsplit=1)[0]
+    return " ".join(without_size.split())

@@ -3,7 +3,8 @@
 Suffix: N candidates.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,21 @@ from nuggets_ray.run.candidates import CandidateIds, is_among
 from nuggets_ray.score.calibrate import Measured
 from nuggets_ray.score.engine import DEFAULT_PACK_TOKENS
 from nuggets_ray.score.memory import Memory, Request
+from nuggets_ray.units import duration_text, num_text, scaled_text, size_text
 
 Facts = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """What computes: `device` is cuda or cpu; a worker holds `devices_per_worker` GPUs, or CPU
+    cores.
+    """
+
+    num_workers: int
+    device: str
+    devices_per_worker: float
+
 
 NUM_EXAMPLES = 2
 """Skipped rows that are shown for each reason."""
@@ -133,16 +147,15 @@ def memory_facts(
     predicted: Memory | None,
     size: ModelSize | None,
     measured: Measured,
-    num_workers: int,
-    device: str,
+    hardware: Hardware,
 ) -> Facts:
     facts = {
         "parameters": size and size.num_parameters,
         "predicted_gib_a_worker": predicted and predicted.peak_bytes / 2**30,
         "peak_gib_a_worker": measured.peak_memory_gib,
-        "num_workers": num_workers,
+        "num_workers": hardware.num_workers,
     }
-    if device == "cpu":
+    if hardware.device == "cpu":
         facts["available_gib_here"] = psutil.virtual_memory().available / 2**30
     return facts
 
@@ -152,11 +165,11 @@ def cost_facts(
     anchors: Sequence[Anchor],
     size: ModelSize | None,
     measured: Measured,
-    num_workers: int,
-    device: str,
+    hardware: Hardware,
+    price_per_hour: float | None = None,
 ) -> Facts:
     """The cost of scoring N candidates: every demonstration and anchor token once through the body,
-    the head at answers only.
+    the head at answers only. `price_per_hour` is of one device.
     """
     num_todo = len(demonstration_tokens_N)
     num_anchor_tokens = sum(anchor.encoding.num_tokens for anchor in anchors)
@@ -166,32 +179,80 @@ def cost_facts(
     if size is not None:
         body = 2 * (size.num_parameters - size.num_embedding_parameters) * num_tokens
         flop = float(body + 2 * size.num_head_weights * num_todo * num_answer_tokens)
-    seconds = num_tokens / measured.tokens_per_s / num_workers
-    return {
+    hours = num_tokens / measured.tokens_per_s / hardware.num_workers / 3600
+    device_hours = hours * hardware.num_workers * hardware.devices_per_worker
+    facts: Facts = {
         "num_candidates_to_score": num_todo,
         "num_passes": num_todo * len(anchors),
         "num_tokens": num_tokens,
         "flop": flop,
         "engine": f"{measured.engine['engine']}: {measured.engine['why']}",
         "tokens_per_s_a_worker": measured.tokens_per_s,
-        "hours": seconds / 3600,
-        "worker_hours": seconds * num_workers / 3600,
-        "workers": f"{num_workers} on {device}",
+        "hours": hours,
+        "worker_hours": hours * hardware.num_workers,
+        "workers": f"{hardware.num_workers} on {hardware.device}",
+        "device_hours": device_hours,
+        "device_name": measured.gpu_name or ("GPU" if hardware.device == "cuda" else "core"),
     }
+    if price_per_hour is not None:
+        facts["price"] = device_hours * price_per_hour
+    return facts
 
 
 def format_facts(facts: Mapping[str, Facts]) -> str:
-    """The facts as a page of text, a paragraph a section."""
+    """The facts as a page of text in people's units, a paragraph a section."""
     lines = []
     for title, section in facts.items():
         lines += ["", title]
-        lines += [f"  {key:<28}{_format_value(value)}" for key, value in section.items()]
+        for key in section:
+            if key not in ("worker_hours", "device_name"):  # device_hours tells both
+                label, text = _format_fact(key, section)
+                lines.append(f"  {label:<28}{text}")
     return "\n".join(lines)
 
 
-def _format_value(value: Any) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, float):
-        return f"{value:.3g}" if abs(value) < 1e6 else f"{value:.2e}"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+def _format_fact(key: str, section: Facts) -> tuple[str, str]:
+    value = section[key]
+    if key == "device_hours":
+        return "compute", _device_hours_text(value, section["device_name"])
+    # a reason for skipping is a word of skipped.parquet
+    name = key if ": " in key else key.removeprefix("num_").replace("_", " ")
+    label, form = FORMS.get(key, (name, _plain_text))
+    if key.endswith("_tokens") and not key.startswith("num_"):
+        label, form = label.removesuffix(" tokens"), _tokens_text
+    return label, "-" if value is None else form(value)
+
+
+def _device_hours_text(hours: float, device: str) -> str:
+    """3.1 H100-hours; a few minutes or less are told as such."""
+    if hours < 0.1:
+        return f"{duration_text(hours * 3600)} of one {device}"
+    return f"{num_text(hours)} {device}-hours"
+
+
+def _plain_text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return num_text(value) if isinstance(value, int | float) else str(value)
+
+
+def _gib_text(gib: float) -> str:
+    return size_text(gib * 2**30)
+
+
+def _tokens_text(tokens: float) -> str:
+    return f"{num_text(tokens)} tokens"
+
+
+FORMS: dict[str, tuple[str, Callable[[Any], str]]] = {
+    "gib": ("size", _gib_text),
+    "parameters": ("parameters", lambda number: scaled_text(number, "")),
+    "predicted_gib_a_worker": ("predicted a worker", _gib_text),
+    "peak_gib_a_worker": ("measured a worker", _gib_text),
+    "available_gib_here": ("available here", _gib_text),
+    "flop": ("work", lambda flop: scaled_text(flop, "FLOP")),
+    "tokens_per_s_a_worker": ("speed a worker", lambda rate: f"{num_text(rate)} tokens/s"),
+    "hours": ("time", lambda hours: duration_text(hours * 3600)),
+    "price": ("price", lambda price: f"{price:,.2f}"),
+}
+"""{key: (what the page calls it, how it tells the value)}; other keys are told by their names."""

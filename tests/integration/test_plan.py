@@ -16,6 +16,7 @@ from nuggets_ray.config.compose import load
 from nuggets_ray.errors import UserError
 from nuggets_ray.run.anchors import read_anchors
 from nuggets_ray.score.calibrate import Measured
+from nuggets_ray.score.plan import format_facts
 from nuggets_ray.stages.cluster.workers import Workers
 from nuggets_ray.stages.score import plan as stage
 
@@ -23,6 +24,7 @@ NUM_GOOD = 24
 MAX_DEMONSTRATION_TOKENS = 400
 MAX_ANCHOR_TOKENS = 300
 CONTEXT_TOKENS = 660
+PRICE_PER_HOUR = 3.5
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +78,7 @@ def out_dir_of(overrides: list[str]) -> Path:
 @pytest.fixture(scope="module")
 def planned(overrides: list[str]) -> dict[str, Any]:
     """plan.json, and nothing in the folder that would hold a run to these settings."""
-    ended = run_job("plan", *overrides)
+    ended = run_job("plan", *overrides, f"plan.price_per_hour={PRICE_PER_HOUR}")
     out_dir = out_dir_of(overrides)
     result = result_of(ended)
     assert result == {"wrote": [str(out_dir / "plan.json")], "status": "done", "num_rows": 30}
@@ -86,9 +88,7 @@ def planned(overrides: list[str]) -> dict[str, Any]:
     names = {path.name for path in out_dir.iterdir()}
     assert not names & {"scores", "anchors.parquet", "lease.json", "metrics", "preview.jsonl"}
     facts: dict[str, Any] = json.loads((out_dir / "plan.json").read_text(encoding="utf-8"))
-    for title, section in facts.items():  # the page of text holds all of it
-        assert f"\n{title}\n" in ended.stdout
-        assert all(f"\n  {key} " in ended.stdout for key in section)
+    assert format_facts(facts) in ended.stdout
     return facts
 
 
@@ -138,7 +138,8 @@ def test_the_run_computes_the_tokens_that_the_plan_told(
     num_tokens = sum(row["num_prompt_tokens"] + row["num_answer_tokens"] for row in rows)
     assert cost["num_tokens"] == num_tokens + len(rows) * num_anchor_tokens
     assert cost["flop"] > 2 * cost["num_tokens"]
-    assert cost["worker_hours"] == cost["hours"] > 0  # of one worker
+    assert cost["worker_hours"] == cost["device_hours"] == cost["hours"] > 0  # of one core
+    assert cost["price"] == pytest.approx(PRICE_PER_HOUR * cost["device_hours"])
     assert cost["hours"] * 3600 == pytest.approx(cost["num_tokens"] / cost["tokens_per_s_a_worker"])
 
 

@@ -34,7 +34,7 @@ LAYERS = (
     {"model", "prompts", "data", "select"},
     {"disk_full"},
     {"io", "config", "demo", "loopback", "umask"},
-    {"records", "markdown", "errors"},
+    {"records", "markdown", "units", "errors"},
 )
 LEVELS = {name: level for level, names in enumerate(reversed(LAYERS)) for name in names}
 COMPUTING = {"bench", "stages", "evaluate", "finetune", "score", "anchors", "model", "demo"}

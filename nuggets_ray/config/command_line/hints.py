@@ -84,7 +84,13 @@ SYNONYMS = {
 
 JOB_OF = {
     **dict.fromkeys(("model", "data", "prompt", "anchors", "score", "schedule"), "score"),
-    **{"cluster": "score", "select": "select", "finetune": "finetune", "bench": "bench"},
+    **{
+        "cluster": "score",
+        "plan": "plan",
+        "select": "select",
+        "finetune": "finetune",
+        "bench": "bench",
+    },
     **dict.fromkeys(("evaluate", "generate", "judge"), "evaluate"),
 }
 """The job that a section is for, first of all."""

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 
 from nuggets_ray import io
 from nuggets_ray.anchors.drawn import MAX_KMEANS_ROWS, drawn_examples, nearest_to_centres
@@ -87,7 +88,10 @@ def _measure(
 ) -> Measured:
     engine = load_engine(setup, encodings)
     num_anchor_tokens = sum(encoding.num_tokens for encoding in encodings)
-    return measure_engine(engine, num_anchor_tokens, zero_shot_prefix, demonstrations, duration_s)
+    gpu_name = torch.cuda.get_device_name() if setup.device == "cuda" else ""
+    return measure_engine(
+        engine, num_anchor_tokens, zero_shot_prefix, demonstrations, duration_s, gpu_name
+    )
 
 
 def choose_anchors(

@@ -104,15 +104,17 @@ def _facts(
     todo_tokens_N = np.minimum(candidates.num_tokens_N[todo.is_todo_N & fits_N], limit)
     num_scored = int(is_among(candidates.example_id_N, scored_ids(config.out_dir)).sum())
     context = context_tokens(config.model, config.score)
-    hardware = (workers.num_workers, workers.device)
+    per_worker = workers.gpus_per_worker or workers.cpus_per_worker
+    hardware = facts.Hardware(workers.num_workers, workers.device, per_worker)
+    price = config.plan.price_per_hour
     return {
         "data": facts.data_facts(prepared, read_skipped(config.out_dir)),
         "prompt": facts.prompt_facts(config.prompt, prompt, context),
         "demonstrations": facts.demonstration_facts(candidates, limit, fits_N),
         "anchors": facts.anchor_facts(anchors, candidates, fits_N, is_excluded),
         "out_dir": facts.out_dir_facts(config.out_dir, num_scored, run.manifest.get("fingerprint")),
-        "memory": facts.memory_facts(predicted, size, measured, *hardware),
-        "cost": facts.cost_facts(todo_tokens_N, anchors, size, measured, *hardware),
+        "memory": facts.memory_facts(predicted, size, measured, hardware),
+        "cost": facts.cost_facts(todo_tokens_N, anchors, size, measured, hardware, price),
     }
 
 

@@ -7,7 +7,12 @@ import numpy as np
 import pytest
 
 from nuggets_ray.score import calibrate
-from nuggets_ray.score.calibrate import engine_facts, measure_engine, spread_rows
+from nuggets_ray.score.calibrate import (
+    engine_facts,
+    measure_engine,
+    short_gpu_name,
+    spread_rows,
+)
 
 ZERO_SHOT = np.array([7, 8, 9])
 
@@ -47,6 +52,23 @@ def test_the_speed_is_of_demonstrations_in_turn() -> None:
     assert measured.peak_memory_gib == 1.5
     assert measured.engine == engine_facts(engine)
     assert engine_facts(engine) == {"engine": "fake", "why": "no other", "max_pack_tokens": 64}
+
+
+@pytest.mark.parametrize(
+    ("name", "short"),
+    [
+        ("NVIDIA H100 80GB HBM3", "H100"),
+        ("NVIDIA A100-SXM4-80GB", "A100"),
+        ("NVIDIA L4", "L4"),
+        ("NVIDIA GeForce RTX 4090", "RTX 4090"),
+        ("Tesla V100-SXM2-16GB", "V100"),
+        ("AMD Instinct MI300X", "MI300X"),
+        ("", ""),
+    ],
+)
+def test_a_gpu_is_called_what_people_call_it(name: str, short: str) -> None:
+    measured = measure_engine(FakeEngine(), 10, ZERO_SHOT, [], duration_s=0.0, gpu_name=name)
+    assert measured.gpu_name == short_gpu_name(name) == short
 
 
 def test_without_demonstrations_the_zero_shot_prefix_stands_in() -> None:

@@ -1,6 +1,7 @@
 """What a plan says of candidates and anchors that are made up: no Ray and no model."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from nuggets_ray.model.size import ModelSize
 from nuggets_ray.prepare.prepared import HashedInput, Prepared
 from nuggets_ray.score.calibrate import Measured
 from nuggets_ray.score.plan import (
+    Hardware,
     anchor_facts,
     cost_facts,
     data_facts,
@@ -62,7 +64,7 @@ def test_excluded_anchors_are_no_self_pairs() -> None:
 def test_the_cost_is_every_token_once_and_the_head_at_answers() -> None:
     anchors = [make_anchor("a", 5, 2), make_anchor("b", 7, 3)]
     size = ModelSize(1000, 400, 300)
-    facts = cost_facts(np.array([10, 20, 30]), anchors, size, MEASURED, 2, "cpu")
+    facts = cost_facts(np.array([10, 20, 30]), anchors, size, MEASURED, Hardware(2, "cpu", 3))
     num_tokens = 60 + 3 * 12
     assert parts_of(facts, "num_candidates_to_score", "num_passes", "num_tokens") == (
         *(3, 6, num_tokens),
@@ -71,8 +73,11 @@ def test_the_cost_is_every_token_once_and_the_head_at_answers() -> None:
     assert facts["hours"] * 3600 == pytest.approx(num_tokens / 50 / 2)
     assert facts["worker_hours"] == 2 * facts["hours"]
     assert facts["engine"] == "tree: it agrees" and facts["workers"] == "2 on cpu"
-    assert cost_facts(np.array([10]), anchors, None, MEASURED, 1, "cpu")["flop"] is None
-    nothing = cost_facts(np.array([], int), anchors, size, MEASURED, 1, "cpu")
+    assert facts["device_hours"] == 3 * facts["worker_hours"] and facts["device_name"] == "core"
+    assert "price" not in facts
+    one = Hardware(1, "cpu", 1)
+    assert cost_facts(np.array([10]), anchors, None, MEASURED, one)["flop"] is None
+    nothing = cost_facts(np.array([], int), anchors, size, MEASURED, one)
     assert parts_of(nothing, "num_tokens", "flop", "hours") == (0, 0.0, 0.0)
 
 
@@ -108,14 +113,14 @@ def test_a_replica_is_asked_for_the_run_s_longest() -> None:
 
 def test_memory_is_told_where_it_is_known() -> None:
     size = ModelSize(1000, 400, 300)
-    facts = memory_facts(None, size, MEASURED, 2, "cuda")
+    facts = memory_facts(None, size, MEASURED, Hardware(2, "cuda", 1))
     assert facts == {
         "parameters": 1000,
         "predicted_gib_a_worker": None,
         "peak_gib_a_worker": 0.5,
         "num_workers": 2,
     }
-    here = memory_facts(None, None, MEASURED, 2, "cpu")
+    here = memory_facts(None, None, MEASURED, Hardware(2, "cpu", 1))
     assert here["parameters"] is None and here["available_gib_here"] > 0
 
 
@@ -125,20 +130,59 @@ def test_a_folder_that_is_scored_says_how() -> None:
     assert out_dir_facts("/run", 0, None)["scored_as"] is None
 
 
-def test_the_page_of_text() -> None:
+def test_money_is_told_where_a_price_is_given() -> None:
+    measured = replace(MEASURED, gpu_name="H100")
+    tokens_N = np.full(50 * 3600, 1)  # an hour of one worker, but for the anchors' tokens
+    facts = cost_facts(tokens_N, [], None, measured, Hardware(2, "cuda", 4), 2.5)
+    assert facts["hours"] == pytest.approx(0.5) and facts["device_hours"] == pytest.approx(4.0)
+    assert facts["price"] == pytest.approx(10.0)
+    page = format_facts({"cost": facts}).splitlines()
+    assert page[-4:] == [
+        "  time                        30 min",
+        "  workers                     2 on cuda",
+        "  compute                     4 H100-hours",
+        "  price                       10.00",
+    ]
+    unnamed = cost_facts(tokens_N, [], None, MEASURED, Hardware(1, "cuda", 1))
+    assert unnamed["device_name"] == "GPU"
+
+
+def test_the_page_speaks_in_people_s_units() -> None:
     facts = {
-        "cost": {"num_tokens": 1234567, "flop": 2.5e12, "hours": 0.01234, "engine": "tree: it"},
+        "data": {"gib": 76 / 2**20, "num_rows": 1234567, "skipped: too_long": "1, such as row 3"},
+        "demonstrations": {"mean_tokens": 48.25, "limit_tokens": 2048, "num_truncated": 0},
         "out_dir": {"scored_as": None, "seen by every node": True},
+        "memory": {"parameters": 134_515_008, "peak_gib_a_worker": 1.25},
+        "cost": {
+            **{"flop": 2.5e12, "engine": "tree: it", "tokens_per_s_a_worker": 1234.5},
+            **{"hours": 55 / 3600, "worker_hours": 55 / 3600},
+            **{"device_hours": 55 / 3600, "device_name": "core"},
+        },
     }
     assert format_facts(facts).splitlines() == [
         "",
-        "cost",
-        "  num_tokens                  1,234,567",
-        "  flop                        2.50e+12",
-        "  hours                       0.0123",
-        "  engine                      tree: it",
+        "data",
+        "  size                        76 KiB",
+        "  rows                        1,234,567",
+        "  skipped: too_long           1, such as row 3",
+        "",
+        "demonstrations",
+        "  mean                        48.2 tokens",
+        "  limit                       2,048 tokens",
+        "  truncated                   0",
         "",
         "out_dir",
-        "  scored_as                   -",
-        "  seen by every node          True",
+        "  scored as                   -",
+        "  seen by every node          yes",
+        "",
+        "memory",
+        "  parameters                  135 M",
+        "  measured a worker           1.2 GiB",
+        "",
+        "cost",
+        "  work                        2.5 TFLOP",
+        "  engine                      tree: it",
+        "  speed a worker              1,234 tokens/s",
+        "  time                        55 s",
+        "  compute                     55 s of one core",
     ]
