@@ -24,8 +24,8 @@ from nuggets_ray.evaluate.verdict.power import MIN_DEGREES
 
 OF_POOL = (
     "The rows were held out of the pool that was selected from, which favours what looks like the "
-    "pool, random draws above all: a narrower selection can lose here and win on a task of its own, "
-    "which evaluate.held_out_path or a judged benchmark as evaluate.primary asks about."
+    "pool, random draws above all: a narrower selection can lose here and win on a task of its "
+    "own, which evaluate.held_out_path or a judged benchmark as evaluate.primary asks about."
 )
 BETTER, WORSE, NOT_TOLD_APART = "better", "worse", "not told apart"
 
