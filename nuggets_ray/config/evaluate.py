@@ -53,6 +53,23 @@ class EvaluateConfig:
     """lm_eval: a folder with task files of your own."""
     num_fewshot: int | None = number(None, at_least=0)
     """lm_eval: examples in front of each question; null: as the task says."""
+    chat_template: bool = False
+    """lm_eval: put tasks to the models in their chat templates; a base without one in that of its
+    prompt.
+    """
+    fewshot_as_multiturn: bool = True
+    """lm_eval, with evaluate.chat_template: the examples as turns of the conversation, not as one
+    text.
+    """
+    system_instruction: str | None = None
+    """lm_eval: a text in front of every prompt, with evaluate.chat_template as the system turn."""
+    gen_kwargs: dict[str, Any] = field(default_factory=dict)
+    """lm_eval: how answers are generated where a task has some, over the task's own settings, e.g.
+    {max_gen_toks: 512, temperature: 0.7, do_sample: true}.
+    """
+    batch_size: int | None = number(None, at_least=1)
+    """lm_eval: requests of a forward pass; null: 1 on a CPU, on a GPU as many as fit, up to 64.
+    """
 
 
 @dataclass(frozen=True)

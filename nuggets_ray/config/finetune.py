@@ -33,7 +33,7 @@ class FinetuneConfig:
     """Rows an optimizer step, over all workers; all rows where there are fewer."""
     micro_batch_tokens: int | None = number(None, at_least=1)
     """Most tokens, padding included, that a worker takes through the model at once; null: 2,048 on
-    a CPU, 16,384 on a GPU.
+    a CPU, 16,384 on a GPU, fewer where they would not fit.
     """
     max_row_tokens: int | None = number(None, at_least=2)
     """The longest row, in tokens; null: the model's context."""
@@ -47,14 +47,26 @@ class FinetuneConfig:
     """Share of the steps in which the learning rate rises from 0."""
     weight_decay: float = number(0.0, at_least=0)
     """AdamW's decay, on weight matrices only."""
+    adam_beta1: float = number(0.9, at_least=0, at_most=0.999999)
+    """AdamW's memory of the gradient, in [0, 1)."""
+    adam_beta2: float = number(0.999, at_least=0, at_most=0.999999)
+    """AdamW's memory of the gradient's square, in [0, 1)."""
+    adam_eps: float = number(1e-8, at_least=1e-20)
+    """AdamW's epsilon, added to the root of the gradient's mean square."""
     clip_norm: float = number(1.0, at_least=0)
     """Largest norm of the gradient; 0: no clipping."""
     dtype: str = choice("auto", "bfloat16", "float32")
     """bfloat16 (with float32 master weights), float32, or auto: bfloat16 where the hardware has
     it.
     """
-    gradient_checkpointing: bool = False
-    """Compute activations again in the backward pass: less memory, a third more work."""
+    communication_data_type: str = choice("float32", "bfloat16")
+    """What gradients are added up in between workers: float32, or bfloat16, which is half the
+    traffic and rounds each sum.
+    """
+    gradient_checkpointing: bool | None = None
+    """Compute activations again in the backward pass: less memory, a third more work; null: where
+    they would not fit otherwise.
+    """
     deepspeed: dict[str, Any] = field(default_factory=dict)
     """DeepSpeed's settings under its own key names, over our defaults, e.g. {zero_optimization:
     {stage: 3}}.
@@ -75,6 +87,10 @@ class FinetuneConfig:
     """
     checkpoint_minutes: float | None = number(15.0, at_least=0.001)
     """Minutes between checkpoints; null: by steps alone."""
+    eval_steps: int | None = number(None, at_least=1)
+    """Optimizer steps between losses on the held-out rows, checkpoint or not; null: at checkpoints
+    alone.
+    """
     export: str = choice("last", "best")
     """Which checkpoint becomes models/<name>: last, or best (lowest loss on the held-out rows)."""
     max_failures: int = number(3, at_least=0)

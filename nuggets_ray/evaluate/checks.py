@@ -15,7 +15,7 @@ from nuggets_ray.config.limits import allowed_values
 from nuggets_ray.config.schema import Config, ModelConfig, ScoreConfig
 from nuggets_ray.data.inputs import list_inputs
 from nuggets_ray.errors import UserError
-from nuggets_ray.evaluate.benchmarks.lm_eval import check_tasks_given, check_tasks_known
+from nuggets_ray.evaluate.harness.tasks import check_tasks_given, check_tasks_known
 from nuggets_ray.evaluate.likelihood.paired import BENCHMARK, MEAN_LOGPROB, WIN_RATE
 from nuggets_ray.evaluate.models import EvalModel, find_models
 from nuggets_ray.evaluate.prompt_set import check_name

@@ -115,24 +115,32 @@ def _mean_and_error(
 
 
 def share_interval(outcome_N: np.ndarray) -> Bounds | None:
-    """The 95% interval of a mean of outcomes within [0, 1], ties 0.5: Wilson's (1927), of as many
-    rows without ties as have the same standard error, and where all are won, or lost, the exact
-    one of Clopper and Pearson. None for one row, and where all are tied.
+    """The 95% interval of a mean of outcomes within [0, 1], ties 0.5: that of `share_by_error`,
+    with the standard error of the mean. None for one row, and where all are tied.
     """
-    from scipy import stats
-
     outcome_N = np.asarray(outcome_N, np.float64)
     num_rows, share = len(outcome_N), float(outcome_N.mean())
     if num_rows < 2:
         return None
+    variance = float(outcome_N.var(ddof=1)) / num_rows
+    # wins and losses alone err by n - 1 in place of n, ties by less: never more than n rows do
+    return share_by_error(share, math.sqrt(min(variance, share * (1 - share) / num_rows)), num_rows)
+
+
+def share_by_error(share: float, error: float, num_rows: int) -> Bounds | None:
+    """The 95% interval of a share with this standard error: Wilson's (1927), of as many rows of
+    wins and losses alone as err that much, and where all of the `num_rows` are won, or lost, the
+    exact one of Clopper and Pearson. None where the error is 0 otherwise.
+    """
+    from scipy import stats
+
     if share in (0, 1):
         exact = stats.binomtest(round(share * num_rows), num_rows).proportion_ci(CONFIDENCE)
         return float(exact.low), float(exact.high)
-    variance = float(outcome_N.var(ddof=1))
-    if variance == 0:
-        return None  # all tied
-    without_ties = num_rows * max(1.0, share * (1 - share) / variance)
-    return wilson_interval(share * without_ties, without_ties)
+    if error == 0:
+        return None
+    effective = share * (1 - share) / error**2
+    return wilson_interval(share * effective, effective)
 
 
 def _checked(value_N: np.ndarray, weight_N: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:

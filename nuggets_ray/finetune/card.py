@@ -8,6 +8,9 @@ from typing import Any
 
 from nuggets_ray.config.finetune import FinetuneConfig
 
+VLLM_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""What vLLM's --max-lora-rank takes."""
+
 
 @dataclass(frozen=True, slots=True)
 class CardFacts:
@@ -90,12 +93,21 @@ def model_card(facts: CardFacts, config: FinetuneConfig) -> str:
 
 
 def _serving(facts: CardFacts, config: FinetuneConfig) -> str:
-    """vLLM's command. An adapter is served over its base, by its own name."""
+    """vLLM's command. An adapter is served over its base, by its own name, with its own template
+    and end of an answer: vLLM would take the base's.
+    """
     if config.method != "lora" or config.lora_merge:
         return f"vllm serve ./{facts.name} --served-model-name {facts.name}"
+    rank = next((rank for rank in VLLM_RANKS if rank >= config.lora_rank), None)
+    if rank is None:
+        return (
+            f"# vLLM takes no adapter of rank {config.lora_rank}: train with "
+            "finetune.lora_merge=true, which exports whole weights"
+        )
     return (
-        f"vllm serve {shlex.quote(facts.base_model)} --enable-lora --max-lora-rank "
-        f"{config.lora_rank} --lora-modules {facts.name}=./{facts.name}"
+        f"vllm serve {shlex.quote(facts.base_model)} --enable-lora --max-lora-rank {rank} "
+        f"--lora-modules {facts.name}=./{facts.name} --tokenizer ./{facts.name} "
+        f"--generation-config ./{facts.name}"
     )
 
 

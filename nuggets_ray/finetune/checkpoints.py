@@ -14,12 +14,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from nuggets_ray import io
+from nuggets_ray.config.finetune import FinetuneConfig
 from nuggets_ray.errors import UserError
 from nuggets_ray.run.layout import TrainingFolder
 
 Record = dict[str, Any]
 """One line of the history: {step, loss, grad_norm, learning_rate, ...} or {step, eval_loss}."""
 HISTORY = "history.jsonl"
+DEFAULTS = {f"finetune.{key}": value for key, value in asdict(FinetuneConfig()).items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +113,14 @@ def check_settings(
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any], source: str) -> dict[str, str]:
-    """{key of `now` that had another value before: the key with both, as a text}"""
+    """{key of `now` that had another value before: the key with both, as a text}. A key of
+    finetune.* that was not known when `before` was written had its default then.
+    """
+    was = {**{key: DEFAULTS.get(key) for key in now}, **before}
     changed = {
-        key: f"{key} (was {before.get(key)}, now {value})"
+        key: f"{key} (was {was[key]}, now {value})"
         for key, value in now.items()
-        if before.get(key) != value
+        if was[key] != value
     }
     if "rows" in changed and (before.get("rows") or {}).get("sha256") != now["rows"]["sha256"]:
         changed["rows"] = f"set of rows ({source} holds others now)"

@@ -13,14 +13,17 @@ TAKEN = {
     "gradient_clipping": "give finetune.clip_norm",
     "bf16": "give finetune.dtype=bfloat16",
     "fp16": "give finetune.dtype=bfloat16 or float32",
-    "optimizer": "give finetune.learning_rate and finetune.weight_decay",
+    "optimizer": "give finetune.learning_rate, weight_decay, adam_beta1, adam_beta2, adam_eps",
     "scheduler": "give finetune.lr_schedule",
     "torch_autocast": "give finetune.dtype=bfloat16",
     "activation_checkpointing": "give finetune.gradient_checkpointing=true",
+    "communication_data_type": "give finetune.communication_data_type=float32 or bfloat16",
     "gradient_allreduce_op": "the loss is made for the mean over all workers",
 }
 """DeepSpeed's keys that ours decide, each with the way out."""
 STAGES = (0, 1, 2, 3)
+COMMUNICATION = {"float32": "fp32", "bfloat16": "bf16"}
+"""finetune.communication_data_type -> DeepSpeed's own names."""
 
 
 def deepspeed_settings(config: FinetuneConfig, dtype: str, num_slots: int) -> dict[str, Any]:
@@ -47,6 +50,7 @@ def deepspeed_settings(config: FinetuneConfig, dtype: str, num_slots: int) -> di
         "train_micro_batch_size_per_gpu": 1,
         "gradient_accumulation_steps": num_slots,
         "gradient_clipping": config.clip_norm,
+        "communication_data_type": COMMUNICATION[config.communication_data_type],
     }
     if dtype == "bfloat16" and stage == 0:
         # under bf16 stage 0 would keep no float32 weights, and updates below 1/256 of one be lost
@@ -60,6 +64,14 @@ def deepspeed_settings(config: FinetuneConfig, dtype: str, num_slots: int) -> di
 def weights_dtype(config: FinetuneConfig, dtype: str) -> str:
     """What the weights are loaded in: `dtype`, or float32 where it is autocast (ZeRO 0)."""
     return "float32" if zero_stage(config) == 0 else dtype
+
+
+def refines_master_weights(config: FinetuneConfig, dtype: str, base_dtype: str) -> bool:
+    """Whether every worker reads a base that is stored in float32 once more as it starts: under
+    bf16 DeepSpeed keeps float32 weights apart, and makes them from the rounded ones.
+    """
+    is_apart = dtype == "bfloat16" and weights_dtype(config, dtype) == "bfloat16"
+    return is_apart and config.method == "full" and base_dtype == "float32"
 
 
 def zero_stage(config: FinetuneConfig) -> int:

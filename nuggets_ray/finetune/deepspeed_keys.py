@@ -25,7 +25,6 @@ VALUES: dict[str, type] = {
     "log_level": str,
     "disable_allgather": bool,
     "disable_python_gc": bool,
-    "communication_data_type": str,
     "prescale_gradients": bool,
     "gradient_predivide_factor": float,
 }

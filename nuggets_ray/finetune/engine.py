@@ -22,6 +22,7 @@ from nuggets_ray.config.schema import ModelConfig
 from nuggets_ray.finetune.deepspeed_config import (
     deepspeed_settings,
     offload_device,
+    refines_master_weights,
     weights_dtype,
     zero_stage,
 )
@@ -93,15 +94,18 @@ def _refine_master_weights(engine: Any, setup: TrainSetup) -> None:
     that steps smaller than half of one change nothing at first: after 4 steps of 2e-5 the demo
     model's loss was 0.07 above that of a training on the float32 weights.
     """
-    if not engine.bfloat16_enabled() or setup.finetune.method != "full":
-        return
-    if str(load_config(setup.model).dtype).rpartition(".")[2] != "float32":
+    if not refines_master_weights(setup.finetune, setup.dtype, stored_in(setup.model)):
         return
     from deepspeed.utils import safe_set_full_fp32_param
 
     exact = dict(load_model(setup.model, "float32", "cpu").named_parameters())
     for name, weight in engine.module.named_parameters():
         safe_set_full_fp32_param(weight, exact[name].to(engine.device))
+
+
+def stored_in(model: ModelConfig) -> str:
+    """The dtype that the model's weights are stored in, as its configuration says."""
+    return str(load_config(model).dtype).rpartition(".")[2]
 
 
 def trainable_model(setup: TrainSetup, settings: dict[str, Any]) -> Any:
@@ -168,12 +172,17 @@ def _optimizer(model: Any, setup: TrainSetup) -> torch.optim.Optimizer:
     ]
     if config.weight_decay == 0:
         groups = [{"params": decayed + others, "weight_decay": 0.0}]
+    adam: dict[str, Any] = {
+        "lr": config.learning_rate,
+        "betas": (config.adam_beta1, config.adam_beta2),
+        "eps": config.adam_eps,
+    }
     if setup.device == "cuda" and offload_device(config, "optimizer") is not None:
         from deepspeed.ops.adam import DeepSpeedCPUAdam
 
-        cpu_adam: torch.optim.Optimizer = DeepSpeedCPUAdam(groups, lr=config.learning_rate)
+        cpu_adam: torch.optim.Optimizer = DeepSpeedCPUAdam(groups, **adam)
         return cpu_adam
-    return torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
+    return torch.optim.AdamW(groups, **adam, fused=True)
 
 
 def train_step(engine: Any, setup: TrainSetup, rows: TrainRows, step: int) -> StepResult:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
+from nuggets_ray import io
 from nuggets_ray.config.finetune import FinetuneConfig
 from nuggets_ray.config.keys import job_command
 from nuggets_ray.config.schema import Config, ModelConfig, PromptConfig
@@ -58,7 +59,10 @@ class Source:
 
 
 def find_source(config: Config) -> Source:
-    """The rows' files and how to read them. Raises UserError for a missing selection or data."""
+    """The rows' files and how to read them. Raises UserError for a missing selection or data, and
+    for keys that need held-out rows where there are none.
+    """
+    check_held_out(config.out_dir, config.finetune, config.data.holdout)
     scored = read_config(config.out_dir, "score")
     model = _model(config.model, scored)
     model = replace(model, path=resolve_path(model))
@@ -84,13 +88,37 @@ def find_source(config: Config) -> Source:
 
 
 def check_source(config: Config) -> None:
-    """Raise UserError for a model, a selection or data that are not there: by their names alone."""
+    """Raise UserError for a model, a selection, data or held-out rows that are not there: no model
+    and no row is read.
+    """
     scored = read_config(config.out_dir, "score")
     if config.finetune.selection is not None:
         _made(config.out_dir, config.finetune.selection, scored)
     else:
         list_inputs(_data_path(config.data.path))
+    check_held_out(config.out_dir, config.finetune, config.data.holdout)
     check_path(_model(config.model, scored))
+
+
+def check_held_out(out_dir: str, config: FinetuneConfig, num_drawn: int) -> None:
+    """Raise UserError for a key that asks for the loss on held-out rows where there are none: of
+    the run's own, or else `num_drawn` (data.holdout) of the rows to train on.
+    """
+    key = None if config.eval_steps is None else f"finetune.eval_steps={config.eval_steps}"
+    if config.export == "best":
+        key = "finetune.export=best"
+    if key is None:
+        return
+    uri, num_held_out = RunFolder(out_dir).held_out, num_drawn
+    if io.exists(uri):
+        num_held_out = io.read_table(uri, columns=["content_id"]).num_rows
+    elif config.selection is not None:
+        num_held_out = 0
+    if num_held_out == 0:
+        raise UserError(
+            f"{key}: no row is held out, so there is no loss to tell: leave it out, or set "
+            "data.holdout (for a selection, when its run is scored)"
+        )
 
 
 def _model(model: ModelConfig, scored: dict[str, Any] | None) -> ModelConfig:

@@ -261,5 +261,10 @@ class EvaluationFolder:
         """A judge's grades of all models' answers to them."""
         return join(self.path, "mt_bench", name, "model_judgment", f"{judge}_single.jsonl")
 
-    def lm_eval(self, model: str) -> str:
-        return join(self.path, "lm_eval", f"{model}.json")
+    def lm_eval(self, model: str, task: str) -> str:
+        """The folder of the harness's own files of a task, or group, under a model."""
+        return join(self.path, "lm_eval", model, task)
+
+    def lm_eval_responses(self, model: str) -> str:
+        """The folder of what a model responded to the harness, kept by request."""
+        return join(self.path, "lm_eval", model, "responses")

@@ -12,6 +12,7 @@ from nuggets_ray.evaluate.checks import check_method, has_rows
 from nuggets_ray.evaluate.models import check_models
 from nuggets_ray.evaluate.verdict.power import power_text
 from nuggets_ray.finetune.selections import beside_golden, check_names, num_draws
+from nuggets_ray.finetune.source import check_held_out
 from nuggets_ray.run.select import select_beside, select_candidates
 from nuggets_ray.score.checks import check_inputs
 from nuggets_ray.select import check_config
@@ -40,6 +41,7 @@ def pipeline(config: Config) -> dict[str, Any]:
     there = [name for name in config.evaluate.models if name not in config.finetune.selections]
     check_models(config.out_dir, there, config.model)
     if config.finetune.selections:
+        check_held_out(config.out_dir, config.finetune, config.data.holdout)
         _say_what_a_verdict_can_tell(config)
     with connected(config.cluster):
         result = score(config)

@@ -72,6 +72,8 @@ def test_a_run_trains_evaluates_and_exports(undisturbed: Path, tiny_model: Path)
     there = {path.name for path in (undisturbed / "finetune" / "rows").iterdir()}
     assert there == {"checkpoints", "checkpoints.json", "loss.png", "tensorboard"}
     assert committed(undisturbed)["best"]["eval_loss"] == min(loss for step, loss in found[10::11])
+    [attempt] = manifest_of(undisturbed)["stages"]["finetune-rows"]["attempts"]
+    assert 0 < attempt["predicted_s"] < 20 * attempt["actual_s"]
     [metrics] = (undisturbed / "metrics").glob("*.jsonl")
     told = [json.loads(line) for line in metrics.read_text().splitlines()]
     assert [r["step"] for r in told if "loss" in r] == list(range(1, NUM_STEPS + 1))
@@ -91,7 +93,7 @@ def test_kills_of_worker_and_driver_change_no_loss(
     undisturbed: Path, data: Path, tiny_model: Path, tmp_path: Path
 ) -> None:
     out_dir = tmp_path / "out"
-    process = start(data, tiny_model, out_dir, tmp_path)
+    process = start(data, tiny_model, out_dir, tmp_path, "finetune.eval_steps=4")
     wait_for(lambda: last_step(out_dir) >= 10, process)
     workers = train_workers(process)
     assert len(workers) == 2
@@ -109,8 +111,11 @@ def test_kills_of_worker_and_driver_change_no_loss(
     assert ended.returncode == 2
     assert f"checkpoint of finetune.name=rows at step {reached} was written by 2" in ended.stderr
 
-    result_of(run_job("finetune", *overrides(data, tiny_model, out_dir)))
-    assert losses(out_dir) == losses(undisturbed)
+    result_of(run_job("finetune", *overrides(data, tiny_model, out_dir, "finetune.eval_steps=4")))
+    found, expected = losses(out_dir), losses(undisturbed)
+    assert [loss for loss in found if loss in expected] == expected
+    looked_at = [step for step, _ in found if step % 4 == 0 or step % 10 == 0]
+    assert sorted(step for step, _ in found) == sorted([*range(1, NUM_STEPS + 1), *set(looked_at)])
     assert not half.exists()
     attempts = manifest_of(out_dir)["stages"]["finetune-rows"]["attempts"]
     assert [a["status"] for a in attempts] == ["killed", "failed", "done"]
@@ -154,6 +159,7 @@ def test_a_loss_that_is_no_number_stops_the_run(
         (["finetune.max_row_tokens=60"], ["48 of 48 rows are longer than 60", "on_too_long=skip"]),
         (["finetune.max_row_tokens=9000"], ["the model's context is 4096"]),
         (["finetune.deepspeed.bf16.enabled=true"], ["finetune.deepspeed.bf16", "finetune.dtype"]),
+        (["data.holdout=0", "finetune.eval_steps=5"], ["finetune.eval_steps=5", "no row is held"]),
         (["data.path="], ["finetune.selection is missing", "data.path=..."]),
     ],
 )

@@ -32,10 +32,12 @@ def overrides(data: Path, model: Path, out_dir: Path | str, *more: str) -> list[
     ]
 
 
-def start(data: Path, model: Path, out_dir: Path | str, folder: Path) -> subprocess.Popen[bytes]:
+def start(
+    data: Path, model: Path, out_dir: Path | str, folder: Path, *more: str
+) -> subprocess.Popen[bytes]:
     """The job in a session of its own; its stderr goes to `folder`/stderr.txt."""
     return subprocess.Popen(
-        command("finetune", *overrides(data, model, out_dir)),
+        command("finetune", *overrides(data, model, out_dir, *more)),
         stdout=subprocess.DEVNULL,
         stderr=open(folder / "stderr.txt", "ab"),
         start_new_session=True,

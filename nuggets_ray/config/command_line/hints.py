@@ -74,6 +74,8 @@ SYNONYMS = {
     # evaluating
     "evaluate.method": "benchmark benchmarks",
     "evaluate.num_fewshot": "shots num_shots fewshot",
+    "evaluate.chat_template": "apply_chat_template",
+    "evaluate.gen_kwargs": "generation_kwargs",
     "evaluate.held_out_path": "test_file eval_file test_path",
     "generate.max_tokens": "max_new_tokens",
     "judge.model": "judge_model",

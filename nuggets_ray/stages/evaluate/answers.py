@@ -5,18 +5,14 @@ and an answer that is there is never made again: the same call goes on from them
 """
 
 import logging
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
-import ray
 import torch
 
 from nuggets_ray.config.evaluate import GenerateConfig
 from nuggets_ray.config.schema import Config, ModelConfig, PromptConfig
-from nuggets_ray.errors import UserError
 from nuggets_ray.evaluate.generate.answer import (
     Answer,
     Asked,
@@ -32,8 +28,8 @@ from nuggets_ray.model.load import load_tokenizer
 from nuggets_ray.prompts.prompt import make_prompt
 from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.manifest import Run
-from nuggets_ray.run.watch import watch
 from nuggets_ray.stages.cluster.workers import Workers
+from nuggets_ray.stages.evaluate.replicas import Block, Replicas
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +57,7 @@ class Replica:
         self._setup = setup
         self._answerer: Answerer | None = None
 
-    def answer(self, keys: list[str], asked: list[Asked]) -> int:
+    def compute(self, keys: list[str], asked: list[Asked]) -> int:
         """Answer a block and write it as one part; how many answers it holds."""
         setup = self._setup
         if self._answerer is None:
@@ -95,7 +91,9 @@ def open_answers(
         model.model, model.prompt, config.generate, dtype,
         workers.gpus_per_worker, workers.cpus_per_worker, folder,
     )  # fmt: skip
-    replicas = Replicas(setup, workers, run, config.progress_s, model.name)
+    replicas = Replicas(
+        Replica, setup, workers, run, config.progress_s, model.name, _died_text(setup)
+    )
 
     def answer_all(asked: Sequence[Asked]) -> list[Answer | str]:
         keys = [request_key(weights, prompt.fingerprint, given, one) for one in asked]
@@ -104,7 +102,7 @@ def open_answers(
             todo.pop(key, None)
         if num_reused := len(set(keys)) - len(todo):
             logger.info("model %s: %d answers are there already", model.name, num_reused)
-        replicas.run(todo)
+        replicas.compute(_blocks(todo, BLOCK_ROWS[workers.device]), len(todo), "answers")
         answers = read_answers(folder)
         return [answers[key] for key in keys]
 
@@ -114,71 +112,16 @@ def open_answers(
         replicas.close()
 
 
-class Replicas:
-    """The Ray actors of one model, started when there is work for them."""
-
-    def __init__(
-        self, setup: AnswerSetup, workers: Workers, run: Run, progress_s: float, name: str
-    ) -> None:
-        self._setup, self._workers, self._run = setup, workers, run
-        self._progress_s, self._name = progress_s, name
-        self._actors: list[Any] = []
-
-    def run(self, todo: Mapping[str, Asked]) -> None:
-        """Answer what is to do, in blocks; each is written by the replica that answers it."""
-        size = BLOCK_ROWS[self._workers.device]
-        # long prompts first: the longest at the end would leave one replica busy alone
-        keys = sorted(todo, key=lambda key: -sum(len(m.content) for m in todo[key].messages))
-        blocks = [keys[start : start + size] for start in range(0, len(keys), size)]
-        self._start(min(self._workers.num_workers, len(blocks)))
-        waiting = iter(blocks)
-        pending: dict[ray.ObjectRef[Any], Any] = {}
-
-        def give_next(actor: Any) -> None:
-            if block := next(waiting, None):
-                pending[actor.answer.remote(block, [todo[key] for key in block])] = actor
-
-        def wait(timeout_s: float) -> list[ray.ObjectRef[Any]] | None:
-            return ray.wait(list(pending), timeout=timeout_s)[0] if pending else None
-
-        num_done, said = 0, time.monotonic()
-
-        def tick() -> None:
-            nonlocal said
-            if time.monotonic() - said > self._progress_s:
-                said = time.monotonic()
-                logger.info("model %s: %d of %d answers", self._name, num_done, len(todo))
-
-        for actor in self._actors:
-            give_next(actor)
-        for ref in watch(self._run, wait, tick):
-            actor = pending.pop(ref)
-            num_done += _result(ref, self._setup)
-            give_next(actor)
-        if todo:
-            logger.info("model %s: %d answers", self._name, num_done)
-
-    def close(self) -> None:
-        """End the replicas."""
-        for actor in self._actors:
-            ray.kill(actor)
-
-    def _start(self, num_replicas: int) -> None:
-        options = {"max_restarts": 3, "max_task_retries": 3, **self._workers.ray_options}
-        while len(self._actors) < num_replicas:
-            self._actors.append(ray.remote(Replica).options(**options).remote(self._setup))
+def _blocks(todo: Mapping[str, Asked], size: int) -> list[Block]:
+    # long prompts first: the longest at the end would leave one replica busy alone
+    keys = sorted(todo, key=lambda key: -sum(len(m.content) for m in todo[key].messages))
+    blocks = [keys[start : start + size] for start in range(0, len(keys), size)]
+    return [(block, [todo[key] for key in block]) for block in blocks]
 
 
-def _result(ref: ray.ObjectRef[Any], setup: AnswerSetup) -> int:
-    try:
-        return int(ray.get(ref))
-    except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, UserError):
-            raise error.cause from None
-        raise
-    except ray.exceptions.RayActorError as error:
-        raise UserError(
-            f"generate.backend={setup.generate.backend}: the worker that answers with "
-            f"{setup.model.path} died four times (what is finished is kept): mostly the host's "
-            "memory is too small: lower cluster.num_workers, or set generate.vllm.max_model_len"
-        ) from error
+def _died_text(setup: AnswerSetup) -> str:
+    return (
+        f"generate.backend={setup.generate.backend}: the worker that answers with "
+        f"{setup.model.path} died four times (what is finished is kept): mostly the host's "
+        "memory is too small: lower cluster.num_workers, or set generate.vllm.max_model_len"
+    )

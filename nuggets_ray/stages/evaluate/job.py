@@ -29,9 +29,9 @@ from nuggets_ray.run.manifest import Run, read_manifest
 from nuggets_ray.run.trained_on import trained_selections
 from nuggets_ray.stages.cluster.workers import Workers, check_shared_folder, connected, on_worker
 from nuggets_ray.stages.evaluate.adapters import as_whole_models
-from nuggets_ray.stages.evaluate.benchmarks import run_lm_eval
+from nuggets_ray.stages.evaluate.benchmarks import run_alpaca_eval, run_mt_bench
 from nuggets_ray.stages.evaluate.context import Context
-from nuggets_ray.stages.evaluate.judged import run_alpaca_eval, run_mt_bench
+from nuggets_ray.stages.evaluate.harness import run_lm_eval
 from nuggets_ray.stages.evaluate.likelihood import run_likelihood
 
 logger = logging.getLogger(__name__)

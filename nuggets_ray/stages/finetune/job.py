@@ -18,10 +18,9 @@ from nuggets_ray.finetune.answer_end import find_answer_end
 from nuggets_ray.finetune.checkpoints import check_settings, read_committed, remove_leftovers
 from nuggets_ray.finetune.deepspeed_config import deepspeed_settings, offload_device
 from nuggets_ray.finetune.deepspeed_keys import check_keys
-from nuggets_ray.finetune.engine import TrainSetup
+from nuggets_ray.finetune.micro_batch import as_begun, decided
 from nuggets_ray.finetune.selections import FULL
 from nuggets_ray.finetune.source import Source, find_source
-from nuggets_ray.finetune.steps import Work, make_schedule, measure
 from nuggets_ray.model.identity import weights_fingerprint
 from nuggets_ray.model.load import load_tokenizer
 from nuggets_ray.model.weights.headers import check_weights
@@ -39,19 +38,21 @@ from nuggets_ray.stages.cluster.workers import (
 )
 from nuggets_ray.stages.finetune.export import Finished, export, read_done
 from nuggets_ray.stages.finetune.loop import LoopSetup
-from nuggets_ray.stages.finetune.plan import predict, probe_worker
+from nuggets_ray.stages.finetune.plan import make_plan, probe_worker
 from nuggets_ray.stages.finetune.progress import Board
-from nuggets_ray.stages.finetune.rows import SplitRows, read_train_rows
+from nuggets_ray.stages.finetune.rows import read_train_rows
 from nuggets_ray.stages.finetune.trainer import train
 
 logger = logging.getLogger(__name__)
 
-MICRO_BATCH_TOKENS = {"cpu": 2048, "cuda": 16_384}
 NOT_TRAINING = (
     "selection",
     "allow_partial",
     "selections",
     "name",
+    "micro_batch_tokens",
+    "gradient_checkpointing",
+    "eval_steps",
     "checkpoint_steps",
     "checkpoint_minutes",
     "export",
@@ -123,13 +124,13 @@ def _finetune(config: Config, source: Source, run: Run, workers: Workers) -> dic
     write_config(config.out_dir, f"finetune-{source.name}", config)
     selection = begin_record(config.out_dir, folder, source.selection, committed is not None)
     rows = read_train_rows(config, source)
-    setup, work = _plan(config, source, rows, workers, facts.dtype)
-    predicted_s = predict(setup, rows, work, facts, workers)
-    run.update(num_workers=workers.num_workers, predicted_s=round(predicted_s, 1))
+    begun = as_begun(config.finetune, committed.settings if committed else {})
+    setup, choice = make_plan(begun, config.seed, source, rows, facts, workers)
+    run.update(num_workers=workers.num_workers)
     started = time.monotonic()
     loop = LoopSetup(
         train=setup,
-        settings=settings,
+        settings=settings | decided(setup.finetune),
         folder=folder,
         attempt_id=run.attempt_id,
         row_refs=(ray.put(rows.train), ray.put(rows.held_out)),
@@ -138,7 +139,7 @@ def _finetune(config: Config, source: Source, run: Run, workers: Workers) -> dic
     )
     history = train(loop, run, workers, config.progress_s)
     run.update(actual_s=round(time.monotonic() - started, 1))
-    finished = Finished(setup, work, rows, workers.num_workers, history, settings, selection)
+    finished = Finished(setup, choice.work, rows, workers.num_workers, history, settings, selection)
     return export(config.out_dir, config.model.path or source.model.path, source, finished)
 
 
@@ -171,22 +172,3 @@ def _settings(config: Config, source: Source, workers: Workers, dtype: str) -> d
         "rows": {"sha256": files, "limit": source.limit, "format": source.rules.format},
         "held_out": io.sha256(held_out) if io.exists(held_out) else config.data.holdout,
     }
-
-
-def _plan(
-    config: Config, source: Source, rows: SplitRows, workers: Workers, dtype: str
-) -> tuple[TrainSetup, Work]:
-    schedule = make_schedule(config.finetune, rows.train.num_rows, workers.num_workers, config.seed)
-    max_tokens = config.finetune.micro_batch_tokens or MICRO_BATCH_TOKENS[workers.device]
-    lengths = (rows.train.length_N, rows.train.num_answer_tokens_N)
-    work = measure(schedule, *lengths, workers.num_workers, max_tokens)
-    setup = TrainSetup(
-        model=source.model,
-        finetune=config.finetune,
-        schedule=schedule,
-        dtype=dtype,
-        device=workers.device,
-        max_tokens=max_tokens,
-        num_slots=work.num_slots,
-    )
-    return setup, work

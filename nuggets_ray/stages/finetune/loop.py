@@ -79,7 +79,7 @@ def _train(setup: LoopSetup) -> dict[str, Any]:
     step = committed.last.step if committed else 0
     if dist.get_rank() == 0:
         ray.get(setup.board.started.remote(history))
-    saved_at = time.monotonic()
+    every, saved_at = setup.train.finetune.eval_steps, time.monotonic()
     while step < setup.train.schedule.num_steps:
         started = time.monotonic()
         result = engine_module.train_step(engine, setup.train, rows, step)
@@ -88,8 +88,13 @@ def _train(setup: LoopSetup) -> dict[str, Any]:
         if not result.is_finite:
             return {"diverged": step, "loss": result.loss, "grad_norm": result.grad_norm}
         _tell(setup, history, record)
-        if _is_due(engine, setup, step, time.monotonic() - saved_at):
-            _save(engine, setup, step, history, held_out)
+        is_saved = _is_due(engine, setup, step, time.monotonic() - saved_at)
+        is_evaluated = is_saved or (every is not None and step % every == 0)
+        eval_loss = None
+        if is_evaluated and held_out.num_rows:
+            eval_loss = _evaluate(engine, setup, step, history, held_out)
+        if is_saved:
+            _save(engine, setup, step, history, eval_loss)
             saved_at = time.monotonic()
     return {"step": step}
 
@@ -124,13 +129,20 @@ def _is_due(engine: Any, setup: LoopSetup, step: int, since_s: float) -> bool:
     return bool(late)
 
 
-def _save(
+def _evaluate(
     engine: Any, setup: LoopSetup, step: int, history: list[Record], held_out: TrainRows
+) -> float:
+    started = time.monotonic()
+    loss = engine_module.evaluate(engine, setup.train, held_out)
+    seconds = time.monotonic() - started
+    _tell(setup, history, {"step": step, "eval_loss": loss, "seconds": seconds})
+    return loss
+
+
+def _save(
+    engine: Any, setup: LoopSetup, step: int, history: list[Record], eval_loss: float | None
 ) -> None:
-    eval_loss = None
-    if held_out.num_rows:
-        eval_loss = engine_module.evaluate(engine, setup.train, held_out)
-        _tell(setup, history, {"step": step, "eval_loss": eval_loss})
+    started = time.monotonic()
     name = f"step-{step:08d}"
     uri = TrainingFolder(setup.folder).checkpoint(setup.attempt_id, name)
     metrics = {"step": step, "eval_loss": eval_loss}
@@ -157,7 +169,8 @@ def _save(
     dist.barrier()
     if dist.get_rank() == 0:
         commit(setup.folder, setup.settings, Saved(uri, step, eval_loss))
-        ray.get(setup.board.saved.remote(step))  # what was told before has arrived then, too
+        seconds = time.monotonic() - started
+        ray.get(setup.board.saved.remote(step, seconds))  # what was told before has arrived, too
     dist.barrier()
 
 

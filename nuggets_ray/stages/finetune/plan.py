@@ -1,46 +1,47 @@
-"""What a fine-tune needs and takes, told before it starts: memory, steps, tokens, time."""
+"""What a fine-tune needs, told before it starts: memory, steps, tokens."""
 
 import logging
-import time
 from dataclasses import dataclass
 
 import psutil
 import ray
 import torch
 
+from nuggets_ray.config.finetune import FinetuneConfig
 from nuggets_ray.finetune.deepspeed_kernels import check_compiler
 from nuggets_ray.finetune.engine import TrainSetup
-from nuggets_ray.finetune.estimate import (
-    LoraReach,
-    check_memory,
-    flops,
-    memory,
-    seconds,
-    trained_size,
-)
-from nuggets_ray.finetune.steps import Work
+from nuggets_ray.finetune.memory import Room, check_memory
+from nuggets_ray.finetune.micro_batch import Choice, choose
+from nuggets_ray.finetune.size import LoraReach, TrainedSize, trained_size
+from nuggets_ray.finetune.source import Source
+from nuggets_ray.finetune.steps import Schedule, make_schedule, measure
 from nuggets_ray.model.load import resolve_dtype
 from nuggets_ray.stages.cluster.workers import Workers
 from nuggets_ray.stages.finetune.rows import SplitRows
-from nuggets_ray.stages.score.progress import format_duration
 
 logger = logging.getLogger(__name__)
-
-RATE_S = 0.5
-RATE_SIZE = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerFacts:
-    """What a worker's node is: the dtype that finetune.dtype stands for there, the matrix-multiply
-    rate in it, free memory of the host and of one GPU (0 without) in GiB, and CPUs of the node.
+    """What a worker's node is: the dtype that finetune.dtype stands for there, free memory of the
+    host and of one GPU (0 without) in GiB, and the node's CPUs and GPUs as Ray counts them.
     """
 
     dtype: str
-    flops_per_s: float
     host_gib: float
     gpu_gib: float
     num_cpus: float
+    num_gpus: float
+
+    def room(self, workers: Workers) -> Room:
+        """What is free for one of the workers where as many as can be share the node."""
+        num_here = min(workers.num_workers, int(self.num_cpus // workers.cpus_per_worker))
+        if workers.gpus_per_worker:
+            num_here = min(num_here, int(self.num_gpus // workers.gpus_per_worker))
+        host_gib = self.host_gib / max(1, num_here)
+        gib = self.gpu_gib if workers.device == "cuda" else host_gib
+        return Room(workers.device, gib, host_gib)
 
 
 @ray.remote
@@ -50,29 +51,53 @@ def probe_worker(dtype: str, device: str, has_kernels: bool) -> WorkerFacts:
     """
     if has_kernels:
         check_compiler()
-    dtype = resolve_dtype(dtype, "", device)
-    a = torch.randn(RATE_SIZE, RATE_SIZE, device=device).to(getattr(torch, dtype))
-    num_calls, started = 0, time.perf_counter()
-    while (elapsed_s := time.perf_counter() - started) < RATE_S:
-        a @ a
-        if device == "cuda":
-            torch.cuda.synchronize()
-        num_calls += 1
-    gpu_gib = torch.cuda.mem_get_info()[0] / 2**30 if device == "cuda" else 0.0
+    node_id = ray.get_runtime_context().get_node_id()
+    [resources] = [node["Resources"] for node in ray.nodes() if node["NodeID"] == node_id]
     return WorkerFacts(
-        dtype=dtype,
-        flops_per_s=2 * RATE_SIZE**3 * num_calls / elapsed_s,
+        dtype=resolve_dtype(dtype, "", device),
         host_gib=psutil.virtual_memory().available / 2**30,
-        gpu_gib=gpu_gib,
-        num_cpus=psutil.cpu_count() or 1,
+        gpu_gib=torch.cuda.mem_get_info()[0] / 2**30 if device == "cuda" else 0.0,
+        num_cpus=resources.get("CPU", 1.0),
+        num_gpus=resources.get("GPU", 0.0),
     )
 
 
-def predict(
-    setup: TrainSetup, rows: SplitRows, work: Work, facts: WorkerFacts, workers: Workers
-) -> float:
-    """Tell the plan and what it takes; the predicted seconds. UserError where it cannot fit."""
-    schedule, size = setup.schedule, trained_size(setup.model, setup.finetune)
+def make_plan(
+    config: FinetuneConfig,
+    seed: int,
+    source: Source,
+    rows: SplitRows,
+    facts: WorkerFacts,
+    workers: Workers,
+) -> tuple[TrainSetup, Choice]:
+    """How the rows are trained on, and what it takes, which is told. UserError where it cannot
+    fit.
+    """
+    num_workers = workers.num_workers
+    schedule = make_schedule(config, rows.train.num_rows, num_workers, seed)
+    size, room = trained_size(source.model, config, facts.dtype), facts.room(workers)
+    lengths = (rows.train.length_N, rows.train.num_answer_tokens_N)
+
+    choice = choose(
+        *(config, size, facts.dtype, num_workers, room),
+        work_of=lambda max_tokens: measure(schedule, *lengths, num_workers, max_tokens),
+    )
+    setup = TrainSetup(
+        model=source.model,
+        finetune=choice.config,
+        schedule=schedule,
+        dtype=facts.dtype,
+        device=workers.device,
+        max_tokens=choice.config.micro_batch_tokens or 0,
+        num_slots=choice.work.num_slots,
+    )
+    _tell_steps(schedule, rows, choice)
+    _tell_memory(setup, size, choice, room, num_workers)
+    return setup, choice
+
+
+def _tell_steps(schedule: Schedule, rows: SplitRows, choice: Choice) -> None:
+    work = choice.work
     logger.info(
         "%d rows (%d held out), %d steps of %d rows: %.2f epochs",
         *(rows.train.num_rows, rows.held_out.num_rows),
@@ -85,25 +110,33 @@ def predict(
         100 * (1 - work.num_tokens / work.num_padded_tokens),
         work.num_slots,
     )
-    needed = memory(setup.finetune, size, setup.dtype, workers.num_workers, work.max_padded_tokens)
-    if workers.device == "cuda":
-        available, where = facts.gpu_gib, "GPU memory"
-    else:
-        num_here = min(workers.num_workers, int(facts.num_cpus // workers.cpus_per_worker) or 1)
-        available, where = facts.host_gib / num_here, "memory"
+
+
+def _tell_memory(
+    setup: TrainSetup, size: TrainedSize, choice: Choice, room: Room, num_workers: int
+) -> None:
     if size.lora is not None:
         _tell_reach(size.lora)
-    if warning := check_memory(setup.finetune, needed, available, where):
+    if choice.why is not None:
+        logger.warning(choice.why)
+    for warning in check_memory(choice.config, choice.needed, room):
         logger.warning(warning)
-    num_flops = flops(setup.finetune, size, work.num_padded_tokens)
-    predicted_s = seconds(num_flops, facts.flops_per_s, workers.num_workers)
+    needed = choice.needed
+    on_host = [
+        f"{gib:.1f} GiB of {what}"
+        for gib, what in (
+            (needed.offloaded_gib, "offloaded states"),
+            (needed.base_gib, "the base model's float32 weights as it starts"),
+        )
+        if gib
+    ]
     logger.info(
-        "%d workers on %s in %s, %s of %s parameters trained: about %.1f GiB a worker, %s",
-        *(workers.num_workers, workers.device, setup.dtype),
-        *(f"{size.num_trained:,}", f"{size.num_parameters:,}"),
-        *(needed.total_gib, format_duration(predicted_s)),
+        "%d workers on %s in %s, %s of %s parameters trained: about %.1f GiB a worker%s; how long "
+        "it takes is told once the first steps are measured",
+        *(num_workers, setup.device, setup.dtype),
+        *(f"{size.num_trained:,}", f"{size.num_parameters:,}", needed.total_gib),
+        f", and of its host's memory {' and '.join(on_host)}" if on_host else "",
     )
-    return predicted_s
 
 
 def _tell_reach(reach: LoraReach) -> None:

@@ -20,6 +20,7 @@ from nuggets_ray import io
 from nuggets_ray.errors import UserError
 from nuggets_ray.finetune.checkpoints import Record
 from nuggets_ray.finetune.curve import loss_curve
+from nuggets_ray.finetune.pace import TOLD_AFTER_STEPS, Pace
 from nuggets_ray.run.layout import RunFolder, TrainingFolder
 from nuggets_ray.run.manifest import Run
 from nuggets_ray.stages.score.progress import format_duration
@@ -44,9 +45,9 @@ class Board:
         """A step, or an evaluation, is done."""
         self._events.append(("record", record))
 
-    def saved(self, step: int) -> None:
-        """The checkpoint after this step counts."""
-        self._events.append(("saved", step))
+    def saved(self, step: int, seconds: float) -> None:
+        """The checkpoint after this step counts; writing it took so long."""
+        self._events.append(("saved", (step, seconds)))
 
     def refused(self, sentence: str) -> None:
         """A worker cannot have the model, and why."""
@@ -76,7 +77,8 @@ class TrainProgress:
         self._folder, self._interval_s = folder, interval_s
         self.history: list[Record] = []
         self._lines: list[str] = []
-        self._said = time.monotonic()
+        self._began = self._said = time.monotonic()
+        self._pace = Pace(num_steps)
         self._tokens = self._seconds = 0.0
         self._is_redrawn = False
         self._num_said = 0
@@ -102,7 +104,9 @@ class TrainProgress:
             elif kind == "disk_full":
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), value)
             else:
-                logger.info("checkpoint after step %d", value)
+                step, seconds = value
+                logger.info("checkpoint after step %d", step)
+                self._pace.add_beside(seconds)
                 self._is_redrawn = True
         now = time.monotonic()
         if (now - self._said < self._interval_s and not last) or not self.history:
@@ -127,6 +131,7 @@ class TrainProgress:
         if done:
             logger.info("going on after step %d", done)
         self.history = list(history)
+        self._pace.start()
         self._events.start(done, history)
         self.bar.n = self.bar.initial = self.bar.last_print_n = done
         self.bar.unpause()  # its estimate counts from here: not the start, nor compiling
@@ -139,19 +144,30 @@ class TrainProgress:
             self._tokens += record["num_tokens"]
             self._seconds += record["seconds"]
             self.bar.update(1)
+            self._pace.add_step(record["seconds"])
+            left_s = self._pace.left_s(record["step"])
+            if self._pace.is_just_measured and left_s:
+                self._tell_time(record["step"], left_s)
+        else:
+            self._pace.add_beside(record["seconds"])
         self.history.append(record)
         self._lines.append(json.dumps(record))
         self._events.add(record)
+
+    def _tell_time(self, step: int, left_s: float) -> None:
+        logger.info(
+            "%d steps to go: about %s, by the first %d; losses on held-out rows and checkpoints "
+            "come on top",
+            *(self._num_steps - step, format_duration(left_s), TOLD_AFTER_STEPS),
+        )
+        self._run.update(predicted_s=round(time.monotonic() - self._began + left_s, 1))
 
     def _say(self) -> None:
         steps = [record for record in self.history if "loss" in record]
         evals = [record for record in self.history if "eval_loss" in record]
         num_done = steps[-1]["step"]
-        eta_s, rate = None, 0.0
-        if self._seconds:
-            rate = self._tokens / self._seconds
-            recent = [record["seconds"] for record in steps[-50:]]
-            eta_s = (self._num_steps - num_done) * sum(recent) / len(recent)
+        rate = self._tokens / self._seconds if self._seconds else 0.0
+        eta_s = self._pace.left_s(num_done)
         held_out = f", held out {evals[-1]['eval_loss']:.4f}" if evals else ""
         line = f"loss {steps[-1]['loss']:.4f}{held_out}, lr {steps[-1]['learning_rate']:.2e}"
         if self.bar.disable:

@@ -13,7 +13,7 @@ from ray.train.torch import TorchTrainer
 from nuggets_ray import io
 from nuggets_ray.errors import UserError
 from nuggets_ray.finetune.checkpoints import Record, read_committed
-from nuggets_ray.finetune.estimate import hint
+from nuggets_ray.finetune.memory import hint
 from nuggets_ray.run.layout import TrainingFolder
 from nuggets_ray.run.manifest import Run
 from nuggets_ray.run.watch import Producer, watch
@@ -82,10 +82,10 @@ def _cause(error: BaseException, loop: LoopSetup) -> BaseException:
         if isinstance(failure, UserError):
             return failure
         if isinstance(failure, ray.exceptions.OutOfMemoryError):
+            way_out = hint(loop.train.finetune, loop.train.device, rows_are_the_trouble=True)
             return UserError(
                 "finetune: the memory of a node ran out (what is finished is kept): "
-                f"{hint(loop.train.finetune, rows_are_the_trouble=True)}, or let nothing else run "
-                "there"
+                f"{way_out}, or let nothing else run there"
             )
     return error
 

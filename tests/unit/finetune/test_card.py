@@ -2,6 +2,8 @@
 
 import dataclasses
 
+import pytest
+
 from nuggets_ray.config.finetune import FinetuneConfig
 from nuggets_ray.finetune.card import CardFacts, model_card
 
@@ -45,6 +47,16 @@ def test_the_card_of_an_adapter_names_peft_and_leaves_out_what_is_not_there() ->
     assert "library_name: peft" in card
     assert "Selection" not in card and "Score" not in card
     serving = "vllm serve my-org/my-model --enable-lora --max-lora-rank 16 --lora-modules"
-    assert f"{serving} golden=./golden\n" in card
+    own = "--tokenizer ./golden --generation-config ./golden"
+    assert card.endswith(f"{serving} golden=./golden {own}\n```\n")
     merged = model_card(facts, FinetuneConfig(method="lora", lora_merge=True))
     assert "library_name: transformers" in merged
+
+
+@pytest.mark.parametrize(
+    ("rank", "words"),
+    [(1, "--max-lora-rank 1 "), (4, "--max-lora-rank 8 "), (600, "finetune.lora_merge=true")],
+)
+def test_the_rank_is_one_that_vllm_takes(rank: int, words: str) -> None:
+    card = model_card(FACTS, FinetuneConfig(method="lora", lora_rank=rank))
+    assert words in card.partition("## Serve it")[2]

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from nuggets_ray.config.finetune import FinetuneConfig
 from nuggets_ray.errors import UserError
 from nuggets_ray.finetune.checkpoints import (
     Saved,
@@ -68,6 +69,17 @@ def test_other_settings_are_refused_in_one_sentence(tmp_path: Path) -> None:
     limited = {**SETTINGS, "rows": {"sha256": ["a"], "limit": 3}}
     with pytest.raises(UserError, match=r"rows \(was .*'limit': None.*, now .*'limit': 3"):
         check_settings(committed, limited, *names)
+
+
+def test_a_key_that_an_old_checkpoint_does_not_know_had_its_default(tmp_path: Path) -> None:
+    committed = commit(str(tmp_path), SETTINGS, make(tmp_path, "a", 7))
+    names = ("golden", "selection best")
+    default = FinetuneConfig().adam_beta2
+    check_settings(committed, {**SETTINGS, "finetune.adam_beta2": default}, *names)
+    with pytest.raises(UserError, match=r"finetune.adam_beta2 \(was 0.999, now 0.95\)"):
+        check_settings(committed, {**SETTINGS, "finetune.adam_beta2": 0.95}, *names)
+    with pytest.raises(UserError, match=r"answer_end \(was None, now 3\)"):
+        check_settings(committed, {**SETTINGS, "answer_end": 3}, *names)
 
 
 def test_the_history_comes_back(tmp_path: Path) -> None:

@@ -4,7 +4,12 @@ import pytest
 
 from nuggets_ray.config.finetune import FinetuneConfig
 from nuggets_ray.errors import UserError
-from nuggets_ray.finetune.deepspeed_config import deepspeed_settings, offload_device, zero_stage
+from nuggets_ray.finetune.deepspeed_config import (
+    deepspeed_settings,
+    offload_device,
+    refines_master_weights,
+    zero_stage,
+)
 
 
 def test_the_users_keys_lie_over_the_defaults() -> None:
@@ -22,11 +27,37 @@ def test_the_users_keys_lie_over_the_defaults() -> None:
     assert config.deepspeed == given
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_gradients_are_added_up_in_float32_unless_said_otherwise(dtype: str) -> None:
+    key = "communication_data_type"
+    assert deepspeed_settings(FinetuneConfig(), dtype, 1)[key] == "fp32"
+    given = FinetuneConfig(communication_data_type="bfloat16")
+    assert deepspeed_settings(given, dtype, 1)[key] == "bf16"
+
+
+@pytest.mark.parametrize(
+    ("dtype", "stage", "method", "base", "is_refined"),
+    [
+        ("bfloat16", 2, "full", "float32", True),
+        ("bfloat16", 2, "full", "bfloat16", False),
+        ("bfloat16", 0, "full", "float32", False),
+        ("bfloat16", 2, "lora", "float32", False),
+        ("float32", 2, "full", "float32", False),
+    ],
+)
+def test_master_weights_apart_are_made_from_a_base_in_float32(
+    dtype: str, stage: int, method: str, base: str, is_refined: bool
+) -> None:
+    config = FinetuneConfig(method, deepspeed={"zero_optimization": {"stage": stage}})
+    assert refines_master_weights(config, dtype, base) is is_refined
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [
         ({"bf16": {"enabled": True}}, "finetune.deepspeed.bf16.*finetune.dtype"),
         ({"train_batch_size": 8}, "train_batch_size.*finetune.batch_rows"),
+        ({"communication_data_type": "bf16"}, "type.*finetune.communication_data_type=float32 or"),
         ({"zero_optimization": {"stage": 4}}, "stage=4: take one of"),
         ({"zero_optimization": {"stage": 0, "offload_optimizer": {"device": "cpu"}}}, "needs a"),
     ],

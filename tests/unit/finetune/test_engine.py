@@ -2,6 +2,7 @@
 restart changes nothing; what is exported loses what the training lost.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,13 @@ pytestmark = pytest.mark.long
 BASE = {"learning_rate": 3e-3, "warmup_fraction": 0.0}
 LORA = {"method": "lora", "lora_dropout": 0.3, "lora_rank": 4}
 Z2, Z3 = FinetuneConfig(**BASE, deepspeed=zero(2)), FinetuneConfig(**BASE, deepspeed=zero(3))
+ADAM = replace(Z2, adam_beta1=0.5, adam_beta2=0.9, adam_eps=1e-3)
 OFFLOAD = {"offload_optimizer": {"device": "cpu"}}
+
+
+def less(stage: int) -> FinetuneConfig:
+    """Gradients go between workers in bfloat16."""
+    return FinetuneConfig(**BASE, deepspeed=zero(stage), communication_data_type="bfloat16")
 
 
 @pytest.fixture(scope="module")
@@ -59,17 +66,22 @@ def two(model: str, tied: str, tmp_path_factory: pytest.TempPathFactory) -> dict
         Case("tied2", tied, Z2, dtype="bfloat16"),
         Case("tied3", tied, Z3, dtype="bfloat16"),
         Case("overfit", model, overfit, num_steps=60),
+        Case("adam", model, ADAM),
+        Case("bf16", model, Z2, dtype="bfloat16"),
+        *(Case(f"bf16_less{stage}", model, less(stage), dtype="bfloat16") for stage in (0, 2, 3)),
     ]
     return run(cases, 2, tmp_path_factory.mktemp("two"))
 
 
-def by_hand(model: str, lengths: list[int] = LENGTHS) -> list[float]:
+def by_hand(model: str, lengths: list[int] = LENGTHS, config: FinetuneConfig = Z2) -> list[float]:
     """The same training in plain torch: one batch, float32, AdamW, clipped."""
     twin = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32).train()
     give_loss(twin)
     rows = make_rows(lengths)
     batch = collate(rows, np.arange(rows.num_rows))
-    optimizer = torch.optim.AdamW(twin.parameters(), lr=1.0, weight_decay=0.0)
+    betas = (config.adam_beta1, config.adam_beta2)
+    adam = dict(betas=betas, eps=config.adam_eps, weight_decay=0.0)
+    optimizer = torch.optim.AdamW(twin.parameters(), lr=1.0, **adam)
     losses = []
     for step in range(NUM_STEPS):
         loss = twin(batch) / rows.num_answer_tokens_N.sum()
@@ -90,6 +102,22 @@ def test_workers_and_accumulation_give_the_update_of_one_big_batch(model, two, t
         np.testing.assert_allclose(found["losses"], expected, rtol=1e-4)
         np.testing.assert_allclose(found["norms"], one["norms"], rtol=1e-3)
         assert found["eval_loss"] == pytest.approx(one["eval_loss"], rel=1e-4)
+
+
+def test_adam_s_betas_and_epsilon_are_the_given_ones(model, two) -> None:
+    np.testing.assert_allclose(two["adam"]["losses"], by_hand(model, config=ADAM), rtol=1e-4)
+    assert abs(two["adam"]["losses"][-1] - two["zero2"]["losses"][-1]) > 0.01
+
+
+@pytest.mark.parametrize("stage", [0, 2, 3])
+def test_gradients_between_workers_are_rounded_only_where_asked(two, stage: int) -> None:
+    """The first step's loss is before any reduction; its gradient is after one."""
+    exact, rounded = two["bf16"], two[f"bf16_less{stage}"]
+    assert rounded["losses"][0] == pytest.approx(exact["losses"][0], rel=5e-3)
+    assert rounded["norms"][0] == pytest.approx(exact["norms"][0], rel=2e-2)
+    np.testing.assert_allclose(rounded["losses"], exact["losses"], rtol=2e-2)
+    if stage == 2:
+        assert rounded["norms"][0] != exact["norms"][0]
 
 
 def test_zero_3_loses_what_zero_2_loses(two) -> None:

@@ -4,9 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from scored_run import choose, finished_run
 
+from nuggets_ray import io
 from nuggets_ray.config.finetune import FinetuneConfig
 from nuggets_ray.config.schema import Config, DataConfig, ModelConfig, PromptConfig
 from nuggets_ray.errors import UserError
@@ -109,3 +111,29 @@ def test_a_folder_that_is_no_run_is_not_blamed_on_the_model(tmp_path: Path) -> N
     given = Config(str(tmp_path), finetune=FinetuneConfig(selection="golden"))
     with pytest.raises(UserError, match="^finetune.selection=golden: out_dir=.* no such selection"):
         check_source(given)
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"eval_steps": 5}, "finetune.eval_steps=5: no row is held out.*data.holdout"),
+        ({"export": "best"}, "finetune.export=best: no row is held out"),
+    ],
+)
+def test_a_loss_on_held_out_rows_needs_some(
+    keys: dict[str, Any], words: str, rows: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    out_dir = str(tmp_path / "new")
+    model, trained = ModelConfig(str(tiny_model)), FinetuneConfig(**keys)
+    config = Config(out_dir, data=DataConfig(str(rows)), model=model, finetune=trained)
+    for check in (check_source, find_source):
+        with pytest.raises(UserError, match=words):
+            check(config)
+    drawn = replace(config, data=replace(config.data, holdout=1))
+    check_source(drawn)
+    held_out = pa.table({"content_id": ["a"]})
+    io.write_table(RunFolder(out_dir).held_out, held_out)
+    check_source(config)
+    io.write_table(RunFolder(out_dir).held_out, held_out.slice(1))
+    with pytest.raises(UserError, match=words):
+        check_source(drawn)

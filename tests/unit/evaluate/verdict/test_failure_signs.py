@@ -55,7 +55,7 @@ def test_a_difference_that_trainings_have_by_chance_decides_nothing() -> None:
     verdict = decide(gather(make_arms(**{**ALL_ARMS, "golden": 0.1, "bottom": 0.15}), "m"))
     assert not verdict.signs
     assert verdict.undecided_signs == ("top_no_better_than_random", "bottom_no_worse_than_golden")
-    assert "so undecided: golden against random draws, golden against bottom." in verdict.paragraph
+    assert "may be chance: golden against random draws, golden against bottom." in verdict.paragraph
 
 
 def test_arms_that_are_all_equal_seldom_show_the_bottom_above_golden() -> None:

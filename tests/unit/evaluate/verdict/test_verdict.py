@@ -33,15 +33,16 @@ def test_far_outside_the_draws(mean: float, outcome: str) -> None:
     assert verdict.outcome == outcome
     assert f"golden is {outcome} than random draws by likelihood/mean_logprob" in verdict.paragraph
     assert (
-        f"{mean:.4g} against 0.1 on average over 3 draws matched in rows and 0.1 on average over 3 "
-        "draws matched in tokens"
+        f"it has {mean:.4g}, the average of 3 draws matched in rows is 0.1, that of 3 draws "
+        "matched in tokens is 0.1."
     ) in verdict.paragraph
     assert (
-        "between -0.2206 and 0.4206 matched in rows and between -0.2206 and 0.4206 matched in "
-        "tokens (95%, if trainings are normal)"
+        "between -0.2206 and 0.4206 if matched in rows and between -0.2206 and 0.4206 if matched "
+        "in tokens (95%, if trainings are normal); golden lies "
+        f"{'above' if mean > 0 else 'below'} both ranges."
     ) in verdict.paragraph
-    assert "Paired over 60 rows" in verdict.paragraph
-    assert "after Holm's correction for 4 comparisons" in verdict.paragraph
+    assert "Row by row, over 60 rows" in verdict.paragraph
+    assert "p is Holm's for 4 comparisons" in verdict.paragraph
     assert "would have been missed" not in verdict.paragraph
     assert "longest " in verdict.paragraph and "not told apart" in verdict.paragraph
     assert "This holds for this model" in verdict.paragraph
@@ -54,10 +55,15 @@ def test_inside_the_spread_of_the_draws_is_not_told_apart_however_sure_the_rows(
     assert paired["p_holm"] < 0.001 and paired["low"] > 0
     assert verdict.outcome == "not told apart"
     assert (
-        "between -0.3968 and 0.5968 matched in rows (95%, if trainings are normal), as golden does"
+        "between -0.3968 and 0.5968 if matched in rows (95%, if trainings are normal); golden lies "
+        "within that range."
     ) in verdict.paragraph
     # 4.2 standard deviations of 0.1, with 3 draws
-    assert re.search(r"An effect below 0\.4[12]\d* would have been missed half", verdict.paragraph)
+    assert re.search(
+        r"An effect of 0\.4[12]\d* nats per answer token, 4\.2 standard deviations of a training, "
+        "would have been missed half of the time, and a smaller one more often",
+        verdict.paragraph,
+    )
     assert "That does not show that they are equal." in verdict.paragraph
     assert not claims(verdict)
 
@@ -67,7 +73,7 @@ def test_outside_the_draws_but_not_sure_over_rows_is_not_told_apart() -> None:
     golden = Arm("golden", GOLDEN, 0.2 + np.linspace(-1, 1, 8))
     verdict = decide(gather([golden, *draws], "m"))
     assert verdict.outcome == "not told apart" and not claims(verdict)
-    assert "the difference may be chance" in verdict.paragraph
+    assert "that may be chance" in verdict.paragraph
 
 
 def test_the_correction_decides() -> None:
@@ -83,7 +89,7 @@ def test_the_correction_decides() -> None:
     assert decide(gather(arms(0, 6), "m")).outcome == "better"
     assert decide(gather(arms(2, 6), "m")).outcome == "not told apart"
     assert (
-        "p = 0.031 from matched in rows (one comparison made)"
+        "from the draws matched in rows is +0.99 (p = 0.031, too few rows for an interval). "
         in decide(gather(arms(0, 6), "m")).paragraph
     )
 
@@ -102,7 +108,7 @@ def test_one_draw_cannot_tell_but_its_number_is_given(mean: float) -> None:
     assert verdict.outcome == "not told apart"
     assert verdict.paragraph.startswith("One random draw cannot tell")
     assert "is unknown, and what follows is about these models only" in verdict.paragraph
-    assert f"difference is {mean:+.4g} [" in verdict.paragraph
+    assert f"from the draws matched in rows is {mean:+.4g} [" in verdict.paragraph
     assert verdict.numbers["training_sd"] is None
     assert "golden is higher" not in verdict.paragraph
     assert not verdict.signs and not verdict.checked_signs
@@ -131,7 +137,7 @@ def test_all_ties_tell_nothing() -> None:
     verdict = decide(gather(arms, "m"))
     assert verdict.outcome == "not told apart"
     assert "do not differ among themselves, so there is no spread to judge by" in verdict.paragraph
-    assert "+0 (no interval), p = 1 from" in verdict.paragraph
+    assert "+0 (p = 1, the same in all rows)" in verdict.paragraph
 
 
 def test_draws_all_alike_give_no_spread_to_be_outside_of() -> None:
@@ -147,7 +153,7 @@ def test_a_handful_of_rows_tells_nothing(num_rows: int) -> None:
     arms += [Arm(f"random-{i}", RANDOM, np.full(num_rows, 0.01 * i)) for i in range(3)]
     verdict = decide(gather(arms, "m"))
     assert verdict.outcome == "not told apart" and not claims(verdict)
-    assert f"Paired over {num_rows} row{'s' if num_rows > 1 else ''} the" in verdict.paragraph
+    assert f"over {num_rows} row{'s' if num_rows > 1 else ''}, the difference" in verdict.paragraph
 
 
 def test_missing_values_are_counted_and_named() -> None:
@@ -155,7 +161,7 @@ def test_missing_values_are_counted_and_named() -> None:
     golden.value_N[:5] = math.nan
     full = Arm("full", OTHER, np.full(60, math.nan))
     verdict = decide(gather([golden, *others, full], "m"))
-    assert "Paired over 55 rows" in verdict.paragraph
+    assert "over 55 rows" in verdict.paragraph
     assert "Without any value: full." in verdict.paragraph
     assert "Rows left out because an arm lacks a value: 5." in verdict.paragraph
 
@@ -186,7 +192,7 @@ def test_outside_the_draws_matched_in_rows_alone_is_explained_by_tokens() -> Non
     verdict = verdict_on(golden=2.0, **DRAW_MEANS, **tokens)
     assert verdict.outcome == "not told apart" and not claims(verdict)
     assert set(verdict.signs) == {"explained_by_tokens"}
-    assert "and golden lies among those matched in tokens" in verdict.paragraph
+    assert "and within the range of those matched in tokens" in verdict.paragraph
 
 
 def test_json_and_seed() -> None:
