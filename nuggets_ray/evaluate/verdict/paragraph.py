@@ -25,6 +25,7 @@ OF_POOL = (
 UNITS = {
     "likelihood/mean_logprob": " nats per answer token",
     "alpaca_eval/win_rate": " percentage points",
+    "mt_bench/grade": " points",
     "mt_bench/grade_turn_1": " points",
 }
 """{metric: what a difference is in}"""
