@@ -5,7 +5,7 @@
 #   VENV=.venv            the environment, made if it is not there
 #   EXTRA=cpu|gpu         cpu: the locked set of packages; gpu: vllm and what pyproject.toml allows
 #   TORCH_INDEX=URL       where torch comes from, for those who want a CPU build; empty: where pip looks anyway
-#   ARGS="key=value ..."  passed on by demo, bench, test, test-fast and submit
+#   ARGS="key=value ..."  passed on by demo, bench, show, test, test-fast and submit
 #   TEST_PROCESSES=2      how many processes test and test-fast share the files of tests among
 #   CLUSTER_PORT= ...     ports and folder of ray-up: see docker/ray_cluster.sh
 
@@ -40,7 +40,7 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(PY) -m pip
 # Ray, ninja and the jobs' own children are found in the environment's bin.
 RUN := PATH="$(abspath $(VENV))/bin:$$PATH"
 
-.PHONY: help setup demo bench test test-fast test-slow check format lint type golden lock ray-up ray-down submit clean
+.PHONY: help setup demo bench test test-fast test-slow check format lint type golden lock show ray-up ray-down submit clean
 
 help:  ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' Makefile
@@ -52,6 +52,9 @@ demo: setup  ## Run every stage of the main job on the demo model and the demo d
 
 bench: setup  ## Measure speed here: make bench ARGS="bench=peers bench.make_peer_env=true"
 	@$(RUN) python jobs/bench.py $(if $(findstring bench.log=,$(ARGS)),,bench.log=$(BENCH_LOG)) $(ARGS)
+
+show: setup  ## Print rows of a scored run: make show ARGS="out_dir=runs/demo show.num=3"
+	@$(RUN) python jobs/show.py $(ARGS)
 
 test: setup  ## Run all tests
 	@$(RUN) python -m pytest $(SHARED) tests/unit $(ARGS) || [ $$? -eq $(NO_TESTS) ]

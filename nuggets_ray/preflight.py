@@ -1,13 +1,15 @@
 """What is missing or cannot be, told before torch and Ray are imported: one check a job.
 
-By names and values alone: files are listed and not read, and no hub is asked. The stages check the
-rest, and these too, as they are called by others than the command line.
+By names, values and the first rows of the data: nothing else is read, and no hub is asked. The
+stages check the rest, and these too, as they are called by others than the command line.
 """
 
 from collections.abc import Callable
 
 from nuggets_ray.anchors.file import anchor_files
+from nuggets_ray.anchors.random import check_num
 from nuggets_ray.config.schema import Config, DataConfig
+from nuggets_ray.data.first_look import first_look
 from nuggets_ray.data.formats import resolve_format
 from nuggets_ray.data.inputs import list_inputs
 from nuggets_ray.evaluate.checks import check_settings
@@ -23,9 +25,10 @@ from nuggets_ray.select import check_config
 
 def check_score(config: Config) -> None:
     """Raise UserError for data, anchors, a model or an out_dir that cannot be; for `plan` too."""
-    _check_data(config.data.path)
     _check_format(config.data)
-    if config.anchors.method == "file":
+    is_drawn = config.anchors.method != "file"
+    _check_rows(config.data, config.anchors.num if is_drawn else None)
+    if not is_drawn:
         anchor_files(config.anchors)
     check_path(config.model)
     check_out_dir(config.out_dir)
@@ -35,6 +38,9 @@ def check_finetune(config: Config) -> None:
     """Raise UserError for settings of DeepSpeed, a model, a selection or data that cannot be."""
     deepspeed_settings(config.finetune, "bfloat16", 1)
     check_source(config)
+    if config.finetune.selection is None:
+        _check_format(config.data)
+        _check_rows(config.data)
     check_out_dir(config.out_dir)
 
 
@@ -64,8 +70,8 @@ def check_bench(config: Config) -> None:
     """Raise UserError for a model or data that are named and not there."""
     if config.model.path:
         check_path(config.model)
-    if config.bench.name == "finetune" and config.data.path:
-        _check_data(config.data.path)
+    if config.bench.name == "finetune" and config.data.path not in ("", "demo"):
+        list_inputs(config.data.path)
 
 
 def _check_format(data: DataConfig) -> None:
@@ -74,9 +80,13 @@ def _check_format(data: DataConfig) -> None:
         resolve_format(data.format, data.columns, [])
 
 
-def _check_data(path: str) -> None:
-    if path != "demo":
-        list_inputs(path)
+def _check_rows(data: DataConfig, num_anchors: int | None = None) -> None:
+    """A first look at the rows, of which `num_anchors` are to be drawn."""
+    if data.path == "demo":
+        return
+    look = first_look(data, list_inputs(data.path), num_anchors or 0)
+    if num_anchors is not None and look.is_whole:
+        check_num(num_anchors, look.num_distinct)
 
 
 CHECKS: dict[str, Callable[[Config], None]] = {

@@ -12,6 +12,8 @@ from nuggets_ray.config.limits import choice, number, share
 
 @dataclass(frozen=True)
 class EvaluateConfig:
+    """Which models are compared, and on what."""
+
     method: str = choice("likelihood", "alpaca_eval", "mt_bench", "lm_eval")
     """likelihood (of the held-out rows, no judge), alpaca_eval, mt_bench or lm_eval."""
     models: list[str] = field(default_factory=list)
@@ -74,6 +76,8 @@ class EvaluateConfig:
 
 @dataclass(frozen=True)
 class GenerateConfig:
+    """How models answer prompts."""
+
     backend: str = choice("vllm", "transformers")
     """vllm, or transformers (slow; for what vLLM cannot load)."""
     max_tokens: int = number(1024, at_least=1)
@@ -92,6 +96,8 @@ class GenerateConfig:
 
 @dataclass(frozen=True)
 class JudgeConfig:
+    """Who judges the answers, and within which limits."""
+
     model: str | None = None
     """The judge: the endpoint's name of it, or without judge.url a model folder, judged by vLLM;
     null: no judge.

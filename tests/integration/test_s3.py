@@ -142,6 +142,8 @@ def test_a_whole_run_in_a_bucket_and_a_selection_of_it(
     scores = {row["example_id"]: row for row in io.read_table(part).to_pylist()}
     assert len(scores) == 40
 
+    shown = result_of(run_job("show", f"out_dir={out_dir}", "show.search=question 7"))
+    assert shown["num_rows"] == 1
     result = result_of(run_job("select_topk", f"out_dir={out_dir}", "select.fraction=0.1"))
     assert (result["num_rows"], result["partial"]) == (4, False)
     jsonl = io.read_bytes(io.join(out_dir, "selections", "golden", "selected.jsonl"))

@@ -65,6 +65,8 @@ WHOLE_CONFIG = {
     "score.fingerprint.settings_fingerprint",
     "finetune.source.find_source",
     "run.select.select_candidates",
+    "run.select.select_and_report",
+    "run.select._select",
     "run.select.select_beside",
     "score.checks.check_inputs",
     "evaluate.checks.check_evaluate",

@@ -90,6 +90,7 @@ JOB_OF = {
         "cluster": "score",
         "plan": "plan",
         "select": "select",
+        "show": "show",
         "finetune": "finetune",
         "bench": "bench",
     },
