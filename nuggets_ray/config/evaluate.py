@@ -22,8 +22,8 @@ class EvaluateConfig:
     """
     name: str | None = None
     """What this set of prompts or held-out rows is called beside others of its benchmark; null: its
-    file's name, with evaluate.limit where that is given. One name is one set, limit and way to
-    answer.
+    file's name, with evaluate.limit where that is given. One name is one set, limit, seed and
+    way to answer.
     """
     compare: list[str] = field(default_factory=list)
     """Other run folders whose results.json is shown beside this run's."""

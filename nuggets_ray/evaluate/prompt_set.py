@@ -17,6 +17,10 @@ from nuggets_ray.evaluate.prompt_file import BenchmarkPrompt
 from nuggets_ray.evaluate.results import Results
 
 KEY = "evaluate.name"
+WORDS = {
+    **{"prompts": "evaluate.prompts_path", "reference": "evaluate.reference_path"},
+    **{"held_out": "file of held-out rows", "rows": "set of rows"},
+}
 
 
 def set_name(evaluate: EvaluateConfig) -> str | None:
@@ -58,31 +62,36 @@ def check_same_set(
     results: Results,
     benchmark: str,
     evaluate: EvaluateConfig,
+    seed: int,
     data: Mapping[str, str],
     generation: Mapping[str, Any] | None = None,
 ) -> None:
-    """Raise UserError where the results hold the same benchmark and name with another limit, other
-    data or another way to answer. `data` {name: sha256}; what one of the two lacks is not compared.
+    """Raise UserError where the results hold the same benchmark and name with another limit or
+    seed, other data or another way to answer. `data` {name: sha256}; what one of the two lacks is
+    not compared.
     """
     name = set_name(evaluate)
-    now = _told(evaluate.limit, data, generation)
+    now = _told(evaluate.limit, seed, data, generation)
     for result in results.results:
-        if name is None or (result.benchmark, result.name) != (benchmark, name):
-            continue
-        before = _told(result.limit, result.data, result.generation)
+        if (result.benchmark, result.name) != (benchmark, name) or result.seed is None:
+            continue  # None: of an earlier version, which did not say
+        before = _told(result.limit, result.seed, result.data, result.generation)
         for key in before.keys() & now.keys():
             if before[key] != now[key]:
                 raise UserError(
-                    f"{KEY}={name}: {benchmark} was evaluated under this name with another {key} "
-                    f"({before[key]}, now {now[key]}), and nothing is overwritten: give the new "
-                    f"one a name of its own, as in {KEY}={name}-2"
+                    f"{KEY}={name or 'null'}: {benchmark} was evaluated under this name with "
+                    f"another {key} ({before[key]}, now {now[key]}), and nothing is overwritten: "
+                    f"give the new one a name of its own, as in {KEY}={name or benchmark}-2"
                 )
 
 
 def _told(
-    limit: int | None, data: Mapping[str, str], generation: Mapping[str, Any] | None
+    limit: int | None,
+    seed: int,
+    data: Mapping[str, str],
+    generation: Mapping[str, Any] | None,
 ) -> dict[str, str]:
-    told = {"evaluate.limit": str(limit)}
-    told |= {f"file of {name}": sha256[:12] for name, sha256 in data.items()}
+    told = {"evaluate.limit": str(limit), "seed": str(seed)}
+    told |= {WORDS.get(name, name): sha256[:12] for name, sha256 in data.items()}
     told |= {name: json.dumps(value, sort_keys=True) for name, value in (generation or {}).items()}
     return told

@@ -53,7 +53,7 @@ def run_alpaca_eval(context: Context) -> Outcome:
         alpaca_eval.make_pairs("", prompts, [""] * len(prompts), reference)
     data = data_of(evaluate, prompts)
     generation = generation_settings(config.generate, context.dtype, config.seed)
-    check_same_set(context.results, alpaca_eval.BENCHMARK, evaluate, data, generation)
+    check_same_set(context.results, alpaca_eval.BENCHMARK, evaluate, config.seed, data, generation)
     results, wrote, texts, preferences = [], [], {}, {}
     for model in context.models:
         answers = _answers(context, model, prompts, {})
@@ -112,7 +112,7 @@ def run_mt_bench(context: Context) -> Outcome:
     temperatures = mt_bench.temperatures(questions, config.generate.temperature)
     if config.generate.temperature is None:
         generation["temperature"] = temperatures
-    check_same_set(context.results, mt_bench.BENCHMARK, evaluate, data, generation)
+    check_same_set(context.results, mt_bench.BENCHMARK, evaluate, config.seed, data, generation)
     results, wrote = [], []
     values: dict[str, dict[str, np.ndarray]] = {}
     answered: list[Answered] = []

@@ -41,8 +41,10 @@ def run_likelihood(context: Context) -> Outcome:
     check_held_out(config.out_dir, given)
     own = RunFolder(config.out_dir).held_out
     held_out = {"held_out": inputs_sha256(given or own, "evaluate.held_out_path")}
-    check_same_set(context.results, BENCHMARK, config.evaluate, held_out)
+    check_same_set(context.results, BENCHMARK, config.evaluate, config.seed, held_out)
     compared = choose_rows(config, list(context.models))
+    data = {**held_out, "rows": compared.sha256}
+    check_same_set(context.results, BENCHMARK, config.evaluate, config.seed, data)
     log_probs = {
         model.name: compared.row_log_probs(_mean_log_probs(context, model, compared))
         for model in context.models
@@ -55,7 +57,7 @@ def run_likelihood(context: Context) -> Outcome:
             for name, selection in context.selections.items()
             if len(selection.num_answer_tokens_K)
         },
-        data={**held_out, "rows": compared.sha256},
+        data=data,
         seed=config.seed,
     )
     results = likelihood_results(paired, comparisons)

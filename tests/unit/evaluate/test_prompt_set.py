@@ -21,7 +21,7 @@ DATA = {"prompts": "a" * 64, "rows": "b" * 64}
 GENERATION = {"max_tokens": 64, "temperature": 0.0}
 BEFORE = Result(
     *("golden", "alpaca_eval", "win_rate", 50.0, 9),
-    **{"data": DATA, "generation": GENERATION, "name": "koala", "limit": None},
+    **{"data": DATA, "generation": GENERATION, "name": "koala", "limit": None, "seed": 0},
 )
 
 
@@ -70,8 +70,8 @@ def test_rows_are_told_by_their_text_and_order(tmp_path: Path) -> None:
     ("limit", "data", "generation", "what"),
     [
         (5, DATA, GENERATION, r"evaluate.limit \(None, now 5\)"),
-        (None, {**DATA, "prompts": "c" * 64}, GENERATION, "file of prompts"),
-        (None, {**DATA, "rows": "c" * 64}, GENERATION, "rows"),
+        (None, {**DATA, "prompts": "c" * 64}, GENERATION, "evaluate.prompts_path"),
+        (None, {**DATA, "rows": "c" * 64}, GENERATION, "set of rows"),
         (None, DATA, {**GENERATION, "temperature": 0.5}, r"temperature \(0.0, now 0.5\)"),
     ],
 )
@@ -80,18 +80,28 @@ def test_nothing_is_overwritten_by_what_is_unlike_it(
 ) -> None:
     evaluate = EvaluateConfig("alpaca_eval", prompts_path="koala.json", name="koala", limit=limit)
     with pytest.raises(UserError, match=f"evaluate.name=koala: .*another .*{what}.*koala-2"):
-        check_same_set(Results("x/y", (BEFORE,)), "alpaca_eval", evaluate, data, generation)
+        check_same_set(Results("x/y", (BEFORE,)), "alpaca_eval", evaluate, 0, data, generation)
 
 
 def test_the_same_set_goes_on() -> None:
     results = Results("x/y", (BEFORE,))
     evaluate = EvaluateConfig("alpaca_eval", prompts_path="/data/koala.json")
-    check_same_set(results, "alpaca_eval", evaluate, DATA, GENERATION)
+    check_same_set(results, "alpaca_eval", evaluate, 0, DATA, GENERATION)
     more = {**DATA, "reference": "d" * 64}
-    check_same_set(results, "alpaca_eval", evaluate, more, GENERATION), "judged later"
+    check_same_set(results, "alpaca_eval", evaluate, 0, more, GENERATION)  # judged later
     other = EvaluateConfig("alpaca_eval", prompts_path="/data/vicuna.json")
-    check_same_set(results, "alpaca_eval", other, {"prompts": "e"}, {})
-    check_same_set(results, "mt_bench", evaluate, {"prompts": "e"}, {})
-    unnamed = Results("x/y", (Result("golden", "likelihood", "p", 1.0, 9, data={"held_out": "a"}),))
-    check_same_set(unnamed, "likelihood", EvaluateConfig(), {"held_out": "b"})
+    check_same_set(results, "alpaca_eval", other, 0, {"prompts": "e"}, {})
+    check_same_set(results, "mt_bench", evaluate, 0, {"prompts": "e"}, {})
+    earlier = Result("golden", "likelihood", "p", 1.0, 9, data={"held_out": "a"})
+    check_same_set(Results("x/y", (earlier,)), "likelihood", EvaluateConfig(), 0, {"held_out": "b"})
     assert set_name(EvaluateConfig()) is None
+
+
+def test_the_run_s_own_rows_are_one_set_too() -> None:
+    before = Result("golden", "likelihood", "p", 1.0, 9, data={"held_out": "a"}, seed=0)
+    results = Results("x/y", (before,))
+    check_same_set(results, "likelihood", EvaluateConfig(), 0, {"held_out": "a", "rows": "r"})
+    with pytest.raises(UserError, match=r"another seed \(0, now 1\).*evaluate.name=likelihood-2"):
+        check_same_set(results, "likelihood", EvaluateConfig(), 1, {"held_out": "a"})
+    named = EvaluateConfig(name="likelihood-2")
+    check_same_set(results, "likelihood", named, 1, {"held_out": "a"})
