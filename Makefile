@@ -5,6 +5,7 @@
 #   VENV=.venv            the environment, made if it is not there
 #   EXTRA=cpu|gpu         cpu: the locked set of packages; gpu: vllm and what pyproject.toml allows
 #   TORCH_INDEX=URL       where torch comes from, for those who want a CPU build; empty: where pip looks anyway
+#   NAME=first            the name of a submitted job: of submit, status, logs and stop
 #   ARGS="key=value ..."  passed on by demo, bench, show, test, test-fast and submit
 #   TEST_PROCESSES=2      how many processes test and test-fast share the files of tests among
 #   CLUSTER_PORT= ...     ports and folder of ray-up: see docker/ray_cluster.sh
@@ -40,7 +41,7 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(PY) -m pip
 # Ray, ninja and the jobs' own children are found in the environment's bin.
 RUN := PATH="$(abspath $(VENV))/bin:$$PATH"
 
-.PHONY: help setup demo bench test test-fast test-slow check format lint type golden lock show ray-up ray-down submit clean
+.PHONY: help setup demo bench test test-fast test-slow check format lint type golden lock show ray-up ray-down submit status logs stop clean
 
 help:  ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' Makefile
@@ -79,8 +80,9 @@ format: $(INSTALLED)  ## Mend what ruff can mend
 	@$(PY) -m ruff check --fix .
 	@$(PY) -m ruff format .
 
-golden: setup  ## Write the golden files of the tests again; review them as a diff
+golden: setup  ## Write the golden files and the tables of formats again; review them as a diff
 	@$(PY) tests/support/regenerate_prompts.py
+	@$(PY) tests/support/formats_table.py
 
 lock: $(INSTALLED)  ## Resolve docker/requirements-cpu.lock again, with uv
 	@$(PY) -m uv --version >/dev/null 2>&1 || $(PIP) install -qq uv
@@ -93,10 +95,19 @@ lock: $(INSTALLED)  ## Resolve docker/requirements-cpu.lock again, with uv
 ray-up: setup  ## Start a Ray cluster of this folder's own on this machine
 	@$(RUN) docker/ray_cluster.sh up
 
-submit: setup  ## Run a job on it: make submit JOB=score ARGS="key=value ..."
+submit: setup  ## Run a job on it: make submit JOB=score NAME=first ARGS="key=value ..."
 	@[ -f "jobs/$(JOB).py" ] || { echo "error: JOB=$(JOB): there is no jobs/$(JOB).py; take one of:" \
 	   $(basename $(notdir $(wildcard jobs/*.py))) >&2; exit 2; }
-	@$(RUN) docker/ray_cluster.sh submit python jobs/$(JOB).py $(ARGS)
+	@NAME="$(NAME)" $(RUN) docker/ray_cluster.sh submit $(JOB) python jobs/$(JOB).py $(ARGS)
+
+status: setup  ## Show the submitted jobs and how their runs are: make status NAME=first
+	@NAME="$(NAME)" $(RUN) docker/ray_cluster.sh status
+
+logs: setup  ## Show what a submitted job says, until Ctrl-C: make logs NAME=first
+	@NAME="$(NAME)" $(RUN) docker/ray_cluster.sh logs
+
+stop: setup  ## End a submitted job in order: make stop NAME=first
+	@NAME="$(NAME)" $(RUN) docker/ray_cluster.sh stop
 
 ray-down:  ## End that cluster, and no other
 	@docker/ray_cluster.sh down

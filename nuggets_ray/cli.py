@@ -7,6 +7,7 @@ done, 2 a user's error (one sentence), 130 interrupted, 1 anything else.
 import json
 import logging
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -17,10 +18,11 @@ from typing import Any, NoReturn
 from nuggets_ray.config.command_line import hydra_flags
 from nuggets_ray.config.command_line.help import help_page
 from nuggets_ray.config.compose import load, require, resolve
-from nuggets_ray.config.keys import all_keys, section_of
+from nuggets_ray.config.keys import all_keys, section_of, shell_command
 from nuggets_ray.config.schema import Config
 from nuggets_ray.disk_full import DiskFull, describe_disk_full, is_disk_full
 from nuggets_ray.errors import UserError
+from nuggets_ray.run.command import COMMAND
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +70,7 @@ class Job:
 
 def run(job: Job, argv: Sequence[str]) -> NoReturn:
     """Run `job` with the configuration of the command line and end the process."""
+    COMMAND.set(shlex.join([*shell_command(job.name).split(), *argv]))
     configure_logging()
     interrupt = Interrupt()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -115,12 +118,21 @@ def configure_logging() -> None:
     """Logs of level INFO to stderr, those of the libraries from WARNING on."""
     logging.basicConfig(
         level=logging.WARNING,
-        stream=sys.stderr,
+        handlers=[_AboveTheBar() if sys.stderr.isatty() else logging.StreamHandler(sys.stderr)],
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         datefmt="%H:%M:%S",
         force=True,
     )
     logging.getLogger("nuggets_ray").setLevel(logging.INFO)
+
+
+class _AboveTheBar(logging.StreamHandler[Any]):
+    """Lines on a terminal, where a bar may be: it stays the last line."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from tqdm import tqdm
+
+        tqdm.write(self.format(record), file=sys.stderr)
 
 
 def _call(job: Job, config: Config) -> None:

@@ -12,6 +12,7 @@ from nuggets_ray.config.schema import Config, PromptConfig
 
 PATHS = ("data.path", "model.path", "out_dir")
 SCORE_USES = ("data", "model", "prompt", "anchors", "score", "schedule", "cluster")
+NOT_OF_THE_PIPELINE = ("bench", "plan", "show", "status")
 LIBRARIES = "torch, transformers and ray"
 EVALUATE_UNREAD = (
     *("data.path", "data.limit", "data.on_too_long", "data.excerpt_chars", "data.retry"),
@@ -70,6 +71,12 @@ def _bench() -> Main:
         "finetune": finetune.bench,
     }
     return lambda config: benches[config.bench.name](config)
+
+
+def _status() -> Main:
+    from nuggets_ray.run.watch_status import show_status
+
+    return lambda config: show_status(config.out_dir, config.status)
 
 
 def _show() -> Main:
@@ -183,7 +190,7 @@ _ALL = (
         name="finetune",
         about="fine-tune a base model on a selection of a run, or on any data",
         load=_finetune,
-        uses=("finetune", "model", "data", "prompt", "cluster"),
+        uses=("finetune", "model", "data", "prompt", "cluster", "track"),
         examples={
             "out_dir=runs/first finetune.selection=golden": (
                 "all weights of the run's model, on its golden rows"
@@ -202,7 +209,10 @@ _ALL = (
         name="evaluate",
         about="evaluate the models of a run, or any others",
         load=_evaluate,
-        uses=("evaluate", "generate", "judge", "model", "data", "prompt", "score", "cluster"),
+        uses=(
+            *("evaluate", "generate", "judge", "model", "data", "prompt", "score", "cluster"),
+            "track",
+        ),
         examples={
             "out_dir=runs/first evaluate.held_out_path=test.jsonl": (
                 "the models of the run on rows of your own, by likelihood"
@@ -223,7 +233,7 @@ _ALL = (
         name="pipeline",
         about="every stage in turn, skipping what is done",
         load=_pipeline,
-        uses=tuple(section for section in sections() if section not in ("bench", "plan", "show")),
+        uses=tuple(section for section in sections() if section not in NOT_OF_THE_PIPELINE),
         examples={
             "experiment=demo": ("the demo: our rows, the small model, a few steps of training"),
             "data.path=rows.jsonl model.path=/models/m out_dir=runs/first": (
@@ -235,6 +245,19 @@ _ALL = (
         },
         requires=PATHS,
         imports=LIBRARIES,
+    ),
+    Job(
+        name="status",
+        about="what a run is doing, or how it ended, read from its folder",
+        load=_status,
+        uses=("status",),
+        examples={
+            "out_dir=runs/first": "once",
+            "out_dir=runs/first status.watch=true": "again and again, until Ctrl-C",
+            "out_dir=s3://bucket/first status.json=true": "from anywhere, for a program",
+        },
+        general=("out_dir",),
+        folder=None,  # it writes nothing
     ),
     Job(
         name="bench",

@@ -10,16 +10,19 @@ from nuggets_ray.anchors.file import anchor_files
 from nuggets_ray.anchors.random import check_num
 from nuggets_ray.config.schema import Config, DataConfig
 from nuggets_ray.data.first_look import first_look
-from nuggets_ray.data.formats import resolve_format
+from nuggets_ray.data.hub import is_hub
 from nuggets_ray.data.inputs import list_inputs
+from nuggets_ray.data.recognise import set_format
 from nuggets_ray.evaluate.checks import check_settings
 from nuggets_ray.evaluate.likelihood.rows import check_held_out
 from nuggets_ray.evaluate.models import BASE, check_models
 from nuggets_ray.evaluate.results import open_results, read_results
 from nuggets_ray.finetune.deepspeed_config import deepspeed_settings
 from nuggets_ray.finetune.source import check_source
+from nuggets_ray.io import open_fs
 from nuggets_ray.model.load import check_path
 from nuggets_ray.run.manifest import check_out_dir
+from nuggets_ray.run.track import check_tracker
 from nuggets_ray.select import check_config
 
 
@@ -37,6 +40,7 @@ def check_score(config: Config) -> None:
 def check_finetune(config: Config) -> None:
     """Raise UserError for settings of DeepSpeed, a model, a selection or data that cannot be."""
     deepspeed_settings(config.finetune, "bfloat16", 1)
+    check_tracker(config.track)
     check_source(config)
     if config.finetune.selection is None:
         _check_format(config.data)
@@ -47,6 +51,7 @@ def check_finetune(config: Config) -> None:
 def check_evaluate(config: Config) -> None:
     """Raise UserError for settings, models, held-out rows or other runs that cannot be."""
     check_settings(config.evaluate, config.judge)
+    check_tracker(config.track)
     check_models(config.out_dir, config.evaluate.models or [BASE], config.model)
     for run_folder in config.evaluate.compare:
         read_results(run_folder)
@@ -59,11 +64,17 @@ def check_evaluate(config: Config) -> None:
 def check_pipeline(config: Config) -> None:
     """Raise UserError for what any of the stages would refuse."""
     check_config(config.select)
+    check_tracker(config.track)
     check_score(config)
     deepspeed_settings(config.finetune, "bfloat16", 1)
     check_settings(config.evaluate, config.judge)
     if config.finetune.selections and config.evaluate.held_out_path is not None:
         check_held_out(config.out_dir, config.evaluate.held_out_path)
+
+
+def check_status(config: Config) -> None:
+    """Raise UserError for an address of a kind that is none of ours."""
+    open_fs(config.out_dir)
 
 
 def check_bench(config: Config) -> None:
@@ -75,16 +86,15 @@ def check_bench(config: Config) -> None:
 
 
 def _check_format(data: DataConfig) -> None:
-    """What can be told of data.format and data.columns without a row."""
-    if data.columns or data.format != "auto":
-        resolve_format(data.format, data.columns, [])
+    """What can be told of data.format, data.columns and data.roles without a row."""
+    set_format(data.format, data.columns, data.roles)
 
 
 def _check_rows(data: DataConfig, num_anchors: int | None = None) -> None:
     """A first look at the rows, of which `num_anchors` are to be drawn."""
-    if data.path == "demo":
+    if data.path == "demo" or is_hub(data.path):
         return
-    look = first_look(data, list_inputs(data.path), num_anchors or 0)
+    look = first_look(data, list_inputs(data.path, splits=data.splits), num_anchors or 0)
     if num_anchors is not None and look.is_whole:
         check_num(num_anchors, look.num_distinct)
 
@@ -95,6 +105,7 @@ CHECKS: dict[str, Callable[[Config], None]] = {
     "finetune": check_finetune,
     "evaluate": check_evaluate,
     "pipeline": check_pipeline,
+    "status": check_status,
     "bench": check_bench,
 }
 

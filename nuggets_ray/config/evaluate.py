@@ -106,6 +106,10 @@ class JudgeConfig:
     """An OpenAI-compatible endpoint, such as http://host:8000/v1."""
     api_key_env: str = "OPENAI_API_KEY"
     """The environment variable that holds the endpoint's key; the key itself is never written."""
+    api_key_path: str | None = None
+    """A file that holds the key instead, where the job's driver runs, such as a mounted secret:
+    others see a submitted job's command and the environment it was given, not a file.
+    """
     concurrency: int = number(8, at_least=1)
     """Requests under way at once."""
     requests_per_minute: int | None = number(None, at_least=1)

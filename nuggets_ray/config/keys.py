@@ -30,6 +30,12 @@ def job_command(job: str) -> str:
     return script if (CONF_DIR.parent / script).is_file() else f"nuggets {job}"
 
 
+def shell_command(job: str) -> str:
+    """The same as one types it: `python jobs/score.py`, or `nuggets score`."""
+    command = job_command(job)
+    return f"python {command}" if command.endswith(".py") else command
+
+
 @cache
 def key_types() -> dict[str, Any]:
     """Every key of the configuration, dotted, with its type: {"data.limit": int | None, ...}."""

@@ -70,6 +70,15 @@ class Result:
         named = (self.model, self.benchmark, self.metric, self.against, self.name)
         return (*named, self.judge, self.prompt_version)
 
+    @property
+    def label(self) -> str:
+        """MODEL/BENCHMARK/METRIC, and what else tells it from others."""
+        subset = "" if self.subset == ALL else self.subset
+        against = f"against {self.against}" if self.against else ""
+        named = (self.model, self.benchmark, self.metric, subset, against)
+        parts = (*named, self.name or "", self.judge or "")
+        return "/".join(part for part in parts if part)
+
 
 @dataclass(frozen=True, slots=True)
 class Results:

@@ -1,7 +1,8 @@
-"""Training rows: examples through the scoring's prompt function, as flat arrays of token ids.
+"""Training rows: examples through the scoring's prompt, as flat arrays of token ids.
 
-A row is zero-shot prefix + anchor rendering, as the scoring sees it; its answer mask is the loss
-mask: every assistant turn with what ends it (answer_end.py), and nothing else.
+A row is rendered alone, as a chat template renders it where the model is served; what is read in it
+and which tokens are answer is as in scoring. Its answer mask is the loss mask: every assistant turn
+that trains with what ends it (answer_end.py), and nothing else.
 
 Legend: N rows, T tokens of all rows.
 """
@@ -9,16 +10,17 @@ Legend: N rows, T tokens of all rows.
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from nuggets_ray.data.counts import FieldCounts
 from nuggets_ray.data.examples import Rules
-from nuggets_ray.data.formats import SkipRow
-from nuggets_ray.data.rows import decode_row
+from nuggets_ray.data.rows import BadRow, decode_row
+from nuggets_ray.data.values import SkipRow
 from nuggets_ray.errors import UserError
 from nuggets_ray.finetune.answer_end import AnswerEnd
-from nuggets_ray.prompts.prompt import Prompt
+from nuggets_ray.prompts.prompt import Prompt, answered
 from nuggets_ray.records import Encoding, Example
 
 
@@ -76,25 +78,43 @@ class Encoded:
     too_long: tuple[tuple[str, int], ...] = ()
     """(excerpt, tokens) of the rows over the limit, whether they were cut, left out or kept."""
     skipped: Mapping[str, int] | None = None
+    fields: FieldCounts = field(default_factory=FieldCounts)
+    """The fields that the rows were read from, and those that were left."""
 
 
 def encode_example(prompt: Prompt, example: Example, end: AnswerEnd) -> Encoding:
     """One training row, with the `end` of each answer in the answer mask.
 
-    An answer that was cut gets none: it did not end there. An answer of zero tokens cannot be.
+    A turn that does not train ends in the same way, outside the mask. An answer that was cut gets
+    no end: it did not end there. An answer of zero tokens cannot be.
     """
-    anchor = prompt.anchor(example)
-    prefix = prompt.zero_shot_prefix
-    ids = np.concatenate([prefix, anchor.token_ids])
-    mask = np.concatenate([np.zeros(len(prefix), bool), anchor.answer_mask])
-    ids, mask = end.put_into(ids, mask, is_cut=anchor.num_dropped_tokens > 0)
+    alone = prompt.alone(example)
+    is_cut = alone.num_dropped_tokens > 0
+    ids, mask = end.put_into(alone.token_ids, alone.answer_mask, is_cut)
+    if not all(message.trains for message in example.messages):
+        every = prompt.alone(_all_training(answered(example)))
+        if np.array_equal(every.token_ids, alone.token_ids):  # cut at the same turn
+            ids, mask = end.put_into(every.token_ids, every.answer_mask, is_cut)
+            before, after = _runs(every.answer_mask), _runs(mask)
+            for (start, _), (first, stop) in zip(before, after, strict=True):
+                mask[first:stop] &= alone.answer_mask[start]
     if len(mask):
         mask[0] = False
-    return Encoding(ids, mask, anchor.num_dropped_tokens)
+    return Encoding(ids, mask, alone.num_dropped_tokens)
+
+
+def _all_training(example: Example) -> Example:
+    return replace(example, messages=tuple(replace(m, trains=True) for m in example.messages))
+
+
+def _runs(mask_T: np.ndarray) -> np.ndarray:
+    """The stretches of a mask, each from its first token to one past its last: shape (R, 2)."""
+    runs: np.ndarray = np.flatnonzero(np.diff(mask_T, prepend=False, append=False)).reshape(-1, 2)
+    return runs
 
 
 def encode_texts(
-    texts: Sequence[str],
+    texts: Sequence[str | BadRow],
     prompt: Prompt,
     limited: Prompt,
     rules: Rules,
@@ -102,22 +122,26 @@ def encode_texts(
     max_tokens: int | None,
     on_too_long: str,
 ) -> Encoded:
-    """Rows of JSON text as training rows; `limited` is the prompt that cuts to `max_tokens`.
+    """Rows of JSON text (a BadRow where there is none) as training rows; `limited` is the prompt
+    that cuts to `max_tokens`.
 
     A row that the format cannot take is skipped and counted. One over `max_tokens` is left out
     under skip and cut under truncate; either way it is told.
     """
     encodings, content_ids, too_long = [], [], []
     skipped: Counter[str] = Counter()
+    fields = FieldCounts()
     for text in texts:
         try:
-            example = rules.parse(decode_row(text))
+            read = rules.read(text if isinstance(text, BadRow) else decode_row(text))
         except SkipRow as skip:
             skipped[skip.reason] += 1
             continue
+        fields.add(read)
+        example = read.example
         encoding = encode_example(prompt, example, end)
         if max_tokens is not None and encoding.num_tokens > max_tokens:
-            too_long.append((text[:80], encoding.num_tokens))
+            too_long.append((str(text)[:80], encoding.num_tokens))
             if on_too_long != "truncate":
                 continue
             cut = encode_example(limited, example, end)  # ends of inner turns may be too many
@@ -129,7 +153,7 @@ def encode_texts(
         content_ids.append(example.content_id)
     ids = np.array(content_ids, "S32")
     arrays = [e.token_ids for e in encodings], [e.answer_mask for e in encodings]
-    return Encoded(_flat(*arrays, ids), tuple(too_long), skipped)
+    return Encoded(_flat(*arrays, ids), tuple(too_long), skipped, fields)
 
 
 def join(parts: Iterable[Encoded]) -> Encoded:
@@ -144,9 +168,12 @@ def join(parts: Iterable[Encoded]) -> Encoded:
         np.concatenate([np.zeros(0, "S32"), *(r.content_id_N for r in rows)]),
     )
     skipped: Counter[str] = Counter()
+    fields = FieldCounts()
     for block in blocks:
         skipped.update(block.skipped or {})
-    return Encoded(joined, tuple(row for block in blocks for row in block.too_long), skipped)
+        fields.merge(block.fields)
+    too_long = tuple(row for block in blocks for row in block.too_long)
+    return Encoded(joined, too_long, skipped, fields)
 
 
 def check_lengths(encoded: Encoded, max_tokens: int | None, on_too_long: str) -> None:

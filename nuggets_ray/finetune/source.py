@@ -27,6 +27,7 @@ from nuggets_ray.model.load import (
     resolve_path,
 )
 from nuggets_ray.prompts.prompt import Prompt, make_prompt
+from nuggets_ray.run.held_out import read_rules
 from nuggets_ray.run.job_configs import read_config
 from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.manifest import read_manifest
@@ -71,7 +72,7 @@ def find_source(config: Config) -> Source:
     if config.finetune.selection is not None:
         return _selection(config.out_dir, config.finetune, scored, model, prompt, max_tokens)
     path = _data_path(config.data.path)
-    files = list_inputs(path)
+    files = list_inputs(path, splits=config.data.splits)
     stem = os.path.basename(path.rstrip("/")).partition(".")[0]
     return Source(
         name=_name(config.finetune, stem),
@@ -95,7 +96,7 @@ def check_source(config: Config) -> None:
     if config.finetune.selection is not None:
         _made(config.out_dir, config.finetune.selection, scored)
     else:
-        list_inputs(_data_path(config.data.path))
+        list_inputs(_data_path(config.data.path), splits=config.data.splits)
     check_held_out(config.out_dir, config.finetune, config.data.holdout)
     check_path(_model(config.model, scored))
 
@@ -171,7 +172,7 @@ def _selection(
         description=f"selection {name}",
         files=tuple(list_inputs(uri, "finetune.selection")),
         limit=None,
-        rules=Rules(manifest["data_format"], scored["data"]["columns"]),
+        rules=read_rules(out_dir),
         selection=name,
         score={**manifest.get("fingerprint", {}), "data": scored["data"]["path"]},
         model=model,

@@ -37,6 +37,19 @@ class RunFolder:
         """A job's resolved configuration: score, plan, select_topk, finetune-NAME, evaluate."""
         return join(self.out_dir, "config", f"{job}.yaml")
 
+    def status(self, stage: str) -> str:
+        """What a stage is doing, as its driver tells it."""
+        return join(self.out_dir, "status", f"{stage}.json")
+
+    @property
+    def track(self) -> str:
+        """The folder of a tracker of experiments: its own files."""
+        return join(self.out_dir, "track")
+
+    def tracked(self, stage: str) -> str:
+        """As which run the tracker knows a stage."""
+        return join(self.track, f"{stage}.json")
+
     def metrics(self, attempt_id: str) -> str:
         """Progress of an attempt, a line an interval or a training step."""
         return join(self.out_dir, "metrics", f"{attempt_id}.jsonl")
@@ -108,6 +121,14 @@ class RunFolder:
         """The folder of one selection."""
         return SelectionFolder(join(self.selections, name))
 
+    def exports(self, name: str) -> str:
+        """The folder of a selection in the shapes of other trainers."""
+        return join(self.out_dir, "exports", name)
+
+    def export(self, name: str, trainer: str) -> "ExportFolder":
+        """A selection in the shape of one trainer."""
+        return ExportFolder(join(self.exports(name), trainer))
+
     @property
     def trainings(self) -> str:
         """The folder of all trainings."""
@@ -150,6 +171,27 @@ class SelectionFolder:
     def record(self) -> str:
         """How the rows were chosen."""
         return join(self.path, "selection.json")
+
+
+@dataclass(frozen=True, slots=True)
+class ExportFolder:
+    """exports/NAME/TRAINER/."""
+
+    path: str
+
+    @property
+    def data(self) -> str:
+        return join(self.path, "data.jsonl")
+
+    @property
+    def dataset_info(self) -> str:
+        """llamafactory: the entry that describes the data."""
+        return join(self.path, "dataset_info.json")
+
+    @property
+    def datasets(self) -> str:
+        """axolotl: the entry of its configuration."""
+        return join(self.path, "datasets.yaml")
 
 
 @dataclass(frozen=True, slots=True)

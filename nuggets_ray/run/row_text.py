@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 
 from nuggets_ray.data.examples import Rules
-from nuggets_ray.data.formats import SkipRow
+from nuggets_ray.data.values import SkipRow
 from nuggets_ray.run.job_configs import read_config
 from nuggets_ray.run.manifest import read_manifest
 
@@ -23,7 +23,8 @@ def row_rules(out_dir: str) -> Rules | None:
     manifest, scored = read_manifest(out_dir), read_config(out_dir, "score")
     if manifest is None or "data_format" not in manifest:
         return None
-    return Rules(manifest["data_format"], scored["data"]["columns"] if scored else {})
+    data = scored["data"] if scored else {"columns": {}}
+    return Rules(manifest["data_format"], data["columns"], data.get("roles") or {})
 
 
 def turns_of(row_json: bytes, rules: Rules | None) -> list[tuple[str, str]]:

@@ -33,7 +33,7 @@ LAYERS = (
     {"anchors", "run", "schedule"},
     {"model", "prompts", "data", "select"},
     {"disk_full"},
-    {"io", "config", "demo", "loopback", "umask"},
+    {"io", "config", "demo", "loopback", "stderr", "umask"},
     {"records", "markdown", "units", "errors"},
 )
 LEVELS = {name: level for level, names in enumerate(reversed(LAYERS)) for name in names}

@@ -53,6 +53,7 @@ def anchors_with_zero_shot(
     if io.exists(uri):
         return ZeroShot(tuple(anchors), read_anchors(uri)[1], noise_band_nats)
     warn_of_cuts(anchors)
+    run.tell("loading the model on one worker, to measure it and the anchors")
     measured = measure(setup, anchors, prompt, workers)
     check_finite(anchors, measured.zero_shot_A, setup.dtype)
     run.manifest["calibration"] = {"tokens_per_s": measured.tokens_per_s, "device": setup.device}
@@ -127,4 +128,4 @@ def _kmeans(setup: Setup, ids: list[str], prompt: Prompt, num: int) -> list[str]
 
 def _examples(setup: Setup, ids: Sequence[str]) -> list[Example]:
     config = setup.config
-    return drawn_examples(config.out_dir, ids, setup.data_format, config.data.columns)
+    return drawn_examples(config.out_dir, ids, setup.rules)

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from nuggets_ray.config.schema import Config
-from nuggets_ray.data.formats import parse
 from nuggets_ray.model.load import load_tokenizer, resolve_dtype, resolve_path
 from nuggets_ray.model.vllm import check_installed
-from nuggets_ray.prompts.prompt import Prompt, make_prompt
+from nuggets_ray.prepare.told import reading_lines
+from nuggets_ray.prompts.prompt import Prompt, make_prompt, warn_of_template
 from nuggets_ray.run.accounts import (
     Accounts,
     account,
@@ -30,13 +30,18 @@ from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.manifest import Run
 from nuggets_ray.run.preview import NUM_CANDIDATES, write_preview
 from nuggets_ray.run.scores import compact_scores
-from nuggets_ray.run.skipped import count_kinds, give_up, rewrite_skipped
+from nuggets_ray.run.skipped import count_kinds, give_up, read_skipped, rewrite_skipped
 from nuggets_ray.schedule.todo import Todo, find_todo
 from nuggets_ray.score.checks import check_fields, check_inputs
 from nuggets_ray.score.fingerprint import settings_fingerprint
 from nuggets_ray.score.limits import demonstration_limit
 from nuggets_ray.score.one_shot import ZeroShot
-from nuggets_ray.stages.cluster.workers import Workers, check_shared_folder, connected, on_worker
+from nuggets_ray.stages.cluster.workers import (
+    Workers,
+    check_shared_folder,
+    on_worker,
+    told_connected,
+)
 from nuggets_ray.stages.score.anchors import anchors_with_zero_shot
 from nuggets_ray.stages.score.prepare import prepare
 from nuggets_ray.stages.score.rows import score_rows
@@ -54,7 +59,7 @@ def score(config: Config) -> dict[str, Any]:
     """
     check_inputs(config)
     resolved = replace(config, model=replace(config.model, path=resolve_path(config.model)))
-    with Run(config.out_dir, "score") as run, connected(config.cluster) as workers:
+    with Run(config.out_dir, "score") as run, told_connected(run, config.cluster) as workers:
         return _score(resolved, config, run, workers)
 
 
@@ -81,11 +86,15 @@ def _score(config: Config, given: Config, run: Run, workers: Workers) -> dict[st
     prompt = make_prompt(tokenizer, config.prompt)
     setup = make_setup(config, run.attempt_id, workers, prompt)
     logger.info("prompt=%s (prompt.template=%s)", prompt.name, config.prompt.template)
+    warn_of_template(prompt)
     logger.info("%d workers on %s in %s", workers.num_workers, workers.device, setup.dtype)
     claim(run, settings_fingerprint(config, prompt, tokenizer, setup.dtype))
     write_config(config.out_dir, "score", given)
     check_shared_folder(config.out_dir)
+    run.tell("reading and checking the rows")
     prepared = prepare(config, run.attempt_id)
+    for line in reading_lines(prepared, read_skipped(config.out_dir)):
+        logger.info("%s", line)
     setup = replace(setup, data_format=prepared.format)
     files = [asdict(file) for file in prepared.inputs]
     run.manifest |= {"inputs": files, "data_format": prepared.format}
@@ -101,6 +110,7 @@ def _score(config: Config, given: Config, run: Run, workers: Workers) -> dict[st
     run.update(num_workers=workers.num_workers, num_reused=todo.num_reused, num_computed=0)
     reasons = _score_what_is_left(run, setup, candidates, todo, base, workers)
     left_out = {**todo.left_out, **give_up(reasons, todo.again)}
+    run.tell("putting the scores together")
     compact_scores(config.out_dir, run.attempt_id, candidates.copies())
     rewrite_skipped(config.out_dir, left_out, config.data.excerpt_chars)
     accounts = account(config.out_dir, prepared.num_rows, candidates, left_out)
@@ -134,10 +144,10 @@ def _score_what_is_left(
 def _preview(
     setup: Setup, prompt: Prompt, candidates: CandidateIds, is_scored_N: np.ndarray, base: ZeroShot
 ) -> None:
-    out_dir, columns = setup.config.out_dir, setup.config.data.columns
+    out_dir, rules = setup.config.out_dir, setup.rules
     rows = np.flatnonzero(is_scored_N)[:NUM_CANDIDATES]
     originals = {str(candidates.example_id_N[row]): candidates.read_row(row) for row in rows}
-    examples = {i: parse(row, setup.data_format, columns) for i, row in originals.items()}
+    examples = {i: rules.parse(row) for i, row in originals.items()}
     anchors, limit = base.anchors, setup.max_demonstration_tokens
     write_preview(out_dir, examples, anchors, base.zero_shot_A, prompt, limit, setup.dtype)
 

@@ -6,6 +6,7 @@ ids decided and tables written by the driver (nuggets_ray.prepare). A second cal
 data and settings reads nothing.
 """
 
+import json
 import logging
 import time
 from collections.abc import Iterator
@@ -20,14 +21,25 @@ from ray.data import DataContext
 
 from nuggets_ray import io
 from nuggets_ray.config.schema import Config, DataConfig, ModelConfig, PromptConfig
-from nuggets_ray.data.examples import Rules, choose_rules
+from nuggets_ray.data.counts import FieldCounts
+from nuggets_ray.data.examples import Rules, choose_rules, first_rows, propose
 from nuggets_ray.data.inputs import InputFile, list_inputs
 from nuggets_ray.errors import UserError
 from nuggets_ray.model.load import load_tokenizer
 from nuggets_ray.prepare import commit, staging
 from nuggets_ray.prepare.ids import block_bytes, group_files
-from nuggets_ray.prepare.prepared import HashedInput, Prepared, check_rows, prepare_key, read_staged
+from nuggets_ray.prepare.prepared import (
+    PREPARE_VERSION,
+    HashedInput,
+    Prepared,
+    check_rows,
+    prepare_key,
+    read_staged,
+)
+from nuggets_ray.prepare.reread import Reread, check_read_alike, is_scored_on, reread
+from nuggets_ray.prepare.told import reading_warnings
 from nuggets_ray.prompts.prompt import Prompt, make_prompt
+from nuggets_ray.run.candidates import candidate_parts
 from nuggets_ray.run.layout import RunFolder
 
 logger = logging.getLogger(__name__)
@@ -54,7 +66,7 @@ def prepare(config: Config, attempt_id: str) -> Prepared:
     May be killed at any moment and called again. Raises UserError for data that cannot be read, is
     empty, is of no known format, or has too many bad rows.
     """
-    files = list_inputs(config.data.path)
+    files = list_inputs(config.data.path, splits=config.data.splits)
     prompt = make_prompt(load_tokenizer(config.model), config.prompt)
     key = prepare_key(files, config.data, prompt.fingerprint, config.seed)
     earlier = commit.finish(config.out_dir)
@@ -62,11 +74,14 @@ def prepare(config: Config, attempt_id: str) -> Prepared:
         logger.info("the %d candidates are prepared already", earlier.prepared.num_candidates)
         return earlier.prepared
     rules = choose_rules(config.data, files)
+    if earlier is not None and earlier.version != PREPARE_VERSION:
+        _check_read_alike(config, rules)
     folder = RunFolder(config.out_dir).staging(attempt_id)
     job = PrepareJob(tuple(files), config.data, rules, config.model, config.prompt, folder)
-    rows = read_staged(list(_stage(job, config.progress_s)), config.data.limit)
+    counts = FieldCounts()
+    rows = read_staged(list(_stage(job, config.progress_s, counts)), config.data.limit)
     paths = [file.path for file in files]
-    check_rows(rows, config.data, paths)
+    check_rows(rows, config.data, paths, rules.format, lambda: propose(first_rows(files), rules))
     inputs = _hash(files[: int(rows.file_index_N[-1]) + 1])
     prepared = commit.write(
         config.out_dir,
@@ -75,7 +90,8 @@ def prepare(config: Config, attempt_id: str) -> Prepared:
         rows,
         paths=paths,
         inputs=inputs,
-        format=rules.format,
+        rules=rules,
+        counts=counts,
         data=config.data,
         seed=config.seed,
     )
@@ -84,11 +100,30 @@ def prepare(config: Config, attempt_id: str) -> Prepared:
         *(prepared.num_rows, prepared.num_candidates, prepared.num_duplicates),
         *(prepared.num_skipped, prepared.num_excluded),
     )
+    for sentence in reading_warnings(prepared, config.data.columns):
+        logger.warning("%s", sentence)
     return prepared
 
 
-def _stage(job: PrepareJob, progress_s: float) -> Iterator[str]:
-    """The URIs of the staged blocks, in no order, once all are written."""
+def _check_read_alike(config: Config, rules: Rules) -> None:
+    """UserError where scores are there that were made of rows that read otherwise now."""
+    if is_scored_on(config.out_dir):
+        arguments = (rules, config.data, config.model, config.prompt)
+        parts = candidate_parts(config.out_dir)
+        check_read_alike(config.out_dir, ray.get([_reread.remote(p, *arguments) for p in parts]))
+
+
+@ray.remote
+def _reread(
+    part: str, rules: Rules, data: DataConfig, model: ModelConfig, prompt: PromptConfig
+) -> Reread:
+    return reread(part, rules, data, _prompt(model, prompt))
+
+
+def _stage(job: PrepareJob, progress_s: float, counts: FieldCounts) -> Iterator[str]:
+    """The URIs of the staged blocks, in no order, once all are written; their fields are counted in
+    `counts`.
+    """
     sizes = [file.num_bytes for file in job.files]
     groups = group_files(sizes, job.data.limit)
     items = [{"start": group.start, "stop": group.stop} for group in groups]
@@ -122,6 +157,7 @@ def _stage(job: PrepareJob, progress_s: float) -> Iterator[str]:
             if block["error"]:
                 raise UserError(block["error"])
             num_rows += block["num_rows"]
+            counts.merge(FieldCounts.from_dict(json.loads(block["fields"])))
             if time.monotonic() > next_line_s:
                 logger.info("prepare: %d rows read", num_rows)
                 next_line_s = time.monotonic() + progress_s
@@ -136,11 +172,13 @@ def _read(batch: dict[str, np.ndarray], job: PrepareJob) -> Iterator[pa.Table]:
 
 
 def _stage_batch(raw: pa.Table, job: PrepareJob) -> dict[str, list[Any]]:
-    uri, error = "", staging.failure(raw)
+    uri, error, counts = "", staging.failure(raw), FieldCounts()
     if raw.num_rows and not error:
-        block = staging.stage_block(raw, job.rules, job.data, _prompt(job.model, job.prompt))
+        prompt = _prompt(job.model, job.prompt)
+        block, counts = staging.stage_block(raw, job.rules, job.data, prompt)
         uri = staging.write_staged(job.folder, block)
-    return {"uri": [uri], "num_rows": [raw.num_rows], "error": [error or ""]}
+    fields = json.dumps(counts.as_dict())
+    return {"uri": [uri], "num_rows": [raw.num_rows], "error": [error or ""], "fields": [fields]}
 
 
 @lru_cache(maxsize=1)

@@ -9,6 +9,7 @@ import hashlib
 import json
 import logging
 import os
+import time
 import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +21,7 @@ import ray
 import torch
 
 from nuggets_ray.config.schema import Config
-from nuggets_ray.data.formats import parse
+from nuggets_ray.data.examples import Rules
 from nuggets_ray.disk_full import is_disk_full
 from nuggets_ray.errors import UserError
 from nuggets_ray.model.load import load_tokenizer
@@ -59,6 +60,12 @@ class Setup:
     max_demonstration_tokens: int
     gpus_per_worker: float
 
+    @property
+    def rules(self) -> Rules:
+        """How the data's rows are read."""
+        data = self.config.data
+        return Rules(self.data_format, data.columns, data.roles)
+
 
 def model_task(function: Callable[..., Any], setup: Setup, workers: Workers) -> Any:
     """`function`, which loads a model, as a Ray task with the resources of one worker; see
@@ -67,7 +74,8 @@ def model_task(function: Callable[..., Any], setup: Setup, workers: Workers) -> 
     # vLLM leaves its memory and process groups behind, so the process ends with the task
     is_vllm = setup.config.score.backend == "vllm"
     task = ray.remote(max_calls=1)(function) if is_vllm else ray.remote(function)
-    return task.options(max_retries=MAX_DEATHS - 1, **workers.ray_options)
+    name = f"nuggets_{function.__name__.lstrip('_')}"
+    return task.options(name=name, max_retries=MAX_DEATHS - 1, **workers.ray_options)
 
 
 def model_result(ref: ray.ObjectRef[Any], config: Config) -> Any:
@@ -113,6 +121,7 @@ class Scorer:
     def __init__(self, setup: Setup, baseline_ref: list[ray.ObjectRef[Any]], counter: Any) -> None:
         self.setup, self.counter, self.process = setup, counter, this_process()
         ray.get(counter.loading.remote(self.process))
+        began = time.monotonic()
         self.baseline = ray.get(
             baseline_ref[0]
         )  # a bare ref among the arguments would arrive unresolved
@@ -125,7 +134,7 @@ class Scorer:
             return
         self.facts = engine_facts(self.engine)
         counter.started.remote(os.getpid(), self.facts)
-        counter.ready.remote(self.process)
+        counter.ready.remote(self.process, time.monotonic() - began)
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, list[str]]:
         return {"result": [json.dumps(self._answer(block)) for block in batch["block"]]}
@@ -155,8 +164,8 @@ class Scorer:
         """
         before = dict(self.engine.counts)
         rows = [row for part, numbers in block for row in read_candidate_rows(part, numbers)]
-        columns = self.setup.config.data.columns
-        candidates = [(cid, parse(row, self.setup.data_format, columns)) for cid, row in rows]
+        rules = self.setup.rules
+        candidates = [(content_id, rules.parse(row)) for content_id, row in rows]
         size = CANDIDATES_A_CALL[self.setup.device]
         groups = [candidates[start : start + size] for start in range(0, len(candidates), size)]
         results: list[ScoreRow | Unscored] = []
@@ -191,7 +200,9 @@ class Scorer:
         except (torch.AcceleratorError, DeviceLost):
             logger.exception("the device is lost; this worker ends and is replaced")
             os._exit(1)
-        self.counter.add.remote(len(results), len(results) * self.baseline.num_tokens)
+        num_wins = sum(row.num_wins for row in results if isinstance(row, ScoreRow))
+        num_tokens = len(results) * self.baseline.num_tokens
+        self.counter.add.remote(len(results), num_tokens, num_wins)
         facts = engine_facts(self.engine)
         if facts != self.facts:
             self.facts = facts

@@ -3,6 +3,7 @@ leaves.
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,12 +12,20 @@ import pytest
 
 from nuggets_ray import io
 from nuggets_ray.config.schema import Config, DataConfig
-from nuggets_ray.data.examples import choose_rules
+from nuggets_ray.data.counts import FieldCounts
+from nuggets_ray.data.examples import Rules, choose_rules
 from nuggets_ray.data.inputs import list_inputs
 from nuggets_ray.errors import UserError
 from nuggets_ray.prepare import commit
 from nuggets_ray.prepare.commit import finish, read_commit
-from nuggets_ray.prepare.prepared import Prepared, Rows, check_rows, prepare_key, read_staged
+from nuggets_ray.prepare.prepared import (
+    PREPARE_VERSION,
+    Prepared,
+    Rows,
+    check_rows,
+    prepare_key,
+    read_staged,
+)
 from nuggets_ray.prepare.staging import (
     STAGED_SCHEMA,
     raw_blocks,
@@ -52,7 +61,8 @@ def stage(config: Config, attempt_id: str) -> tuple[list[str], list[str]]:
     uris = []
     for raw in raw_blocks(enumerate(files), config.data.limit):
         for start in range(0, raw.num_rows, 2):
-            staged = stage_block(raw.slice(start, 2), rules, config.data, WordPrompt())  # type: ignore[arg-type]
+            block = raw.slice(start, 2)
+            staged, _ = stage_block(block, rules, config.data, WordPrompt())  # type: ignore[arg-type]
             assert staged.schema == STAGED_SCHEMA
             uris.append(write_staged(RunFolder(config.out_dir).staging(attempt_id), staged))
     return uris, [file.path for file in files]
@@ -62,7 +72,7 @@ def prepare(config: Config, attempt_id: str = "try1") -> Prepared:
     finish(config.out_dir)
     uris, paths = stage(config, attempt_id)
     rows = read_staged(uris[::-1], config.data.limit)
-    check_rows(rows, config.data, paths)
+    check_rows(rows, config.data, paths, "alpaca", lambda: None)
     return write(config, attempt_id, rows, paths)
 
 
@@ -74,7 +84,8 @@ def write(config: Config, attempt_id: str, rows: Rows, paths: list[str]) -> Prep
         rows,
         paths=paths,
         inputs=(),
-        format="alpaca",
+        rules=Rules("alpaca", {}),
+        counts=FieldCounts(Counter(instruction=9), Counter(n=3), 1),
         data=config.data,
         seed=config.seed,
     )
@@ -101,7 +112,7 @@ def data(tmp_path: Path) -> Path:
     """
     folder = tmp_path / "data"
     folder.mkdir()
-    one = [line("q", n=1), line("r"), "{broken", line(" q", n=2), line("s" * 50)]
+    one = [line("q", n=1), line("r"), "{broken", line(" q", n=2), line("s" * 39, "a" * 12)]
     two = [line("q", "a\n", n=3), line(""), line("t", "a "), line("u", "answer")]
     (folder / "1.jsonl").write_text("\n".join(one))
     (folder / "2.jsonl").write_text("\n".join(two))
@@ -138,10 +149,14 @@ def test_every_row_is_a_candidate_or_has_a_reason(tmp_path: Path, data: Path) ->
         inputs=(),
         format="alpaca",
         skipped_reasons={"invalid_json": 1, "too_long": 1, "empty_instruction": 1},
+        fields_read={"instruction": 9},
+        fields_not_read={"n": 3},
+        num_greetings=1,
     )
     assert io.read_table(io.join(run.out_dir, "holdout.parquet")).num_rows == 0
     saved = read_commit(run.out_dir)
     assert saved is not None and saved.prepared == prepared
+    assert saved.version == PREPARE_VERSION
 
 
 def test_truncate_keeps_long_rows_and_counts(tmp_path: Path, data: Path) -> None:

@@ -1,5 +1,6 @@
 """What is decided between reading and writing: the ids of all rows, what is wrong, the key."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ import pytest
 
 from nuggets_ray import io
 from nuggets_ray.config.schema import Config, DataConfig
+from nuggets_ray.data.examples import Rules
+from nuggets_ray.data.examples import Rules as ReadAs
 from nuggets_ray.data.inputs import InputFile
 from nuggets_ray.errors import UserError
 from nuggets_ray.prepare import prepared as module
@@ -25,11 +28,14 @@ def key(config: Config = CONFIG, files: list[InputFile] = FILES, prompt: str = "
 
 
 def check(rows: Rows, **data: Any) -> None:
-    check_rows(rows, replace(CONFIG.data, **data), ["a.jsonl", "b.jsonl"])
+    paths = ["a.jsonl", "b.jsonl"]
+    check_rows(rows, replace(CONFIG.data, **data), paths, "alpaca", lambda: "data.roles={a: user}")
 
 
 def draw(config: Config, rows: Rows) -> tuple[list[bytes], bool]:
-    contents, is_new = held_out(rows, config.out_dir, config.data.holdout, config.seed)
+    contents, is_new = held_out(
+        rows, config.out_dir, config.data.holdout, config.seed, ReadAs("alpaca", {})
+    )
     return contents.tolist(), is_new
 
 
@@ -38,9 +44,10 @@ def write_block(folder: Path, rows: list[tuple[int, int, str | None, str | None]
     uri = str(folder / f"{rows[0][0]:08d}-{rows[0][1]:012d}.parquet")
     columns = [[row[i] for row in rows] for i in range(3)]
     excerpts = [None if reason is None else f"bad{row}" for _, row, reason, _ in rows]
+    details = [None if reason is None else "null at turn 2" for _, _, reason, _ in rows]
     rest = [[None] * len(rows)] * 4
     ids = [content_id for *_, content_id in rows]
-    arrays = [*columns, excerpts, ids, *rest]
+    arrays = [*columns, details, excerpts, ids, *rest]
     fields = zip(arrays, STAGED_SCHEMA, strict=True)
     typed = [pa.array(values, field.type) for values, field in fields]
     io.write_table(uri, pa.Table.from_arrays(typed, schema=STAGED_SCHEMA))
@@ -88,8 +95,9 @@ def test_bad_rows_are_shown_where_they_stand(uris: list[str]) -> None:
         check(rows, max_skipped_fraction=0.3)
     sentence = str(error.value)
     assert "data.path=rows.jsonl: 2 of 5 rows cannot be used" in sentence
-    assert "1 empty_answer, such as row 1 of a.jsonl bad1" in sentence
-    assert "1 invalid_json, such as row 0 of b.jsonl bad0" in sentence
+    assert "1 empty_answer, such as null at turn 2 in row 1 of a.jsonl bad1" in sentence
+    assert "1 invalid_json, such as null at turn 2 in row 0 of b.jsonl bad0" in sentence
+    assert "read as alpaca): mend them, or set data.roles={a: user}" in sentence
     assert "or raise data.max_skipped_fraction=0.3" in sentence
 
 
@@ -131,11 +139,22 @@ def test_the_hold_out_is_drawn_once_in_the_life_of_a_folder(
     [drawn], is_new = draw(config, rows)
     assert is_new and drawn in (b"a", b"b")
     other = "b" if drawn == b"a" else "a"
-    io.write_table(RunFolder(config.out_dir).held_out, pa.table({"content_id": [other]}))
+    held = pa.table({"content_id": [other], "row_json": ["no row any more"]})
+    io.write_table(RunFolder(config.out_dir).held_out, held)
     assert draw(config, rows) == ([other.encode()], False)
     assert draw(replace(config, seed=9), rows) == ([other.encode()], False)
     with pytest.raises(UserError, match="data.holdout=0: .*drawn with data.holdout=1"):
         draw(replace(config, data=DataConfig(holdout=0)), rows)
+
+
+def test_a_hold_out_of_former_ids_is_found_among_the_rows_of_now(tmp_path: Path) -> None:
+    row = {"instruction": "Go on.", "output": "    return 1"}
+    now = Rules("alpaca").parse(row).content_id
+    block = write_block(tmp_path, [(0, 0, None, "a" * 32), (0, 1, None, now)])
+    config = replace(CONFIG, out_dir=str(tmp_path / "run"), data=DataConfig(holdout=1))
+    held = pa.table({"content_id": ["f" * 32], "row_json": [json.dumps(row)]})
+    io.write_table(RunFolder(config.out_dir).held_out, held)
+    assert draw(config, read_staged([block], None)) == ([now.encode()], False)
 
 
 def test_without_a_hold_out_nothing_is_drawn(uris: list[str], tmp_path: Path) -> None:
