@@ -60,8 +60,8 @@ class Run:
 
     Raises UserError when the folder cannot be written, another live driver holds it, or the attempt
     fails because it has vanished. Leaving the context records how the attempt ended: done,
-    interrupted (KeyboardInterrupt), failed, or refused: a UserError before there was anything to do,
-    which leaves a stage what it was.
+    interrupted (KeyboardInterrupt), failed, or refused: a UserError before there was anything to
+    do, which leaves a stage what it was.
     """
 
     def __init__(self, out_dir: str, stage: str) -> None:
