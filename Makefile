@@ -5,7 +5,8 @@
 #   VENV=.venv            the environment, made if it is not there
 #   EXTRA=cpu|gpu         cpu: the locked set of packages; gpu: vllm and what pyproject.toml allows
 #   TORCH_INDEX=URL       where torch comes from, for those who want a CPU build; empty: where pip looks anyway
-#   ARGS="key=value ..."  passed on by demo, bench, test, test-fast and submit
+#   NAME=first            the name of a submitted job: of submit, status, logs and stop
+#   ARGS="key=value ..."  passed on by demo, bench, show, test, test-fast and submit
 #   TEST_PROCESSES=2      how many processes test and test-fast share the files of tests among
 #   CLUSTER_PORT= ...     ports and folder of ray-up: see docker/ray_cluster.sh
 
@@ -40,7 +41,7 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(PY) -m pip
 # Ray, ninja and the jobs' own children are found in the environment's bin.
 RUN := PATH="$(abspath $(VENV))/bin:$$PATH"
 
-.PHONY: help setup demo bench test test-fast test-slow check format lint type golden lock ray-up ray-down submit clean
+.PHONY: help setup demo bench test test-fast test-slow check format lint type golden lock show ray-up ray-down submit status logs stop clean
 
 help:  ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' Makefile
@@ -52,6 +53,9 @@ demo: setup  ## Run every stage of the main job on the demo model and the demo d
 
 bench: setup  ## Measure speed here: make bench ARGS="bench=peers bench.make_peer_env=true"
 	@$(RUN) python jobs/bench.py $(if $(findstring bench.log=,$(ARGS)),,bench.log=$(BENCH_LOG)) $(ARGS)
+
+show: setup  ## Print rows of a scored run: make show ARGS="out_dir=runs/demo show.num=3"
+	@$(RUN) python jobs/show.py $(ARGS)
 
 test: setup  ## Run all tests
 	@$(RUN) python -m pytest $(SHARED) tests/unit $(ARGS) || [ $$? -eq $(NO_TESTS) ]
@@ -90,10 +94,19 @@ lock: $(INSTALLED)  ## Resolve docker/requirements-cpu.lock again, with uv
 ray-up: setup  ## Start a Ray cluster of this folder's own on this machine
 	@$(RUN) docker/ray_cluster.sh up
 
-submit: setup  ## Run a job on it: make submit JOB=score ARGS="key=value ..."
+submit: setup  ## Run a job on it: make submit JOB=score NAME=first ARGS="key=value ..."
 	@[ -f "jobs/$(JOB).py" ] || { echo "error: JOB=$(JOB): there is no jobs/$(JOB).py; take one of:" \
 	   $(basename $(notdir $(wildcard jobs/*.py))) >&2; exit 2; }
-	@$(RUN) docker/ray_cluster.sh submit python jobs/$(JOB).py $(ARGS)
+	@NAME="$(NAME)" $(RUN) docker/ray_cluster.sh submit $(JOB) python jobs/$(JOB).py $(ARGS)
+
+status: setup  ## Show the submitted jobs and how their runs are: make status NAME=first
+	@NAME="$(NAME)" $(RUN) docker/ray_cluster.sh status
+
+logs: setup  ## Show what a submitted job says, until Ctrl-C: make logs NAME=first
+	@NAME="$(NAME)" $(RUN) docker/ray_cluster.sh logs
+
+stop: setup  ## End a submitted job in order: make stop NAME=first
+	@NAME="$(NAME)" $(RUN) docker/ray_cluster.sh stop
 
 ray-down:  ## End that cluster, and no other
 	@docker/ray_cluster.sh down

@@ -2,7 +2,9 @@
 # The Ray cluster behind `make ray-up`, `make submit` and `make ray-down`: one machine, loopback only.
 #
 #   ray_cluster.sh up                   start it and wait until its node is there with its CPUs; one more try
-#   ray_cluster.sh submit COMMAND ...   run COMMAND as a Ray job, in a copy of the current folder
+#   ray_cluster.sh submit JOB COMMAND ...   run COMMAND as a Ray job named $NAME (default: JOB and the time), in a copy
+#                                       of the current folder; Ctrl-C ends the showing, not the job
+#   ray_cluster.sh status | logs | stop the jobs there are; what job $NAME says; end it in order (default: the last one)
 #   ray_cluster.sh down                 end that cluster, and no other on the machine (`ray stop` would end them all)
 #   ray_cluster.sh clean                down, and remove its temp folder
 #
@@ -26,6 +28,8 @@ max_temp_chars=36
 export RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0
 export RAY_AUTH_MODE=${RAY_AUTH_MODE:-token} RAY_AUTH_TOKEN_PATH=$temp/token
 unset RAY_AUTH_TOKEN # it would go before the file
+# 3 s by default, in which no job of ours has written what it has finished
+export RAY_JOB_STOP_WAIT_TIME_S=${RAY_JOB_STOP_WAIT_TIME_S:-120}
 
 fail() {
     echo "error: $*" >&2
@@ -105,16 +109,50 @@ start() {
     return 1
 }
 
-submit() {
-    local id excludes
+# The cluster's dashboard, which must be up.
+dashboard() {
     running_pid >/dev/null || fail "this folder has no cluster up: make ray-up starts one"
-    id=job-$(date +%Y%m%d-%H%M%S)-$$
+    cat "$temp/dashboard"
+}
+
+submit() {
+    local name address excludes
+    address=$(dashboard)
+    name=${NAME:-$1-$(date +%Y%m%d-%H%M%S)}
     excludes=$(python "$here/ray_cluster.py" excludes)
-    # Ray's own hint, "ray job stop", lacks the address and the token.
-    echo "To stop it: env -u RAY_AUTH_TOKEN RAY_AUTH_MODE=$RAY_AUTH_MODE RAY_AUTH_TOKEN_PATH=$temp/token $(command -v ray) job stop" \
-        "--address $(cat "$temp/dashboard") $id"
-    ray job submit --address "$(cat "$temp/dashboard")" --submission-id "$id" --working-dir . \
-        --runtime-env-json "$excludes" -- "$@"
+    python "$here/ray_cluster.py" free "$address" "$name" || exit 2
+    echo "job $name: make status | make logs NAME=$name | make stop NAME=$name"
+    # bash runs it once Ray's own client, which gets the Ctrl-C too, has ended
+    trap 'goes_on "$name"; exit 130' INT TERM
+    ray job submit --address "$address" --submission-id "$name" --working-dir . \
+        --runtime-env-json "$excludes" -- "${@:2}"
+}
+
+goes_on() {
+    echo
+    echo "job $1 goes on: make logs NAME=$1 shows it again, make stop NAME=$1 ends it in order"
+} >&2
+
+status() {
+    local address
+    address=$(dashboard)
+    python "$here/ray_cluster.py" jobs "$address" "${NAME:-}"
+}
+
+logs() {
+    local address name
+    address=$(dashboard)
+    name=$(python "$here/ray_cluster.py" pick "$address" "${NAME:-}") || exit 2
+    trap 'exit 130' INT TERM
+    ray job logs --address "$address" --follow "$name"
+}
+
+# What is finished is written first, for which Ray gives a job $RAY_JOB_STOP_WAIT_TIME_S.
+stop() {
+    local address name
+    address=$(dashboard)
+    name=$(python "$here/ray_cluster.py" pick "$address" "${NAME:-}" running) || exit 2
+    ray job stop --address "$address" "$name"
 }
 
 down() {
@@ -131,11 +169,12 @@ down() {
 case "${1:-}" in
 up) up ;;
 submit) submit "${@:2}" ;;
+status | logs | stop) "$1" ;;
 down) down ;;
 clean)
     down >/dev/null
     rm -rf "$temp/r" "$temp/log" "$temp/dashboard"
     rmdir "$temp" 2>/dev/null || true # what else lies there is not ours
     ;;
-*) fail "usage: ray_cluster.sh up | submit COMMAND ... | down | clean" ;;
+*) fail "usage: ray_cluster.sh up | submit JOB COMMAND ... | status | logs | stop | down | clean" ;;
 esac

@@ -7,18 +7,22 @@ done, 2 a user's error (one sentence), 130 interrupted, 1 anything else.
 import json
 import logging
 import os
+import shlex
 import signal
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any, NoReturn
 
 from nuggets_ray.config.command_line import hydra_flags
+from nuggets_ray.config.command_line.help import help_page
 from nuggets_ray.config.compose import load, require, resolve
+from nuggets_ray.config.keys import all_keys, section_of, shell_command
 from nuggets_ray.config.schema import Config
 from nuggets_ray.disk_full import DiskFull, describe_disk_full, is_disk_full
 from nuggets_ray.errors import UserError
+from nuggets_ray.run.command import COMMAND
 
 logger = logging.getLogger(__name__)
 
@@ -38,21 +42,35 @@ class Job:
 
     `load()` imports what it takes, `imports` in words ("": nothing that takes seconds), and returns
     the function from the configuration to the JSON object of the last line. `uses`: the sections
-    that the job reads; `requires`: the keys that it cannot do without; `folder`: what two runs of a
-    sweep must not share, None: they may share all.
+    that the job reads, its own first, but for the keys that it leaves `unread`; `general`: those
+    that stand under no section; `requires`: the keys that it cannot do without; `examples`:
+    {arguments: what they do}; `folder`: what two runs of a sweep must not share, None: they may
+    share all; `takes`: what it takes from the run in out_dir where the call leaves it open.
     """
 
     name: str
     about: str
     load: Callable[[], Main]
     uses: Sequence[str]
+    examples: Mapping[str, str] = field(default_factory=dict)
     requires: Sequence[str] = ("out_dir",)
+    general: Sequence[str] = ("out_dir", "seed", "progress_s")
+    unread: Sequence[str] = ()
     folder: hydra_flags.Folder | None = out_dir_of
     imports: str = ""
+    takes: Callable[[Config], Mapping[str, Any]] | None = None
+
+    @property
+    def keys(self) -> list[str]:
+        """The keys that the job reads, those of its own section first."""
+        known = [key for key in all_keys() if key not in self.unread]
+        own = [key for section in self.uses for key in known if section_of(key) == section]
+        return [*self.general, *own]
 
 
 def run(job: Job, argv: Sequence[str]) -> NoReturn:
     """Run `job` with the configuration of the command line and end the process."""
+    COMMAND.set(shlex.join([*shell_command(job.name).split(), *argv]))
     configure_logging()
     interrupt = Interrupt()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -62,8 +80,16 @@ def run(job: Job, argv: Sequence[str]) -> NoReturn:
 
 def _start(job: Job, argv: Sequence[str]) -> int:
     command = hydra_flags.parse(argv, job.uses)
+    if command.mode == "--help":
+        config = hydra_flags.compose_checked(command, job.uses)
+        print(help_page(job.name, job.about, job.keys, job.requires, job.examples, config))
+        return 0
     if command.mode in hydra_flags.SHOW:
-        return hydra_flags.show(command, job.uses, job.name)
+        code = hydra_flags.show(command, job.uses, job.name)
+        if command.flags.get("--cfg") == "job" and job.takes is not None:
+            config = hydra_flags.compose_checked(command, job.uses)
+            print(_taken_text(config.out_dir, job.takes(config)), flush=True)
+        return code
     if command.mode == "--run":
         _call(job, load(command.arguments, job.uses))
         return 0
@@ -80,16 +106,33 @@ def _start(job: Job, argv: Sequence[str]) -> int:
     return hydra_flags.sweep(command, job.uses, job.name, run_one, check)
 
 
+def _taken_text(out_dir: str, taken: Mapping[str, Any]) -> str:
+    """What a job takes from the run, as comments below the configuration that it was given."""
+    if not taken:
+        return "# Nothing of this is taken from out_dir: it is given, or no run is there."
+    lines = [f"#   {key}: {json.dumps(value)}" for key, value in taken.items()]
+    return "\n".join([f"# Taken from the run in out_dir={out_dir}, as it is not given:", *lines])
+
+
 def configure_logging() -> None:
     """Logs of level INFO to stderr, those of the libraries from WARNING on."""
     logging.basicConfig(
         level=logging.WARNING,
-        stream=sys.stderr,
+        handlers=[_AboveTheBar() if sys.stderr.isatty() else logging.StreamHandler(sys.stderr)],
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         datefmt="%H:%M:%S",
         force=True,
     )
     logging.getLogger("nuggets_ray").setLevel(logging.INFO)
+
+
+class _AboveTheBar(logging.StreamHandler[Any]):
+    """Lines on a terminal, where a bar may be: it stays the last line."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from tqdm import tqdm
+
+        tqdm.write(self.format(record), file=sys.stderr)
 
 
 def _call(job: Job, config: Config) -> None:

@@ -1,7 +1,25 @@
 """The error of a mistake that the user can mend."""
 
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
 
 class UserError(Exception):
     """A mistake the user can mend: one sentence that names the key, the value and the way out. Exit
     code 2.
     """
+
+
+@contextmanager
+def named_as(names: Mapping[str, str]) -> Iterator[None]:
+    """Within it, the sentence of a UserError says `names[key]` where it would say `key`: for a
+    caller in Python, who gives arguments and no keys.
+    """
+    try:
+        yield
+    except UserError as error:
+        keys = sorted(names, key=len, reverse=True)
+        pattern = rf"(?<![\w.])(?:{'|'.join(map(re.escape, keys))})(?!\w|\.\w)"
+        text = re.sub(pattern, lambda key: names[key[0]], str(error))
+        raise type(error)(text) from error.__cause__

@@ -8,11 +8,16 @@ from typing import Any, NoReturn
 
 from nuggets_ray.cli import Job, Main, run
 from nuggets_ray.config.keys import sections
-from nuggets_ray.config.schema import Config
+from nuggets_ray.config.schema import Config, PromptConfig
 
 PATHS = ("data.path", "model.path", "out_dir")
-SCORE_USES = ("model", "data", "prompt", "anchors", "score", "schedule", "cluster")
+SCORE_USES = ("data", "model", "prompt", "anchors", "score", "schedule", "cluster")
+NOT_OF_THE_PIPELINE = ("bench", "plan", "show", "status")
 LIBRARIES = "torch, transformers and ray"
+EVALUATE_UNREAD = (
+    *("data.path", "data.limit", "data.on_too_long", "data.excerpt_chars", "data.retry"),
+    *("score.engine", "score.max_pack_tokens", "score.block_rows", "score.block_s", "score.vllm"),
+)
 
 
 def run_job(name: str) -> NoReturn:
@@ -33,14 +38,9 @@ def _score() -> Main:
 
 
 def _select() -> Main:
-    from nuggets_ray.run.select import select_candidates
+    from nuggets_ray.run.select import select_and_report
 
-    def main(config: Config) -> dict[str, Any]:
-        result = select_candidates(config)
-        _print_selection(result)
-        return result
-
-    return main
+    return select_and_report
 
 
 def _finetune() -> Main:
@@ -73,20 +73,16 @@ def _bench() -> Main:
     return lambda config: benches[config.bench.name](config)
 
 
-def _print_selection(result: dict[str, Any]) -> None:
-    keys = (
-        "num_rows",
-        "num_scored",
-        "num_candidates",
-        "cutoff",
-        "mean_golden_score",
-        "mean_answer_tokens",
-    )
-    print(f"selection {result['name']}" + (" (partial)" if result["partial"] else ""))
-    for key in keys:
-        value = result[key]
-        shown = "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
-        print(f"  {key:<20}{shown:>12}")
+def _status() -> Main:
+    from nuggets_ray.run.watch_status import show_status
+
+    return lambda config: show_status(config.out_dir, config.status)
+
+
+def _show() -> Main:
+    from nuggets_ray.run.show import show_rows
+
+    return lambda config: show_rows(config.out_dir, config.show)
 
 
 def _selection_folder(config: Config) -> tuple[str, str]:
@@ -102,12 +98,40 @@ def _model_folder(config: Config) -> tuple[str, str]:
     return "finetune.name", name
 
 
+def _taken_by_training(config: Config) -> dict[str, Any]:
+    """What `finetune` takes from the run: the model, and for a selection how its rows are read."""
+    from nuggets_ray.run.job_configs import taken_from_run
+
+    is_of_run = config.finetune.selection is not None
+    prompt = config.prompt if is_of_run else PromptConfig("alpaca")  # auto is the model's own then
+    return taken_from_run(config.out_dir, config.model, prompt)
+
+
+def _taken_by_evaluation(config: Config) -> dict[str, Any]:
+    """What `evaluate` takes from the run: the base model and the prompt."""
+    from nuggets_ray.run.job_configs import taken_from_run
+
+    return taken_from_run(config.out_dir, config.model, config.prompt)
+
+
 _ALL = (
     Job(
         name="plan",
         about="what a scoring run would do and cost, before it does",
         load=_plan,
-        uses=(*SCORE_USES, "plan"),
+        uses=("plan", *SCORE_USES),
+        examples={
+            "data.path=rows.jsonl model.path=/models/m out_dir=runs/first": (
+                "the rows, the tokens, the memory and the hours of scoring with these settings"
+            ),
+            "data.path=rows.jsonl model.path=/models/m out_dir=runs/first anchors.num=20": (
+                "the same against 20 anchors"
+            ),
+            "data.path=rows.jsonl model.path=/models/m out_dir=runs/a plan.price_per_hour=3": (
+                "in money too, at 3 a GPU-hour"
+            ),
+        },
+        general=("out_dir", "seed"),
         requires=PATHS,
         imports=LIBRARIES,
     ),
@@ -116,6 +140,17 @@ _ALL = (
         about="score an instruction dataset",
         load=_score,
         uses=SCORE_USES,
+        examples={
+            "data.path=rows.jsonl model=demo out_dir=runs/try data.limit=200 anchors.num=20": (
+                "200 rows against 20 anchors, with the small demo model"
+            ),
+            "data.path=rows.jsonl model.path=/models/m out_dir=runs/first": (
+                "every row against 100 anchors drawn from the rows"
+            ),
+            "data.path=s3://b/rows model.path=/models/m out_dir=s3://b/run anchors.num=50": (
+                "rows and run folder in an object store, 50 anchors"
+            ),
+        },
         requires=PATHS,
         imports=LIBRARIES,
     ),
@@ -124,13 +159,49 @@ _ALL = (
         about="keep the best (or worst, longest, random) candidates of a scored run",
         load=_select,
         uses=("select",),
+        examples={
+            "out_dir=runs/first": "the best 5% of the scored rows, as selections/golden",
+            "out_dir=runs/first select=top_k select.k=1000 select.name=best": (
+                "the best 1,000, as selections/best"
+            ),
+            "out_dir=runs/first select.by=random select.draw=1": (
+                "as many random rows, to compare with"
+            ),
+        },
+        general=("out_dir", "seed"),
         folder=_selection_folder,
+    ),
+    Job(
+        name="show",
+        about="rows of a scored run, with the anchors that they helped and hurt most",
+        load=_show,
+        uses=("show",),
+        examples={
+            "out_dir=runs/first": "the ten best rows",
+            "out_dir=runs/first show.order=bottom show.num=3": "the three worst",
+            "out_dir=runs/first show.search=python show.text=false": (
+                "the best of those that hold a word, without their texts"
+            ),
+        },
+        general=("out_dir",),
+        folder=None,  # it writes nothing
     ),
     Job(
         name="finetune",
         about="fine-tune a base model on a selection of a run, or on any data",
         load=_finetune,
-        uses=("model", "data", "prompt", "finetune", "cluster"),
+        uses=("finetune", "model", "data", "prompt", "cluster", "track"),
+        examples={
+            "out_dir=runs/first finetune.selection=golden": (
+                "all weights of the run's model, on its golden rows"
+            ),
+            "out_dir=runs/first finetune.selection=golden finetune=lora": ("an adapter instead"),
+            "out_dir=runs/other data.path=rows.jsonl model.path=/models/m": (
+                "on any rows, without scores"
+            ),
+        },
+        unread=("data.on_too_long", "data.excerpt_chars", "data.retry"),
+        takes=_taken_by_training,
         folder=_model_folder,
         imports=LIBRARIES,
     ),
@@ -138,7 +209,23 @@ _ALL = (
         name="evaluate",
         about="evaluate the models of a run, or any others",
         load=_evaluate,
-        uses=("model", "data", "prompt", "score", "evaluate", "generate", "judge", "cluster"),
+        uses=(
+            *("evaluate", "generate", "judge", "model", "data", "prompt", "score", "cluster"),
+            "track",
+        ),
+        examples={
+            "out_dir=runs/first evaluate.held_out_path=test.jsonl": (
+                "the models of the run on rows of your own, by likelihood"
+            ),
+            "out_dir=runs/a evaluate=mt_bench evaluate.prompts_path=mt.jsonl judge.model=/m/j": (
+                "answers to MT-Bench, graded by a judge model"
+            ),
+            "out_dir=runs/first evaluate=lm_eval evaluate.tasks=[arc_easy]": (
+                "on tasks of EleutherAI's harness"
+            ),
+        },
+        unread=EVALUATE_UNREAD,
+        takes=_taken_by_evaluation,
         folder=None,  # results.json is kept over all evaluations of a run
         imports=LIBRARIES,
     ),
@@ -146,15 +233,45 @@ _ALL = (
         name="pipeline",
         about="every stage in turn, skipping what is done",
         load=_pipeline,
-        uses=tuple(section for section in sections() if section not in ("bench", "plan")),
+        uses=tuple(section for section in sections() if section not in NOT_OF_THE_PIPELINE),
+        examples={
+            "experiment=demo": ("the demo: our rows, the small model, a few steps of training"),
+            "data.path=rows.jsonl model.path=/models/m out_dir=runs/first": (
+                "score, and select golden, bottom, longest and random rows"
+            ),
+            "experiment=verdict data.path=rows.jsonl model.path=/models/m out_dir=runs/v": (
+                "and train on each, to see whether golden rows help"
+            ),
+        },
         requires=PATHS,
         imports=LIBRARIES,
+    ),
+    Job(
+        name="status",
+        about="what a run is doing, or how it ended, read from its folder",
+        load=_status,
+        uses=("status",),
+        examples={
+            "out_dir=runs/first": "once",
+            "out_dir=runs/first status.watch=true": "again and again, until Ctrl-C",
+            "out_dir=s3://bucket/first status.json=true": "from anywhere, for a program",
+        },
+        general=("out_dir",),
+        folder=None,  # it writes nothing
     ),
     Job(
         name="bench",
         about="measure speed on this machine, or what bfloat16 changes",
         load=_bench,
         uses=("bench", "model", "data", "prompt", "score"),
+        examples={
+            "bench=engine": "the engine against this machine's rate of matrix products",
+            "bench=peers bench.repeats=3 bench.out=peers.json": (
+                "beside what else a user could run"
+            ),
+            "bench=dtypes": "what bfloat16 does to the answer",
+        },
+        general=("seed",),
         requires=(),
         folder=None,
         imports="torch and transformers",

@@ -1,13 +1,15 @@
 """What is missing or cannot be, told before torch and Ray are imported: one check a job.
 
-By names and values alone: files are listed and not read, and no hub is asked. The stages check the
-rest, and these too, as they are called by others than the command line.
+By names, values and the first rows of the data: nothing else is read, and no hub is asked. The
+stages check the rest, and these too, as they are called by others than the command line.
 """
 
 from collections.abc import Callable
 
 from nuggets_ray.anchors.file import anchor_files
+from nuggets_ray.anchors.random import check_num
 from nuggets_ray.config.schema import Config, DataConfig
+from nuggets_ray.data.first_look import first_look
 from nuggets_ray.data.formats import resolve_format
 from nuggets_ray.data.inputs import list_inputs
 from nuggets_ray.evaluate.checks import check_settings
@@ -16,16 +18,19 @@ from nuggets_ray.evaluate.models import BASE, check_models
 from nuggets_ray.evaluate.results import open_results, read_results
 from nuggets_ray.finetune.deepspeed_config import deepspeed_settings
 from nuggets_ray.finetune.source import check_source
+from nuggets_ray.io import open_fs
 from nuggets_ray.model.load import check_path
 from nuggets_ray.run.manifest import check_out_dir
+from nuggets_ray.run.track import check_tracker
 from nuggets_ray.select import check_config
 
 
 def check_score(config: Config) -> None:
     """Raise UserError for data, anchors, a model or an out_dir that cannot be; for `plan` too."""
-    _check_data(config.data.path)
     _check_format(config.data)
-    if config.anchors.method == "file":
+    is_drawn = config.anchors.method != "file"
+    _check_rows(config.data, config.anchors.num if is_drawn else None)
+    if not is_drawn:
         anchor_files(config.anchors)
     check_path(config.model)
     check_out_dir(config.out_dir)
@@ -34,13 +39,18 @@ def check_score(config: Config) -> None:
 def check_finetune(config: Config) -> None:
     """Raise UserError for settings of DeepSpeed, a model, a selection or data that cannot be."""
     deepspeed_settings(config.finetune, "bfloat16", 1)
+    check_tracker(config.track)
     check_source(config)
+    if config.finetune.selection is None:
+        _check_format(config.data)
+        _check_rows(config.data)
     check_out_dir(config.out_dir)
 
 
 def check_evaluate(config: Config) -> None:
     """Raise UserError for settings, models, held-out rows or other runs that cannot be."""
     check_settings(config.evaluate, config.judge)
+    check_tracker(config.track)
     check_models(config.out_dir, config.evaluate.models or [BASE], config.model)
     for run_folder in config.evaluate.compare:
         read_results(run_folder)
@@ -53,6 +63,7 @@ def check_evaluate(config: Config) -> None:
 def check_pipeline(config: Config) -> None:
     """Raise UserError for what any of the stages would refuse."""
     check_config(config.select)
+    check_tracker(config.track)
     check_score(config)
     deepspeed_settings(config.finetune, "bfloat16", 1)
     check_settings(config.evaluate, config.judge)
@@ -60,12 +71,17 @@ def check_pipeline(config: Config) -> None:
         check_held_out(config.out_dir, config.evaluate.held_out_path)
 
 
+def check_status(config: Config) -> None:
+    """Raise UserError for an address of a kind that is none of ours."""
+    open_fs(config.out_dir)
+
+
 def check_bench(config: Config) -> None:
     """Raise UserError for a model or data that are named and not there."""
     if config.model.path:
         check_path(config.model)
-    if config.bench.name == "finetune" and config.data.path:
-        _check_data(config.data.path)
+    if config.bench.name == "finetune" and config.data.path not in ("", "demo"):
+        list_inputs(config.data.path)
 
 
 def _check_format(data: DataConfig) -> None:
@@ -74,9 +90,13 @@ def _check_format(data: DataConfig) -> None:
         resolve_format(data.format, data.columns, [])
 
 
-def _check_data(path: str) -> None:
-    if path != "demo":
-        list_inputs(path)
+def _check_rows(data: DataConfig, num_anchors: int | None = None) -> None:
+    """A first look at the rows, of which `num_anchors` are to be drawn."""
+    if data.path == "demo":
+        return
+    look = first_look(data, list_inputs(data.path), num_anchors or 0)
+    if num_anchors is not None and look.is_whole:
+        check_num(num_anchors, look.num_distinct)
 
 
 CHECKS: dict[str, Callable[[Config], None]] = {
@@ -85,6 +105,7 @@ CHECKS: dict[str, Callable[[Config], None]] = {
     "finetune": check_finetune,
     "evaluate": check_evaluate,
     "pipeline": check_pipeline,
+    "status": check_status,
     "bench": check_bench,
 }
 

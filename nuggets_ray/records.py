@@ -42,9 +42,11 @@ class Message:
 
     @property
     def content(self) -> str:
-        """The whole text of the turn, stripped: the instruction, and its input below it when there
-        is one.
+        """The whole text of the turn, without the white space around it: the instruction, and its
+        input below it when there is one. An answer keeps the spaces and tabs before its first word.
         """
+        if self.role == "assistant":
+            return without_blank_edges(self.text)
         parts = (self.text.strip(), self.input.strip())
         return "\n".join(part for part in parts if part)
 
@@ -73,6 +75,15 @@ class Example:
             canonical.append({"tools": self.tools})
         text = json.dumps(canonical, ensure_ascii=False, separators=(",", ":"))
         return hashlib.sha256(text.encode("utf-8")).hexdigest()[:32]
+
+
+def without_blank_edges(text: str) -> str:
+    """The text without its trailing white space and its leading blank lines: what indents the first
+    line (spaces and tabs) is part of code and stays.
+    """
+    stripped = text.strip()
+    before = text[: len(text) - len(text.lstrip())] if stripped else ""
+    return before[len(before.rstrip(" \t")) :] + stripped
 
 
 def _canonical(message: Message) -> list[object]:

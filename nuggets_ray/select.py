@@ -50,12 +50,13 @@ class Selection:
     """The kept rows: `row_K` indexes the arrays of Scores, best rank first.
 
     `cutoff` is the measure (golden score, or answer tokens under by=longest) of the last kept row,
-    None under random.
+    None under random. `ranked_R`: all rows that could be chosen, best rank first.
     """
 
     name: str
     row_K: np.ndarray
     cutoff: float | None
+    ranked_R: np.ndarray
 
 
 def check_config(config: SelectConfig) -> None:
@@ -147,7 +148,7 @@ def select(scores: Scores, config: SelectConfig, seed: int) -> Selection:
     else:
         row_K = ranked[: _num_kept(len(scores.example_id), len(ranked), config)]
     cutoff = None if config.by == "random" else float(measure_N[row_K[-1]])
-    return Selection(config.name or default_name(config), row_K, cutoff)
+    return Selection(config.name or default_name(config), row_K, cutoff, ranked)
 
 
 def _measure(scores: Scores, config: SelectConfig) -> np.ndarray:

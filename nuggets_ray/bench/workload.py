@@ -184,7 +184,7 @@ class RandomPrompts:
     def demonstration(self, example: Example) -> Encoding:
         """The same ids at every call: they are drawn by the example's own content."""
         masks = [
-            np.full(1 + len(message.content.encode()) // BYTES_A_TOKEN, message.role == "assistant")
+            np.full(1 + len(message.content.encode()) // BYTES_A_TOKEN, message.is_answer)
             for message in example.messages
         ]
         answer_mask = np.concatenate(masks)

@@ -10,6 +10,8 @@ from nuggets_ray.config.limits import choice, number
 
 @dataclass(frozen=True)
 class BenchConfig:
+    """What is measured, and where the figures go."""
+
     name: str = choice("engine", "peers", "dtypes", "finetune")
     """engine: ours against the machine; peers: beside what else a user could run; dtypes: what
     bfloat16 does to the answer; finetune: training beside a plain transformers Trainer.

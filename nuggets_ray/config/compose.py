@@ -165,6 +165,10 @@ def absolute(config: Config) -> Config:
             tasks_path=path("evaluate.tasks_path", evaluate.tasks_path or "") or None,
             compare=[path("evaluate.compare", run) for run in evaluate.compare],
         ),
+        judge=replace(
+            config.judge,
+            api_key_path=path("judge.api_key_path", config.judge.api_key_path or "") or None,
+        ),
         bench=replace(
             config.bench,
             out=path("bench.out", config.bench.out),

@@ -12,6 +12,8 @@ from nuggets_ray.config.limits import choice, number, share
 
 @dataclass(frozen=True)
 class EvaluateConfig:
+    """Which models are compared, and on what."""
+
     method: str = choice("likelihood", "alpaca_eval", "mt_bench", "lm_eval")
     """likelihood (of the held-out rows, no judge), alpaca_eval, mt_bench or lm_eval."""
     models: list[str] = field(default_factory=list)
@@ -68,6 +70,8 @@ class EvaluateConfig:
 
 @dataclass(frozen=True)
 class GenerateConfig:
+    """How models answer prompts."""
+
     backend: str = choice("vllm", "transformers")
     """vllm, or transformers (slow; for what vLLM cannot load)."""
     max_tokens: int = number(1024, at_least=1)
@@ -84,6 +88,8 @@ class GenerateConfig:
 
 @dataclass(frozen=True)
 class JudgeConfig:
+    """Who judges the answers, and within which limits."""
+
     model: str | None = None
     """The judge: the endpoint's name of it, or without judge.url a model folder, judged by vLLM;
     null: no judge.
@@ -92,6 +98,10 @@ class JudgeConfig:
     """An OpenAI-compatible endpoint, such as http://host:8000/v1."""
     api_key_env: str = "OPENAI_API_KEY"
     """The environment variable that holds the endpoint's key; the key itself is never written."""
+    api_key_path: str | None = None
+    """A file that holds the key instead, where the job's driver runs, such as a mounted secret:
+    others see a submitted job's command and the environment it was given, not a file.
+    """
     concurrency: int = number(8, at_least=1)
     """Requests under way at once."""
     requests_per_minute: int | None = number(None, at_least=1)

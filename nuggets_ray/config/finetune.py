@@ -11,6 +11,8 @@ from nuggets_ray.config.limits import choice, number, share
 
 @dataclass(frozen=True)
 class FinetuneConfig:
+    """What is trained on, how, and when it is saved."""
+
     method: str = choice("full", "lora")
     """full (all weights) or lora."""
     selection: str | None = None

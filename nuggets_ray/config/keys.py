@@ -30,28 +30,44 @@ def job_command(job: str) -> str:
     return script if (CONF_DIR.parent / script).is_file() else f"nuggets {job}"
 
 
+def shell_command(job: str) -> str:
+    """The same as one types it: `python jobs/score.py`, or `nuggets score`."""
+    command = job_command(job)
+    return f"python {command}" if command.endswith(".py") else command
+
+
 @cache
 def key_types() -> dict[str, Any]:
     """Every key of the configuration, dotted, with its type: {"data.limit": int | None, ...}."""
-    return {key: kind for key, kind, _ in _members(Config)}
+    return {key: kind for key, kind, _, _ in _members(Config)}
 
 
 @cache
 def key_choices() -> dict[str, tuple[str, ...]]:
     """The values of every key that takes one of a few: {"score.backend": ("transformers", ...)."""
     members = _members(Config)
-    return {key: item.metadata["one_of"] for key, _, item in members if "one_of" in item.metadata}
+    return {
+        key: item.metadata["one_of"] for key, _, item, _ in members if "one_of" in item.metadata
+    }
 
 
-def _members(schema: type, prefix: str = "") -> Iterator[tuple[str, Any, "Field[Any]"]]:
-    """Every key of a section with its type and its field, and those of the sections below it."""
+@cache
+def key_fields() -> dict[str, tuple[type, "Field[Any]"]]:
+    """Every key with the dataclass that it stands in, and its field there."""
+    return {key: (schema, item) for key, _, item, schema in _members(Config)}
+
+
+def _members(schema: type, prefix: str = "") -> Iterator[tuple[str, Any, "Field[Any]", type]]:
+    """Every key of a section with its type, its field and its dataclass, and those of the sections
+    below it.
+    """
     hints = get_type_hints(schema)
     for item in fields(schema):
         kind = hints[item.name]
         if isinstance(kind, type) and is_dataclass(kind):
             yield from _members(kind, f"{item.name}.")
         else:
-            yield prefix + item.name, kind, item
+            yield prefix + item.name, kind, item, schema
 
 
 def all_keys() -> list[str]:

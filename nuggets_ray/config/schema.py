@@ -1,7 +1,8 @@
 """Every configuration dataclass (the schema), with the range or the choices of each key.
 
 conf/*.yaml holds the values; compose.py puts them and the command line into these dataclasses. The
-keys of finetune.*, evaluate.* (with generate.* and judge.*) and bench.* have files of their own.
+keys of finetune.*, evaluate.* (with generate.* and judge.*), show.* and bench.* have files of their
+own.
 """
 
 from dataclasses import dataclass, field
@@ -11,6 +12,9 @@ from nuggets_ray.config.bench import BenchConfig
 from nuggets_ray.config.evaluate import EvaluateConfig, GenerateConfig, JudgeConfig
 from nuggets_ray.config.finetune import FinetuneConfig
 from nuggets_ray.config.limits import check_limits, choice, choices, number, share
+from nuggets_ray.config.show import ShowConfig
+from nuggets_ray.config.status import StatusConfig
+from nuggets_ray.config.track import TrackConfig
 from nuggets_ray.errors import UserError
 
 COLUMN_FIELDS = ("instruction", "input", "output", "system", "messages")  # of data.columns
@@ -18,6 +22,8 @@ COLUMN_FIELDS = ("instruction", "input", "output", "system", "messages")  # of d
 
 @dataclass(frozen=True)
 class ModelConfig:
+    """The language model, and how it is read."""
+
     path: str = ""
     """A folder or hub id in Hugging Face format, or `demo` for the small model of the package
     index.
@@ -36,6 +42,8 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class DataConfig:
+    """The rows, and which of them count."""
+
     path: str = ""
     """A file, folder or glob of json, jsonl (or .gz) or parquet; an s3:// or gs:// URI; `demo`."""
     format: str = "auto"
@@ -63,6 +71,8 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class PromptConfig:
+    """How a row becomes text, and how long it may be."""
+
     template: str = choice("auto", "chat", "alpaca", "official")
     """official, alpaca, chat, or auto: chat if the tokenizer has a template, else alpaca."""
     max_demonstration_tokens: int = number(2048, at_least=1)
@@ -73,6 +83,8 @@ class PromptConfig:
 
 @dataclass(frozen=True)
 class AnchorsConfig:
+    """The task set that every candidate is held against."""
+
     method: str = choice("random", "kmeans", "file")
     """random, kmeans (both drawn from the candidates) or file."""
     num: int | None = number(100, at_least=1)
@@ -91,6 +103,8 @@ class AnchorsConfig:
 
 @dataclass(frozen=True)
 class ScoreConfig:
+    """How scores are computed."""
+
     dtype: str = choice("auto", "bfloat16", "float32")
     """bfloat16, float32, or auto: bfloat16 where the hardware has it (float32 under
     prompt=official).
@@ -119,12 +133,16 @@ class ScoreConfig:
 
 @dataclass(frozen=True)
 class ScheduleConfig:
+    """Which candidate meets which anchor."""
+
     name: str = choice("full")
     """full: every candidate meets every anchor."""
 
 
 @dataclass(frozen=True)
 class PlanConfig:
+    """What jobs/plan.py tells."""
+
     price_per_hour: float | None = number(None, at_least=0)
     """Price of an hour of one GPU, of one CPU core where there is no GPU, in any currency; null:
     the plan tells no money.
@@ -133,6 +151,8 @@ class PlanConfig:
 
 @dataclass(frozen=True)
 class SelectConfig:
+    """Which scored rows are kept, and where."""
+
     rule: str = choice("top_fraction", "top_k", "top_tokens", "threshold")
     """top_fraction, top_k, top_tokens or threshold."""
     fraction: float | None = None
@@ -157,10 +177,14 @@ class SelectConfig:
     """
     replace: bool = False
     """Let other rows take the place of those that a model was trained on."""
+    show_text: bool = True
+    """Show a few rows at the end with their texts; false: with ids and numbers alone."""
 
 
 @dataclass(frozen=True)
 class ClusterConfig:
+    """How many workers, and where they run."""
+
     address: str = "auto"
     """local: start a Ray of our own; auto: the cluster RAY_ADDRESS names, else local; or a
     cluster's address.
@@ -197,11 +221,14 @@ class Config:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     plan: PlanConfig = field(default_factory=PlanConfig)
     select: SelectConfig = field(default_factory=SelectConfig)
+    show: ShowConfig = field(default_factory=ShowConfig)
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     generate: GenerateConfig = field(default_factory=GenerateConfig)
     judge: JudgeConfig = field(default_factory=JudgeConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
+    track: TrackConfig = field(default_factory=TrackConfig)
+    status: StatusConfig = field(default_factory=StatusConfig)
     bench: BenchConfig = field(default_factory=BenchConfig)
 
 

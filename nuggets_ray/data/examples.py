@@ -53,14 +53,19 @@ ParsedRow = tuple[SourceRow, Example | SkipRow]
 
 
 def choose_rules(config: DataConfig, files: Sequence[InputFile]) -> Rules:
+    """`find_rules`, and the log says which."""
+    rules = find_rules(config, files)
+    logger.info("data.format=%s", rules.format)
+    return rules
+
+
+def find_rules(config: DataConfig, files: Sequence[InputFile]) -> Rules:
     """The rules for these files; with data.format=auto the first rows are looked at."""
     is_auto = config.format == "auto" and not config.columns
     sample = sample_rows([file for file in files if file.num_bytes]) if is_auto else []
     if is_auto and not sample:
         raise UserError(f"data.path={config.path} holds no rows: give a file that does")
-    format = resolve_format(config.format, config.columns, sample)
-    logger.info("data.format=%s", format)
-    return Rules(format, config.columns)
+    return Rules(resolve_format(config.format, config.columns, sample), config.columns)
 
 
 def file_rows(files: Iterable[InputFile]) -> Iterator[SourceRow]:

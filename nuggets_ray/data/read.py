@@ -12,7 +12,7 @@ ReadExamples(1 examples, 1 skipped, format='alpaca')
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +27,7 @@ from nuggets_ray.data.examples import (
 )
 from nuggets_ray.data.formats import SkipRow
 from nuggets_ray.data.inputs import list_inputs
-from nuggets_ray.errors import UserError
+from nuggets_ray.errors import UserError, named_as
 from nuggets_ray.records import Example
 
 PathOrRows = str | os.PathLike[str] | Iterable[Mapping[str, Any]]
@@ -78,7 +78,15 @@ class ReadExamples:
         counts = f"{len(self.examples)} examples, {len(self.skipped)} skipped"
         return f"ReadExamples({counts}, format={self.format!r})"
 
+    def __len__(self) -> int:
+        """How many examples there are."""
+        return len(self.examples)
 
+    def __iter__(self) -> Iterator[ReadExample]:
+        return iter(self.examples)
+
+
+@named_as({"data.path": "path_or_rows", "data.format": "format", "data.columns": "columns"})
 def read_examples(
     path_or_rows: PathOrRows, format: str = "auto", columns: Mapping[str, str] | None = None
 ) -> ReadExamples:

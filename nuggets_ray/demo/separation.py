@@ -17,6 +17,8 @@ ALL_KINDS = "all"
 LOWER_IS_BETTER = frozenset({"perplexity"})
 NUM_RESAMPLES = 2000
 EXCERPT_CHARS = 70
+MIN_ROWS = 3
+"""Of fewer rows an AUC says nothing, whatever its interval."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,9 +154,14 @@ def format_separation(lines: Sequence[Separation]) -> str:
     rows = []
     for kind in kinds:
         cells = [by_cell[kind, measure] for measure in measures]
-        numbers = [f"{cell.auc:.2f} [{cell.auc_low:.2f}, {cell.auc_high:.2f}]" for cell in cells]
-        rows.append([kind, str(cells[0].num_damaged), *numbers])
+        rows.append([kind, str(cells[0].num_damaged), *map(_auc_text, cells)])
     return markdown_table(["damage", "rows", *measures], rows)
+
+
+def _auc_text(line: Separation) -> str:
+    if min(line.num_whole, line.num_damaged) < MIN_ROWS:
+        return "too few"
+    return f"{line.auc:.2f} [{line.auc_low:.2f}, {line.auc_high:.2f}]"
 
 
 def format_best_and_worst(candidates: Sequence[ScoredCandidate], num: int = 5) -> str:

@@ -16,6 +16,7 @@ from nuggets_ray.config.schema import Config, ModelConfig, ScoreConfig
 from nuggets_ray.data.inputs import list_inputs
 from nuggets_ray.errors import UserError
 from nuggets_ray.evaluate.harness.tasks import check_tasks_given, check_tasks_known
+from nuggets_ray.evaluate.judge.key import read_key
 from nuggets_ray.evaluate.likelihood.paired import BENCHMARK, MEAN_LOGPROB, WIN_RATE
 from nuggets_ray.evaluate.models import EvalModel, find_models
 from nuggets_ray.model.load import check_path, load_tokenizer, resolve_path
@@ -117,6 +118,8 @@ def _check_judge(evaluate: EvaluateConfig, judge: JudgeConfig) -> None:
             f"evaluate.reference_path is missing: judge.model={judge.model} compares answers with "
             "those of a file: give one, or leave judge.model out"
         )
+    if method in EXAMPLES and judge.url is not None:
+        read_key(judge)
     if (local := _local_judge(evaluate, judge)) is not None:
         with _of_judge():
             check_path(local)

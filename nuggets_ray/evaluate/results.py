@@ -50,6 +50,14 @@ class Result:
         named = (self.model, self.benchmark, self.metric, self.against)
         return (*named, self.judge, self.prompt_version)
 
+    @property
+    def name(self) -> str:
+        """MODEL/BENCHMARK/METRIC, and what else tells it from others."""
+        subset = "" if self.subset == ALL else self.subset
+        against = f"against {self.against}" if self.against else ""
+        parts = (self.model, self.benchmark, self.metric, subset, against, self.judge or "")
+        return "/".join(part for part in parts if part)
+
 
 @dataclass(frozen=True, slots=True)
 class Results:

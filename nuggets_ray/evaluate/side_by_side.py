@@ -18,7 +18,7 @@ def spread(rows: Sequence[T], num: int) -> list[T]:
 
 def until_first_answer(messages: Messages) -> Messages:
     """What is asked before the first answer of a conversation."""
-    first = next(i for i, message in enumerate(messages) if message.role == "assistant")
+    first = next(i for i, message in enumerate(messages) if message.is_answer)
     return messages[:first]
 
 

@@ -1,7 +1,8 @@
-"""Training rows: examples through the scoring's prompt function, as flat arrays of token ids.
+"""Training rows: examples through the scoring's prompt, as flat arrays of token ids.
 
-A row is zero-shot prefix + anchor rendering, as the scoring sees it; its answer mask is the loss
-mask: every assistant turn with what ends it (answer_end.py), and nothing else.
+A row is rendered alone, as a chat template renders it where the model is served; what is read in it
+and which tokens are answer is as in scoring. Its answer mask is the loss mask: every assistant turn
+that trains with what ends it (answer_end.py), and nothing else.
 
 Legend: N rows, T tokens of all rows.
 """
@@ -9,16 +10,16 @@ Legend: N rows, T tokens of all rows.
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from nuggets_ray.data.examples import Rules
 from nuggets_ray.data.formats import SkipRow
-from nuggets_ray.data.rows import decode_row
+from nuggets_ray.data.rows import BadRow, decode_row
 from nuggets_ray.errors import UserError
 from nuggets_ray.finetune.answer_end import AnswerEnd
-from nuggets_ray.prompts.prompt import Prompt
+from nuggets_ray.prompts.prompt import Prompt, answered
 from nuggets_ray.records import Encoding, Example
 
 
@@ -81,20 +82,36 @@ class Encoded:
 def encode_example(prompt: Prompt, example: Example, end: AnswerEnd) -> Encoding:
     """One training row, with the `end` of each answer in the answer mask.
 
-    An answer that was cut gets none: it did not end there. An answer of zero tokens cannot be.
+    A turn that does not train ends in the same way, outside the mask. An answer that was cut gets
+    no end: it did not end there. An answer of zero tokens cannot be.
     """
-    anchor = prompt.anchor(example)
-    prefix = prompt.zero_shot_prefix
-    ids = np.concatenate([prefix, anchor.token_ids])
-    mask = np.concatenate([np.zeros(len(prefix), bool), anchor.answer_mask])
-    ids, mask = end.put_into(ids, mask, is_cut=anchor.num_dropped_tokens > 0)
+    alone = prompt.alone(example)
+    is_cut = alone.num_dropped_tokens > 0
+    ids, mask = end.put_into(alone.token_ids, alone.answer_mask, is_cut)
+    if not all(message.trains for message in example.messages):
+        every = prompt.alone(_all_training(answered(example)))
+        if np.array_equal(every.token_ids, alone.token_ids):  # cut at the same turn
+            ids, mask = end.put_into(every.token_ids, every.answer_mask, is_cut)
+            before, after = _runs(every.answer_mask), _runs(mask)
+            for (start, _), (first, stop) in zip(before, after, strict=True):
+                mask[first:stop] &= alone.answer_mask[start]
     if len(mask):
         mask[0] = False
-    return Encoding(ids, mask, anchor.num_dropped_tokens)
+    return Encoding(ids, mask, alone.num_dropped_tokens)
+
+
+def _all_training(example: Example) -> Example:
+    return replace(example, messages=tuple(replace(m, trains=True) for m in example.messages))
+
+
+def _runs(mask_T: np.ndarray) -> np.ndarray:
+    """The stretches of a mask, each from its first token to one past its last: shape (R, 2)."""
+    runs: np.ndarray = np.flatnonzero(np.diff(mask_T, prepend=False, append=False)).reshape(-1, 2)
+    return runs
 
 
 def encode_texts(
-    texts: Sequence[str],
+    texts: Sequence[str | BadRow],
     prompt: Prompt,
     limited: Prompt,
     rules: Rules,
@@ -111,13 +128,13 @@ def encode_texts(
     skipped: Counter[str] = Counter()
     for text in texts:
         try:
-            example = rules.parse(decode_row(text))
+            example = rules.parse(text if isinstance(text, BadRow) else decode_row(text))
         except SkipRow as skip:
             skipped[skip.reason] += 1
             continue
         encoding = encode_example(prompt, example, end)
         if max_tokens is not None and encoding.num_tokens > max_tokens:
-            too_long.append((text[:80], encoding.num_tokens))
+            too_long.append((str(text)[:80], encoding.num_tokens))
             if on_too_long != "truncate":
                 continue
             cut = encode_example(limited, example, end)  # ends of inner turns may be too many

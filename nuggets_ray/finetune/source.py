@@ -27,6 +27,7 @@ from nuggets_ray.model.load import (
     resolve_path,
 )
 from nuggets_ray.prompts.prompt import Prompt, make_prompt
+from nuggets_ray.run.held_out import read_rules
 from nuggets_ray.run.job_configs import read_config
 from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.manifest import read_manifest
@@ -171,7 +172,7 @@ def _selection(
         description=f"selection {name}",
         files=tuple(list_inputs(uri, "finetune.selection")),
         limit=None,
-        rules=Rules(manifest["data_format"], scored["data"]["columns"]),
+        rules=read_rules(out_dir),
         selection=name,
         score={**manifest.get("fingerprint", {}), "data": scored["data"]["path"]},
         model=model,

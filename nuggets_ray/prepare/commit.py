@@ -1,8 +1,9 @@
 """Staged blocks -> candidates/part-*.parquet, holdout.parquet and skipped.parquet, all or nothing.
 
-candidates/_prepared.json {key, attempt_id, parts, prepared} is the commit: until it is written the
-former parts are the valid ones, then the new. What a kill leaves undone after it (skipped.parquet
-moved out of the staging folder, old parts and staging removed) the next `finish` does.
+candidates/_prepared.json {key, version, attempt_id, parts, prepared} is the commit: until it is
+written the former parts are the valid ones, then the new. What a kill leaves undone after it
+(skipped.parquet moved out of the staging folder, old parts and staging removed) the next `finish`
+does.
 """
 
 import json
@@ -15,9 +16,10 @@ import pyarrow.compute as pc
 
 from nuggets_ray import io
 from nuggets_ray.config.schema import DataConfig
+from nuggets_ray.data.examples import Rules
 from nuggets_ray.errors import UserError
 from nuggets_ray.prepare.ids import example_ids
-from nuggets_ray.prepare.prepared import HashedInput, Prepared, Rows, held_out
+from nuggets_ray.prepare.prepared import PREPARE_VERSION, HashedInput, Prepared, Rows, held_out
 from nuggets_ray.run import skipped as skipped_table
 from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.skipped import SKIPPED_SCHEMA
@@ -42,9 +44,13 @@ GROUP_ROWS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """What candidates/ holds: the key of what made it, the names of its parts, the counts."""
+    """What candidates/ holds: the key of what made it, the names of its parts, the counts.
+
+    `version`: the PREPARE_VERSION of the code that read the rows.
+    """
 
     key: str
+    version: int
     attempt_id: str
     parts: tuple[str, ...]
     prepared: Prepared
@@ -58,7 +64,8 @@ def read_commit(out_dir: str) -> Commit | None:
     record = json.loads(io.read_bytes(uri))
     inputs = tuple(HashedInput(**file) for file in record["prepared"].pop("inputs"))
     prepared = Prepared(inputs=inputs, **record["prepared"])
-    return Commit(record["key"], record["attempt_id"], tuple(record["parts"]), prepared)
+    version = record.get("version", 1)
+    return Commit(record["key"], version, record["attempt_id"], tuple(record["parts"]), prepared)
 
 
 def finish(out_dir: str) -> Commit | None:
@@ -85,14 +92,14 @@ def write(
     *,
     paths: Sequence[str],
     inputs: tuple[HashedInput, ...],
-    format: str,
+    rules: Rules,
     data: DataConfig,
     seed: int,
 ) -> Prepared:
     """Write the candidates, the hold-out and the skipped rows, and commit. UserError where nothing
     is left to score.
     """
-    held_H, is_new = held_out(rows, out_dir, data.holdout, seed)
+    held_H, is_new = held_out(rows, out_dir, data.holdout, seed, rules)
     is_held_N = np.isin(rows.content_id_N, held_H) & (rows.copy_N > 0)
     is_candidate_N = (rows.copy_N > 0) & ~is_held_N
     if not is_candidate_N.any():
@@ -119,10 +126,10 @@ def write(
         num_skipped=int((rows.copy_N == 0).sum()),
         num_excluded=int(is_held_N.sum()),
         inputs=inputs,
-        format=format,
+        format=rules.format,
         skipped_reasons=_count_reasons(rows, int(is_held_N.sum())),
     )
-    commit = Commit(key, attempt_id, parts.close(), prepared)
+    commit = Commit(key, PREPARE_VERSION, attempt_id, parts.close(), prepared)
     record = json.dumps(asdict(commit), indent=1).encode()
     io.write_bytes(folder.prepared, record)
     finish(out_dir)

@@ -15,12 +15,14 @@ import pyarrow as pa
 
 from nuggets_ray import io
 from nuggets_ray.config.schema import DataConfig
+from nuggets_ray.data.examples import Rules
 from nuggets_ray.data.inputs import InputFile
 from nuggets_ray.errors import UserError
 from nuggets_ray.prepare.ids import copy_numbers, draw_held_out
+from nuggets_ray.run.held_out import held_out_ids
 from nuggets_ray.run.layout import RunFolder
 
-PREPARE_VERSION = 1
+PREPARE_VERSION = 2
 """Raise when a change of the code changes what is written from the same data and settings."""
 
 MAX_REASONS = 5
@@ -158,15 +160,16 @@ def _describe(rows: Rows, reason: str, paths: Sequence[str]) -> str:
     return f"row {table['row_number'][0]} of {path} {table['excerpt'][0].as_py()}".rstrip()
 
 
-def held_out(rows: Rows, out_dir: str, num: int, seed: int) -> tuple[np.ndarray, bool]:
+def held_out(
+    rows: Rows, out_dir: str, num: int, seed: int, rules: Rules
+) -> tuple[np.ndarray, bool]:
     """The contents of the hold-out, `num` rows, shape (H,) S32, and whether it was drawn just now.
 
     It is drawn once in the life of a run folder: UserError where data.holdout was another then.
     """
-    uri = RunFolder(out_dir).held_out
-    if not io.exists(uri):
+    if not io.exists(RunFolder(out_dir).held_out):
         return draw_held_out(rows.content_id_N, num, seed), True
-    drawn = io.read_table(uri, columns=["content_id"])["content_id"].to_numpy().astype("S32")
+    drawn = held_out_ids(out_dir, rules)
     if len(drawn) != num:
         raise UserError(
             f"data.holdout={num}: the hold-out of out_dir={out_dir} was "

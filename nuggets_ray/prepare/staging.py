@@ -19,7 +19,7 @@ from nuggets_ray.data.formats import SkipRow
 from nuggets_ray.data.inputs import InputFile, read_texts
 from nuggets_ray.data.rows import BadRow, decode_row
 from nuggets_ray.errors import UserError
-from nuggets_ray.prompts.prompt import Prompt
+from nuggets_ray.prompts.prompt import Prompt, reason_to_skip
 
 RAW_SCHEMA = pa.schema(
     [
@@ -106,10 +106,13 @@ def stage_block(raw: pa.Table, rules: Rules, data: DataConfig, prompt: Prompt) -
 def _stage_row(
     text: str, rules: Rules, prompt: Prompt, on_too_long: str
 ) -> tuple[str, str, int, int, int]:
+    """What a candidate holds of a row. Raises SkipRow as the format does, too_long, and
+    no_answer_left: the limit cuts the whole answer off.
+    """
     example = rules.parse(decode_row(text))
     encoding = prompt.demonstration(example)
-    if encoding.num_dropped_tokens and on_too_long == "skip":
-        raise SkipRow("too_long")
+    if reason := reason_to_skip(encoding, on_too_long):
+        raise SkipRow(reason)
     num_prompt_tokens = encoding.num_tokens - encoding.num_answer_tokens
     counts = (num_prompt_tokens, encoding.num_answer_tokens, encoding.num_dropped_tokens)
     return (example.content_id, text, *counts)

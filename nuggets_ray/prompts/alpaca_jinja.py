@@ -6,6 +6,7 @@ Without one, whoever chats with the trained model would have to know its prompt.
 import json
 from typing import Any
 
+from nuggets_ray.prompts.spelled import TOOLS_HEADING
 from nuggets_ray.prompts.templates import PREAMBLE, SEPARATOR
 
 
@@ -18,14 +19,12 @@ def alpaca_chat_template(header: str, end_of_answer: str) -> str:
     gap, preamble = _quoted(SEPARATOR), _quoted(PREAMBLE)
     return (
         f"{{{{ {_quoted(header)} }}}}"
-        "{% if messages[0]['role'] == 'system' %}"
-        f"{{{{ messages[0]['content'] | trim }}}}{{{{ {gap} }}}}{{% set turns = messages[1:] %}}"
-        "{% else %}{% set turns = messages %}{% endif %}"
+        f"{_SYSTEM}{{% if system %}}{{{{ system + {gap} }}}}{{% endif %}}"
         f"{{{{ {preamble} }}}}"
         "{% for turn in turns %}"
         f"{{% if not loop.first %}}{{{{ {gap} }}}}{{% endif %}}"
         "{% if turn['role'] == 'assistant' %}"
-        f"{{{{ {_quoted('### Response:' + chr(10))} }}}}{{{{ turn['content'] | trim }}}}"
+        f"{_ANSWER}{{{{ {_quoted('### Response:' + chr(10))} + answer.text }}}}"
         f"{{{{ {_quoted(end_of_answer)} }}}}"
         "{% else %}"
         "{{ '### ' + ('Instruction' if turn['role'] == 'user' else turn['role'] | capitalize)"
@@ -48,3 +47,33 @@ def give_chat_template(tokenizer: Any, header_ids: list[int]) -> bool:
 
 def _quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
+
+
+# spelled.with_tools in Jinja
+_SYSTEM = (
+    "{% if messages[0]['role'] == 'system' %}"
+    "{% set system = messages[0]['content'] | trim %}{% set turns = messages[1:] %}"
+    "{% else %}{% set system = '' %}{% set turns = messages %}{% endif %}"
+    "{% if tools %}"
+    f"{{% set system = (system + {_quoted(SEPARATOR)} if system else '')"
+    f" + {_quoted(TOOLS_HEADING)} + '\\n' + tools | map('tojson') | join('\\n') %}}"
+    "{% endif %}"
+)
+
+# records.without_blank_edges and spelled.spell_answer in Jinja
+_ANSWER = (
+    "{% set text = (turn['content'] or '').rstrip() %}{% set stripped = text.lstrip() %}"
+    "{% set before = text[:text | length - stripped | length] %}"
+    "{% set answer = namespace(text=before[before.rstrip(' \\t') | length:] + stripped) %}"
+    "{% for call in turn['tool_calls'] or [] %}"
+    "{% set arguments = call['function']['arguments'] %}"
+    "{% if answer.text %}{% set answer.text = answer.text + '\\n' %}{% endif %}"
+    "{% set answer.text = answer.text + '<tool_call>\\n{\"name\": '"
+    " + call['function']['name'] | tojson + ', \"arguments\": '"
+    " + (arguments if arguments is string else arguments | tojson) + '}\\n</tool_call>' %}"
+    "{% endfor %}"
+    "{% if turn['reasoning_content'] %}"
+    "{% set answer.text = '<think>\\n' + turn['reasoning_content'] | trim + '\\n</think>\\n\\n'"
+    " + answer.text %}"
+    "{% endif %}"
+)

@@ -6,18 +6,20 @@ applied in prompt.py.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from nuggets_ray.errors import UserError
-from nuggets_ray.prompts.chat_template import FROZEN_DATE, ChatTemplate, Turn
+from nuggets_ray.prompts.chat_example import ChatExamples
+from nuggets_ray.prompts.chat_renderer import FROZEN_DATE
+from nuggets_ray.prompts.chat_template import ChatTemplate
+from nuggets_ray.prompts.spelled import spell_out
 from nuggets_ray.prompts.token_mask import SegmentTokenizer, TextSegment
-from nuggets_ray.records import Message
+from nuggets_ray.records import Example
 
-Messages = Sequence[Message]
 _NO_IDS = np.zeros(0, dtype=np.int64)
 
 
@@ -36,14 +38,19 @@ class Rendering:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """What the modes differ in. A demonstration's rendering holds the header, an anchor's not."""
+    """What the modes differ in. A demonstration's rendering holds the header, an anchor's not;
+    `alone` is a row by itself, as a model is trained on it and served with it.
+    """
 
     zero_shot_prefix: np.ndarray
-    demonstration: Callable[[Messages], Rendering]
-    anchor: Callable[[Messages], Rendering]
-    text: Callable[[Messages], str]
+    demonstration: Callable[[Example], Rendering]
+    anchor: Callable[[Example], Rendering]
+    alone: Callable[[Example], Rendering]
+    text: Callable[[Example], str]
     source: str
     """What else changes the ids, beside this code and the vocabulary: a chat template's text."""
+    notes: tuple[str, ...] = ()
+    """What a user is to know of it, a sentence each."""
 
 
 def official(tokenizer: Any) -> Template:
@@ -60,8 +67,8 @@ def official(tokenizer: Any) -> Template:
     def num_tokens(text: str) -> int:
         return len(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
-    def render(messages: Messages, add_special_tokens: bool) -> Rendering:
-        segments = _official_segments(messages)
+    def render(example: Example, add_special_tokens: bool) -> Rendering:
+        segments = _official_segments(example)
         encoded = tokenizer(
             "".join(segment.text for segment in segments),
             add_special_tokens=add_special_tokens,
@@ -80,27 +87,29 @@ def official(tokenizer: Any) -> Template:
             before += segment.text
         return Rendering(np.array(encoded["input_ids"], dtype=np.int64), answer_mask, _NO_IDS)
 
-    def demonstration(messages: Messages) -> Rendering:
-        return render(messages, add_special_tokens=True)
+    def demonstration(example: Example) -> Rendering:
+        return render(example, add_special_tokens=True)
 
-    def anchor(messages: Messages) -> Rendering:
-        return render(messages, add_special_tokens=False)
+    def anchor(example: Example) -> Rendering:
+        return render(example, add_special_tokens=False)
 
-    def text(messages: Messages) -> str:
-        return "".join(segment.text for segment in _official_segments(messages))
+    def text(example: Example) -> str:
+        return "".join(segment.text for segment in _official_segments(example))
 
-    return Template(_NO_IDS, demonstration, anchor, text, source="official")
+    return Template(_NO_IDS, demonstration, anchor, anchor, text, source="official")
 
 
-def _official_segments(messages: Messages) -> list[TextSegment]:
+def _official_segments(example: Example) -> list[TextSegment]:
     segments: list[TextSegment] = []
-    for message in messages:
-        newline = "\n" if segments and segments[-1].is_answer else ""
+    is_behind_answer = False
+    for message in spell_out(example):
+        newline = "\n" if is_behind_answer else ""
+        is_behind_answer = message.role == "assistant"
         text, context = message.text.strip(), message.input.strip()
         if message.role == "assistant":
             segments += [
                 TextSegment(f"{newline}Response:\n"),
-                TextSegment(text, True, is_answer=True),
+                TextSegment(text, True, is_answer=message.is_answer),
             ]
         elif message.role == "user":
             shown = f"Input:\n{context}\n" if context else ""
@@ -119,6 +128,10 @@ _PREAMBLE_INPUT = (
     "context. Write a response that appropriately completes the request.\n\n"
 )
 SEPARATOR = "\n\n"
+TRIMS_ANSWERS = (
+    "this model's chat template strips answers, so what indents their first line (code) is lost, "
+    "in scoring and in training: set prompt=alpaca to keep it"
+)
 
 
 def alpaca(tokenizer: Any) -> Template:
@@ -133,21 +146,26 @@ def alpaca(tokenizer: Any) -> Template:
     header = segment_tokenizer.leading_special_ids()
     tail_ids, _ = segment_tokenizer.encode([TextSegment(SEPARATOR)])
 
-    def anchor(messages: Messages) -> Rendering:
-        token_ids, answer_mask = segment_tokenizer.encode(_alpaca_segments(messages))
+    def anchor(example: Example) -> Rendering:
+        token_ids, answer_mask = segment_tokenizer.encode(_alpaca_segments(example))
         return Rendering(token_ids, answer_mask, tail_ids)
 
-    def demonstration(messages: Messages) -> Rendering:
-        segments = [*_alpaca_segments(messages), TextSegment(SEPARATOR)]
+    def demonstration(example: Example) -> Rendering:
+        segments = [*_alpaca_segments(example), TextSegment(SEPARATOR)]
         return _with_header(header, *segment_tokenizer.encode(segments), tail_ids)
 
-    def text(messages: Messages) -> str:
-        return "".join(segment.text for segment in _alpaca_segments(messages))
+    def alone(example: Example) -> Rendering:
+        rendering = anchor(example)
+        return _with_header(header, rendering.token_ids, rendering.answer_mask, tail_ids)
 
-    return Template(header, demonstration, anchor, text, source="alpaca")
+    def text(example: Example) -> str:
+        return "".join(segment.text for segment in _alpaca_segments(example))
+
+    return Template(header, demonstration, anchor, alone, text, source="alpaca")
 
 
-def _alpaca_segments(messages: Messages) -> list[TextSegment]:
+def _alpaca_segments(example: Example) -> list[TextSegment]:
+    messages = spell_out(example)
     first_user = next((message for message in messages if message.role == "user"), None)
     has_input = first_user is not None and bool(first_user.input.strip())
     segments = []
@@ -159,7 +177,7 @@ def _alpaca_segments(messages: Messages) -> list[TextSegment]:
         gap = SEPARATOR if index else ""
         if message.role == "assistant":
             segments.append(TextSegment(f"{gap}### Response:\n"))
-            segments.append(TextSegment(message.content, is_data=True, is_answer=True))
+            segments.append(TextSegment(message.content, True, is_answer=message.is_answer))
             continue
         heading = "Instruction" if message.role == "user" else message.role.capitalize()
         segments.append(TextSegment(f"{gap}### {heading}:\n"))
@@ -175,7 +193,8 @@ def chat(tokenizer: Any) -> Template:
 
     An end-of-turn token that the template puts straight after an answer is answer too, as in
     training, on both sides alike. Dates in templates are frozen at 26 July 2024. What a template
-    leaves out of an earlier turn (Qwen3: its reasoning) is left out of a demonstration too.
+    leaves out of an earlier turn's text (Qwen3: its think block) is left out of a demonstration
+    too; reasoning that a row holds beside the text is not.
     """
     if not tokenizer.chat_template:
         raise UserError(
@@ -184,26 +203,30 @@ def chat(tokenizer: Any) -> Template:
         )
     segment_tokenizer = SegmentTokenizer(tokenizer)
     template = ChatTemplate(tokenizer, segment_tokenizer.special_pattern)
+    examples = ChatExamples(template)
     header, _ = segment_tokenizer.encode([TextSegment(template.header)])
 
-    def render(messages: Messages, is_demonstration: bool) -> list[TextSegment]:
-        turns: list[Turn] = [(message.role, message.content) for message in messages]
-        return template.segments(turns, is_demonstration=is_demonstration)
+    def anchor(example: Example) -> Rendering:
+        shown = examples.scored(example, is_demonstration=False)
+        return Rendering(*segment_tokenizer.encode(shown.segments), _NO_IDS)
 
-    def anchor(messages: Messages) -> Rendering:
-        return Rendering(*segment_tokenizer.encode(render(messages, False)), _NO_IDS)
+    def demonstration(example: Example) -> Rendering:
+        shown = examples.scored(example, is_demonstration=True)
+        tail_ids, _ = segment_tokenizer.encode(shown.segments[shown.tail_start :])
+        return _with_header(header, *segment_tokenizer.encode(shown.segments), tail_ids)
 
-    def demonstration(messages: Messages) -> Rendering:
-        segments = render(messages, True)
-        last_data = max(i for i, segment in enumerate(segments) if segment.is_data)
-        tail_ids, _ = segment_tokenizer.encode(segments[last_data + 1 :])
-        return _with_header(header, *segment_tokenizer.encode(segments), tail_ids)
+    def alone(example: Example) -> Rendering:
+        return Rendering(*segment_tokenizer.encode(examples.alone(example).segments), _NO_IDS)
 
-    def text(messages: Messages) -> str:
-        return "".join(segment.text for segment in render(messages, False))
+    def text(example: Example) -> str:
+        shown = examples.scored(example, is_demonstration=False)
+        return "".join(segment.text for segment in shown.segments)
 
     source = [tokenizer.get_chat_template(), tokenizer.special_tokens_map, str(FROZEN_DATE)]
-    return Template(header, demonstration, anchor, text, json.dumps(source, default=str))
+    notes = (TRIMS_ANSWERS,) if template.trims_answers() else ()
+    return Template(
+        header, demonstration, anchor, alone, text, json.dumps(source, default=str), notes
+    )
 
 
 def _with_header(

@@ -7,7 +7,7 @@ candidate.
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +26,8 @@ ID_COLUMNS = [
     "num_answer_tokens",
     "num_dropped_tokens",
 ]
+
+BATCH_ROWS = 16_384
 
 Places = list[tuple[str, list[int]]]
 """Where rows lie: [(candidate part, row numbers within it)]."""
@@ -112,6 +114,14 @@ def read_candidate_rows(uri: str, rows: Sequence[int]) -> list[tuple[str, object
     table = table.take(pa.array(row_N - num_left_out_G[group_N]))
     ids, texts = table["content_id"].to_pylist(), table["row_json"].to_pylist()
     return [(content_id, json.loads(text)) for content_id, text in zip(ids, texts, strict=True)]
+
+
+def candidate_batches(out_dir: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """Some columns of all candidates, at most BATCH_ROWS at a time, in the order of the parts."""
+    for uri in candidate_parts(out_dir):
+        store, path = io.open_fs(uri)
+        with store.open_input_file(path) as source, pq.ParquetFile(source) as file:
+            yield from file.iter_batches(BATCH_ROWS, columns=list(columns))
 
 
 def is_among(ids_N: np.ndarray, ids: Iterable[str]) -> np.ndarray:

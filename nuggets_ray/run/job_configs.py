@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 
 from nuggets_ray import io
-from nuggets_ray.config.schema import Config
+from nuggets_ray.config.schema import Config, ModelConfig, PromptConfig
 from nuggets_ray.errors import UserError
 from nuggets_ray.run.layout import RunFolder
 
@@ -21,6 +21,22 @@ def read_config(out_dir: str, stage: str) -> dict[str, Any] | None:
     """What write_config wrote, None where that job never ran."""
     uri = RunFolder(out_dir).config(stage)
     return dict(yaml.safe_load(io.read_bytes(uri))) if io.exists(uri) else None
+
+
+def taken_from_run(out_dir: str, model: ModelConfig, prompt: PromptConfig) -> dict[str, Any]:
+    """What a job that goes on from the scoring takes of it: {key: value}; empty where nothing is
+    scored. A model that is not given is the run's, with all that was said of it; prompt.template=
+    auto is the template of the run.
+    """
+    scored = read_config(out_dir, "score") if out_dir else None
+    if scored is None:
+        return {}
+    taken = {}
+    if not model.path:
+        taken = {f"model.{name}": value for name, value in scored["model"].items()}
+    if prompt.template == "auto":
+        taken["prompt.template"] = scored["prompt"]["template"]
+    return taken
 
 
 def check_same_run(config: Config) -> None:

@@ -10,19 +10,21 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from nuggets_ray import io
 from nuggets_ray.config.keys import job_command
 from nuggets_ray.errors import UserError
-from nuggets_ray.run.candidates import candidate_parts
+from nuggets_ray.run.candidates import candidate_batches, candidate_parts
 from nuggets_ray.run.scores import score_parts
 from nuggets_ray.run.skipped import read_skipped, skipped_anchor_ids
 from nuggets_ray.select import Scores
 
-SCORE_COLUMNS = ["golden_score", "mean_delta", "num_answer_tokens"]
+SCORE_COLUMNS = (
+    *("golden_score", "score_low", "score_high", "num_wins", "num_anchors"),
+    *("mean_delta", "num_near_ties", "num_answer_tokens", "self_anchor_index"),
+)
+"""What selecting and showing rows take of scores/."""
 CANDIDATE_COLUMNS = ["example_id", "content_id", "source_path", "row_number"]
-STREAM_ROWS = 16_384
 MAX_LISTINGS = 3
 
 
@@ -39,9 +41,12 @@ class Joined:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """The scored candidate rows of a run; of `num_candidates` in all, `num_pending` still wait."""
+    """The scored candidate rows of a run; of `num_candidates` in all, `num_pending` still wait.
+    `table` holds the rows of `scores`, in that order, with all SCORE_COLUMNS.
+    """
 
     scores: Scores
+    table: pa.Table
     num_candidates: int
     num_pending: int
 
@@ -60,6 +65,7 @@ def read_scored(out_dir: str) -> Scored:
             mean_delta=table["mean_delta"].to_numpy().astype(np.float64),
             num_answer_tokens=table["num_answer_tokens"].to_numpy(),
         ),
+        table,
         num_candidates=joined.num_candidates,
         num_pending=joined.num_pending,
     )
@@ -121,15 +127,9 @@ def read_rows(out_dir: str, example_ids: np.ndarray) -> list[bytes]:
     """row_json of the given candidates as UTF-8, in the order given."""
     rows = [b""] * len(example_ids)
     chosen = pa.array(example_ids, pa.string())
-    for uri in candidate_parts(out_dir):
-        filesystem, path = io.open_fs(uri)
-        with filesystem.open_input_file(path) as source:
-            reader = pq.ParquetFile(source)
-            for batch in reader.iter_batches(STREAM_ROWS, columns=["example_id", "row_json"]):
-                rank = pc.index_in(batch["example_id"], value_set=chosen)
-                texts = batch["row_json"].filter(rank.is_valid()).cast(pa.binary())
-                for index, text in zip(
-                    rank.drop_null().to_pylist(), texts.to_pylist(), strict=True
-                ):
-                    rows[index] = text
+    for batch in candidate_batches(out_dir, ["example_id", "row_json"]):
+        rank = pc.index_in(batch["example_id"], value_set=chosen)
+        texts = batch["row_json"].filter(rank.is_valid()).cast(pa.binary())
+        for index, text in zip(rank.drop_null().to_pylist(), texts.to_pylist(), strict=True):
+            rows[index] = text
     return rows

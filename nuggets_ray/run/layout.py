@@ -37,6 +37,19 @@ class RunFolder:
         """A job's resolved configuration: score, plan, select_topk, finetune-NAME, evaluate."""
         return join(self.out_dir, "config", f"{job}.yaml")
 
+    def status(self, stage: str) -> str:
+        """What a stage is doing, as its driver tells it."""
+        return join(self.out_dir, "status", f"{stage}.json")
+
+    @property
+    def track(self) -> str:
+        """The folder of a tracker of experiments: its own files."""
+        return join(self.out_dir, "track")
+
+    def tracked(self, stage: str) -> str:
+        """As which run the tracker knows a stage."""
+        return join(self.track, f"{stage}.json")
+
     def metrics(self, attempt_id: str) -> str:
         """Progress of an attempt, a line an interval or a training step."""
         return join(self.out_dir, "metrics", f"{attempt_id}.jsonl")

@@ -1,38 +1,35 @@
-"""The run folder's books: manifest.json, the fingerprint, the lease of the live driver, the
-attempts.
+"""The run folder's books: manifest.json, the fingerprint, the attempts and what they tell.
 
-`Run` is an open run folder. A second live driver is refused by lease.json {attempt_id, host, pid,
-heartbeat}, which is taken over once its process is gone or its heartbeat is stale (on an object
-store it is advisory). Every file is one atomic write, so a kill at any moment leaves the old or the
-new one.
+`Run` is an open run folder. A second live driver is refused by lease.json (on an object store it is
+advisory). Every file is one atomic write, so a kill at any moment leaves the old or the new one.
 """
 
 import errno
 import json
 import logging
 import os
-import platform
 import signal
-import socket
 import threading
 import time
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from types import FrameType
 from typing import Any
 
 from nuggets_ray import io
 from nuggets_ray.errors import UserError
 from nuggets_ray.io import write_json
+from nuggets_ray.run.command import COMMAND
 from nuggets_ray.run.layout import RunFolder
+from nuggets_ray.run.lease import DEAD, read_lease, write_lease
+from nuggets_ray.run.stage_status import Said, Telling
+from nuggets_ray.run.versions import versions
 
 logger = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
 HEARTBEAT_S = 5.0
-STALE_S = 60.0
 ROOM_BYTES = 1 << 20
 """A file that keeps room for the manifest on a disk that fills up during the run."""
 
@@ -63,7 +60,8 @@ class Run:
 
     Raises UserError when the folder cannot be written, another live driver holds it, or the attempt
     fails because it has vanished. Leaving the context records how the attempt ended: done,
-    interrupted (KeyboardInterrupt) or failed.
+    interrupted (KeyboardInterrupt), failed, or refused: a UserError before anything was done, which
+    leaves a stage what it was.
     """
 
     def __init__(self, out_dir: str, stage: str) -> None:
@@ -81,6 +79,8 @@ class Run:
         self._handlers: dict[int, Any] = {}
         self._lock = threading.RLock()
         self._stop = threading.Event()
+        self._telling = Telling(out_dir, stage, self.attempt_id, COMMAND.get())
+        self._status_before: str | None = None
 
     def __enter__(self) -> "Run":
         self._take_lease()
@@ -93,13 +93,18 @@ class Run:
         stage = self.manifest["stages"].setdefault(
             self.stage, {"status": "running", "attempts": []}
         )
+        if stage["attempts"]:
+            self._status_before = stage["status"]
         for earlier in stage["attempts"]:
             if earlier["ended"] is None:
                 earlier["status"] = "killed"
+                self._status_before = "interrupted"
         stage["status"] = "running"
         self.attempt["status"] = "running"
         stage["attempts"].append(self.attempt)
         self.save()
+        self._write_status()
+        logging.getLogger("nuggets_ray").addHandler(self._telling)
         self._heart = threading.Thread(target=self._beat, name="lease", daemon=True)
         self._heart.start()
         return self
@@ -111,8 +116,8 @@ class Run:
             signal.signal(number, handler)
         self._stop.set()
         self._heart.join()
-        ends = {type(None): "done", KeyboardInterrupt: "interrupted"}
-        status = ends.get(kind or type(None), "failed")
+        logging.getLogger("nuggets_ray").removeHandler(self._telling)
+        status = self._end_of(error)
         # ending in a hurry can fail in its own ways, which are not why the run ended
         was_cut_short = status == "failed" and self.interrupted.is_set()
         if was_cut_short:
@@ -125,21 +130,53 @@ class Run:
                     "give another"
                 ) from error
             return
+        if error is not None and status in ("failed", "refused"):
+            self._telling.tell(error=Said(_sentence(error), time.time()))
         self._close_books(status)
         if was_cut_short:
             raise KeyboardInterrupt from error
 
+    def _end_of(self, error: BaseException | None) -> str:
+        """How an attempt ended that ends with this."""
+        if error is None:
+            return "done"
+        if isinstance(error, KeyboardInterrupt):
+            return "interrupted"
+        work = self._telling.status.work
+        has_worked = work is not None and work.num_done > work.num_reused
+        is_first = self._status_before is None
+        return (
+            "refused" if isinstance(error, UserError) and not (has_worked or is_first) else "failed"
+        )
+
     def _close_books(self, status: str) -> None:
         """Write how the attempt ended, into the room that was kept for it."""
         io.delete(RunFolder(self.out_dir).room)
-        self.manifest["stages"][self.stage]["status"] = status
+        stage_status = self._status_before if status == "refused" else status
+        self.manifest["stages"][self.stage]["status"] = stage_status
+        self._telling.tell(phase=status, work=self._telling.status.work)
         try:
             self.update(status=status, ended=_now())
         except OSError as error:
             if status == "done":
                 raise
             logger.error("manifest.json still says running: it cannot be written (%s)", error)
+        self._telling.write()
         io.delete(RunFolder(self.out_dir).lease)
+
+    def tell(self, phase: str | None = None, **values: Any) -> None:
+        """Tell who asks from elsewhere what the attempt does: see StageStatus. A new phase is
+        logged.
+        """
+        if phase is not None and phase != self._telling.status.phase:
+            logger.info("%s", phase)
+        if self._telling.tell(**values, **({} if phase is None else {"phase": phase})):
+            self._write_status()
+
+    def _write_status(self) -> None:
+        with self._lock:
+            if self._is_there():
+                self._telling.write()
 
     def update(self, **values: Any) -> None:
         """Set fields of this attempt (num_workers, worker_pids, num_computed, ...) and write the
@@ -190,40 +227,26 @@ class Run:
                 signal.signal(number, interrupt)
 
     def _take_lease(self) -> None:
-        path = RunFolder(self.out_dir).lease
         try:
-            if io.exists(path):
-                self._refuse_if_alive(json.loads(io.read_bytes(path)))
-            self._write_lease()
+            self._refuse_if_alive()
+            write_lease(self.out_dir, self.attempt_id, self.stage)
             if not io.is_remote(self.out_dir):
                 # random, as a file system that compresses would keep no room for zeros
                 io.write_bytes(RunFolder(self.out_dir).room, os.urandom(ROOM_BYTES))
         except OSError as error:
             raise _cannot_be_written(self.out_dir, error.strerror or error) from error
 
-    def _refuse_if_alive(self, lease: dict[str, Any]) -> None:
-        age_s = time.time() - lease["heartbeat"]
-        here = lease["host"] == socket.gethostname()
-        alive = (
-            _process_started(lease["pid"]) == lease["process_started"] if here else age_s < STALE_S
-        )
-        if alive:
+    def _refuse_if_alive(self) -> None:
+        lease = read_lease(self.out_dir)
+        if lease is None:
+            return
+        if lease.state() != DEAD:
             raise UserError(
-                f"out_dir={self.out_dir} is in use by process {lease['pid']} on {lease['host']} "
-                f"(last sign of life {age_s:.0f} s ago): wait for it, stop it, or give another "
-                "out_dir"
+                f"out_dir={self.out_dir} is in use by process {lease.pid} on {lease.host} "
+                f"(last sign of life {lease.age_s():.0f} s ago): wait for it, stop it, or give "
+                "another out_dir"
             )
-        logger.info("taking over from attempt %s, which is gone", lease["attempt_id"])
-
-    def _write_lease(self) -> None:
-        lease = {
-            "attempt_id": self.attempt_id,
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "process_started": _process_started(os.getpid()),
-            "heartbeat": time.time(),
-        }
-        write_json(RunFolder(self.out_dir).lease, lease)
+        logger.info("taking over from attempt %s, which is gone", lease.attempt_id)
 
     def _is_there(self) -> bool:
         # the lease is there from the start to the end, so without it the folder has been removed
@@ -236,7 +259,8 @@ class Run:
             try:
                 with self._lock:
                     if self._is_there():
-                        self._write_lease()
+                        write_lease(self.out_dir, self.attempt_id, self.stage)
+                        self._telling.write()
             except OSError as error:
                 logger.warning(
                     "out_dir=%s: the lease could not be renewed (%s)", self.out_dir, error
@@ -260,30 +284,13 @@ def read_manifest(out_dir: str) -> dict[str, Any] | None:
     return manifest
 
 
-def versions() -> dict[str, str]:
-    """Versions of the interpreter and of the libraries that a score depends on."""
-    names = ("torch", "transformers", "ray", "pyarrow")
-    try:
-        own = version("nuggets_ray")
-    except PackageNotFoundError:
-        own = "source tree"  # as in a submitted job, where it was never installed
-    python = platform.python_version()
-    return {"nuggets_ray": own, "python": python, **{name: version(name) for name in names}}
-
-
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _process_started(pid: int) -> int | None:
-    """When process `pid` of this host started, in clock ticks since boot; None where it is gone or
-    not known.
-
-    A process id is used again in time, so it alone does not say that a driver lives.
-    """
-    try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8") as stat:
-            fields = stat.read().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] == "Z" else int(fields[19])
+def _sentence(error: BaseException) -> str:
+    """An error in a line: the user's as it is told, others with their type."""
+    if isinstance(error, UserError):
+        return str(error)
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[-1]}" if lines else type(error).__name__

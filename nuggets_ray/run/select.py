@@ -19,6 +19,7 @@ from nuggets_ray.io import write_json
 from nuggets_ray.run.job_configs import check_same_run, write_config
 from nuggets_ray.run.joined import Scored, read_rows, read_scored
 from nuggets_ray.run.layout import RunFolder
+from nuggets_ray.run.select_report import selection_report
 from nuggets_ray.run.selected_rows import to_jsonl, to_table
 from nuggets_ray.run.selections import models_of
 from nuggets_ray.select import (
@@ -33,9 +34,24 @@ from nuggets_ray.select import (
 
 logger = logging.getLogger(__name__)
 
+FIGURES = (
+    *("num_rows", "num_scored", "num_candidates"),
+    *("cutoff", "mean_golden_score", "mean_answer_tokens"),
+)
+"""What the job prints of its result."""
+
 
 class ReplacesTrainedError(UserError):
     """Other rows would take the place of those that a model was trained on."""
+
+
+def select_and_report(config: Config) -> dict[str, Any]:
+    """`select_candidates`, and print what came of it."""
+    result, scored, selection = _select(config)
+    print(format_summary(result))
+    report = selection_report(config.out_dir, scored, selection, config.select, config.seed)
+    print(f"\n{report}")
+    return result
 
 
 def select_candidates(config: Config) -> dict[str, Any]:
@@ -45,9 +61,15 @@ def select_candidates(config: Config) -> dict[str, Any]:
     says partial. Raises UserError where the settings are wrong, nothing is scored yet, a source
     field has one of our names, or other rows would replace those that a model was trained on.
     """
+    return _select(config)[0]
+
+
+def _select(config: Config) -> tuple[dict[str, Any], Scored, Selection]:
     check_config(config.select)
     check_same_run(config)
-    name, ours, summary = _choose(config.out_dir, config.select, config.seed)
+    scored, selection = _choose(config.out_dir, config.select, config.seed)
+    name, summary = selection.name, _summary(scored, selection)
+    ours = _our_columns(scored.scores, selection, config.select.prefix)
     rows = read_rows(config.out_dir, ours[0].to_numpy())
     folder = RunFolder(config.out_dir).selection(name)
     if not config.select.replace:
@@ -59,11 +81,13 @@ def select_candidates(config: Config) -> dict[str, Any]:
     del table  # with the lines of all rows beside it, a large selection would not fit
     io.write_bytes(folder.jsonl, to_jsonl(rows, ours))
     settings = {**asdict(config.select), "name": name, "seed": config.seed}
-    del settings["replace"]  # says nothing of which rows were chosen
+    for key in ("replace", "show_text"):  # they say nothing of which rows were chosen
+        del settings[key]
     write_json(folder.record, {"settings": settings, **summary})
     write_config(config.out_dir, "select_topk", config)
     wrote = [folder.jsonl, folder.parquet, folder.record]
-    return {"wrote": wrote, "status": "done", "name": name, **summary}
+    result = {"wrote": wrote, "status": "done", "name": name, **summary}
+    return result, scored, selection
 
 
 def select_beside(config: Config) -> list[str]:
@@ -96,15 +120,12 @@ def _check_replaced(out_dir: str, name: str, rows: Sequence[bytes], ours: pa.Tab
         )
 
 
-def _choose(out_dir: str, config: SelectConfig, seed: int) -> tuple[str, pa.Table, dict[str, Any]]:
-    """The selection's name, our columns of its rows in rank order, and its figures."""
+def _choose(out_dir: str, config: SelectConfig, seed: int) -> tuple[Scored, Selection]:
     scored = read_scored(out_dir)
     num_scored = len(scored.scores.example_id)
     if scored.num_pending:
         logger.warning("partial: %d of %d candidates are scored", num_scored, scored.num_candidates)
-    selection = select(scored.scores, config, seed)
-    ours = _our_columns(scored.scores, selection, config.prefix)
-    return selection.name, ours, _summary(scored, selection)
+    return scored, select(scored.scores, config, seed)
 
 
 def _summary(scored: Scored, selection: Selection) -> dict[str, Any]:
@@ -119,6 +140,16 @@ def _summary(scored: Scored, selection: Selection) -> dict[str, Any]:
         "mean_golden_score": float(complete_K.mean()) if len(complete_K) else None,
         "mean_answer_tokens": float(scored.scores.num_answer_tokens[selection.row_K].mean()),
     }
+
+
+def format_summary(result: dict[str, Any]) -> str:
+    """The figures of a selection as text, a line each."""
+    lines = [f"selection {result['name']}" + (" (partial)" if result["partial"] else "")]
+    for key in FIGURES:
+        value = result[key]
+        shown = "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+        lines.append(f"  {key:<20}{shown:>12}")
+    return "\n".join(lines)
 
 
 def _our_columns(scores: Scores, selection: Selection, prefix: str) -> pa.Table:

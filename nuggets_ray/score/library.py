@@ -18,9 +18,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
 from nuggets_ray.anchors.encode import encode_anchors, warn_of_cuts
 from nuggets_ray.anchors.file import distinct_examples, load_examples
@@ -43,11 +45,11 @@ from nuggets_ray.data.read import (
     given_rows,
     read_examples,
 )
-from nuggets_ray.errors import UserError
+from nuggets_ray.errors import UserError, named_as
 from nuggets_ray.model.load import load_tokenizer, resolve_dtype, resolve_path
 from nuggets_ray.model.weights.headers import check_weights
 from nuggets_ray.prepare.ids import copy_numbers, example_ids
-from nuggets_ray.prompts.prompt import Prompt, make_prompt
+from nuggets_ray.prompts.prompt import Prompt, make_prompt, reason_to_skip
 from nuggets_ray.records import Example, ScoreRow
 from nuggets_ray.score.golden import NOISE_BAND_NATS
 from nuggets_ray.score.limits import demonstration_limit
@@ -63,7 +65,24 @@ from nuggets_ray.score.replica import load_replica
 
 logger = logging.getLogger(__name__)
 
+ARGUMENTS = {
+    **{"path_or_rows": "rows", "data.path": "rows", "anchors.path": "anchors"},
+    **{"model.path": "model", "prompt.template": "prompt"},
+    **{f"data.{name}": name for name in ("format", "columns", "on_too_long")},
+    **{f"prompt.{name}": name for name in ("max_demonstration_tokens", "max_anchor_tokens")},
+    **{f"score.{name}": name for name in ("dtype", "engine", "max_pack_tokens")},
+}
+"""What the keys are called here."""
+OF_ANCHORS = {
+    "anchors.path": "anchors",
+    "anchors.format": "format of the anchors",
+    "anchors.columns": "columns of the anchors",
+}
+SLOW_S = 2.0
+"""Seconds of scoring before progress is shown unasked."""
 
+
+@named_as(ARGUMENTS)
 def score_rows(
     rows: PathOrRows | ReadExamples,
     *,
@@ -81,6 +100,7 @@ def score_rows(
     device: str | None = None,
     num_threads: int | None = None,
     on_skipped: Callable[[SkippedRow], object] | None = None,
+    progress: bool | None = None,
 ) -> list[ScoreRow]:
     """The golden score of every row that can be scored, in order of the rows.
 
@@ -95,9 +115,10 @@ def score_rows(
     Copies of a row get its score under an example_id of their own, and a row that is an anchor is
     not scored against itself, as in the job. Rows that have no score are counted by reason in a
     warning and are not in the list; `on_skipped` gets each of them, as in
-    `on_skipped=left_out.append`.
+    `on_skipped=left_out.append`. `progress` shows a bar on stderr; None: on a terminal, where it
+    takes longer than a few seconds.
 
-    Raises UserError, naming the key, for what is wrong with the arguments, for an anchor that
+    Raises UserError, naming the argument, for what is wrong with the arguments, for an anchor that
     cannot be one, and where no row can be scored.
     """
     config = Config(
@@ -112,9 +133,19 @@ def score_rows(
     given = _anchor_examples(anchors)
     config = replace(config, model=replace(config.model, path=resolve_path(config.model)))
     renderer = make_prompt(load_tokenizer(config.model), config.prompt)
-    fitting = _fitting(read.examples, renderer, on_too_long)
+    fitting, results = _fitting(read.examples, renderer, on_too_long)
     with _threads(num_threads):
-        results = _score(fitting, given, renderer, config, device) if fitting else {}
+        bar = tqdm(
+            total=len(fitting),
+            unit="row",
+            desc="scoring",
+            dynamic_ncols=True,
+            delay=0 if progress else SLOW_S,
+            disable=None if progress is None else not progress,
+        )
+        with bar:
+            if fitting:
+                results |= _score(fitting, given, renderer, config, device, bar)
     return _in_order(read, results, on_skipped)
 
 
@@ -132,6 +163,17 @@ def _threads(number: int | None) -> Iterator[None]:
 
 
 def _anchor_examples(anchors: PathOrRows | ReadExamples) -> list[Example]:
+    try:
+        with named_as(OF_ANCHORS):
+            return _read_anchors(anchors)
+    except UserError as error:
+        if "of the anchors" not in str(error):
+            raise
+        way_out = "give anchors=read_examples(anchors, format=..., columns=...)"
+        raise UserError(f"{error}; {way_out}") from error
+
+
+def _read_anchors(anchors: PathOrRows | ReadExamples) -> list[Example]:
     if isinstance(anchors, str | os.PathLike):
         return load_examples(AnchorsConfig(method="file", num=None, path=os.fspath(anchors)))
     if not isinstance(anchors, ReadExamples):
@@ -165,16 +207,19 @@ def _check_device(device: str | None) -> str:
 
 def _fitting(
     rows: Sequence[ReadExample], prompt: Prompt, on_too_long: str
-) -> list[tuple[str, Example]]:
-    """(content_id, example) of each distinct content whose demonstration is not too long."""
-    distinct: dict[str, Example] = {}
-    for row in rows:
-        distinct.setdefault(row.content_id, row.example)
-    return [
-        (content_id, example)
-        for content_id, example in distinct.items()
-        if on_too_long == "truncate" or not prompt.demonstration(example).num_dropped_tokens
-    ]
+) -> tuple[list[tuple[str, Example]], dict[str, ScoreRow | Unscored]]:
+    """(content_id, example) of each distinct content that is of use as a demonstration, and
+    {content_id: why not} of the others.
+    """
+    fitting: list[tuple[str, Example]] = []
+    unfit: dict[str, ScoreRow | Unscored] = {}
+    for content_id, example in {row.content_id: row.example for row in rows}.items():
+        reason = reason_to_skip(prompt.demonstration(example), on_too_long)
+        if reason:
+            unfit[content_id] = Unscored(content_id, reason)
+        else:
+            fitting.append((content_id, example))
+    return fitting, unfit
 
 
 def _score(
@@ -183,6 +228,7 @@ def _score(
     prompt: Prompt,
     config: Config,
     device: str,
+    bar: Any,
 ) -> dict[str, ScoreRow | Unscored]:
     """{content_id: its score, or why it has none}"""
     anchors = encode_anchors(anchor_examples, "file", prompt)
@@ -214,6 +260,7 @@ def _score(
         shown = render(prompt, group, max_tokens)
         scored = score_candidates(replica, prompt, base, group, shown, config.data.on_too_long)
         results |= {result.content_id: result for result in scored}
+        bar.update(len(group))
     return results
 
 
@@ -227,7 +274,7 @@ def _in_order(
     content_ids = [row.content_id for row in read.examples]
     copies = copy_numbers(np.array(content_ids, "S32")).tolist()
     for row, example_id in zip(read.examples, example_ids(content_ids, copies), strict=True):
-        result = results.get(row.content_id, Unscored(row.content_id, "too_long"))
+        result = results[row.content_id]
         if isinstance(result, ScoreRow):
             scores.append(replace(result, example_id=example_id))
         else:

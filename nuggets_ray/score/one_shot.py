@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from nuggets_ray.errors import UserError
-from nuggets_ray.prompts.prompt import Prompt
+from nuggets_ray.prompts.prompt import Prompt, reason_to_skip
 from nuggets_ray.records import Anchor, Encoding, Example, ScoreRow
 from nuggets_ray.score.contract import ScoringEngine
 from nuggets_ray.score.golden import golden_score
@@ -81,14 +81,15 @@ def score_candidates(
     """Score (content_id, example) pairs with their `render`ed demonstrations against every anchor;
     one result each, in order (METHOD.md defines the golden score).
 
-    A demonstration that was cut is Unscored under on_too_long="skip".
+    A demonstration that was cut is Unscored under on_too_long="skip", and so is one whose answer
+    was wholly cut.
     """
-    fits = [on_too_long == "truncate" or not demo.num_dropped_tokens for demo in demonstrations]
-    prefixes = [demo.token_ids for demo, fit in zip(demonstrations, fits, strict=True) if fit]
+    unfit = [reason_to_skip(demo, on_too_long, "too_long_for_context") for demo in demonstrations]
+    prefixes = [demo.token_ids for demo, why in zip(demonstrations, unfit, strict=True) if not why]
     log_probs = iter(log_probs_or_reasons(engine, prefixes))
     results: list[ScoreRow | Unscored] = []
-    for (content_id, _), demonstration, fit in zip(candidates, demonstrations, fits, strict=True):
-        one_shot_A = next(log_probs) if fit else "too_long_for_context"
+    for (content_id, _), demonstration, why in zip(candidates, demonstrations, unfit, strict=True):
+        one_shot_A = why or next(log_probs)
         # the official script scores an anchor against itself too; every other prompt leaves the
         # self-pair out
         is_official = prompt.name == "official"

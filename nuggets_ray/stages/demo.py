@@ -33,7 +33,7 @@ from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.manifest import read_manifest
 from nuggets_ray.run.scores import read_scores
 from nuggets_ray.stages.cluster.workers import Workers, connected, result_of
-from nuggets_ray.stages.evaluate.likelihood import zero_shot
+from nuggets_ray.stages.evaluate.likelihood import mean_log_probs
 from nuggets_ray.stages.score.worker import Setup, model_task
 
 SCORES = [
@@ -99,9 +99,7 @@ def _perplexity(setup: Setup, rows: list[dict[str, Any]], workers: Workers) -> n
     """
     prompt = make_prompt(load_tokenizer(setup.config.model), setup.config.prompt)
     examples = [parse(row, setup.data_format, setup.config.data.columns) for row in rows]
-    encodings = [prompt.anchor(example) for example in examples]
-    task = model_task(zero_shot, setup, workers)
-    perplexity_N: np.ndarray = np.exp(
-        -result_of(task.remote(setup, encodings, prompt.zero_shot_prefix))
-    )
+    encodings = [prompt.alone(example) for example in examples]
+    task = model_task(mean_log_probs, setup, workers)
+    perplexity_N: np.ndarray = np.exp(-result_of(task.remote(setup, encodings)))
     return perplexity_N

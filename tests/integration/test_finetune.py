@@ -8,9 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pyarrow as pa
 import pytest
 from score_runs import command, environment, manifest_of, result_of, run_job, write_rows
 from train_jobs import NUM_STEPS, family, kill, overrides, start, wait_for
+
+from nuggets_ray.config.schema import Config, DataConfig
+from nuggets_ray.io import write_json, write_table
+from nuggets_ray.records import Example, Message
+from nuggets_ray.run.job_configs import write_config
+from nuggets_ray.run.layout import RunFolder
 
 NUM_ROWS = 48
 
@@ -123,6 +130,36 @@ def test_kills_of_worker_and_driver_change_no_loss(
     assert attempts[2]["resumed_from"] == [reached]
     weights = [d / "models" / "rows" / "model.safetensors" for d in (out_dir, undisturbed)]
     assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
+def test_no_held_out_row_of_a_folder_of_former_code_trains(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    """Its ids are of rows without their indentation, so none is that of a row as it is read now."""
+    rows = [{"instruction": f"Go on {i}.", "output": f"    return {i}"} for i in range(12)]
+    data = tmp_path / "rows.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    out_dir = str(tmp_path / "out")
+    write_config(out_dir, "score", Config(out_dir, data=DataConfig(str(data))))
+    manifest = {"schema_version": 1, "stages": {}, "data_format": "alpaca"}
+    write_json(RunFolder(out_dir).manifest, manifest)
+    former = [
+        Example((Message("user", row["instruction"]), Message("assistant", row["output"].strip())))
+        for row in rows[:4]
+    ]
+    held_out = {
+        "content_id": [example.content_id for example in former],
+        "row_json": [json.dumps(row) for row in rows[:4]],
+    }
+    write_table(RunFolder(out_dir).held_out, pa.table(held_out))
+    ended = run_job(
+        "finetune",
+        *overrides(data, tiny_model, out_dir, "finetune.min_steps=2", "finetune.max_steps=2"),
+        "cluster.num_workers=1",
+    )
+    result = result_of(ended)
+    assert result["num_rows"] == len(rows) - 4
+    assert result["eval_loss"] is not None
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -31,6 +32,20 @@ facts = {"arguments": sys.argv[1:], "files": sorted(os.listdir(".")), "prefix": 
 facts["one"] = ray.get(ray.remote(lambda: 1).remote())
 print(json.dumps(facts))
 sys.exit("fail" in sys.argv)
+"""
+
+# Takes longer to end in order than the 3 s that Ray gives by default.
+WAITS = """
+import signal, sys, time
+
+def end(*_):
+    time.sleep(5)
+    print("ended in order", flush=True)
+    sys.exit(130)
+
+signal.signal(signal.SIGTERM, end)
+print("waiting", flush=True)
+time.sleep(600)
 """
 
 # Another Ray of the same machine: answers each line of its input, until the input ends.
@@ -59,6 +74,7 @@ class Project:
         self.folder, self.temp = folder, temp
         (folder / "jobs").mkdir()
         (folder / "jobs" / "facts.py").write_text(JOB)
+        (folder / "jobs" / "waits.py").write_text(WAITS)
         (folder / "runs").mkdir()
         (folder / "runs" / "large.bin").write_bytes(b"0" * 1000)
         (folder / "docker").mkdir()
@@ -157,20 +173,22 @@ def test_up_submit_down(project: Project, other_ray: subprocess.Popen[str]) -> N
     assert beside.returncode != 0
     assert "is taken on this machine" in beside.stderr
 
-    submitted = project.make("submit", "JOB=facts", "ARGS=out_dir=/a/b 'x=y z'")
+    submitted = project.make("submit", "JOB=facts", "NAME=first", "ARGS=out_dir=/a/b 'x=y z'")
     assert submitted.returncode == 0, submitted.stdout + submitted.stderr
     facts = json.loads(next(line for line in submitted.stdout.splitlines() if line[:1] == "{"))
     assert facts["arguments"] == ["out_dir=/a/b", "x=y z"]
     assert facts["prefix"] == sys.prefix
     assert facts["one"] == 1
     assert facts["files"] == ["Makefile", "docker", "jobs", "pyproject.toml"]
-    [stop] = [line for line in submitted.stdout.splitlines() if line.startswith("To stop it: ")]
-    command = stop.removeprefix("To stop it: ")
-    stopped = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
-    assert stopped.returncode == 0 and "succeeded" in stopped.stdout, stopped  # it had ended
+    assert "job first: make status | make logs NAME=first | make stop NAME=first" in (
+        submitted.stdout
+    )
+    taken = project.make("submit", "JOB=facts", "NAME=first")
+    assert taken.returncode != 0 and "NAME=first: a job of this cluster has that" in taken.stderr
 
     failed = project.make("submit", "JOB=facts", "ARGS=fail")
     assert failed.returncode != 0
+    check_that_a_job_outlives_who_shows_it(project)
 
     down = project.make("ray-down")
     assert down.returncode == 0, down.stderr
@@ -180,6 +198,38 @@ def test_up_submit_down(project: Project, other_ray: subprocess.Popen[str]) -> N
     after = project.make("submit", "JOB=facts")
     assert after.returncode != 0
     assert "make ray-up" in after.stderr
+
+
+def check_that_a_job_outlives_who_shows_it(project: Project) -> None:
+    """Ctrl-C ends the showing; status, logs and stop find the job by its name."""
+    command = ["make", "-o", "setup", "submit", "JOB=waits", "NAME=second", "ARGS=out_dir=/a/b"]
+    showing = subprocess.Popen(
+        command,
+        cwd=project.folder,
+        env=project.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    assert showing.stdout is not None
+    seen = ""
+    while "waiting" not in seen:
+        line = showing.stdout.readline()
+        assert line, seen
+        seen += line
+    os.killpg(showing.pid, signal.SIGINT)
+    rest = showing.communicate(timeout=60)[0]
+    assert "job second goes on: make logs NAME=second" in rest
+    assert "make stop NAME=second ends it in order" in rest
+    status = project.make("status")
+    [line] = [line for line in status.stdout.splitlines() if line.startswith("second ")]
+    assert "RUNNING" in line and line.endswith("python jobs/waits.py out_dir=/a/b")
+    stopped = project.make("stop")  # the only one that runs
+    assert stopped.returncode == 0, stopped.stdout + stopped.stderr
+    logs = project.make("logs", "NAME=second")
+    assert "waiting" in logs.stdout and "ended in order" in logs.stdout
+    assert "no job runs" in project.make("stop").stderr
 
 
 def test_up_says_why_it_failed_twice(project: Project) -> None:

@@ -25,6 +25,8 @@ from score_runs import (
     write_rows,
 )
 
+from nuggets_ray.run.status import read_status
+
 NUM_ROWS = 160
 BLOCK_ROWS = 4
 
@@ -131,7 +133,11 @@ def test_killed_drivers_and_workers_lose_nothing(
             assert num_parts(out_dir) == 0
         else:
             assert wait_for(lambda moment=moment: num_parts(out_dir) >= moment, process)
+            assert read_status(str(out_dir)).state == "running"
         kill_tree(process)
+        dead = read_status(str(out_dir))
+        assert (dead.state, dead.attempt_number) == ("killed", kill + 1)
+        assert dead.next[0].startswith("python jobs/score.py data.path="), "what goes on from here"
     # a worker alone, which is replaced; and the driver in the middle of compaction: the new part is
     # there, the old ones are half deleted
     script = tmp_path / "stops_in_compaction.py"
@@ -142,11 +148,17 @@ def test_killed_drivers_and_workers_lose_nothing(
     os.kill(worker_pids(out_dir)[0], signal.SIGKILL)
     driver = psutil.Process(process.pid)
     assert wait_for(lambda: driver.status() == psutil.STATUS_STOPPED, process)
+    told = read_status(str(out_dir)).told
+    assert told is not None and told.workers is not None and told.warning is not None
+    assert told.phase == "putting the scores together" and told.workers.lost == 1
+    assert "of 2 is lost (by a signal such as SIGKILL or SIGSEGV" in told.warning.text
     parts = [path.name for path in (out_dir / "scores").glob("part-*.parquet")]
     kill_tree(process)
     assert len(parts) > 1 and sum("compact" in name for name in parts) == 1
     result = result_of(run_job("score", *overrides(data, tiny_model, out_dir, 1)))
     assert result["num_scored"] == NUM_ROWS
+    done = read_status(str(out_dir))
+    assert (done.state, done.counts["num_scored"], done.is_alive) == ("done", NUM_ROWS, False)
     assert_same_scores(out_dir, undisturbed)
     attempts = manifest_of(out_dir)["stages"]["score"]["attempts"]
     num_killed = len(moments) + 1  # the last of them in compaction
@@ -154,6 +166,14 @@ def test_killed_drivers_and_workers_lose_nothing(
     num_computed = sum(attempt.get("num_computed", 0) for attempt in attempts)
     assert NUM_ROWS <= num_computed <= NUM_ROWS + (num_killed + 1) * 2 * BLOCK_ROWS
     assert sum(attempt.get("num_reused", 0) for attempt in attempts) > 0
+
+
+def num_ready(out_dir: Path) -> int:
+    """Workers that are ready, as someone else sees it; 0 before anything is told of them."""
+    status = read_status(str(out_dir))
+    assert (status.stage, status.state) == ("score", "running")
+    workers = status.told.workers if status.told else None
+    return workers.ready if workers else 0
 
 
 def interrupt(process: subprocess.Popen[bytes], number: signal.Signals) -> int:
@@ -173,11 +193,14 @@ def test_an_interrupted_run_keeps_what_is_finished(
         before, started = num_parts(out_dir), time.time()
         process = start(data, tiny_model, out_dir, 2)
         assert wait_for(lambda before=before: num_parts(out_dir) >= before + 3, process)
+        assert wait_for(lambda: num_ready(out_dir) >= 1, process), "as told while it goes on"
         code = interrupt(process, number)
+        status = read_status(str(out_dir))
+        assert (status.state, status.num_written) == ("interrupted", len(read_scores(out_dir)))
         said = (tmp_path / "stderr.txt").read_text()
         assert code == 130, said
         assert said.rstrip().endswith("run the same command again to go on from it")
-        for fright in ("Traceback", "*** SIG", "Stack trace", "PC: @"):
+        for fright in ("Traceback", "*** SIG", "Stack trace", "PC: @", "logging.cc", "absl::"):
             assert fright not in said
         assert manifest_of(out_dir)["stages"]["score"]["status"] == "interrupted"
         assert not (out_dir / "lease.json").exists()

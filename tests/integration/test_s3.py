@@ -21,6 +21,7 @@ from nuggets_ray.data.inputs import list_inputs, read_rows
 from nuggets_ray.errors import UserError
 from nuggets_ray.prepare.commit import SCHEMA
 from nuggets_ray.run.scores import score_parts
+from nuggets_ray.run.status import read_status
 
 ROWS = [{"instruction": f"question {i}", "output": "a" * (i + 1)} for i in range(40)]
 
@@ -138,10 +139,17 @@ def test_a_whole_run_in_a_bucket_and_a_selection_of_it(
     manifest = json.loads(io.read_bytes(io.join(out_dir, "manifest.json")))
     assert manifest["stages"]["score"]["status"] == "done"
     assert len(io.list_files(io.join(out_dir, "metrics"), ".jsonl")) == 1
+    status = read_status(out_dir)
+    assert (status.state, status.counts["num_scored"]) == ("done", 40)
+    assert status.told is not None and status.told.phase == "done"
+    with pytest.raises(UserError, match="no run has begun there"):
+        read_status(io.join(bucket, "runs", "second"))
     (part,) = score_parts(out_dir)  # four blocks were written, then compacted
     scores = {row["example_id"]: row for row in io.read_table(part).to_pylist()}
     assert len(scores) == 40
 
+    shown = result_of(run_job("show", f"out_dir={out_dir}", "show.search=question 7"))
+    assert shown["num_rows"] == 1
     result = result_of(run_job("select_topk", f"out_dir={out_dir}", "select.fraction=0.1"))
     assert (result["num_rows"], result["partial"]) == (4, False)
     jsonl = io.read_bytes(io.join(out_dir, "selections", "golden", "selected.jsonl"))

@@ -3,9 +3,11 @@ way.
 """
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from score_runs import manifest_of, read_scores, result_of, run_job, score_overrides, write_rows
@@ -155,6 +157,34 @@ def test_a_finished_run_does_nothing_again(finished: Path, data: Path, tiny_mode
     assert {path: path.stat().st_mtime_ns for path in (finished / "scores").iterdir()} == before
     attempt = manifest_of(finished)["stages"]["score"]["attempts"][-1]
     assert attempt["num_computed"] == 0 and "worker_pids" not in attempt
+
+
+def test_a_folder_of_former_code_goes_on_unless_its_rows_read_otherwise(
+    finished: Path, data: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    out_dir = tmp_path / "out"
+    shutil.copytree(finished, out_dir)
+    overrides = score_overrides(data, tiny_model, out_dir, "data.holdout=2")
+    _as_of_former_code(out_dir)
+    result_of(run_job("score", *overrides))
+    assert manifest_of(out_dir)["stages"]["score"]["attempts"][-1]["num_computed"] == 0
+    [part] = (out_dir / "candidates").glob("*.parquet")
+    table = pq.read_table(part)
+    ids = ["0" * 32, "1" * 32, *table["content_id"].to_pylist()[2:]]
+    pq.write_table(table.set_column(1, "content_id", pa.array(ids)), part)
+    _as_of_former_code(out_dir)
+    ended = run_job("score", *overrides)
+    assert ended.returncode == 2
+    assert f"2 of {table.num_rows} rows are read otherwise now" in ended.stderr
+    assert f"row {table['row_number'][0].as_py() + 1} (counted from 1)" in ended.stderr
+
+
+def _as_of_former_code(out_dir: Path) -> None:
+    """Candidates as code before versions were kept has prepared them."""
+    path = out_dir / "candidates" / "_prepared.json"
+    record = json.loads(path.read_text())
+    del record["version"]
+    path.write_text(json.dumps(record | {"key": "of former code"}))
 
 
 def test_another_dtype_or_prompt_is_refused_in_the_same_folder(

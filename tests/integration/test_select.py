@@ -22,6 +22,16 @@ def test_the_job_prints_a_table_and_one_json_line(out_dir: str) -> None:
     assert table[0] == "selection golden"
     assert [line.split() for line in table[1:3]] == [["num_rows", "5"], ["num_scored", "21"]]
     assert Path(out_dir, "selections", "golden", "selected.jsonl").exists()
+    assert "Golden scores of 21 scored rows" in finished.stdout
+    assert "The cut is at 0.75" in finished.stdout and "vraag 19" in finished.stdout
+
+
+def test_private_rows_stay_off_the_terminal(out_dir: str) -> None:
+    finished = run_job("select_topk", f"out_dir={out_dir}", "select.show_text=false")
+    assert finished.returncode == 0, finished.stderr
+    assert "c19" in finished.stdout and "vraag" not in finished.stdout
+    settings = json.loads(Path(out_dir, "selections", "golden", "selection.json").read_text())
+    assert "show_text" not in settings["settings"]
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,7 @@ EXAMPLES = {
     "reasoning": example(
         (USER, "What is 2 + 2?"), (ASSISTANT, "<think>\nTwo and two.\n</think>\n\nFour.")
     ),
+    "indented": example((USER, "def f(x):"), (ASSISTANT, "\n    y = x + 1\n    return y\n")),
 }
 
 

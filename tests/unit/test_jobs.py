@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,8 @@ import pytest
 
 from nuggets_ray import preflight
 from nuggets_ray.config.command_line.hints import JOB_OF
-from nuggets_ray.config.keys import all_keys, job_command, sections
+from nuggets_ray.config.compose import load, require
+from nuggets_ray.config.keys import all_keys, job_command, section_of, sections
 from nuggets_ray.jobs import JOBS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,6 +26,7 @@ def run_package(*arguments: str) -> subprocess.CompletedProcess[str]:
         text=True,
         timeout=120,
         cwd=ROOT,
+        env=dict(os.environ),  # without the COLUMNS that readline sets behind Python's back
         check=False,
     )
 
@@ -41,9 +44,22 @@ def test_a_job_names_sections_and_keys_that_exist() -> None:
     for name, job in JOBS.items():
         assert job.name == name and job.about
         assert set(job.uses) <= set(sections())
-        assert set(job.requires) <= set(all_keys())
+        assert set(job.requires) <= set(job.keys) <= set(all_keys())
+        assert all(section_of(key) in job.uses for key in job.unread)
+        assert len(set(job.keys)) == len(job.keys)
     assert set(preflight.CHECKS) <= set(JOBS)
     assert set(JOB_OF.values()) <= set(JOBS)
+
+
+@pytest.mark.parametrize("name", sorted(JOBS))
+def test_the_examples_of_a_job_are_commands_of_its_own_keys(name: str) -> None:
+    job = JOBS[name]
+    assert len(job.examples) == 3 and all(job.examples.values())
+    for example in job.examples:
+        config = load(shlex.split(example), job.uses)
+        require(config, *job.requires)
+        keys = {argument.partition("=")[0] for argument in shlex.split(example)}
+        assert keys <= {*job.keys, *job.uses, "experiment"}, example
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"]])
@@ -80,7 +96,7 @@ def test_the_package_runs_what_the_script_runs(name: str) -> None:
     )
     assert by_name.returncode == by_script.returncode == 0, by_name.stderr + by_script.stderr
     assert by_name.stdout == by_script.stdout
-    assert by_name.stdout.startswith(f"{name} is powered by Hydra.")
+    assert by_name.stdout.startswith(f"{name}: {JOBS[name].about}\n\nUsage: python jobs/")
 
 
 def test_the_name_of_a_script_is_a_job_s_name_too() -> None:

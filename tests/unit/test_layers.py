@@ -33,7 +33,7 @@ LAYERS = (
     {"anchors", "run", "schedule"},
     {"model", "prompts", "data", "select"},
     {"disk_full"},
-    {"io", "config", "demo", "loopback", "umask"},
+    {"io", "config", "demo", "loopback", "stderr", "umask"},
     {"records", "markdown", "units", "errors"},
 )
 LEVELS = {name: level for level, names in enumerate(reversed(LAYERS)) for name in names}
@@ -65,6 +65,8 @@ WHOLE_CONFIG = {
     "score.fingerprint.settings_fingerprint",
     "finetune.source.find_source",
     "run.select.select_candidates",
+    "run.select.select_and_report",
+    "run.select._select",
     "run.select.select_beside",
     "score.checks.check_inputs",
     "evaluate.checks.check_evaluate",

@@ -34,7 +34,7 @@ for call in calls:
 """
 
 EVERY_JOB = [
-    (["--help"], 0, "== Config =="),
+    (["--help"], 0, "out_dir"),
     (["--cfg", "job"], 0, "out_dir: ''"),
     (["data.pth=x"], 2, "data.pth: there is no such key; did you mean data.path=x?"),
     (["data.limit=many"], 2, "data.limit=many"),
@@ -46,6 +46,21 @@ NO_ANCHORS = (
     ["data.path=demo", "model.path={model}", "anchors=file", "anchors.path=/nowhere"],
     2,
     "anchors.path=/nowhere: there is no such file",
+)
+NO_FORMAT = (
+    ["data.path={rows}", "model.path={model}", "data.format=dolly"],
+    2,
+    "data.format=dolly: none of the first 3 rows",
+)
+NO_COLUMN = (
+    ["data.path={rows}", "model.path={model}", "data.columns={instruction: q, output: a}"],
+    2,
+    "the fields of the rows are instruction, output",
+)
+FEW_ROWS = (
+    ["data.path={rows}", "model.path={model}"],
+    2,
+    "anchors.num=100 is more than the 3 different candidates",
 )
 NO_FOLDER = (
     ["data.path=demo", "model.path={model}", "out_dir={model}/config.json/run"],
@@ -70,10 +85,11 @@ WRONG_STAGE = (
     "stage=4: take one of",
 )
 OF_JOB = {
-    "plan": [NO_DATA, NO_MODEL, NO_ANCHORS, NO_FOLDER],
-    "score": [NO_DATA, NO_MODEL, NO_ANCHORS, NO_FOLDER],
+    "plan": [NO_DATA, NO_MODEL, NO_ANCHORS, NO_FOLDER, NO_FORMAT, NO_COLUMN, FEW_ROWS],
+    "score": [NO_DATA, NO_MODEL, NO_ANCHORS, NO_FOLDER, NO_FORMAT, NO_COLUMN, FEW_ROWS],
     "select": [([], 2, "holds no scores yet")],
-    "finetune": [NO_DATA, NO_MODEL, NO_FOLDER, NO_SELECTION, WRONG_STAGE],
+    "show": [([], 2, "holds no scores yet")],
+    "finetune": [NO_DATA, NO_MODEL, NO_FOLDER, NO_SELECTION, WRONG_STAGE, NO_FORMAT, NO_COLUMN],
     "evaluate": [NO_MODEL, NO_ROWS, NO_PROMPTS, NO_SUCH],
     "pipeline": [NO_DATA, NO_MODEL, NO_ANCHORS, NO_FOLDER, NO_PROMPTS, WRONG_STAGE],
     "bench": [NO_MODEL, (["bench=finetune", *NO_DATA[0]], 2, NO_DATA[2])],
@@ -92,6 +108,12 @@ def ask(job: str, *calls: list[str]) -> list[tuple[int, str, str, list[str]]]:
     return [tuple(json.loads(line)) for line in finished.stdout.splitlines()]
 
 
+def _filled(argument: str, places: dict[str, str]) -> str:
+    for name, place in places.items():
+        argument = argument.replace(name, place)
+    return argument
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("job", sorted(JOBS))
 def test_what_is_asked_and_what_is_wrong_is_told_without_the_libraries(
@@ -100,10 +122,11 @@ def test_what_is_asked_and_what_is_wrong_is_told_without_the_libraries(
     model = tmp_path / "model"
     model.mkdir()
     (model / "config.json").write_text("{}")
-    given = [
-        ([argument.replace("{model}", str(model)) for argument in arguments], *answer)
-        for arguments, *answer in OF_JOB[job]
-    ]
+    rows = tmp_path / "rows.jsonl"
+    row = {"instruction": "Double it.", "output": ""}
+    rows.write_text("".join(json.dumps(row | {"output": f"{n}"}) + "\n" for n in range(3)))
+    places = {"{model}": str(model), "{rows}": str(rows)}
+    given = [([_filled(one, places) for one in told], *answer) for told, *answer in OF_JOB[job]]
     for arguments, *_ in given:
         if not any(argument.startswith("out_dir=") for argument in arguments):
             arguments.append(f"out_dir={tmp_path / 'run'}")

@@ -9,6 +9,7 @@ import sys
 import zipfile
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -125,3 +126,57 @@ def test_the_image_is_made_of_the_repository_s_own_files() -> None:
     }
     assert not allowed & {"data", "models", "runs", ".git", ".env", ".venv", "env", "venv"}
     assert {"**/.env*", "**/.venv*", "**/__pycache__"} <= set(rules)
+
+
+def make_job(cluster: ModuleType, name: str, state: str, more: str = "", ended: float = 0) -> Any:
+    entrypoint = f"python jobs/score.py data.path=x {more}"
+    return cluster.SubmittedJob(name, state, entrypoint, 1000.0, ended or None)
+
+
+def test_a_job_gets_a_name_that_no_other_has(cluster: ModuleType) -> None:
+    jobs = [make_job(cluster, "first", "RUNNING")]
+    assert cluster.free(jobs, "second") is None
+    assert "NAME=first: a job of this cluster has that name" in cluster.free(jobs, "first")
+    for name in ("a b", "-x", "a/b", ""):
+        assert "take letters" in cluster.free(jobs, name), name
+
+
+def test_the_job_that_is_meant(cluster: ModuleType) -> None:
+    over = make_job(cluster, "over", "SUCCEEDED", ended=1005)
+    first, second = (make_job(cluster, name, "RUNNING") for name in ("first", "second"))
+    assert cluster.pick([over, first], "", must_run=True) == first
+    assert cluster.pick([first, over], "", must_run=False) == over
+    assert cluster.pick([over, first, second], "over", must_run=True) == over
+    assert cluster.pick([over], "", must_run=True) == "error: no job runs"
+    assert "no job was submitted" in cluster.pick([], "", must_run=False)
+    assert "say which with NAME=, of first, second" in cluster.pick([first, second], "", True)
+    assert "NAME=x: there is no such job, but over" in cluster.pick([over], "x", must_run=False)
+
+
+def test_the_jobs_a_line_each(cluster: ModuleType) -> None:
+    jobs = [make_job(cluster, "a", "SUCCEEDED", ended=1065), make_job(cluster, "long", "RUNNING")]
+    assert cluster.job_lines(jobs, 1005.0) == [
+        "a     SUCCEEDED  00:01:05  python jobs/score.py data.path=x ",
+        "long  RUNNING    00:00:05  python jobs/score.py data.path=x ",
+    ]
+    assert "make submit" in cluster.job_lines([], 0.0)[0]
+
+
+def test_the_run_of_each_job_that_goes_on_is_shown(
+    cluster: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "jobs").mkdir()
+    script = "import sys; print('status of', sys.argv[1]); print('{}')"
+    (tmp_path / "jobs" / "status.py").write_text(script)
+    monkeypatch.chdir(tmp_path)
+    goes_on = make_job(cluster, "a", "RUNNING", "'out_dir=/runs/one two'")
+    over = make_job(cluster, "b", "FAILED", "out_dir=/runs/b", ended=1005)
+    cluster.show_jobs([goes_on, over], "")
+    shown = capfd.readouterr().out
+    assert "status of out_dir=/runs/one two\n" in shown and "/runs/b\n" in shown
+    assert "status of out_dir=/runs/b" not in shown and "{}" not in shown
+    cluster.show_jobs([goes_on, over], "b")
+    assert "status of out_dir=/runs/b" in capfd.readouterr().out

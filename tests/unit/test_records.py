@@ -15,10 +15,22 @@ def test_an_input_stands_below_its_instruction() -> None:
     assert Message("user", "", "alone").content == "alone"
 
 
+def test_an_answer_keeps_what_indents_its_first_line() -> None:
+    assert Message("assistant", "\n \t\r\n    return 1\n  x \n").content == "    return 1\n  x"
+    assert Message("assistant", "\u3000\t 1").content == "\t 1"
+    assert Message("assistant", " \n\t").content == ""
+    assert Message("user", "    return 1\n").content == "return 1"
+    indented, flush = (
+        Example((Message("user", "Go on."), Message("assistant", text)))
+        for text in ("    return 1", "return 1")
+    )
+    assert indented.content_id != flush.content_id
+
+
 @given(st.lists(st.tuples(st.sampled_from(["user", "assistant"]), TEXTS), max_size=4))
-def test_content_is_roles_and_stripped_texts(turns: list[tuple[str, str]]) -> None:
+def test_content_is_roles_and_texts_without_blank_edges(turns: list[tuple[str, str]]) -> None:
     plain = Example(tuple(Message(role, text) for role, text in turns))
-    padded = Example(tuple(Message(role, f" {text}\n") for role, text in turns))
+    padded = Example(tuple(Message(role, f" \n{text}\n") for role, text in turns))
     assert plain.content_id == padded.content_id and len(plain.content_id) == 32
     more = Example((*plain.messages, Message("user", "one more")))
     assert more.content_id != plain.content_id

@@ -27,7 +27,6 @@ WITHOUT_TEST = {
     "config/finetune.py",
     "config/keys.py",
     "config/schema.py",
-    "errors.py",
     "model/weights/faults.py",
     "model/weights/headers.py",
     "model/weights/quantised.py",

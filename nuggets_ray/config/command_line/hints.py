@@ -86,13 +86,8 @@ SYNONYMS = {
 
 JOB_OF = {
     **dict.fromkeys(("model", "data", "prompt", "anchors", "score", "schedule"), "score"),
-    **{
-        "cluster": "score",
-        "plan": "plan",
-        "select": "select",
-        "finetune": "finetune",
-        "bench": "bench",
-    },
+    **{name: name for name in ("plan", "select", "show", "finetune", "bench", "status")},
+    **{"cluster": "score", "track": "finetune"},
     **dict.fromkeys(("evaluate", "generate", "judge"), "evaluate"),
 }
 """The job that a section is for, first of all."""

@@ -1,5 +1,5 @@
-"""Hydra's own flags (--help, --cfg job, --info, --multirun, ...), with every mistake beside them
-told before Hydra sees it.
+"""Hydra's own flags (--cfg job, --info, --multirun, ...), with every mistake beside them told
+before Hydra sees it. What --help shows is ours (help.py).
 
 Hydra would answer a typo with a traceback and exit code 1, and take `--limit=5` for a flag of its
 own. So the command line is composed here first, for each run of a sweep, and only then by
@@ -31,8 +31,8 @@ from nuggets_ray.config.keys import (
 from nuggets_ray.config.schema import Config
 from nuggets_ray.errors import UserError
 
-SHOW = ("--help", "--hydra-help", "--version", "--cfg", "--info", "--shell-completion")
-MODES = (*SHOW, "--run", "--multirun")
+SHOW = ("--hydra-help", "--version", "--cfg", "--info", "--shell-completion")
+MODES = ("--help", *SHOW, "--run", "--multirun")
 SHORT = {
     **{"-h": "--help", "-c": "--cfg", "-p": "--package", "-r": "--run", "-m": "--multirun"},
     **{"-i": "--info", "-sc": "--shell-completion", "-cd": "--config-dir"},
@@ -85,8 +85,8 @@ def parse(argv: Sequence[str], uses: Sequence[str]) -> Command:
     if len(modes) > 1:
         raise UserError(f"{modes[0]} and {modes[1]}: give one of them")
     mode = modes[0] if modes else "--run"
-    if "--resolve" in flags and mode not in ("--cfg", "--help"):
-        raise UserError("--resolve: goes with --cfg job or --help")
+    if "--resolve" in flags and mode != "--cfg":
+        raise UserError("--resolve: goes with --cfg job")
     if "--config-dir" in flags:
         folder = os.path.abspath(os.path.expanduser(flags["--config-dir"]))
         if not os.path.isdir(folder):
@@ -145,12 +145,18 @@ def _no_such_flag(argument: str, following: Sequence[str], uses: Sequence[str]) 
         )
 
 
+def compose_checked(command: Command, uses: Sequence[str]) -> Config:
+    """The configuration beside a flag that only shows. Raises UserError for a mistake in it."""
+    arguments = overrides.read(command.arguments, uses)
+    return _checked(compose(arguments, uses), arguments)
+
+
 def show(command: Command, uses: Sequence[str], job_name: str) -> int:
     """Print what a flag of SHOW asks for. Raises UserError for a mistake beside it."""
     arguments = command.arguments
-    if command.mode in ("--help", "--cfg", "--info"):
+    if command.mode in ("--cfg", "--info"):
+        compose_checked(command, uses)
         arguments = overrides.read(arguments, uses)
-        _checked(compose(arguments, uses), arguments)
     flags = command.given(command.mode, "--package", "--resolve")
     printed = io.StringIO()
     with redirect_stdout(printed), _no_log_handlers():  # --info logs, to a handler of Hydra's own

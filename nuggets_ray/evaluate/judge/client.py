@@ -8,7 +8,6 @@ environment and stands in no message.
 
 import email.utils
 import json
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import httpx
 
 from nuggets_ray.config.evaluate import JudgeConfig
 from nuggets_ray.errors import UserError
+from nuggets_ray.evaluate.judge.key import read_key
 from nuggets_ray.evaluate.judge.prompts import Conversation
 
 MESSAGE_CHARS = 300
@@ -55,7 +55,8 @@ class Endpoint:
     def __init__(self, config: JudgeConfig) -> None:
         self._config = config
         self._url = _completions_url(config.url or "")
-        self._key = _read_key(config.api_key_env)
+        self._api_key = read_key(config)
+        self._key = self._api_key.text
         self._has_answered = False
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
         self._client = httpx.Client(
@@ -121,17 +122,16 @@ class Endpoint:
 
     def _refused_key(self, status: int) -> str:
         # the endpoint's own message is left out: some quote parts of the key
-        name = self._config.api_key_env
+        name, place = self._api_key.name, self._api_key.place
         if not self._key:
             return (
-                f"judge.api_key_env={name}: judge.url={self._config.url} answers {status} and the "
-                f"environment variable {name} is not set: set it to the endpoint's key, or name "
-                "another variable"
+                f"{name}: judge.url={self._config.url} answers {status} and {place} is not set: "
+                "set it to the endpoint's key, name another variable, or give a file with "
+                "judge.api_key_path"
             )
         return (
-            f"judge.api_key_env={name}: judge.url={self._config.url} answers {status} to the key "
-            f"in the environment variable {name}: set it to a key that may use judge.model="
-            f"{self._config.model}"
+            f"{name}: judge.url={self._config.url} answers {status} to the key in {place}: set it "
+            f"to a key that may use judge.model={self._config.model}"
         )
 
     def _message(self, content: bytes) -> str:
@@ -172,21 +172,11 @@ def _completions_url(url: str) -> str:
     if parsed.userinfo:
         raise UserError(
             "judge.url holds a user's name or password: leave it out, and give a key by the "
-            "environment variable that judge.api_key_env names"
+            "environment variable that judge.api_key_env names, or the file of judge.api_key_path"
         )
     if parsed.scheme not in ("http", "https") or not parsed.host:
         raise UserError(f"judge.url={url}: give an address such as http://host:8000/v1")
     return f"{url.rstrip('/').removesuffix('/chat/completions')}/chat/completions"
-
-
-def _read_key(name: str) -> str:
-    key = os.environ.get(name, "").strip()
-    if not (key.isascii() and key.isprintable()):
-        raise UserError(
-            f"judge.api_key_env={name}: the environment variable {name} holds characters that no "
-            "key has: set it to the endpoint's key alone"
-        )
-    return key
 
 
 def _completion(content: bytes) -> Completion:

@@ -7,7 +7,6 @@ they are paid for.
 import logging
 import random
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
@@ -27,7 +26,6 @@ from nuggets_ray.evaluate.judge.prompts import Conversation
 
 logger = logging.getLogger(__name__)
 
-PROGRESS_S = 30.0
 WAIT_S = 1.0
 FIRST_BACKOFF_S, MAX_BACKOFF_S = 1.0, 60.0
 MESSAGE_TOKENS = 16
@@ -41,6 +39,7 @@ class StoppedError(Exception):
 class EndpointJudge:
     """An `Ask` (judge.py). `wait` sleeps so many seconds; by default it wakes up when all ends,
     which sets `stopped`.
+    `follow` is told, once a second, how many of so many verdicts that were to ask are there.
     """
 
     def __init__(
@@ -62,6 +61,7 @@ class EndpointJudge:
         self._rate = RateLimit(config.requests_per_minute)
         self.stopped = threading.Event()
         self._wait = wait or self.stopped.wait
+        self.follow: Callable[[int, int], object] = lambda num_done, num_asked: None
 
     def __call__(self, conversations: Sequence[Conversation]) -> list[str]:
         """The judge's texts in order; what is kept is not asked again.
@@ -98,7 +98,7 @@ class EndpointJudge:
                     executor.submit(self._ask_one, endpoint, key, conversation)
                     for key, conversation in missing.items()
                 ]
-                _follow(futures)
+                _follow(futures, self.follow)
             except BaseException:
                 self.stopped.set()
                 executor.shutdown(wait=True, cancel_futures=True)
@@ -192,16 +192,12 @@ def backoff_s(attempt: int, retry_after_s: float | None) -> float:
     return longest_s * random.uniform(0.5, 1.5) + (retry_after_s or 0.0)
 
 
-def _follow(futures: Sequence["Future[None]"]) -> None:
-    """Wait for all, with a progress line now and then; the first error is raised at once."""
-    last_s = time.monotonic()
+def _follow(futures: Sequence["Future[None]"], follow: Callable[[int, int], object]) -> None:
+    """Wait for all, and tell how far they are; the first error is raised at once."""
     pending = set(futures)
     while pending:
         # in short waits: a signal just before a wait begins is not seen until the wait ends
         done, pending = wait_for(pending, timeout=WAIT_S, return_when=FIRST_COMPLETED)
         for future in done:
             future.result()
-        if time.monotonic() - last_s >= PROGRESS_S:
-            last_s = time.monotonic()
-            num_done = len(futures) - len(pending)
-            logger.info("judge: %d of %d verdicts", num_done, len(futures))
+        follow(len(futures) - len(pending), len(futures))

@@ -31,8 +31,8 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ComparedRows:
-    """The rows, their token ids under `prompt` {example_id: encoding}, the file they came from, and
-    why others were left out {reason: rows}.
+    """The rows, each alone under `prompt` as in training {example_id: encoding}, the file they came
+    from, and why others were left out {reason: rows}.
     """
 
     rows: tuple[HeldRow, ...]
@@ -66,8 +66,8 @@ def choose_rows(config: Config, models: list[EvalModel]) -> ComparedRows:
     for overlap in overlaps:
         left_out[overlap.reason] = left_out.get(overlap.reason, 0) + 1
     prompt = shared_prompt(models)
-    encodings = {row.example_id: prompt.anchor(row.example) for row in rows}
-    room = shared_room(models, prompt)
+    encodings = {row.example_id: prompt.alone(row.example) for row in rows}
+    room = shared_room(models)
     num_before = len(rows)
     rows = tuple(r for r in rows if room is None or encodings[r.example_id].num_tokens <= room)
     if num_too_long := num_before - len(rows):

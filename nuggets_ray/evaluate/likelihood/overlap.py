@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from nuggets_ray.prompts.spelled import spell_out
 from nuggets_ray.records import Example
 
 MIN_SIMILARITY = 0.8
@@ -30,8 +31,8 @@ Shingles = frozenset[tuple[str, ...]]
 
 @dataclass(frozen=True, slots=True)
 class TextRow:
-    """A row as it is compared: its plain text, all turns and no template, whose fixed words would
-    make short rows alike."""
+    """A row as it is compared: its text, all turns with what stands beside their texts, and no
+    template, whose fixed words would make short rows alike."""
 
     example_id: str
     content_id: str
@@ -52,7 +53,7 @@ class Overlap:
 
 def text_row(example_id: str, example: Example) -> TextRow:
     """The row of an example."""
-    text = "\n".join(message.content for message in example.messages)
+    text = "\n".join(message.content for message in spell_out(example))
     return TextRow(example_id, example.content_id, text)
 
 

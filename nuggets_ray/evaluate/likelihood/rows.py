@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import chain, islice
-from typing import Any
 
 from nuggets_ray import io
 from nuggets_ray.anchors.file import load_examples
@@ -14,7 +13,6 @@ from nuggets_ray.config.evaluate import EvaluateConfig
 from nuggets_ray.config.schema import AnchorsConfig, DataConfig
 from nuggets_ray.data.examples import (
     ParsedRow,
-    Rules,
     SourceRow,
     choose_rules,
     file_rows,
@@ -33,9 +31,9 @@ from nuggets_ray.model.load import load_config, load_tokenizer, max_context_toke
 from nuggets_ray.prompts.prompt import Prompt, make_prompt
 from nuggets_ray.records import Example
 from nuggets_ray.run.candidates import candidate_parts
+from nuggets_ray.run.held_out import held_out_ids, held_out_texts, read_rules
 from nuggets_ray.run.job_configs import read_config
 from nuggets_ray.run.layout import RunFolder
-from nuggets_ray.run.manifest import read_manifest
 
 logger = logging.getLogger(__name__)
 
@@ -98,8 +96,7 @@ def check_held_out(out_dir: str, given: str | None) -> None:
 
 def _num_own_rows(out_dir: str) -> int:
     """The rows that the run held out; it writes their table where it held none too."""
-    path = RunFolder(out_dir).held_out
-    return io.read_table(path, columns=["content_id"]).num_rows if io.exists(path) else 0
+    return len(held_out_texts(out_dir) or [])
 
 
 def _held_rows(
@@ -112,10 +109,9 @@ def _held_rows(
         path = demo_or(given, KEY)
         rows = islice(file_rows(list_inputs(path, KEY)), limit)
         return path, parse_stream(rows, data.format, data.columns)[1]
-    path = RunFolder(out_dir).held_out
-    texts = io.read_table(path, columns=["row_json"])["row_json"].to_pylist()
+    path, texts = RunFolder(out_dir).held_out, held_out_texts(out_dir) or []
     own = [SourceRow(path, n, json.loads(text)) for n, text in enumerate(texts[:limit])]
-    return path, parse_rows(own, _rules(out_dir))
+    return path, parse_rows(own, read_rules(out_dir))
 
 
 def training_sources(out_dir: str) -> dict[str, Iterator[list[TextRow]]]:
@@ -151,17 +147,23 @@ def _left_out(out_dir: str, trained: TrainingData) -> set[str]:
     path = RunFolder(out_dir).held_out
     if trained.leaves_out is None or not io.exists(path) or io.sha256(path) != trained.leaves_out:
         return set()
-    return set(io.read_table(path, columns=["content_id"])["content_id"].to_pylist())
+    return set(held_out_ids(out_dir, read_rules(out_dir)).astype(str).tolist())
 
 
 def _candidates(out_dir: str) -> Iterator[list[TextRow]]:
-    rules = _rules(out_dir)
+    rules = read_rules(out_dir)
     for part in candidate_parts(out_dir):
         table = io.read_table(part, columns=["example_id", "row_json"])
         for start in range(0, table.num_rows, CHUNK_ROWS):
+            rows = table.slice(start, CHUNK_ROWS).to_pylist()
+            sources = [
+                SourceRow(part, start + i, json.loads(row["row_json"]))
+                for i, row in enumerate(rows)
+            ]
             yield [
-                text_row(row["example_id"], rules.parse(json.loads(row["row_json"])))
-                for row in table.slice(start, CHUNK_ROWS).to_pylist()
+                text_row(row["example_id"], example)
+                for row, (_, example) in zip(rows, parse_rows(sources, rules), strict=True)
+                if not isinstance(example, SkipRow)  # a row of an old folder, of no use now
             ]
 
 
@@ -177,25 +179,17 @@ def _file_rows(data: DataConfig, left_out: set[str]) -> Iterator[list[TextRow]]:
         ]
 
 
-def _rules(out_dir: str) -> Rules:
-    """How the run's rows are read."""
-    manifest = read_manifest(out_dir) or {}
-    scored: dict[str, Any] = read_config(out_dir, "score") or {}
-    return Rules(manifest["data_format"], scored["data"]["columns"])
-
-
 def _category(row: object) -> str | None:
     values = [row.get(key) for key in CATEGORY_FIELDS] if isinstance(row, dict) else []
     return next((value for value in values if isinstance(value, str) and value), None)
 
 
-def shared_room(models: list[EvalModel], prompt: Prompt) -> int | None:
+def shared_room(models: list[EvalModel]) -> int | None:
     """The most tokens of a row that every model takes; None: any."""
     contexts = [
         max_context_tokens(load_config(model.model, any_architecture=True)) for model in models
     ]
-    context = min((tokens for tokens in contexts if tokens is not None), default=None)
-    return None if context is None else context - len(prompt.zero_shot_prefix)
+    return min((tokens for tokens in contexts if tokens is not None), default=None)
 
 
 def write_held_out(

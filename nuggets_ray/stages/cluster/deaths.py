@@ -45,6 +45,14 @@ class Exit:
     detail: str
 
 
+@dataclass(frozen=True, slots=True)
+class LifeEvent:
+    """A process begins to load the model (`load_s` None), or is ready, after so many seconds."""
+
+    process: Process
+    load_s: float | None = None
+
+
 @dataclass(slots=True)
 class Journal:
     """What the processes tell of themselves, in the order in which they tell it."""
@@ -52,6 +60,14 @@ class Journal:
     _loading: dict[str, Process] = field(default_factory=dict)
     _lost_loading: list[Process] = field(default_factory=list)
     _holders: dict[str, list[Process]] = field(default_factory=dict)
+    _events: list[LifeEvent] = field(default_factory=list)
+    _num_retries: int = 0
+
+    def take_events(self) -> tuple[list[LifeEvent], int]:
+        """(what processes told, how many blocks were begun again) since the last call."""
+        taken = self._events, self._num_retries
+        self._events, self._num_retries = [], 0
+        return taken
 
     def loading(self, process: Process) -> None:
         """A process begins to load the model: what its actor was before is gone."""
@@ -59,11 +75,13 @@ class Journal:
         if before is not None:
             self._lost_loading.append(before)
         self._loading[process.actor_id] = process
+        self._events.append(LifeEvent(process))
 
-    def ready(self, process: Process) -> None:
-        """The process has the model, so loading it is possible."""
+    def ready(self, process: Process, load_s: float = 0.0) -> None:
+        """The process has the model, after so many seconds: loading it is possible."""
         self._loading.pop(process.actor_id, None)
         self._lost_loading.clear()
+        self._events.append(LifeEvent(process, load_s))
 
     @property
     def lost_loading(self) -> list[Process]:
@@ -74,6 +92,7 @@ class Journal:
         """A process begins with a block; the others that began with it and never ended."""
         holders = self._holders.setdefault(block, [])
         if process not in holders:
+            self._num_retries += bool(holders)
             holders.append(process)
         return [holder for holder in holders if holder != process]
 

@@ -25,6 +25,8 @@ from nuggets_ray import io
 from nuggets_ray.config.schema import ClusterConfig
 from nuggets_ray.errors import UserError
 from nuggets_ray.run.layout import RunFolder
+from nuggets_ray.run.manifest import Run
+from nuggets_ray.run.stage_status import WorkerCounts
 from nuggets_ray.score.worker_environment import FEW_KERNELS, KEEP_MEMORY
 from nuggets_ray.stages.cluster.address import check_address, unreachable
 from nuggets_ray.stages.cluster.own_ray import (
@@ -33,6 +35,7 @@ from nuggets_ray.stages.cluster.own_ray import (
     in_a_session_of_its_own,
     warn_if_open,
 )
+from nuggets_ray.stderr import set_quiet, without_noise
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +79,16 @@ def connected(config: ClusterConfig) -> Iterator[Workers]:
 
 
 @contextmanager
+def told_connected(run: Run, config: ClusterConfig) -> Iterator[Workers]:
+    """The same, told by the run that waits for it."""
+    if not ray.is_initialized():
+        run.tell("starting Ray, or connecting to it")
+    with connected(config) as workers:
+        run.tell(workers=WorkerCounts(wanted=workers.num_workers))
+        yield workers
+
+
+@contextmanager
 def _connected(config: ClusterConfig, address: str) -> Iterator[Workers]:
     if ray.is_initialized():
         # whoever connected has waited for the nodes
@@ -109,6 +122,11 @@ def end_executors(but: Collection[threading.Thread] = ()) -> None:
     for thread in threading.enumerate():
         if isinstance(thread, StreamingExecutor) and thread not in but:
             thread.shutdown(force=True)
+
+
+def named_actor(actor_class: Any, name: str, run: Run) -> Any:
+    """The class with a name for its actor that says in the dashboard what it does, and for whom."""
+    return actor_class.options(name=f"{name}_{run.attempt_id}")
 
 
 def result_of(ref: ray.ObjectRef[Any]) -> Any:
@@ -176,11 +194,10 @@ def check_shared_folder(out_dir: str) -> None:
 
 
 def _init(config: ClusterConfig, **options: Any) -> None:
-    # Ray's C++ would print that restarted actors need their arguments; the driver holds them
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    set_quiet()
     # one environment for all tasks, so that a process that has loaded torch serves several of them
     env_vars = {"OMP_NUM_THREADS": str(config.cpus_per_worker), **KEEP_MEMORY, **FEW_KERNELS}
-    with _our_sigterm():
+    with _our_sigterm(), without_noise():
         ray.init(
             logging_level=logging.WARNING,
             log_to_driver=False,

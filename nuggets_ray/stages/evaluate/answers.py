@@ -52,20 +52,24 @@ class AnswerSetup:
 
 
 class Replica:
-    """A Ray actor with one model, loaded at its first block (an error there is told as it is)."""
+    """One model, for an actor of replicas.py."""
 
     def __init__(self, setup: AnswerSetup) -> None:
         self._setup = setup
         self._answerer: Answerer | None = None
 
+    def load(self) -> None:
+        """Load the model."""
+        setup = self._setup
+        torch.set_num_threads(setup.num_threads)
+        self._answerer = Answerer(
+            setup.model, setup.prompt, setup.generate, setup.dtype, setup.num_gpus
+        )
+
     def compute(self, keys: list[str], conversations: list[Conversation]) -> int:
         """Answer a block and write it as one part; how many answers it holds."""
+        assert self._answerer is not None
         setup = self._setup
-        if self._answerer is None:
-            torch.set_num_threads(setup.num_threads)
-            self._answerer = Answerer(
-                setup.model, setup.prompt, setup.generate, setup.dtype, setup.num_gpus
-            )
         answers = self._answerer.answer(conversations, [seed_of(key) for key in keys])
         write_answers(setup.folder, keys, answers)
         return len(keys)
@@ -103,7 +107,9 @@ def open_answers(
             todo.pop(key, None)
         if num_reused := len(set(keys)) - len(todo):
             logger.info("model %s: %d answers are there already", model.name, num_reused)
-        replicas.compute(_blocks(todo, BLOCK_ROWS[workers.device]), len(todo), "answers")
+        replicas.compute(
+            _blocks(todo, BLOCK_ROWS[workers.device]), len(todo), "answers", num_reused
+        )
         answers = read_answers(folder)
         return [answers[key] for key in keys]
 

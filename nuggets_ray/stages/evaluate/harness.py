@@ -53,18 +53,21 @@ class ResponseSetup:
 
 
 class ResponseReplica:
-    """A Ray actor with one model, loaded at its first block (an error there is told as it is)."""
+    """One model, for an actor of replicas.py."""
 
     def __init__(self, setup: ResponseSetup) -> None:
         self._setup = setup
         self._responder: Responder | None = None
 
+    def load(self) -> None:
+        """Load the model."""
+        torch.set_num_threads(self._setup.num_threads)
+        self._responder = Responder(self._setup.model, self._setup.facts)
+
     def compute(self, keys: list[str], kind: str, arguments: list[Arguments]) -> int:
         """Respond to a block of one kind and write it as one part; how many responses it holds."""
+        assert self._responder is not None
         setup = self._setup
-        if self._responder is None:
-            torch.set_num_threads(setup.num_threads)
-            self._responder = Responder(setup.model, setup.facts)
         responses = self._responder.respond(kind, arguments, seed=int(keys[0][:8], 16))
         write_responses(setup.folder, keys, responses)
         return len(keys)
@@ -84,7 +87,7 @@ def run_lm_eval(context: Context) -> Outcome:
         try:
             respond = _respond(context, model, key, replicas)
             for settings in tasks.settings_of(config.evaluate, config.seed):
-                logger.info("model %s: %s", model.name, settings.task)
+                context.run.tell(f"model {model.name}: {settings.task}")
                 tokenizer = harness_tokenizer(model, settings.chat_template)
                 asked = asked_model(tokenizer, respond, model.name)
                 folder = context.folder.lm_eval(model.name, settings.name(key))
@@ -128,7 +131,7 @@ def _respond(context: Context, model: EvalModel, model_key: str, replicas: Repli
             logger.info("model %s: %d responses are there already", model.name, len(known))
         if todo:
             blocks = _blocks(kind, todo, context.workers)
-            replicas.compute(blocks, len(todo), "responses")
+            replicas.compute(blocks, len(todo), "responses", len(known))
             known |= read_responses(folder, set(todo))
         return [known[key] for key in keys]
 

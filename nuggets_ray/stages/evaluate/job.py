@@ -19,8 +19,14 @@ from nuggets_ray.model.load import resolve_dtype
 from nuggets_ray.run.job_configs import write_config
 from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.manifest import Run, read_manifest
+from nuggets_ray.run.track import open_tracker
 from nuggets_ray.run.trained_on import trained_selections
-from nuggets_ray.stages.cluster.workers import Workers, check_shared_folder, connected, on_worker
+from nuggets_ray.stages.cluster.workers import (
+    Workers,
+    check_shared_folder,
+    on_worker,
+    told_connected,
+)
 from nuggets_ray.stages.evaluate.adapters import as_whole_models
 from nuggets_ray.stages.evaluate.benchmarks import run_alpaca_eval, run_mt_bench
 from nuggets_ray.stages.evaluate.context import Context
@@ -40,15 +46,17 @@ def evaluate(config: Config) -> dict[str, Any]:
     for run_folder in config.evaluate.compare:
         read_results(run_folder)
     results = open_results(config.out_dir, config.evaluate.primary)
-    with Run(config.out_dir, "evaluate") as run, connected(config.cluster) as workers:
+    with Run(config.out_dir, "evaluate") as run, told_connected(run, config.cluster) as workers:
         check_shared_folder(config.out_dir)
         write_config(config.out_dir, "evaluate", config)
         dtype = _dtype(config, workers)
         run.update(num_workers=workers.num_workers)
+        run.tell("looking at the models")
         whole = as_whole_models(models, config.out_dir, dtype)
         selections = trained_selections(config.out_dir, [model.name for model in models])
         context = Context(config, whole, dtype, workers, run, selections)
-        outcome = METHODS[config.evaluate.method](context)
+        outcome = _run(context)
+        run.tell("comparing the models")
         verdict = keep_broader(_verdict(context, outcome), results.verdict)
         results = replace(results.merged(outcome.results), verdict=verdict)
         wrote = [*outcome.wrote, write_results(config.out_dir, results)]
@@ -56,6 +64,18 @@ def evaluate(config: Config) -> dict[str, Any]:
         io.write_bytes(wrote[-1], format_page(results).encode())
     print(format_report(config.evaluate, config.out_dir, outcome, results))
     return {"wrote": wrote, "status": "done", "models": [model.name for model in models]}
+
+
+def _run(context: Context) -> Outcome:
+    """The evaluation, with its numbers in the tracker of track.to, if any."""
+    config, evaluate_ = context.config, context.config.evaluate
+    settings = {"method": evaluate_.method, "primary": evaluate_.primary}
+    with open_tracker(config.track, config.out_dir, "evaluate", settings) as tracker:
+        outcome = METHODS[evaluate_.method](context)
+        tracker.log(
+            {result.name: result.value for result in outcome.results if result.value is not None}
+        )
+    return outcome
 
 
 def _verdict(context: Context, outcome: Outcome) -> dict[str, Any] | None:

@@ -13,13 +13,29 @@ from nuggets_ray.records import Message
 from nuggets_ray.run.manifest import Run
 from nuggets_ray.stages.cluster.workers import Workers
 from nuggets_ray.stages.evaluate.answers import open_answers
+from nuggets_ray.stages.evaluate.progress import JudgeProgress
 
 
 def make_judge(config: Config, workers: Workers, run: Run, dtype: str) -> Ask:
     """The judge of judge.*; what it says is kept, and never asked or paid for twice."""
     if config.judge.url is not None:
-        return EndpointJudge(config.judge, config.out_dir)
+        return _endpoint(config, run)
     return _local(config, workers, run, dtype)
+
+
+def _endpoint(config: Config, run: Run) -> Ask:
+    """The endpoint's judge, whose verdicts and budget the run tells."""
+    judge = EndpointJudge(config.judge, config.out_dir)
+    told = JudgeProgress(run, config.judge, judge.kept, config.progress_s)
+    judge.follow = told.follow
+
+    def ask(conversations: Sequence[Conversation]) -> list[str]:
+        try:
+            return judge(conversations)
+        finally:
+            told.close()
+
+    return ask
 
 
 def _local(config: Config, workers: Workers, run: Run, dtype: str) -> Ask:

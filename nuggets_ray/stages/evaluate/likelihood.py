@@ -21,9 +21,11 @@ from nuggets_ray.evaluate.report import Outcome
 from nuggets_ray.evaluate.side_by_side import format_answers, spread, until_first_answer
 from nuggets_ray.evaluate.verdict.arms import golden_names
 from nuggets_ray.model.identity import weights_fingerprint
+from nuggets_ray.prompts.spelled import spell_out
 from nuggets_ray.records import Encoding
 from nuggets_ray.stages.evaluate.answers import open_answers
 from nuggets_ray.stages.evaluate.context import Context
+from nuggets_ray.stages.evaluate.progress import EvaluationProgress
 from nuggets_ray.stages.score.worker import Setup, load_engine, model_result, model_task
 
 logger = logging.getLogger(__name__)
@@ -67,7 +69,7 @@ def run_likelihood(context: Context) -> Outcome:
 
 def _answers_text(context: Context, rows: list[HeldRow]) -> str:
     """What every model answers to the rows' prompts, side by side, beside the rows' own answers."""
-    conversations = [row.example.messages for row in rows]
+    conversations = [spell_out(row.example) for row in rows]
     prompts = [until_first_answer(messages) for messages in conversations]
     answers = {}
     for model in context.models:
@@ -84,6 +86,7 @@ def _mean_log_probs(context: Context, model: EvalModel, compared: ComparedRows) 
     key = {
         "weights": weights_fingerprint(model.model),
         "prompt": compared.prompt.fingerprint,
+        "rendered": "alone",
         "dtype": context.dtype,
         "backend": config.score.backend,
     }
@@ -92,26 +95,30 @@ def _mean_log_probs(context: Context, model: EvalModel, compared: ComparedRows) 
     todo = [row.example_id for row in compared.rows if row.example_id not in known]
     if not todo:
         return known
-    logger.info("model %s: log-probs of %d held-out answers", model.name, len(todo))
     todo.sort(key=lambda example_id: encodings[example_id].num_tokens)
     shards = [todo[start :: workers.num_workers] for start in range(workers.num_workers)]
     setup = Setup(
         replace(config, model=model.model), "evaluate", workers.device, context.dtype, "", 1,
         workers.gpus_per_worker,
     )  # fmt: skip
-    task, prefix = model_task(zero_shot, setup, workers), compared.prompt.zero_shot_prefix
+    task = model_task(mean_log_probs, setup, workers)
     pending = [
-        (shard, task.remote(setup, [encodings[i] for i in shard], prefix))
-        for shard in filter(None, shards)
+        (shard, task.remote(setup, [encodings[i] for i in shard])) for shard in filter(None, shards)
     ]
+    phase = f"log-probs of the held-out answers under {model.name}"
+    num_reused = len(compared.rows) - len(todo)
+    progress = EvaluationProgress(context.run, phase, "answers", len(compared.rows), num_reused)
     for shard, ref in pending:
         log_probs_N = model_result(ref, setup.config)
         known |= dict(zip(shard, log_probs_N.tolist(), strict=True))
+        progress.count(len(shard))
+    progress.close()
     write_kept(uri, key, known)
     return known
 
 
-def zero_shot(setup: Setup, encodings: list[Encoding], zero_shot_prefix: np.ndarray) -> np.ndarray:
-    """Mean log-probs of the answers without any demonstration: (N,), nats per token."""
-    log_probs_N: np.ndarray = load_engine(setup, encodings).log_probs([zero_shot_prefix])[0]
+def mean_log_probs(setup: Setup, encodings: list[Encoding]) -> np.ndarray:
+    """Mean log-probs of the answers of whole rows: (N,), nats per token."""
+    nothing = np.zeros(0, np.int64)
+    log_probs_N: np.ndarray = load_engine(setup, encodings).log_probs([nothing])[0]
     return log_probs_N

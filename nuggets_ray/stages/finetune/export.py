@@ -27,7 +27,7 @@ from nuggets_ray.finetune.steps import Work
 from nuggets_ray.model.load import load_tokenizer
 from nuggets_ray.prompts.alpaca_jinja import give_chat_template
 from nuggets_ray.run.layout import RunFolder
-from nuggets_ray.run.manifest import versions
+from nuggets_ray.run.versions import versions
 from nuggets_ray.stages.cluster.workers import result_of
 from nuggets_ray.stages.finetune.rows import SplitRows
 

@@ -24,17 +24,19 @@ from nuggets_ray.finetune.source import Source, find_source
 from nuggets_ray.model.identity import weights_fingerprint
 from nuggets_ray.model.load import load_tokenizer
 from nuggets_ray.model.weights.headers import check_weights
-from nuggets_ray.prompts.prompt import make_prompt
+from nuggets_ray.prompts.prompt import make_prompt, warn_of_template
 from nuggets_ray.run.job_configs import write_config
 from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.manifest import Run
 from nuggets_ray.run.selections import begin_record
+from nuggets_ray.run.track import open_tracker
 from nuggets_ray.stages.cluster.workers import (
     Workers,
     check_shared_folder,
-    connected,
+    named_actor,
     refuse_missing,
     result_of,
+    told_connected,
 )
 from nuggets_ray.stages.finetune.export import Finished, export, read_done
 from nuggets_ray.stages.finetune.loop import LoopSetup
@@ -72,11 +74,11 @@ def finetune(config: Config) -> dict[str, Any]:
     """
     check_finetune(config.finetune)
     source = find_source(config)
-    make_prompt(load_tokenizer(source.model), source.prompt)
+    warn_of_template(make_prompt(load_tokenizer(source.model), source.prompt))
     check_weights(source.model)
     with (
         Run(config.out_dir, f"finetune-{source.name}") as run,
-        connected(config.cluster) as workers,
+        told_connected(run, config.cluster) as workers,
     ):
         return _finetune(config, source, run, workers)
 
@@ -123,6 +125,7 @@ def _finetune(config: Config, source: Source, run: Run, workers: Workers) -> dic
     remove_leftovers(folder)
     write_config(config.out_dir, f"finetune-{source.name}", config)
     selection = begin_record(config.out_dir, folder, source.selection, committed is not None)
+    run.tell("reading the rows, and what training on them takes")
     rows = read_train_rows(config, source)
     begun = as_begun(config.finetune, committed.settings if committed else {})
     setup, choice = make_plan(begun, config.seed, source.model, rows, facts, workers)
@@ -134,11 +137,13 @@ def _finetune(config: Config, source: Source, run: Run, workers: Workers) -> dic
         folder=folder,
         attempt_id=run.attempt_id,
         row_refs=(ray.put(rows.train), ray.put(rows.held_out)),
-        board=Board.remote(),  # type: ignore[attr-defined]  # made by the decorator
+        board=named_actor(Board, "nuggets_progress_of_training", run).remote(),
         num_threads=workers.cpus_per_worker,
     )
-    history = train(loop, run, workers, config.progress_s)
+    with open_tracker(config.track, config.out_dir, run.stage, settings) as tracker:
+        history = train(loop, run, workers, config.progress_s, tracker)
     run.update(actual_s=round(time.monotonic() - started, 1))
+    run.tell("writing the model")
     finished = Finished(setup, choice.work, rows, workers.num_workers, history, settings, selection)
     return export(config.out_dir, config.model.path or source.model.path, source, finished)
 

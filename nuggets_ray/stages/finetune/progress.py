@@ -8,26 +8,28 @@ import errno
 import json
 import logging
 import os
-import sys
-import tempfile
 import time
+from dataclasses import replace
 from typing import Any
 
 import ray
-from tqdm import tqdm
 
 from nuggets_ray import io
 from nuggets_ray.errors import UserError
 from nuggets_ray.finetune.checkpoints import Record
 from nuggets_ray.finetune.curve import loss_curve
 from nuggets_ray.finetune.pace import TOLD_AFTER_STEPS, Pace
+from nuggets_ray.finetune.tensorboard import SHOWN, Events
+from nuggets_ray.run.bar import open_bar
 from nuggets_ray.run.layout import RunFolder, TrainingFolder
 from nuggets_ray.run.manifest import Run
-from nuggets_ray.stages.score.progress import format_duration
+from nuggets_ray.run.meter import eta_text
+from nuggets_ray.run.stage_status import WorkDone, WorkerCounts
+from nuggets_ray.run.track import Tracker
+from nuggets_ray.stages.cluster.metrics import Metrics
+from nuggets_ray.units import duration_text
 
 logger = logging.getLogger(__name__)
-
-SHOWN = ("loss", "eval_loss", "learning_rate", "grad_norm", "tokens_per_s")
 
 
 @ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)
@@ -57,6 +59,10 @@ class Board:
         """What a worker does before it can start."""
         self._events.append(("said", text))
 
+    def lost(self, why: str) -> None:
+        """Ray Train lost workers, and why."""
+        self._events.append(("lost", why))
+
     def disk_full(self, path: str | None) -> None:
         """A worker could not write (this file, where it is known)."""
         self._events.append(("disk_full", path))
@@ -71,7 +77,14 @@ class TrainProgress:
     """Shows a run of `num_steps` steps; `folder` is finetune/<name>/ of the run."""
 
     def __init__(
-        self, run: Run, board: Any, num_steps: int, folder: str, interval_s: float
+        self,
+        run: Run,
+        board: Any,
+        num_steps: int,
+        folder: str,
+        interval_s: float,
+        num_workers: int = 1,
+        tracker: Tracker | None = None,
     ) -> None:
         self._run, self._board, self._num_steps = run, board, num_steps
         self._folder, self._interval_s = folder, interval_s
@@ -81,11 +94,12 @@ class TrainProgress:
         self._pace = Pace(num_steps)
         self._tokens = self._seconds = 0.0
         self._is_redrawn = False
-        self._num_said = 0
+        self._num_said = self._num_steps_here = self._num_reused = 0
         self._events = Events(TrainingFolder(folder).tensorboard)
-        self.bar = tqdm(
-            total=num_steps, unit="step", file=sys.stderr, disable=not sys.stderr.isatty()
-        )
+        self._workers = WorkerCounts(wanted=num_workers, loading=num_workers)
+        self._metrics, self._tracker = Metrics(run), tracker
+        self.bar = open_bar(num_steps, 0, "steps")
+        run.tell("starting the workers, which load the model", workers=self._workers)
 
     def poll(self, last: bool = False) -> None:
         """Read the board; at most once an interval, say and record where the run is.
@@ -100,7 +114,9 @@ class TrainProgress:
             elif kind == "refused":
                 raise UserError(value)
             elif kind == "said":
-                logger.info("%s", value)
+                self._run.tell(value)
+            elif kind == "lost":
+                self._lose(value)
             elif kind == "disk_full":
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), value)
             else:
@@ -108,6 +124,8 @@ class TrainProgress:
                 logger.info("checkpoint after step %d", step)
                 self._pace.add_beside(seconds)
                 self._is_redrawn = True
+        if self._workers.ready:
+            self._tell()
         now = time.monotonic()
         if (now - self._said < self._interval_s and not last) or not self.history:
             return
@@ -133,16 +151,67 @@ class TrainProgress:
         self.history = list(history)
         self._pace.start()
         self._events.start(done, history)
-        self.bar.n = self.bar.initial = self.bar.last_print_n = done
-        self.bar.unpause()  # its estimate counts from here: not the start, nor compiling
+        if not self._workers.lost:
+            self._num_reused = done
+        self.bar.n = done
         self.bar.refresh()
+        was_lost = self._workers.lost > self._workers.replaced
+        self._workers = replace(
+            self._workers,
+            loading=0,
+            ready=self._workers.wanted,
+            replaced=self._workers.lost if was_lost else self._workers.replaced,
+        )
+        self._run.tell(f"training for {self._num_steps} steps", workers=self._workers)
         self._run.update(resumed_from=[*self._run.attempt.get("resumed_from", []), done])
+
+    def _lose(self, why: str) -> None:
+        """Ray Train begins all workers anew where one is lost."""
+        logger.warning("workers are lost (%s): all begin again from the last checkpoint", why)
+        counts = self._workers
+        self._workers = replace(counts, loading=counts.wanted, ready=0, lost=counts.lost + 1)
+        self._run.tell("starting the workers again", workers=self._workers)
+
+    def _tell(self) -> None:
+        """Status and metrics, as of the last step."""
+        steps = [record for record in self.history if "loss" in record]
+        num_done = steps[-1]["step"] if steps else self._num_reused
+        seconds = [record["seconds"] for record in steps[-50:] if "seconds" in record]
+        rate_now = len(seconds) / sum(seconds) if seconds and sum(seconds) else None
+        rate = self._num_steps_here / self._seconds if self._seconds else None
+        work = WorkDone(
+            unit="steps",
+            num_done=num_done,
+            num_total=self._num_steps,
+            num_reused=self._num_reused,
+            rate_now=rate_now,
+            rate=rate,
+            eta_s=(self._num_steps - num_done) / rate_now if rate_now else None,
+        )
+        last = steps[-1] if steps else {}
+        evals = [record["eval_loss"] for record in self.history if "eval_loss" in record]
+        numbers = {key: last[key] for key in SHOWN if key in last}
+        if evals:
+            numbers["eval_loss"] = evals[-1]
+        self._run.tell(work=work, numbers=numbers)
+        self._metrics.follow(work, self._workers)
+        self._metrics.count(
+            {"nuggets_train_steps": self._num_steps_here, "nuggets_train_tokens": self._tokens}
+        )
+        self._metrics.set(
+            {
+                "nuggets_train_loss": last.get("loss"),
+                "nuggets_train_eval_loss": numbers.get("eval_loss"),
+                "nuggets_learning_rate": last.get("learning_rate"),
+            }
+        )
 
     def _add(self, record: Record) -> None:
         if "loss" in record:
             record["tokens_per_s"] = record["num_tokens"] / record["seconds"]
             self._tokens += record["num_tokens"]
             self._seconds += record["seconds"]
+            self._num_steps_here += 1
             self.bar.update(1)
             self._pace.add_step(record["seconds"])
             left_s = self._pace.left_s(record["step"])
@@ -153,12 +222,15 @@ class TrainProgress:
         self.history.append(record)
         self._lines.append(json.dumps(record))
         self._events.add(record)
+        if self._tracker is not None:
+            numbers = {key: record[key] for key in SHOWN if key in record}
+            self._tracker.log(numbers, record["step"])
 
     def _tell_time(self, step: int, left_s: float) -> None:
         logger.info(
             "%d steps to go: about %s, by the first %d; losses on held-out rows and checkpoints "
             "come on top",
-            *(self._num_steps - step, format_duration(left_s), TOLD_AFTER_STEPS),
+            *(self._num_steps - step, duration_text(left_s), TOLD_AFTER_STEPS),
         )
         self._run.update(predicted_s=round(time.monotonic() - self._began + left_s, 1))
 
@@ -173,10 +245,11 @@ class TrainProgress:
         if self.bar.disable:
             logger.info(
                 "step %d/%d, %s, %s tokens/s, ETA %s",
-                *(num_done, self._num_steps, line, f"{rate:,.0f}", format_duration(eta_s)),
+                *(num_done, self._num_steps, line, f"{rate:,.0f}", eta_text(eta_s)),
             )
         else:
-            self.bar.set_postfix_str(f"{line}, {rate:,.0f} tokens/s")
+            eta = eta_text(eta_s)
+            self.bar.set_postfix_str(f"{line}, {rate:,.0f} tokens/s, ETA {eta}")
         self._run.update(num_steps=num_done, tokens_per_s=rate)
 
     def _flush(self) -> None:
@@ -190,59 +263,3 @@ class TrainProgress:
             curve = loss_curve(self.history, title)
             io.write_bytes(TrainingFolder(self._folder).loss_curve, curve)
             self._is_redrawn = False
-
-
-class Events:
-    """TensorBoard's event files at a path or URI; those of a store go there at each flush."""
-
-    def __init__(self, uri: str) -> None:
-        self._uri = uri
-        self._temporary = tempfile.TemporaryDirectory() if io.is_remote(uri) else None
-        self._folder = self._temporary.name if self._temporary else io.open_fs(uri)[1]
-        self._writer: Any = None
-
-    def start(self, step: int, history: list[Record]) -> None:
-        """Begin a file that replaces what earlier ones say of the steps after `step`."""
-        # SummaryWriter writes from a thread: when the disk is full that dies, and its queue blocks
-        # the driver for ever
-        from tensorboardX.event_file_writer import EventsWriter
-        from tensorboardX.proto.event_pb2 import Event, SessionLog
-
-        self.close()
-        os.makedirs(self._folder, exist_ok=True)
-        self._writer = EventsWriter(os.path.join(self._folder, "events"))
-        if step:
-            log = SessionLog(status=SessionLog.START)
-            self._writer.write_event(Event(wall_time=time.time(), step=step + 1, session_log=log))
-        if self._temporary:
-            for record in history:
-                self.add(record)
-
-    def add(self, record: Record) -> None:
-        """The numbers of one record as scalars."""
-        from tensorboardX.proto.event_pb2 import Event
-        from tensorboardX.summary import scalar
-
-        for key in SHOWN:
-            if key in record and self._writer is not None:
-                event = Event(
-                    wall_time=time.time(), step=record["step"], summary=scalar(key, record[key])
-                )
-                self._writer.write_event(event)
-
-    def flush(self) -> None:
-        """Write what is there."""
-        if self._writer is None:
-            return
-        self._writer.flush()
-        if self._temporary:
-            for name in os.listdir(self._folder):
-                with open(os.path.join(self._folder, name), "rb") as file:
-                    io.write_bytes(io.join(self._uri, name), file.read())
-
-    def close(self) -> None:
-        """End the file."""
-        if self._writer is not None:
-            self.flush()
-            self._writer.close()
-            self._writer = None

@@ -5,13 +5,12 @@ The driver keeps flat arrays of token ids, five bytes a token.
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
 import ray
 
-from nuggets_ray import io
 from nuggets_ray.config.finetune import FinetuneConfig
 from nuggets_ray.config.schema import Config
 from nuggets_ray.data.inputs import InputFile, read_texts
@@ -28,7 +27,7 @@ from nuggets_ray.finetune.rows import (
 )
 from nuggets_ray.finetune.source import Source, prompts
 from nuggets_ray.prepare.ids import draw_held_out
-from nuggets_ray.run.layout import RunFolder
+from nuggets_ray.run.held_out import held_out_ids, held_out_texts, read_rules
 
 logger = logging.getLogger(__name__)
 
@@ -75,13 +74,12 @@ def read_train_rows(config: Config, source: Source) -> SplitRows:
 
 def _hold_out(config: Config, source: Source, encoded: Encoded) -> SplitRows:
     """The run's own held-out rows if it has some, else data.holdout rows drawn by hash."""
-    uri = RunFolder(config.out_dir).held_out
-    if io.exists(uri):
-        table = io.read_table(uri, columns=["row_json", "content_id"])
-        texts = table["row_json"].to_pylist()
-        held_ids = table["content_id"].to_numpy().astype("S32")
-        train, _ = split_held_out(encoded.rows, held_ids)
-        held = _encode(source, iter(texts), config.finetune).rows if texts else no_rows()
+    texts = held_out_texts(config.out_dir)
+    if texts is not None:
+        rules = read_rules(config.out_dir)
+        train, _ = split_held_out(encoded.rows, held_out_ids(config.out_dir, rules))
+        as_scored = replace(source, rules=rules)
+        held = _encode(as_scored, iter(texts), config.finetune).rows if texts else no_rows()
         return SplitRows(train, held, encoded)
     if config.data.holdout and source.selection is None:
         drawn = draw_held_out(encoded.rows.content_id_N, config.data.holdout, config.seed)
@@ -89,13 +87,12 @@ def _hold_out(config: Config, source: Source, encoded: Encoded) -> SplitRows:
     return SplitRows(encoded.rows, no_rows(), encoded)
 
 
-def _texts(files: tuple[InputFile, ...]) -> Iterator[str]:
+def _texts(files: tuple[InputFile, ...]) -> Iterator[str | BadRow]:
     for file in files:
-        for text in read_texts(file):
-            yield text.excerpt if isinstance(text, BadRow) else text
+        yield from read_texts(file)
 
 
-def _encode(source: Source, texts: Iterator[str], config: FinetuneConfig) -> Encoded:
+def _encode(source: Source, texts: Iterator[str | BadRow], config: FinetuneConfig) -> Encoded:
     arguments = (source, config.on_too_long)
     pending: list[ray.ObjectRef[Any]] = []
     blocks = []
@@ -107,7 +104,7 @@ def _encode(source: Source, texts: Iterator[str], config: FinetuneConfig) -> Enc
 
 
 @ray.remote
-def _encode_block(texts: list[str], source: Source, on_too_long: str) -> Encoded:
+def _encode_block(texts: list[str | BadRow], source: Source, on_too_long: str) -> Encoded:
     prompt, limited, end = prompts(source.model, source.prompt, source.max_tokens)
     limits = (end, source.max_tokens, on_too_long)
     return encode_texts(texts, prompt, limited, source.rules, *limits)

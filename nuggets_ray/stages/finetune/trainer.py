@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import ray
-from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train import FailureConfig, RunConfig, ScalingConfig, UserCallback
 from ray.train.torch import TorchTrainer
 
 from nuggets_ray import io
@@ -16,6 +16,7 @@ from nuggets_ray.finetune.checkpoints import Record, read_committed
 from nuggets_ray.finetune.memory import hint
 from nuggets_ray.run.layout import TrainingFolder
 from nuggets_ray.run.manifest import Run
+from nuggets_ray.run.track import Tracker
 from nuggets_ray.run.watch import Producer, watch
 from nuggets_ray.stages.cluster.process_group import OwnNodesTorchConfig
 from nuggets_ray.stages.cluster.workers import Workers
@@ -23,10 +24,13 @@ from nuggets_ray.stages.finetune.loop import LoopSetup, train_loop
 from nuggets_ray.stages.finetune.progress import TrainProgress
 
 
-def train(loop: LoopSetup, run: Run, workers: Workers, progress_s: float) -> list[Record]:
+def train(
+    loop: LoopSetup, run: Run, workers: Workers, progress_s: float, tracker: Tracker
+) -> list[Record]:
     """Run Ray Train to its end in a thread of its own, showing progress; the history of steps."""
+    num_steps = loop.train.schedule.num_steps
     progress = TrainProgress(
-        run, loop.board, loop.train.schedule.num_steps, loop.folder, progress_s
+        run, loop.board, num_steps, loop.folder, progress_s, workers.num_workers, tracker
     )
     producer = Producer(_fit(_trainer(loop, workers), loop), name="train")
     producer.start()
@@ -58,8 +62,24 @@ def _trainer(loop: LoopSetup, workers: Workers) -> TorchTrainer:
             storage_path=path,
             storage_filesystem=store,
             failure_config=FailureConfig(max_failures=loop.train.finetune.max_failures),
+            callbacks=[TellLosses(loop.board)],  # type: ignore[list-item]  # of Ray Train's two
         ),
     )
+
+
+class TellLosses(UserCallback):
+    """Tells the board which workers Ray Train has lost, and why."""
+
+    def __init__(self, board: Any) -> None:
+        self._board = board
+
+    def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
+        """Called by Ray Train's controller, in a process of its own."""
+        ranks = ", ".join(f"rank {rank}" for rank in sorted(worker_exceptions))
+        first = next(iter(worker_exceptions.values()))
+        lines = [line for line in str(first).splitlines() if line.strip()]
+        why = lines[-1].strip() if lines else type(first).__name__
+        self._board.lost.remote(f"{ranks}: {why[:300]}")
 
 
 def _fit(trainer: TorchTrainer, loop: LoopSetup) -> Iterator[dict[str, Any]]:

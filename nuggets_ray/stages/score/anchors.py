@@ -53,6 +53,7 @@ def anchors_with_zero_shot(
     if io.exists(uri):
         return ZeroShot(tuple(anchors), read_anchors(uri)[1], noise_band_nats)
     warn_of_cuts(anchors)
+    run.tell("loading the model on one worker, to measure it and the anchors")
     measured = measure(setup, anchors, prompt, workers)
     check_finite(anchors, measured.zero_shot_A, setup.dtype)
     run.manifest["calibration"] = {"tokens_per_s": measured.tokens_per_s, "device": setup.device}

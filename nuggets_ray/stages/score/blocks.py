@@ -50,6 +50,7 @@ def run_blocks(
     if not blocks:
         return {}
     not_ours = threading.enumerate()
+    progress.begin_pool()
     dataset = _pipeline(setup, blocks, baseline_ref, workers, progress.counter)
     producer = Producer(_results(dataset), name="blocks")
     producer.start()
@@ -98,7 +99,7 @@ def _pipeline(
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     items = [{"block": json.dumps(block)} for block in blocks]
     with ray.data.DataContext.current(context):
-        return ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
+        dataset = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
             Scorer,
             fn_constructor_args=(setup, [baseline_ref], counter),
             batch_size=1,
@@ -110,6 +111,8 @@ def _pipeline(
             max_task_retries=-1,
             **workers.ray_options,
         )
+    dataset.set_name("nuggets_score_candidates")
+    return dataset
 
 
 def _results(dataset: ray.data.Dataset) -> Iterator[dict[str, Any]]:

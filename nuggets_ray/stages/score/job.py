@@ -15,7 +15,7 @@ from nuggets_ray.config.schema import Config
 from nuggets_ray.data.formats import parse
 from nuggets_ray.model.load import load_tokenizer, resolve_dtype, resolve_path
 from nuggets_ray.model.vllm import check_installed
-from nuggets_ray.prompts.prompt import Prompt, make_prompt
+from nuggets_ray.prompts.prompt import Prompt, make_prompt, warn_of_template
 from nuggets_ray.run.accounts import (
     Accounts,
     account,
@@ -36,7 +36,12 @@ from nuggets_ray.score.checks import check_fields, check_inputs
 from nuggets_ray.score.fingerprint import settings_fingerprint
 from nuggets_ray.score.limits import demonstration_limit
 from nuggets_ray.score.one_shot import ZeroShot
-from nuggets_ray.stages.cluster.workers import Workers, check_shared_folder, connected, on_worker
+from nuggets_ray.stages.cluster.workers import (
+    Workers,
+    check_shared_folder,
+    on_worker,
+    told_connected,
+)
 from nuggets_ray.stages.score.anchors import anchors_with_zero_shot
 from nuggets_ray.stages.score.prepare import prepare
 from nuggets_ray.stages.score.rows import score_rows
@@ -54,7 +59,7 @@ def score(config: Config) -> dict[str, Any]:
     """
     check_inputs(config)
     resolved = replace(config, model=replace(config.model, path=resolve_path(config.model)))
-    with Run(config.out_dir, "score") as run, connected(config.cluster) as workers:
+    with Run(config.out_dir, "score") as run, told_connected(run, config.cluster) as workers:
         return _score(resolved, config, run, workers)
 
 
@@ -81,10 +86,12 @@ def _score(config: Config, given: Config, run: Run, workers: Workers) -> dict[st
     prompt = make_prompt(tokenizer, config.prompt)
     setup = make_setup(config, run.attempt_id, workers, prompt)
     logger.info("prompt=%s (prompt.template=%s)", prompt.name, config.prompt.template)
+    warn_of_template(prompt)
     logger.info("%d workers on %s in %s", workers.num_workers, workers.device, setup.dtype)
     claim(run, settings_fingerprint(config, prompt, tokenizer, setup.dtype))
     write_config(config.out_dir, "score", given)
     check_shared_folder(config.out_dir)
+    run.tell("reading and checking the rows")
     prepared = prepare(config, run.attempt_id)
     setup = replace(setup, data_format=prepared.format)
     files = [asdict(file) for file in prepared.inputs]
@@ -101,6 +108,7 @@ def _score(config: Config, given: Config, run: Run, workers: Workers) -> dict[st
     run.update(num_workers=workers.num_workers, num_reused=todo.num_reused, num_computed=0)
     reasons = _score_what_is_left(run, setup, candidates, todo, base, workers)
     left_out = {**todo.left_out, **give_up(reasons, todo.again)}
+    run.tell("putting the scores together")
     compact_scores(config.out_dir, run.attempt_id, candidates.copies())
     rewrite_skipped(config.out_dir, left_out, config.data.excerpt_chars)
     accounts = account(config.out_dir, prepared.num_rows, candidates, left_out)

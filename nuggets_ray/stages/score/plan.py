@@ -17,7 +17,7 @@ from nuggets_ray.io import write_json
 from nuggets_ray.model.load import load_tokenizer, resolve_path
 from nuggets_ray.model.size import model_size
 from nuggets_ray.prepare.prepared import Prepared
-from nuggets_ray.prompts.prompt import Prompt, make_prompt
+from nuggets_ray.prompts.prompt import Prompt, make_prompt, warn_of_template
 from nuggets_ray.records import Anchor
 from nuggets_ray.run.anchors import read_anchors
 from nuggets_ray.run.candidates import CandidateIds, is_among, read_candidate_ids
@@ -56,6 +56,7 @@ def plan(config: Config) -> dict[str, Any]:
         check_shared_folder(config.out_dir)
         tokenizer = load_tokenizer(config.model)
         prompt = make_prompt(tokenizer, config.prompt)
+        warn_of_template(prompt)
         setup = make_setup(config, run.attempt_id, workers, prompt)
         is_scored = bool(score_parts(config.out_dir))
         if is_scored:  # under other settings nothing is touched, and the anchors are kept

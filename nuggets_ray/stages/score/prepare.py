@@ -26,9 +26,19 @@ from nuggets_ray.errors import UserError
 from nuggets_ray.model.load import load_tokenizer
 from nuggets_ray.prepare import commit, staging
 from nuggets_ray.prepare.ids import block_bytes, group_files
-from nuggets_ray.prepare.prepared import HashedInput, Prepared, check_rows, prepare_key, read_staged
+from nuggets_ray.prepare.prepared import (
+    PREPARE_VERSION,
+    HashedInput,
+    Prepared,
+    check_rows,
+    prepare_key,
+    read_staged,
+)
+from nuggets_ray.prepare.reread import Reread, check_read_alike, is_scored_on, reread
 from nuggets_ray.prompts.prompt import Prompt, make_prompt
+from nuggets_ray.run.candidates import candidate_parts
 from nuggets_ray.run.layout import RunFolder
+from nuggets_ray.run.skipped import count_reasons
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +72,8 @@ def prepare(config: Config, attempt_id: str) -> Prepared:
         logger.info("the %d candidates are prepared already", earlier.prepared.num_candidates)
         return earlier.prepared
     rules = choose_rules(config.data, files)
+    if earlier is not None and earlier.version != PREPARE_VERSION:
+        _check_read_alike(config, rules)
     folder = RunFolder(config.out_dir).staging(attempt_id)
     job = PrepareJob(tuple(files), config.data, rules, config.model, config.prompt, folder)
     rows = read_staged(list(_stage(job, config.progress_s)), config.data.limit)
@@ -75,7 +87,7 @@ def prepare(config: Config, attempt_id: str) -> Prepared:
         rows,
         paths=paths,
         inputs=inputs,
-        format=rules.format,
+        rules=rules,
         data=config.data,
         seed=config.seed,
     )
@@ -84,7 +96,25 @@ def prepare(config: Config, attempt_id: str) -> Prepared:
         *(prepared.num_rows, prepared.num_candidates, prepared.num_duplicates),
         *(prepared.num_skipped, prepared.num_excluded),
     )
+    if prepared.num_skipped:
+        reasons = count_reasons(config.out_dir).most_common()
+        logger.info("left out: %s", ", ".join(f"{num} {reason}" for reason, num in reasons))
     return prepared
+
+
+def _check_read_alike(config: Config, rules: Rules) -> None:
+    """UserError where scores are there that were made of rows that read otherwise now."""
+    if is_scored_on(config.out_dir):
+        arguments = (rules, config.data, config.model, config.prompt)
+        parts = candidate_parts(config.out_dir)
+        check_read_alike(config.out_dir, ray.get([_reread.remote(p, *arguments) for p in parts]))
+
+
+@ray.remote
+def _reread(
+    part: str, rules: Rules, data: DataConfig, model: ModelConfig, prompt: PromptConfig
+) -> Reread:
+    return reread(part, rules, data, _prompt(model, prompt))
 
 
 def _stage(job: PrepareJob, progress_s: float) -> Iterator[str]:

@@ -1,26 +1,48 @@
 """Progress of a scoring run: the workers tell a counter, the driver reads it, shows it and writes
-metrics.
+it down.
 
-A bar on a terminal, a line an interval elsewhere, and the same numbers as lines of
-metrics/<attempt>.jsonl.
+A bar on a terminal, a line an interval elsewhere; the same numbers as lines of
+metrics/<attempt>.jsonl, in status/score.json, and as Ray's metrics.
 """
 
 import collections
 import json
 import logging
-import sys
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import ray
-from tqdm import tqdm
 
 from nuggets_ray import io
+from nuggets_ray.run.bar import open_bar
 from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.manifest import Run
-from nuggets_ray.stages.cluster.deaths import Journal, Process
+from nuggets_ray.run.meter import Meter, eta_text
+from nuggets_ray.run.stage_status import WorkDone
+from nuggets_ray.run.status_text import format_rate
+from nuggets_ray.stages.cluster.deaths import Journal, LifeEvent, Process
+from nuggets_ray.stages.cluster.metrics import Metrics
+from nuggets_ray.stages.cluster.roster import LOOK_S, Roster
+from nuggets_ray.units import duration_text
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What workers told since the last call, but for `workers` {process id: its engine} and
+    `lost_loading`, which are as of now (see Journal).
+    """
+
+    num_rows: int = 0
+    num_anchor_tokens: int = 0
+    num_wins: int = 0
+    num_retries: int = 0
+    events: tuple[LifeEvent, ...] = ()
+    workers: Mapping[int, dict[str, Any]] = field(default_factory=dict)
+    lost_loading: tuple[Process, ...] = ()
 
 
 @ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)
@@ -29,16 +51,16 @@ class Counter:
 
     def __init__(self) -> None:
         self._journal = Journal()
-        self._rows = 0
-        self._anchor_tokens = 0
+        self._rows = self._anchor_tokens = self._wins = 0
         self._workers: dict[int, dict[str, Any]] = {}
 
-    def add(self, num_rows: int, num_anchor_tokens: int) -> None:
+    def add(self, num_rows: int, num_anchor_tokens: int, num_wins: int = 0) -> None:
         """A worker computed `num_rows` candidates, with `num_anchor_tokens` real tokens of
-        anchors.
+        anchors, of which `num_wins` pairs are wins.
         """
         self._rows += num_rows
         self._anchor_tokens += num_anchor_tokens
+        self._wins += num_wins
 
     def started(self, pid: int, facts: dict[str, Any]) -> None:
         """A worker is ready; `facts` says on which engine and why."""
@@ -48,9 +70,9 @@ class Counter:
         """See Journal."""
         self._journal.loading(process)
 
-    def ready(self, process: Process) -> None:
+    def ready(self, process: Process, load_s: float) -> None:
         """See Journal."""
-        self._journal.ready(process)
+        self._journal.ready(process, load_s)
 
     def hold(self, block: str, process: Process) -> list[Process]:
         """See Journal."""
@@ -60,14 +82,20 @@ class Counter:
         """See Journal."""
         self._journal.release(block)
 
-    def take(self) -> tuple[int, int, dict[int, dict[str, Any]], list[Process]]:
-        """(candidates, anchor tokens) since the last call; the workers so far by process id; the
-        processes lost in a row while they loaded.
-        """
-        lost = self._journal.lost_loading
-        taken = (self._rows, self._anchor_tokens, self._workers, lost)
-        self._rows = self._anchor_tokens = 0
-        return taken
+    def take(self) -> Told:
+        """What was told."""
+        events, num_retries = self._journal.take_events()
+        told = Told(
+            num_rows=self._rows,
+            num_anchor_tokens=self._anchor_tokens,
+            num_wins=self._wins,
+            num_retries=num_retries,
+            events=tuple(events),
+            workers=dict(self._workers),
+            lost_loading=tuple(self._journal.lost_loading),
+        )
+        self._rows = self._anchor_tokens = self._wins = 0
+        return told
 
 
 class Progress:
@@ -76,47 +104,59 @@ class Progress:
     """
 
     def __init__(
-        self, run: Run, counter: Any, num_rows: int, num_reused: int, interval_s: float
+        self,
+        run: Run,
+        counter: Any,
+        num_rows: int,
+        num_reused: int,
+        interval_s: float,
+        num_workers: int = 1,
     ) -> None:
         self._run, self.counter, self._interval_s = run, counter, interval_s
         self.num_rows, self.num_reused = num_rows, num_reused
-        self.num_computed = self.num_anchor_tokens = self.num_skipped = 0
+        self.num_anchor_tokens = self.num_skipped = 0
+        self._num_wins = self._num_retries = self._num_out_of_memory = 0
         self.counts: collections.Counter[str] = collections.Counter()
-        self._started = self._said = time.monotonic()
+        self._began = self._said = time.monotonic()
+        self._looked = 0.0
         self._lines: list[str] = []
-        self._workers: dict[int, dict[str, Any]] = {}
-        self.lost_loading: list[Process] = []
-        self._bar = tqdm(
-            total=num_rows,
-            initial=num_reused,
-            unit="candidate",
-            file=sys.stderr,
-            disable=not sys.stderr.isatty(),
-        )
+        self._workers: Mapping[int, dict[str, Any]] = {}
+        self.lost_loading: tuple[Process, ...] = ()
+        self._meter = Meter("candidates", num_rows, num_reused)
+        self._roster = Roster(num_workers)
+        self._metrics = Metrics(run)
+        self._bar = open_bar(num_rows, num_reused, "candidates")
+
+    @property
+    def num_computed(self) -> int:
+        """Candidates computed in this attempt, those that came twice twice."""
+        return self._meter.num_computed
+
+    def begin_pool(self) -> None:
+        """A new pool of workers starts."""
+        self._roster.begin()
 
     def poll(self, last: bool = False) -> None:
         """Read the counter; at most once an interval, say and record where the run is."""
-        rows, tokens, workers, self.lost_loading = ray.get(self.counter.take.remote())
-        self.num_computed += rows
-        self.num_anchor_tokens += tokens
-        self._bar.update(rows)
-        for pid, facts in workers.items():
-            if self._workers.get(pid) not in (None, facts):
-                logger.warning("worker %d goes on with %s", pid, facts)
-        self._workers = workers
+        self._read(ray.get(self.counter.take.remote()))
         now = time.monotonic()
+        if now - self._looked > LOOK_S or last:
+            self._looked = now
+            self._roster.look()
+        numbers = self._numbers(now - self._began)
+        self._tell(numbers)
         if now - self._said < self._interval_s and not last:
             return
         self._said = now
-        numbers = self._numbers(now - self._started)
         if self._bar.disable:
-            logger.info(progress_line(numbers))
+            if self._meter.computing_s or last:  # until then the workers' own lines tell
+                logger.info(progress_line(numbers))
         else:
-            self._bar.set_postfix_str(f"{numbers['anchor_tokens_per_s']:,.0f} anchor tokens/s")
+            self._bar.set_postfix_str(short_line(numbers))
         self._run.update(
             num_computed=self.num_computed,
-            worker_pids=sorted(workers),
-            engines=_engines(workers),
+            worker_pids=sorted(self._workers),
+            engines=_engines(self._workers),
             **self.counts,
         )
         if not self._run.vanished.is_set():
@@ -127,18 +167,62 @@ class Progress:
         self.poll(last=True)
         self._bar.close()
 
+    def _read(self, told: Told) -> None:
+        self.lost_loading = told.lost_loading
+        self._roster.follow(told.events)
+        if told.num_rows and not self.num_computed:
+            waited = duration_text(time.monotonic() - self._began)
+            logger.info("the first candidates are scored, %s after the workers were asked", waited)
+        self._meter.count(told.num_rows, is_computing=self._roster.counts.ready > 0)
+        self.num_anchor_tokens += told.num_anchor_tokens
+        self._num_wins += told.num_wins
+        if told.num_retries:
+            self._num_retries += told.num_retries
+            logger.warning("%d blocks are tried again: their worker was lost", told.num_retries)
+        self._bar.update(min(told.num_rows, self.num_rows - self._bar.n))
+        for pid, facts in told.workers.items():
+            before = self._workers.get(pid)
+            if before not in (None, facts):
+                self._num_out_of_memory += 1
+                logger.warning("memory ran out: worker process %d goes on with %s", pid, facts)
+        self._workers = told.workers
+
     def _numbers(self, elapsed_s: float) -> dict[str, Any]:
-        done = min(self.num_reused + self.num_computed, self.num_rows)
-        rate = self.num_computed / elapsed_s
+        work = self._meter.work()
+        rate = work.rate or 0.0
+        tokens_a_row = self.num_anchor_tokens / self.num_computed if self.num_computed else 0.0
         return {
             "elapsed_s": round(elapsed_s, 1),
-            "num_done": done,
+            "computing_s": round(self._meter.computing_s, 1),
+            "num_done": work.num_done,
             "num_rows": self.num_rows,
             "num_skipped": self.num_skipped,
             "candidates_per_s": rate,
-            "anchor_tokens_per_s": self.num_anchor_tokens / elapsed_s,
-            "eta_s": (self.num_rows - done) / rate if rate else None,
+            "candidates_per_s_now": work.rate_now or 0.0,
+            "anchor_tokens_per_s": rate * tokens_a_row,
+            "eta_s": work.eta_s,
         }
+
+    def _tell(self, numbers: Mapping[str, Any]) -> None:
+        work: WorkDone = self._meter.work()
+        own: dict[str, float | str] = {
+            "anchor_tokens_per_s": round(numbers["anchor_tokens_per_s"]),
+            "skipped": self.num_skipped,
+        }
+        if self._num_retries:
+            own["blocks_tried_again"] = self._num_retries
+        self._run.tell(work=work, workers=self._roster.counts, numbers=own)
+        self._metrics.follow(work, self._roster.counts)
+        self._metrics.count(
+            {
+                "nuggets_candidates": self.num_computed,
+                "nuggets_anchor_tokens": self.num_anchor_tokens,
+                "nuggets_wins": self._num_wins,
+                "nuggets_skipped_rows": self.num_skipped,
+                "nuggets_block_retries": self._num_retries,
+                "nuggets_out_of_memory": self._num_out_of_memory + self._roster.num_out_of_memory,
+            }
+        )
 
     def _record(self, numbers: dict[str, Any]) -> None:
         self._lines.append(json.dumps(numbers))
@@ -146,7 +230,7 @@ class Progress:
         io.write_bytes(uri, ("\n".join(self._lines) + "\n").encode())
 
 
-def _engines(workers: dict[int, dict[str, Any]]) -> list[dict[str, Any]]:
+def _engines(workers: Mapping[int, dict[str, Any]]) -> list[dict[str, Any]]:
     distinct: list[dict[str, Any]] = []
     for facts in workers.values():
         if facts not in distinct:
@@ -154,19 +238,16 @@ def _engines(workers: dict[int, dict[str, Any]]) -> list[dict[str, Any]]:
     return distinct
 
 
-def progress_line(numbers: dict[str, Any]) -> str:
+def progress_line(numbers: Mapping[str, Any]) -> str:
     """The line that says where a run is."""
+    return f"{numbers['num_done']}/{numbers['num_rows']} candidates, {short_line(numbers)}"
+
+
+def short_line(numbers: Mapping[str, Any]) -> str:
+    """The same without the counts, which the bar shows."""
+    now, over_all = (numbers[f"candidates_per_s{end}"] for end in ("_now", ""))
     return (
-        f"{numbers['num_done']}/{numbers['num_rows']} candidates, "
-        f"{numbers['candidates_per_s']:.2f} candidates/s, "
+        f"{format_rate(now, 'candidates')} now, {format_rate(over_all, 'candidates')} over all, "
         f"{numbers['anchor_tokens_per_s']:,.0f} anchor tokens/s, {numbers['num_skipped']} skipped, "
-        f"ETA {format_duration(numbers['eta_s'])}"
+        f"ETA {eta_text(numbers['eta_s'])}"
     )
-
-
-def format_duration(seconds: float | None) -> str:
-    """Seconds as h:mm:ss, or `unknown`."""
-    if seconds is None:
-        return "unknown"
-    minutes, left = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02}:{left:02}"

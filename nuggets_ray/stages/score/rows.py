@@ -15,7 +15,7 @@ from nuggets_ray.run.scores import num_scored_by
 from nuggets_ray.schedule.full import plan_blocks
 from nuggets_ray.schedule.todo import Todo, unanswered
 from nuggets_ray.score.one_shot import ZeroShot
-from nuggets_ray.stages.cluster.workers import Workers
+from nuggets_ray.stages.cluster.workers import Workers, named_actor
 from nuggets_ray.stages.score.blocks import run_blocks
 from nuggets_ray.stages.score.progress import Counter, Progress
 from nuggets_ray.stages.score.worker import Setup
@@ -47,8 +47,11 @@ def score_rows(
     max_tokens, max_rows = tokens_per_s * config.score.block_s, config.score.block_rows
     plan = plan_blocks(cost_N, max_tokens, max_rows, workers.num_workers)
     num_rows = todo.num_reused + len(rows) + len(again)
-    counter = Counter.remote()  # type: ignore[attr-defined]  # made by the decorator
-    progress = Progress(run, counter, num_rows, todo.num_reused, config.progress_s)
+    run.tell(f"scoring {len(rows) + len(again)} candidates in {len(plan) + len(again)} blocks")
+    counter = named_actor(Counter, "nuggets_progress_of_scoring", run).remote()
+    progress = Progress(
+        run, counter, num_rows, todo.num_reused, config.progress_s, workers.num_workers
+    )
     baseline_ref = ray.put(base)
     started = time.monotonic()
     try:

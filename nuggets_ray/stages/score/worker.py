@@ -9,6 +9,7 @@ import hashlib
 import json
 import logging
 import os
+import time
 import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -67,7 +68,8 @@ def model_task(function: Callable[..., Any], setup: Setup, workers: Workers) -> 
     # vLLM leaves its memory and process groups behind, so the process ends with the task
     is_vllm = setup.config.score.backend == "vllm"
     task = ray.remote(max_calls=1)(function) if is_vllm else ray.remote(function)
-    return task.options(max_retries=MAX_DEATHS - 1, **workers.ray_options)
+    name = f"nuggets_{function.__name__.lstrip('_')}"
+    return task.options(name=name, max_retries=MAX_DEATHS - 1, **workers.ray_options)
 
 
 def model_result(ref: ray.ObjectRef[Any], config: Config) -> Any:
@@ -113,6 +115,7 @@ class Scorer:
     def __init__(self, setup: Setup, baseline_ref: list[ray.ObjectRef[Any]], counter: Any) -> None:
         self.setup, self.counter, self.process = setup, counter, this_process()
         ray.get(counter.loading.remote(self.process))
+        began = time.monotonic()
         self.baseline = ray.get(
             baseline_ref[0]
         )  # a bare ref among the arguments would arrive unresolved
@@ -125,7 +128,7 @@ class Scorer:
             return
         self.facts = engine_facts(self.engine)
         counter.started.remote(os.getpid(), self.facts)
-        counter.ready.remote(self.process)
+        counter.ready.remote(self.process, time.monotonic() - began)
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, list[str]]:
         return {"result": [json.dumps(self._answer(block)) for block in batch["block"]]}
@@ -191,7 +194,9 @@ class Scorer:
         except (torch.AcceleratorError, DeviceLost):
             logger.exception("the device is lost; this worker ends and is replaced")
             os._exit(1)
-        self.counter.add.remote(len(results), len(results) * self.baseline.num_tokens)
+        num_wins = sum(row.num_wins for row in results if isinstance(row, ScoreRow))
+        num_tokens = len(results) * self.baseline.num_tokens
+        self.counter.add.remote(len(results), num_tokens, num_wins)
         facts = engine_facts(self.engine)
         if facts != self.facts:
             self.facts = facts

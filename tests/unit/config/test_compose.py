@@ -1,13 +1,12 @@
 """The command line as a user types it: what composes, and what each mistake is told."""
 
 import os
-import re
 from pathlib import Path
 
 import pytest
 
 from nuggets_ray.config.compose import load, require
-from nuggets_ray.config.keys import CONF_DIR, all_keys
+from nuggets_ray.config.keys import CONF_DIR
 from nuggets_ray.errors import UserError
 
 
@@ -114,17 +113,3 @@ def test_a_submitted_job_refuses_relative_paths(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(UserError, match="out_dir=runs/x.*absolute"):
         load(["out_dir=runs/x"])
     assert load(["out_dir=s3://bucket/x"]).out_dir == "s3://bucket/x"
-
-
-def test_every_key_has_a_line_of_documentation() -> None:
-    files = ("schema.py", "finetune.py", "evaluate.py", "bench.py")
-    source = "".join(
-        Path(CONF_DIR.parent, "nuggets_ray", "config", file).read_text(encoding="utf-8")
-        for file in files
-    )
-    for key in all_keys():
-        name = key.rpartition(".")[2]
-        assert f"    {name}: " in source
-        after = source.split(f"    {name}: ")[1:]
-        after = [text for text in after if not re.match(r"\w+Config = ", text)]  # a section
-        assert all(text.split("\n")[1].strip().startswith('"""') for text in after), key

@@ -70,10 +70,16 @@ def test_the_demo_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         ([], "alpaca", "there are no rows"),
         ({"instruction": "a", "output": "b"}, "auto", "a single row"),
         ([1, 2], "auto", "none of the first 2 rows is a JSON object"),
-        (ROWS, "docx", "data.format=docx is unknown"),
-        ("nowhere.jsonl", "auto", "data.path=nowhere.jsonl: there is no such file"),
+        (ROWS, "docx", "^format=docx is unknown"),
+        ("nowhere.jsonl", "auto", "^path_or_rows=nowhere.jsonl: there is no such file"),
     ],
 )
 def test_a_mistake_is_one_sentence(rows: Any, format: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         read_examples(rows, format)
+
+
+def test_what_was_read_is_a_sequence_of_its_examples() -> None:
+    rows = [{"instruction": f"Double {n}.", "output": f"{2 * n}"} for n in range(3)]
+    read = read_examples([*rows, {"instruction": "Hm.", "output": ""}])
+    assert len(read) == 3 and list(read) == list(read.examples)

@@ -143,3 +143,16 @@ def test_best_and_worst_show_one_short_line_of_each_text():
     lines = format_best_and_worst([candidate]).splitlines()
     assert "      two lines" in lines
     assert "      -> " + "x" * 69 + "…" in lines
+
+
+def test_an_auc_of_one_or_two_rows_is_none():
+    score_N, damage_N, source_row_N = make_demo(num_damaged=8)
+    lines = separation({"golden score": score_N}, damage_N, source_row_N)
+    kinds = {line.kind: line.num_damaged for line in lines}
+    assert kinds["refusal"] == 3
+    few = [line for line in lines if line.kind != "cut"]
+    text = format_separation([*few, Separation("golden score", "cut", 1.0, 1.0, 1.0, 40, 2)])
+    [cut] = [row for row in text.splitlines() if "| cut" in row]
+    assert "too few" in cut and "1.00" not in cut
+    assert text.count("too few") == 1
+    assert "too few" in format_separation([Separation("golden score", "all", 0.5, 0, 1, 2, 9)])

@@ -36,5 +36,7 @@ def test_what_is_asked_ends_at_the_first_answer() -> None:
     asked = (system, Message("user", "One?"))
     whole = (*asked, Message("assistant", "1"), Message("user", "Two?"), Message("assistant", "2"))
     assert until_first_answer(whole) == asked
+    greeting = Message("assistant", "Hello!", trains=False)
+    assert until_first_answer((greeting, *whole)) == (greeting, *asked)
     page = format_answers([whole], {"base": [Answer("I", 1, False)]})
     assert page.startswith("## Be brief.\nOne?\n\nthe row's own answer: 1\n\nbase: I\n")

@@ -1,6 +1,7 @@
 """Training rows: what the loss is on, where an answer ends, what is cut and told."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from transformers import AutoTokenizer
 
 from nuggets_ray.config.schema import PromptConfig
 from nuggets_ray.data.examples import Rules
+from nuggets_ray.data.rows import BadRow
 from nuggets_ray.errors import UserError
 from nuggets_ray.finetune.answer_end import AnswerEnd, find_answer_end
 from nuggets_ray.finetune.rows import (
@@ -65,6 +67,17 @@ def test_every_answer_counts_and_ends_and_nothing_else_does(tokenizer) -> None:
     assert [tokenizer.decode(ids) for ids in answers] == ["1</s>", "2, of course</s>"]
 
 
+def test_a_turn_that_does_not_train_ends_alike_outside_the_mask(tokenizer) -> None:
+    prompt = make_prompt(tokenizer, PromptConfig("alpaca"))
+    turns = [replace(turn, trains=index != 2) for index, turn in enumerate(TURNS)]
+    later = (Message("user", "Three?"), Message("assistant", "3", trains=False))
+    encoding = encode_example(prompt, Example((*turns, *later)), eos(tokenizer))
+    whole = encode_example(prompt, Example(TURNS), eos(tokenizer))
+    assert encoding.token_ids.tolist() == whole.token_ids.tolist()
+    answer = encoding.token_ids[encoding.answer_mask]
+    assert tokenizer.decode(answer) == "2, of course</s>"
+
+
 def test_a_chat_template_needs_no_end_of_its_own(tokenizer) -> None:
     fixtures = Path(__file__).parents[2] / "fixtures" / "chat_templates"
     tokenizer.chat_template = (fixtures / "chatml.jinja").read_text(encoding="utf-8")
@@ -102,6 +115,12 @@ def test_rows_lie_flat_and_come_back_whole(tokenizer) -> None:
     assert rows.length_N.sum() == len(rows.token_ids_T)
     assert rows.take(np.arange(5)).digest() == rows.digest()
     assert rows.take(np.arange(5)[::-1]).digest() != rows.digest()
+
+
+def test_a_row_that_is_no_text_is_skipped_as_scoring_does(tokenizer) -> None:
+    bad = BadRow("invalid_unicode", '{"instruction": "One?", "output": "\ufffd"}')
+    encoded = encode(tokenizer, [*texts(1), bad], None)
+    assert encoded.rows.num_rows == 1 and encoded.skipped == {"invalid_unicode": 1}
 
 
 def test_held_out_rows_and_their_copies_never_train(tokenizer) -> None:

@@ -11,12 +11,19 @@ import pytest
 
 from nuggets_ray import io
 from nuggets_ray.config.schema import Config, DataConfig
-from nuggets_ray.data.examples import choose_rules
+from nuggets_ray.data.examples import Rules, choose_rules
 from nuggets_ray.data.inputs import list_inputs
 from nuggets_ray.errors import UserError
 from nuggets_ray.prepare import commit
 from nuggets_ray.prepare.commit import finish, read_commit
-from nuggets_ray.prepare.prepared import Prepared, Rows, check_rows, prepare_key, read_staged
+from nuggets_ray.prepare.prepared import (
+    PREPARE_VERSION,
+    Prepared,
+    Rows,
+    check_rows,
+    prepare_key,
+    read_staged,
+)
 from nuggets_ray.prepare.staging import (
     STAGED_SCHEMA,
     raw_blocks,
@@ -74,7 +81,7 @@ def write(config: Config, attempt_id: str, rows: Rows, paths: list[str]) -> Prep
         rows,
         paths=paths,
         inputs=(),
-        format="alpaca",
+        rules=Rules("alpaca", {}),
         data=config.data,
         seed=config.seed,
     )
@@ -101,7 +108,7 @@ def data(tmp_path: Path) -> Path:
     """
     folder = tmp_path / "data"
     folder.mkdir()
-    one = [line("q", n=1), line("r"), "{broken", line(" q", n=2), line("s" * 50)]
+    one = [line("q", n=1), line("r"), "{broken", line(" q", n=2), line("s" * 39, "a" * 12)]
     two = [line("q", "a\n", n=3), line(""), line("t", "a "), line("u", "answer")]
     (folder / "1.jsonl").write_text("\n".join(one))
     (folder / "2.jsonl").write_text("\n".join(two))
@@ -142,6 +149,7 @@ def test_every_row_is_a_candidate_or_has_a_reason(tmp_path: Path, data: Path) ->
     assert io.read_table(io.join(run.out_dir, "holdout.parquet")).num_rows == 0
     saved = read_commit(run.out_dir)
     assert saved is not None and saved.prepared == prepared
+    assert saved.version == PREPARE_VERSION
 
 
 def test_truncate_keeps_long_rows_and_counts(tmp_path: Path, data: Path) -> None:

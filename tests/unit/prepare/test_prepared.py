@@ -1,5 +1,6 @@
 """What is decided between reading and writing: the ids of all rows, what is wrong, the key."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ import pytest
 
 from nuggets_ray import io
 from nuggets_ray.config.schema import Config, DataConfig
+from nuggets_ray.data.examples import Rules as ReadAs
+from nuggets_ray.data.formats import alpaca
 from nuggets_ray.data.inputs import InputFile
 from nuggets_ray.errors import UserError
 from nuggets_ray.prepare import prepared as module
@@ -29,7 +32,9 @@ def check(rows: Rows, **data: Any) -> None:
 
 
 def draw(config: Config, rows: Rows) -> tuple[list[bytes], bool]:
-    contents, is_new = held_out(rows, config.out_dir, config.data.holdout, config.seed)
+    contents, is_new = held_out(
+        rows, config.out_dir, config.data.holdout, config.seed, ReadAs("alpaca", {})
+    )
     return contents.tolist(), is_new
 
 
@@ -131,11 +136,22 @@ def test_the_hold_out_is_drawn_once_in_the_life_of_a_folder(
     [drawn], is_new = draw(config, rows)
     assert is_new and drawn in (b"a", b"b")
     other = "b" if drawn == b"a" else "a"
-    io.write_table(RunFolder(config.out_dir).held_out, pa.table({"content_id": [other]}))
+    held = pa.table({"content_id": [other], "row_json": ["no row any more"]})
+    io.write_table(RunFolder(config.out_dir).held_out, held)
     assert draw(config, rows) == ([other.encode()], False)
     assert draw(replace(config, seed=9), rows) == ([other.encode()], False)
     with pytest.raises(UserError, match="data.holdout=0: .*drawn with data.holdout=1"):
         draw(replace(config, data=DataConfig(holdout=0)), rows)
+
+
+def test_a_hold_out_of_former_ids_is_found_among_the_rows_of_now(tmp_path: Path) -> None:
+    row = {"instruction": "Go on.", "output": "    return 1"}
+    now = alpaca(row).content_id
+    block = write_block(tmp_path, [(0, 0, None, "a" * 32), (0, 1, None, now)])
+    config = replace(CONFIG, out_dir=str(tmp_path / "run"), data=DataConfig(holdout=1))
+    held = pa.table({"content_id": ["f" * 32], "row_json": [json.dumps(row)]})
+    io.write_table(RunFolder(config.out_dir).held_out, held)
+    assert draw(config, read_staged([block], None)) == ([now.encode()], False)
 
 
 def test_without_a_hold_out_nothing_is_drawn(uris: list[str], tmp_path: Path) -> None:

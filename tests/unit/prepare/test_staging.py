@@ -108,6 +108,13 @@ def test_a_row_has_ids_and_counts_or_a_reason(tmp_path: Path) -> None:
     assert cut["reason"] is None and [cut[key] for key in counts] == [12, 8, 4]
 
 
+def test_a_row_whose_answer_is_wholly_cut_is_skipped(tmp_path: Path) -> None:
+    path = write(tmp_path / "rows.jsonl", row("q" * 20, "a"), row("q" * 19, "aa"))
+    gone, cut = stage(read(path)[0], path, on_too_long="truncate")
+    assert (gone["reason"], cut["reason"]) == ("no_answer_left", None)
+    assert cut["num_answer_tokens"] == 1
+
+
 def test_a_staged_block_is_named_after_its_first_row(tmp_path: Path) -> None:
     path = write(tmp_path / "rows.jsonl", *[row(f"q{i}", "a") for i in range(3)])
     config = DataConfig(str(path))

@@ -25,7 +25,7 @@ from nuggets_ray.config.schema import PromptConfig
 from nuggets_ray.errors import UserError
 from nuggets_ray.prompts.chat_template import fold
 from nuggets_ray.prompts.prompt import Prompt, make_prompt
-from nuggets_ray.records import Example
+from nuggets_ray.records import Example, Message
 
 PAIRED = ["plain", "input", "multi_turn", "non_ascii"]
 
@@ -119,9 +119,9 @@ def test_turns_that_a_strict_template_refuses_are_folded_into_user_turns(name, t
 
 
 def test_folding_leaves_other_roles_alone():
-    turns = [(SYSTEM, "S"), (USER, "Q"), (TOOL, "T"), (ASSISTANT, "A")]
+    turns = [Message(SYSTEM, "S"), Message(USER, "Q"), Message(TOOL, "T"), Message(ASSISTANT, "A")]
     assert fold(turns, frozenset(), False) == turns
-    assert fold(turns, frozenset({SYSTEM}), False) == [(USER, "S\n\nQ"), *turns[2:]]
+    assert fold(turns, frozenset({SYSTEM}), False) == [Message(USER, "S\n\nQ"), *turns[2:]]
 
 
 def test_a_system_turn_that_the_template_drops_in_silence_is_folded():

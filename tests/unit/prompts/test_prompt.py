@@ -246,7 +246,7 @@ MADE = [(prompt(template, tokenizer), tokenizer) for template, tokenizer in MODE
 @given(st.sampled_from(MADE[2:]), TEXT, TEXT, ANSWER)
 def test_the_answer_mask_decodes_to_the_answer(case, instruction, context, reply):
     made, tokenizer = case
-    shown = example((USER, instruction, context), (ASSISTANT, f" {reply}\n"))
+    shown = example((USER, instruction, context), (ASSISTANT, f" \n{reply}\n"))
     end = {"alpaca": ""}.get(made.name, "<|im_end|>" if tokenizer is CHAT else "<end_of_turn>")
     anchor = made.anchor(shown)
     assert answer(tokenizer, anchor) == reply + end
@@ -254,6 +254,20 @@ def test_the_answer_mask_decodes_to_the_answer(case, instruction, context, reply
     assert whole == made.text(shown)
     demonstration = decode(tokenizer, made.demonstration(shown).token_ids)
     assert whole in demonstration
+
+
+@pytest.mark.parametrize("template, tokenizer", MODES[2:5])
+def test_what_indents_an_answer_is_answer(template, tokenizer):
+    made = prompt(template, tokenizer)
+    for shown in ("\t    return 1", "\n\n  - one\n    - two"):
+        anchor = made.anchor(example((USER, "Go on."), (ASSISTANT, f"{shown} \n")))
+        assert shown.lstrip("\n") in answer(tokenizer, anchor)
+
+
+def test_official_strips_answers_as_the_script_does():
+    made, flush = prompt("official", BARE), example((USER, "Go on."), (ASSISTANT, "return 1"))
+    indented = example((USER, "Go on."), (ASSISTANT, "    return 1"))
+    assert made.anchor(indented).token_ids.tolist() == made.anchor(flush).token_ids.tolist()
 
 
 @settings(max_examples=60, deadline=None)

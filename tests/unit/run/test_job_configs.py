@@ -9,7 +9,12 @@ import yaml
 
 from nuggets_ray.config.schema import Config, DataConfig, ModelConfig, PromptConfig
 from nuggets_ray.errors import UserError
-from nuggets_ray.run.job_configs import check_same_run, read_config, write_config
+from nuggets_ray.run.job_configs import (
+    check_same_run,
+    read_config,
+    taken_from_run,
+    write_config,
+)
 from nuggets_ray.run.layout import RunFolder
 
 
@@ -63,3 +68,13 @@ def test_a_key_that_came_later_had_its_default(scored: Config) -> None:
     check_same_run(Config(scored.out_dir))
     with pytest.raises(UserError, match=r"data.retry=\[\]"):
         check_same_run(Config(scored.out_dir, data=DataConfig(retry=[])))
+
+
+def test_what_is_open_is_taken_from_the_run(scored: Config) -> None:
+    taken = taken_from_run(scored.out_dir, ModelConfig(), PromptConfig())
+    assert taken["model.path"] == "/models/m" and taken["model.revision"] is None
+    assert taken["prompt.template"] == "alpaca" and "data.path" not in taken
+    given = taken_from_run(scored.out_dir, ModelConfig("/other"), PromptConfig("chat"))
+    assert given == {}
+    for nowhere in ("", scored.out_dir + "-that-never-ran"):
+        assert taken_from_run(nowhere, ModelConfig(), PromptConfig()) == {}

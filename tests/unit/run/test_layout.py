@@ -9,7 +9,13 @@ from nuggets_ray.run import layout
 from nuggets_ray.run.layout import RunFolder
 
 PACKAGE = Path(layout.__file__).parents[1]
-PLACEHOLDERS = {"name": "NAME", "model": "NAME", "attempt_id": "ATTEMPT", "key": "HASH"}
+PLACEHOLDERS = {
+    "name": "NAME",
+    "model": "NAME",
+    "attempt_id": "ATTEMPT",
+    "key": "HASH",
+    "stage": "STAGE",
+}
 UNTOLD = {".room", "token-NAME", "candidates/_staging"}
 """What only a run that goes on has, and no reader looks for."""
 

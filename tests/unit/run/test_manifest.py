@@ -3,10 +3,12 @@
 import errno
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -16,12 +18,19 @@ from nuggets_ray.errors import UserError
 from nuggets_ray.run import manifest
 from nuggets_ray.run.job_configs import check_same_run, write_config
 from nuggets_ray.run.manifest import Run, read_manifest
+from nuggets_ray.run.stage_status import WorkDone
 
 
 def ends(folder: Path) -> list[str]:
     recorded = read_manifest(str(folder))
     assert recorded is not None
     return [attempt["status"] for attempt in recorded["stages"]["score"]["attempts"]]
+
+
+def stage_status(folder: Path) -> str:
+    recorded = read_manifest(str(folder))
+    assert recorded is not None
+    return str(recorded["stages"]["score"]["status"])
 
 
 def test_each_end_of_an_attempt_is_recorded(tmp_path: Path) -> None:
@@ -37,6 +46,35 @@ def test_each_end_of_an_attempt_is_recorded(tmp_path: Path) -> None:
     assert recorded["stages"]["score"]["attempts"][0]["num_computed"] == 3
     assert recorded["stages"]["score"]["status"] == "failed"
     assert not (tmp_path / "lease.json").exists()
+
+
+def test_a_refused_call_leaves_a_stage_what_it_was(tmp_path: Path) -> None:
+    with Run(str(tmp_path), "score"):
+        pass
+    with pytest.raises(UserError), Run(str(tmp_path), "score"):
+        raise UserError("out_dir=...: holds scores made with another dtype")
+    assert ends(tmp_path) == ["done", "refused"]
+    assert stage_status(tmp_path) == "done"
+    # what it did itself is its own failure
+    with pytest.raises(UserError), Run(str(tmp_path), "score") as run:
+        run.tell("scoring", work=WorkDone("candidates", num_done=4, num_total=9, num_reused=3))
+        raise UserError("data.max_skipped_fraction=0.5: 5 of 9 rows were skipped")
+    assert (ends(tmp_path)[-1], stage_status(tmp_path)) == ("failed", "failed")
+
+
+def test_a_refused_call_after_a_kill_leaves_it_to_be_gone_on_with(tmp_path: Path) -> None:
+    start = f"Run({str(tmp_path)!r}, 'score').__enter__()"
+    code = f"import os; from nuggets_ray.run.manifest import Run; {start}; os._exit(9)"
+    subprocess.run([sys.executable, "-c", code], check=False, timeout=60)
+    with pytest.raises(UserError), Run(str(tmp_path), "score"):
+        raise UserError("score.dtype=...")
+    assert (ends(tmp_path), stage_status(tmp_path)) == (["killed", "refused"], "interrupted")
+
+
+def test_a_first_call_that_is_refused_has_failed(tmp_path: Path) -> None:
+    with pytest.raises(UserError), Run(str(tmp_path), "score"):
+        raise UserError("anchors.num=...")
+    assert (ends(tmp_path), stage_status(tmp_path)) == (["failed"], "failed")
 
 
 def test_what_fails_while_an_attempt_is_interrupted_is_not_why_it_ended(tmp_path: Path) -> None:
@@ -73,7 +111,7 @@ def test_the_books_are_closed_on_a_full_disk(
             run.update(num_computed=3)
         raise error
     assert ends(tmp_path) == [status]
-    assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["manifest.json", "status"]
 
 
 def test_books_that_cannot_be_closed_do_not_hide_why_the_run_ended(
@@ -124,7 +162,7 @@ def test_a_second_live_driver_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("age_s", "refused"), [(1.0, True), (1e4, False)])
 def test_a_lease_of_another_host_goes_stale(tmp_path: Path, age_s: float, refused: bool) -> None:
     lease = {"attempt_id": "a", "host": "elsewhere", "pid": 1, "process_started": 1}
-    heartbeat = manifest.time.time() - age_s
+    heartbeat = time.time() - age_s
     (tmp_path / "lease.json").write_text(json.dumps(lease | {"heartbeat": heartbeat}))
     run = Run(str(tmp_path), "score")
     if refused:
@@ -142,7 +180,7 @@ def test_a_reused_process_id_does_not_hold_the_lease(tmp_path: Path) -> None:
         "pid": os.getpid(),
         "process_started": 1,
     }
-    (tmp_path / "lease.json").write_text(json.dumps(lease | {"heartbeat": manifest.time.time()}))
+    (tmp_path / "lease.json").write_text(json.dumps(lease | {"heartbeat": time.time()}))
     with Run(str(tmp_path), "score") as run:
         held = json.loads((tmp_path / "lease.json").read_text())
         assert held["attempt_id"] == run.attempt_id
@@ -170,9 +208,7 @@ def test_a_vanished_folder_is_noticed_and_not_made_again(
     monkeypatch.setattr(manifest, "HEARTBEAT_S", 0.05)
     folder = tmp_path / "run"
     with Run(str(folder), "score") as run:
-        for path in folder.iterdir():
-            path.unlink()
-        folder.rmdir()
+        shutil.rmtree(folder)
         assert run.vanished.wait(10)
     assert not folder.exists()
 
@@ -183,9 +219,7 @@ def test_whatever_fails_in_a_vanished_folder_is_told_as_that(tmp_path: Path) -> 
         pytest.raises(UserError, match="has vanished"),
         Run(str(folder), "score"),
     ):
-        for path in folder.iterdir():
-            path.unlink()
-        folder.rmdir()
+        shutil.rmtree(folder)
         raise FileNotFoundError("a part that a worker wanted")
     assert not folder.exists()
 

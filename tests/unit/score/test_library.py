@@ -117,23 +117,26 @@ def test_what_does_not_fit_the_context_is_told(tiny_model: Path) -> None:
     [
         ({"rows": []}, "there are no rows: give at least one"),
         ({"rows": row(0)}, "a single row: give a list of rows"),
-        ({"rows": "nowhere.jsonl"}, "data.path=nowhere.jsonl: there is no such file"),
-        ({"rows": [{"a": 1}]}, r"data\.format=auto: .* fields of yours \(a\)"),
+        ({"rows": "nowhere.jsonl"}, "^rows=nowhere.jsonl: there is no such file"),
+        ({"rows": [{"a": 1}]}, r"^format=auto: .* set format, or columns=.* fields of yours \(a\)"),
         ({"anchors": []}, "there are no rows: give at least one"),
-        ({"anchors": "nowhere.jsonl"}, "anchors.path=nowhere.jsonl: there is no such file"),
-        ({"anchors": [{"a": 1}]}, r"anchors\.format=auto: .* fields of yours \(a\)"),
+        ({"anchors": "nowhere.jsonl"}, "^anchors=nowhere.jsonl: there is no such file"),
+        (
+            {"anchors": [{"a": 1}]},
+            r"^format of the anchors=auto: .* give anchors=read_examples\(anchors, format=",
+        ),
         (
             {"anchors": [*ANCHORS * 9, {"instruction": "none"}]},
             r"row 28 \(counted from 1\) of the given rows cannot be an anchor \(missing_field:outp",
         ),
-        ({"dtype": "float8"}, "score.dtype=float8: take one of auto, bfloat16, float32"),
-        ({"prompt": "none"}, "prompt.template=none"),
-        ({"max_demonstration_tokens": 0}, "prompt.max_demonstration_tokens=0: must be at least 1"),
+        ({"dtype": "float8"}, "^dtype=float8: take one of auto, bfloat16, float32"),
+        ({"prompt": "none"}, "^prompt=none"),
+        ({"max_demonstration_tokens": 0}, "^max_demonstration_tokens=0: must be at least 1"),
         ({"max_demonstration_tokens": 3}, r"none of the 4 rows can be scored \(4 too_long\)"),
-        ({"on_too_long": "cut"}, "data.on_too_long=cut"),
+        ({"on_too_long": "cut"}, "^on_too_long=cut"),
         ({"device": "tpu"}, "device=tpu: give cpu, cuda"),
         ({"device": "cuda:99"}, "device=cuda:99: torch sees . GPUs here"),
-        ({"model": "nowhere/at/all"}, "model.path=nowhere/at/all does not exist"),
+        ({"model": "nowhere/at/all"}, "^model=nowhere/at/all does not exist"),
     ],
 )
 def test_a_mistake_is_one_sentence(changes: dict[str, Any], message: str, tiny_model: Path) -> None:
@@ -166,3 +169,15 @@ def test_threads_are_those_asked_for_and_the_former_ones_afterwards(
         torch.set_num_threads(before)
     with pytest.raises(UserError, match="^num_threads=0: must be at least 1"):
         score(tiny_model, num_threads=0)
+
+
+def test_progress_is_shown_where_it_is_asked_for(
+    tiny_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    score(tiny_model)
+    assert "scoring" not in capsys.readouterr().err, "not off a terminal"
+    score(tiny_model, progress=True)
+    shown = capsys.readouterr().err
+    assert "scoring" in shown and "4/4" in shown
+    score(tiny_model, progress=False)
+    assert "scoring" not in capsys.readouterr().err

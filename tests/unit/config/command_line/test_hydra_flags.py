@@ -20,7 +20,7 @@ def values(config: Config) -> dict[str, Any]:
 
 def end(*arguments: str, main: Main = values, **settings: Any) -> int:
     with pytest.raises(SystemExit) as ended:
-        run(Job("made_up", "", lambda: main, sections(), **settings), arguments)
+        run(Job("made_up", "nothing", lambda: main, sections(), **settings), arguments)
     assert isinstance(ended.value.code, int)
     return ended.value.code
 
@@ -28,7 +28,8 @@ def end(*arguments: str, main: Main = values, **settings: Any) -> int:
 @pytest.mark.parametrize(
     ("arguments", "shown"),
     [
-        (["-h"], ["made_up is powered by Hydra", "== Config =="]),
+        (["-h"], ["made_up: nothing", "\n  out_dir ", "\ndata: The rows"]),
+        (["--help", "data.limit=5", "select=top_k"], ["only. [5; at least 1]", "[top_k]"]),
         (
             ["data.path=/a (1)", "-c", "job", "--package", "data", "seed=2"],
             ["@package data", "path: /a (1)"],
@@ -76,6 +77,7 @@ def test_what_is_shown(arguments: list[str], shown: list[str], capsys: RAN) -> N
         (["--cfg", "job", "-p", "dta"], "--package data"),
         (["--cfg", "job", "--multirun"], "give one of them"),
         (["--resolve"], "--cfg job"),
+        (["--help", "--resolve"], "--cfg job"),
         (["--help=x"], "takes no value"),
     ],
 )

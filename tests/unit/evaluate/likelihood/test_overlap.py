@@ -12,7 +12,7 @@ from nuggets_ray.evaluate.likelihood.overlap import (
     shingles,
     text_row,
 )
-from nuggets_ray.records import Example, Message
+from nuggets_ray.records import Example, Message, ToolCall
 
 
 def row(name: str, text: str, content_id: str | None = None) -> TextRow:
@@ -132,4 +132,7 @@ def test_against_brute_force(monkeypatch, block_rows: int) -> None:
 
 def test_the_text_of_an_example_is_its_turns() -> None:
     example = Example((Message("user", "Add.", input="1 and 2"), Message("assistant", " 3 ")))
-    assert text_row("id", example) == TextRow("id", example.content_id, "Add.\n1 and 2\n3")
+    calls = Message("assistant", "3", tool_calls=(ToolCall("add", "{}"),))
+    called = text_row("id", Example((Message("user", "Add."), calls), ('{"name": "add"}',)))
+    assert '{"name": "add"}' in called.text and '"arguments": {}' in called.text
+    assert text_row("id", example) == TextRow("id", example.content_id, "Add.\n1 and 2\n 3")

@@ -7,7 +7,7 @@ import pytest
 from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.record_writer import RecordWriter
 
-from nuggets_ray.stages.finetune.progress import Events
+from nuggets_ray.finetune.tensorboard import Events
 
 
 def read_events(folder: Path) -> list[Event]:

@@ -1,0 +1,56 @@
+"""A first look at the rows: does the format fit, and are there as many as are asked for? A second
+of reading before a job that takes hours.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from nuggets_ray.config.schema import DataConfig
+from nuggets_ray.data.examples import file_rows, find_rules, parse_rows
+from nuggets_ray.data.inputs import InputFile
+from nuggets_ray.errors import UserError
+from nuggets_ray.records import Example
+
+NUM_ROWS = 100
+MAX_ROWS = 2000
+MAX_FIELDS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class FirstLook:
+    """The first rows of the data. `num_distinct`: different contents among them; `is_whole`: there
+    are no further rows.
+    """
+
+    num_rows: int
+    num_distinct: int
+    is_whole: bool
+
+
+def first_look(config: DataConfig, files: Sequence[InputFile], num_wanted: int = 0) -> FirstLook:
+    """Read the first rows of the files: enough to see whether there are `num_wanted` different ones
+    (at most MAX_ROWS).
+
+    Raises UserError where the format cannot be recognised, or none of the rows can be read by it.
+    """
+    rules = find_rules(config, files)
+    num_read = min(MAX_ROWS, max(NUM_ROWS, 2 * num_wanted))
+    limit = num_read if config.limit is None else min(config.limit, num_read)
+    rows = list(islice(file_rows(files), limit + 1))
+    is_whole = len(rows) <= limit or config.limit == limit
+    parsed = list(parse_rows(rows[:limit], rules))
+    contents = {result.content_id for _, result in parsed if isinstance(result, Example)}
+    if parsed and not contents and config.max_skipped_fraction < 1:
+        reasons = Counter(str(result) for _, result in parsed).most_common(2)
+        told = ", ".join(f"{count} {reason}" for reason, count in reasons)
+        values = [row.value for row, _ in parsed if isinstance(row.value, dict)]
+        fields = ", ".join(sorted({str(name) for value in values for name in value})[:MAX_FIELDS])
+        key = f"data.columns={config.columns}" if config.columns else f"data.format={rules.format}"
+        raise UserError(
+            f"{key}: none of the first {len(parsed)} rows of data.path={config.path} can be read "
+            f"so ({told}): give another"
+            + (f"; the fields of the rows are {fields}" if fields else "")
+        )
+    return FirstLook(len(parsed), len(contents), is_whole)
