@@ -80,8 +80,9 @@ format: $(INSTALLED)  ## Mend what ruff can mend
 	@$(PY) -m ruff check --fix .
 	@$(PY) -m ruff format .
 
-golden: setup  ## Write the golden files of the tests again; review them as a diff
+golden: setup  ## Write the golden files and the tables of formats again; review them as a diff
 	@$(PY) tests/support/regenerate_prompts.py
+	@$(PY) tests/support/formats_table.py
 
 lock: $(INSTALLED)  ## Resolve docker/requirements-cpu.lock again, with uv
 	@$(PY) -m uv --version >/dev/null 2>&1 || $(PIP) install -qq uv

@@ -7,11 +7,12 @@ stages check the rest, and these too, as they are called by others than the comm
 from collections.abc import Callable
 
 from nuggets_ray.anchors.file import anchor_files
-from nuggets_ray.anchors.random import check_num
+from nuggets_ray.anchors.random import check_num, require_num
 from nuggets_ray.config.schema import Config, DataConfig
 from nuggets_ray.data.first_look import first_look
-from nuggets_ray.data.formats import resolve_format
+from nuggets_ray.data.hub import is_hub
 from nuggets_ray.data.inputs import list_inputs
+from nuggets_ray.data.recognise import set_format
 from nuggets_ray.evaluate.checks import check_settings
 from nuggets_ray.evaluate.likelihood.rows import check_held_out
 from nuggets_ray.evaluate.models import BASE, check_models
@@ -29,7 +30,7 @@ def check_score(config: Config) -> None:
     """Raise UserError for data, anchors, a model or an out_dir that cannot be; for `plan` too."""
     _check_format(config.data)
     is_drawn = config.anchors.method != "file"
-    _check_rows(config.data, config.anchors.num if is_drawn else None)
+    _check_rows(config.data, require_num(config.anchors.num) if is_drawn else None)
     if not is_drawn:
         anchor_files(config.anchors)
     check_path(config.model)
@@ -85,16 +86,15 @@ def check_bench(config: Config) -> None:
 
 
 def _check_format(data: DataConfig) -> None:
-    """What can be told of data.format and data.columns without a row."""
-    if data.columns or data.format != "auto":
-        resolve_format(data.format, data.columns, [])
+    """What can be told of data.format, data.columns and data.roles without a row."""
+    set_format(data.format, data.columns, data.roles)
 
 
 def _check_rows(data: DataConfig, num_anchors: int | None = None) -> None:
     """A first look at the rows, of which `num_anchors` are to be drawn."""
-    if data.path == "demo":
+    if data.path == "demo" or is_hub(data.path):
         return
-    look = first_look(data, list_inputs(data.path), num_anchors or 0)
+    look = first_look(data, list_inputs(data.path, splits=data.splits), num_anchors or 0)
     if num_anchors is not None and look.is_whole:
         check_num(num_anchors, look.num_distinct)
 

@@ -2,8 +2,9 @@
 
 Rules: top_fraction keeps ceil(fraction x scored rows), top_k keeps k, top_tokens as many as have
 nearest to that many answer tokens, threshold keeps the rows strictly above min_score (below it
-under order=bottom). Ranked by golden score, a seeded random
-draw, or answer length; ties by mean delta, then example_id.
+under order=bottom). Ranked by golden score, a seeded random draw, or answer length; ties by mean
+delta, then example_id. Under unique=true, whatever the ranking, only the first copy of a content is
+a row that can be chosen or counts in a fraction.
 """
 
 import hashlib
@@ -50,12 +51,14 @@ class Selection:
     """The kept rows: `row_K` indexes the arrays of Scores, best rank first.
 
     `cutoff` is the measure (golden score, or answer tokens under by=longest) of the last kept row,
-    None under random. `ranked_R`: all rows that could be chosen, best rank first.
+    None under random. `num_copies` counts the scored rows that unique=true left out because their
+    content came before. `ranked_R`: all rows that could be chosen, best rank first.
     """
 
     name: str
     row_K: np.ndarray
     cutoff: float | None
+    num_copies: int
     ranked_R: np.ndarray
 
 
@@ -140,15 +143,34 @@ def select(scores: Scores, config: SelectConfig, seed: int) -> Selection:
             f"{job_command('score')} with this out_dir first"
         )
     measure_N = _measure(scores, config)
+    is_offered_N = first_copies(scores) if config.unique else np.ones(len(measure_N), bool)
+    num_offered = int(is_offered_N.sum())
     ranked = _rank(scores, measure_N, config, seed)
+    ranked = ranked[is_offered_N[ranked]]
     if config.rule == "threshold":
         row_K = _past_threshold(ranked, measure_N, config)
     elif config.rule == "top_tokens":
         row_K = ranked[: _num_within(scores.num_answer_tokens[ranked], config)]
     else:
-        row_K = ranked[: _num_kept(len(scores.example_id), len(ranked), config)]
+        row_K = ranked[: _num_kept(num_offered, len(ranked), config)]
     cutoff = None if config.by == "random" else float(measure_N[row_K[-1]])
-    return Selection(config.name or default_name(config), row_K, cutoff, ranked)
+    name = config.name or default_name(config)
+    return Selection(name, row_K, cutoff, len(measure_N) - num_offered, ranked)
+
+
+def first_copies(scores: Scores) -> np.ndarray:
+    """Which rows are the first of their content: (N,) bool.
+
+    Ids of copies end in -2, -3, ..., -10, so that of a content the shortest and then smallest id is
+    the first.
+    """
+    content_id_N = scores.content_id.astype(str)
+    length_N = np.strings.str_len(scores.example_id.astype(str))
+    order = np.lexsort((scores.example_id.astype(str), length_N, content_id_N))
+    ordered = content_id_N[order]
+    is_first_N = np.ones(len(order), bool)
+    is_first_N[order[1:]] = ordered[1:] != ordered[:-1]
+    return is_first_N
 
 
 def _measure(scores: Scores, config: SelectConfig) -> np.ndarray:
@@ -182,8 +204,9 @@ def _num_kept(num_scored: int, num_rankable: int, config: SelectConfig) -> int:
         setting = f"select.fraction={config.fraction}"
     if num_kept > num_rankable:
         scored = "scored" if num_rankable == num_scored else "scored on every anchor"
+        distinct = "distinct candidates" if config.unique else "candidates"
         raise UserError(
-            f"{setting} asks for {num_kept} rows, but only {num_rankable} candidates are {scored}: "
+            f"{setting} asks for {num_kept} rows, but only {num_rankable} {distinct} are {scored}: "
             "lower it"
         )
     return num_kept
@@ -196,7 +219,7 @@ def _num_within(num_answer_tokens_K: np.ndarray, config: SelectConfig) -> int:
     if total_K[-1] < config.tokens:
         raise UserError(
             f"select.tokens={config.tokens} asks for more answer tokens than the {total_K[-1]} of "
-            f"the {len(total_K)} candidates: lower it"
+            f"the {len(total_K)} {'distinct ' if config.unique else ''}candidates: lower it"
         )
     return int(np.argmin(np.abs(total_K - config.tokens))) + 1
 

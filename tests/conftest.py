@@ -57,6 +57,17 @@ def test_data() -> Path:
 
 
 @pytest.fixture(scope="session")
+def field_data(test_data: Path) -> Path:
+    """The folder of small files as people have them, each with NAME.expected.json beside it: what a
+    reader should make of it. Beside the folder of real data; skipped where it is absent.
+    """
+    folder = test_data.parent / "field" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"no files of the field at {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a seeded two-layer Llama and a byte-level tokenizer, as save_pretrained writes
     them.

@@ -8,7 +8,7 @@ import torch
 
 from nuggets_ray.anchors.kmeans import embed, kmeans_ids
 from nuggets_ray.config.schema import ModelConfig
-from nuggets_ray.data.formats import parse
+from nuggets_ray.data.examples import Rules
 from nuggets_ray.errors import UserError
 from nuggets_ray.model.load import load_model
 from nuggets_ray.records import Example
@@ -20,12 +20,9 @@ memory.
 """
 
 
-def drawn_examples(
-    out_dir: str, ids: Sequence[str], data_format: str, columns: Mapping[str, str]
-) -> list[Example]:
+def drawn_examples(out_dir: str, ids: Sequence[str], rules: Rules) -> list[Example]:
     """The candidates of these example_ids, in the order given."""
-    rows = read_rows(out_dir, np.array(ids))
-    return [parse(json.loads(row), data_format, columns) for row in rows]
+    return [rules.parse(json.loads(row)) for row in read_rows(out_dir, np.array(ids))]
 
 
 def nearest_to_centres(

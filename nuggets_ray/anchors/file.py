@@ -9,8 +9,8 @@ from itertools import islice
 
 from nuggets_ray.config.schema import AnchorsConfig
 from nuggets_ray.data.examples import ParsedRow, file_rows, parse_stream
-from nuggets_ray.data.formats import SkipRow
 from nuggets_ray.data.inputs import InputFile, list_inputs
+from nuggets_ray.data.values import SkipRow
 from nuggets_ray.errors import UserError
 from nuggets_ray.records import Example
 
@@ -32,7 +32,7 @@ def load_examples(config: AnchorsConfig) -> list[Example]:
             f"anchors.num={config.num} is more than the {len(rows)} rows of "
             f"anchors.path={config.path}: lower it, or set anchors.num=null for all of them"
         )
-    rules, parsed = parse_stream(rows, config.format, config.columns, "anchors")
+    rules, parsed = parse_stream(rows, config.format, config.columns, config.roles, "anchors")
     return distinct_examples(parsed, rules.format)
 
 

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from nuggets_ray.config.command_line import hints, overrides
+from nuggets_ray.config.command_line import grammar, hints, overrides
 from nuggets_ray.config.keys import CONF_DIR, sections
 from nuggets_ray.config.schema import Config, check
 from nuggets_ray.errors import UserError
@@ -86,8 +86,17 @@ def resolve(composed: Any) -> Config:
     except OmegaConfBaseException as error:
         raise UserError(_unresolved(error)) from error
     assert isinstance(config, Config)
+    config = replace(
+        config,
+        data=replace(config.data, roles=_plain_names(config.data.roles)),
+        anchors=replace(config.anchors, roles=_plain_names(config.anchors.roles)),
+    )
     check(config)
     return absolute(config)
+
+
+def _plain_names(roles: dict[str, str]) -> dict[str, str]:
+    return {grammar.plain_name(name): role for name, role in roles.items()}
 
 
 INTERPOLATION = "${...} stands for another key's value, such as ${seed}; as text it is \\${"

@@ -35,6 +35,11 @@ def choices(*allowed: str) -> list[str]:
     return field(default_factory=lambda: list(allowed), metadata={"each_of": allowed})
 
 
+def some(*allowed: str) -> list[str]:
+    """A field that holds a list of some of these texts: none, where nothing is said."""
+    return field(default_factory=list, metadata={"each_of": allowed})
+
+
 def allowed_values(schema: type, name: str) -> tuple[str, ...]:
     """The texts that a field of a section takes, alone or in its list."""
     [metadata] = [item.metadata for item in fields(schema) if item.name == name]

@@ -11,13 +11,17 @@ from typing import Any
 from nuggets_ray.config.bench import BenchConfig
 from nuggets_ray.config.evaluate import EvaluateConfig, GenerateConfig, JudgeConfig
 from nuggets_ray.config.finetune import FinetuneConfig
-from nuggets_ray.config.limits import check_limits, choice, choices, number, share
+from nuggets_ray.config.limits import check_limits, choice, choices, number, share, some
 from nuggets_ray.config.show import ShowConfig
 from nuggets_ray.config.status import StatusConfig
 from nuggets_ray.config.track import TrackConfig
 from nuggets_ray.errors import UserError
 
-COLUMN_FIELDS = ("instruction", "input", "output", "system", "messages")  # of data.columns
+COLUMN_FIELDS = (
+    *("instruction", "input", "output", "system", "messages", "turns", "role", "content"),
+    *("tools", "history", "chosen", "weight"),
+)
+"""The keys of data.columns; `messages` and `turns` are one."""
 
 
 @dataclass(frozen=True)
@@ -45,14 +49,22 @@ class DataConfig:
     """The rows, and which of them count."""
 
     path: str = ""
-    """A file, folder or glob of json, jsonl (or .gz) or parquet; an s3:// or gs:// URI; `demo`."""
+    """A file, folder or glob of jsonl, json, csv, tsv (also compressed), parquet or Arrow; an s3://
+    or gs:// URI; hf://datasets/ORG/NAME; `demo`.
+    """
     format: str = "auto"
-    """alpaca, dolly, sharegpt, messages, prompt_completion, self_instruct, columns, or auto (looks
-    at 100 rows).
+    """alpaca, dolly, sharegpt, messages, prompt_completion, preference, self_instruct, several
+    joined by +, columns, or auto (looks at 100 rows).
     """
     columns: dict[str, str] = field(default_factory=dict)
-    """For anything else, our field -> your column, e.g. {instruction: question, input: context,
-    output: reply, system: persona}.
+    """Our field -> your column, e.g. {instruction: question, input: context, output: reply}, or
+    {turns: dialog, role: speaker, content: utterance}; also system, tools, history, chosen, weight.
+    """
+    roles: dict[str, str] = field(default_factory=dict)
+    """Your name of a role -> system, user, assistant or tool, e.g. {clerk: assistant}."""
+    splits: list[str] = field(default_factory=list)
+    """Splits to read, by the names of files, folders or the hub; none: all but test and validation
+    beside train.
     """
     limit: int | None = number(None, at_least=1)
     """Read the first N rows only."""
@@ -95,6 +107,8 @@ class AnchorsConfig:
     """As data.format, for the anchor file."""
     columns: dict[str, str] = field(default_factory=dict)
     """As data.columns, for the anchor file."""
+    roles: dict[str, str] = field(default_factory=dict)
+    """As data.roles, for the anchor file."""
     exclude_from_candidates: bool = False
     """Do not score the rows that are anchors (reason is_anchor); otherwise only the self-pair is
     left out.
@@ -175,6 +189,10 @@ class SelectConfig:
     """Put before our columns (example_id, golden_score, rank) in the selected files, when yours
     have those names.
     """
+    unique: bool = True
+    """Of exact duplicates keep the first, whatever `by` is; fractions are of distinct contents."""
+    export: list[str] = some("llamafactory", "axolotl", "trl")
+    """Write the selection in the shapes of these trainers too: llamafactory, axolotl, trl."""
     replace: bool = False
     """Let other rows take the place of those that a model was trained on."""
     show_text: bool = True

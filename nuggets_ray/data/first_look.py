@@ -8,8 +8,16 @@ from dataclasses import dataclass
 from itertools import islice
 
 from nuggets_ray.config.schema import DataConfig
-from nuggets_ray.data.examples import file_rows, find_rules, parse_rows
+from nuggets_ray.data.examples import (
+    ParsedRow,
+    Rules,
+    file_rows,
+    find_rules,
+    parse_rows,
+    propose,
+)
 from nuggets_ray.data.inputs import InputFile
+from nuggets_ray.data.values import SkipRow
 from nuggets_ray.errors import UserError
 from nuggets_ray.records import Example
 
@@ -43,14 +51,25 @@ def first_look(config: DataConfig, files: Sequence[InputFile], num_wanted: int =
     parsed = list(parse_rows(rows[:limit], rules))
     contents = {result.content_id for _, result in parsed if isinstance(result, Example)}
     if parsed and not contents and config.max_skipped_fraction < 1:
-        reasons = Counter(str(result) for _, result in parsed).most_common(2)
-        told = ", ".join(f"{count} {reason}" for reason, count in reasons)
-        values = [row.value for row, _ in parsed if isinstance(row.value, dict)]
-        fields = ", ".join(sorted({str(name) for value in values for name in value})[:MAX_FIELDS])
-        key = f"data.columns={config.columns}" if config.columns else f"data.format={rules.format}"
-        raise UserError(
-            f"{key}: none of the first {len(parsed)} rows of data.path={config.path} can be read "
-            f"so ({told}): give another"
-            + (f"; the fields of the rows are {fields}" if fields else "")
-        )
+        raise UserError(_none_can_be_read(config, rules, parsed))
     return FirstLook(len(parsed), len(contents), is_whole)
+
+
+def _none_can_be_read(config: DataConfig, rules: Rules, parsed: Sequence[ParsedRow]) -> str:
+    reasons = Counter(
+        ", ".join(part for part in (result.reason, result.detail) if part)
+        for _, result in parsed
+        if isinstance(result, SkipRow)
+    )
+    told = "; ".join(f"{count} {reason}" for reason, count in reasons.most_common(2))
+    values = [row.value for row, _ in parsed]
+    names = {str(name) for value in values if isinstance(value, dict) for name in value}
+    fields = ", ".join(sorted(names)[:MAX_FIELDS])
+    key = f"data.columns={config.columns}" if config.columns else f"data.format={rules.format}"
+    setting = propose(values, rules)
+    return (
+        f"{key}: none of the first {len(parsed)} rows of data.path={config.path} can be read so "
+        f"({told}): "
+        + (f"set {setting}" if setting else "give another")
+        + (f"; the fields of the rows are {fields}" if fields else "")
+    )

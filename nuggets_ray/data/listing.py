@@ -2,8 +2,11 @@
 
 import fnmatch
 import re
+from itertools import takewhile
 
 from pyarrow import fs
+
+GLOB = r"[*?\[]"
 
 
 def find_files(store: fs.FileSystem, base: str) -> list[fs.FileInfo]:
@@ -20,9 +23,22 @@ def find_files(store: fs.FileSystem, base: str) -> list[fs.FileInfo]:
         return _walk(store, base)
     segments = base.split("/")
     for i, segment in enumerate(segments):
-        if re.search(r"[*?\[]", segment):
+        if re.search(GLOB, segment):
             return _glob(store, "/".join(segments[:i]) or "/", segments[i:])
     return []
+
+
+def path_below(base: str, path: str) -> str:
+    """The path of a file that `find_files` found, below the folder that `base` is or begins with;
+    its name where `base` is the file.
+    """
+    if path == base:
+        return path.rpartition("/")[2]
+    if path.startswith(base.rstrip("/") + "/"):
+        return path[len(base.rstrip("/")) + 1 :]
+    segments = base.split("/")
+    plain = list(takewhile(lambda segment: not re.search(GLOB, segment), segments))
+    return "/".join(path.split("/")[len(plain) :])
 
 
 def _walk(store: fs.FileSystem, folder: str) -> list[fs.FileInfo]:

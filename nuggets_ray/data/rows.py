@@ -5,6 +5,7 @@ The text of a json or jsonl row is the user's own, cut out and put on one line, 
 order and nesting are never altered; a parquet row is written as JSON.
 """
 
+import base64
 import io
 import json
 import re
@@ -12,6 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pyarrow as pa
+
+from nuggets_ray.data.values import NOT_TEXT
 
 WINDOW_CHARS = 1 << 20
 EXCERPT_CHARS = 1000
@@ -55,9 +58,10 @@ def line_texts(stream: io.BufferedReader) -> Iterator[str | BadRow]:
 
 
 def array_texts(
-    stream: io.BufferedReader, window_chars: int = WINDOW_CHARS
+    stream: io.BufferedReader, window_chars: int = WINDOW_CHARS, is_wrapped: bool = False
 ) -> Iterator[str | BadRow]:
     """The elements of a JSON array, each cut out of a window of text that slides over the file.
+    `is_wrapped`: the array is a field of an object, whose other fields may follow.
 
     Raises ValueError, with the number of rows before it, where the array is no JSON or cut off.
     """
@@ -77,11 +81,14 @@ def array_texts(
         end, after = element
         if end > start:
             num_rows += 1
-            yield _one_line(text[start:end])
+            yield one_line(text[start:end])
         if text[after] == "]":
             break
         start = after + 1
-    if (text[after + 1 :] + reader.read()).strip():
+    rest = (text[after + 1 :] + reader.read()).strip()
+    if is_wrapped and not rest.endswith("}"):
+        raise ValueError(f"the object is cut off behind its {num_rows} rows")
+    if rest and not is_wrapped:
         raise ValueError(f"there is more text behind the array of {num_rows} rows")
 
 
@@ -117,7 +124,8 @@ def _skip_space(text: str, start: int) -> int:
     return match.end() if match else start
 
 
-def _one_line(text: str) -> str | BadRow:
+def one_line(text: str) -> str | BadRow:
+    """JSON text on one line, a BadRow where it is not Unicode."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
@@ -127,8 +135,9 @@ def _one_line(text: str) -> str | BadRow:
 
 
 def batch_texts(batch: pa.RecordBatch) -> Iterator[str | BadRow]:
-    """The rows of a parquet batch as JSON (dates and the like as strings); text that is not UTF-8
-    is a BadRow.
+    """The rows of a parquet batch as JSON: bytes as the UTF-8 text that they are, or else as base64
+    in an object of one field (NOT_TEXT); dates and the like as strings. Text that is not UTF-8 is a
+    BadRow.
     """
     try:
         rows = batch.to_pylist()
@@ -140,7 +149,17 @@ def batch_texts(batch: pa.RecordBatch) -> Iterator[str | BadRow]:
             yield from batch_texts(batch.slice(i, 1))
         return
     for row in rows:
-        yield json.dumps(row, ensure_ascii=False, default=str)
+        yield json.dumps(row, ensure_ascii=False, default=_in_json)
+
+
+def _in_json(value: object) -> object:
+    """What JSON has no type for."""
+    if not isinstance(value, bytes):
+        return str(value)
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return {NOT_TEXT: base64.b64encode(value).decode("ascii")}
 
 
 def _excerpt(text: str) -> str:

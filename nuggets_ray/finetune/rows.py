@@ -10,13 +10,14 @@ Legend: N rows, T tokens of all rows.
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from nuggets_ray.data.counts import FieldCounts
 from nuggets_ray.data.examples import Rules
-from nuggets_ray.data.formats import SkipRow
 from nuggets_ray.data.rows import BadRow, decode_row
+from nuggets_ray.data.values import SkipRow
 from nuggets_ray.errors import UserError
 from nuggets_ray.finetune.answer_end import AnswerEnd
 from nuggets_ray.prompts.prompt import Prompt, answered
@@ -77,6 +78,8 @@ class Encoded:
     too_long: tuple[tuple[str, int], ...] = ()
     """(excerpt, tokens) of the rows over the limit, whether they were cut, left out or kept."""
     skipped: Mapping[str, int] | None = None
+    fields: FieldCounts = field(default_factory=FieldCounts)
+    """The fields that the rows were read from, and those that were left."""
 
 
 def encode_example(prompt: Prompt, example: Example, end: AnswerEnd) -> Encoding:
@@ -119,19 +122,23 @@ def encode_texts(
     max_tokens: int | None,
     on_too_long: str,
 ) -> Encoded:
-    """Rows of JSON text as training rows; `limited` is the prompt that cuts to `max_tokens`.
+    """Rows of JSON text (a BadRow where there is none) as training rows; `limited` is the prompt
+    that cuts to `max_tokens`.
 
     A row that the format cannot take is skipped and counted. One over `max_tokens` is left out
     under skip and cut under truncate; either way it is told.
     """
     encodings, content_ids, too_long = [], [], []
     skipped: Counter[str] = Counter()
+    fields = FieldCounts()
     for text in texts:
         try:
-            example = rules.parse(text if isinstance(text, BadRow) else decode_row(text))
+            read = rules.read(text if isinstance(text, BadRow) else decode_row(text))
         except SkipRow as skip:
             skipped[skip.reason] += 1
             continue
+        fields.add(read)
+        example = read.example
         encoding = encode_example(prompt, example, end)
         if max_tokens is not None and encoding.num_tokens > max_tokens:
             too_long.append((str(text)[:80], encoding.num_tokens))
@@ -146,7 +153,7 @@ def encode_texts(
         content_ids.append(example.content_id)
     ids = np.array(content_ids, "S32")
     arrays = [e.token_ids for e in encodings], [e.answer_mask for e in encodings]
-    return Encoded(_flat(*arrays, ids), tuple(too_long), skipped)
+    return Encoded(_flat(*arrays, ids), tuple(too_long), skipped, fields)
 
 
 def join(parts: Iterable[Encoded]) -> Encoded:
@@ -161,9 +168,12 @@ def join(parts: Iterable[Encoded]) -> Encoded:
         np.concatenate([np.zeros(0, "S32"), *(r.content_id_N for r in rows)]),
     )
     skipped: Counter[str] = Counter()
+    fields = FieldCounts()
     for block in blocks:
         skipped.update(block.skipped or {})
-    return Encoded(joined, tuple(row for block in blocks for row in block.too_long), skipped)
+        fields.merge(block.fields)
+    too_long = tuple(row for block in blocks for row in block.too_long)
+    return Encoded(joined, too_long, skipped, fields)
 
 
 def check_lengths(encoded: Encoded, max_tokens: int | None, on_too_long: str) -> None:

@@ -70,4 +70,5 @@ def beside_golden(
             continue
         if other.rule == "top_k":
             other = replace(other, k=num_rows)
-        yield replace(other, prefix=select.prefix, replace=select.replace)
+        shared = {key: getattr(select, key) for key in ("prefix", "unique", "export", "replace")}
+        yield replace(other, **shared)

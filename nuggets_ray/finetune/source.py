@@ -72,7 +72,7 @@ def find_source(config: Config) -> Source:
     if config.finetune.selection is not None:
         return _selection(config.out_dir, config.finetune, scored, model, prompt, max_tokens)
     path = _data_path(config.data.path)
-    files = list_inputs(path)
+    files = list_inputs(path, splits=config.data.splits)
     stem = os.path.basename(path.rstrip("/")).partition(".")[0]
     return Source(
         name=_name(config.finetune, stem),
@@ -96,7 +96,7 @@ def check_source(config: Config) -> None:
     if config.finetune.selection is not None:
         _made(config.out_dir, config.finetune.selection, scored)
     else:
-        list_inputs(_data_path(config.data.path))
+        list_inputs(_data_path(config.data.path), splits=config.data.splits)
     check_held_out(config.out_dir, config.finetune, config.data.holdout)
     check_path(_model(config.model, scored))
 

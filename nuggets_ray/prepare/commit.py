@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from nuggets_ray import io
 from nuggets_ray.config.schema import DataConfig
+from nuggets_ray.data.counts import FieldCounts
 from nuggets_ray.data.examples import Rules
 from nuggets_ray.errors import UserError
 from nuggets_ray.prepare.ids import example_ids
@@ -93,6 +94,7 @@ def write(
     paths: Sequence[str],
     inputs: tuple[HashedInput, ...],
     rules: Rules,
+    counts: FieldCounts,
     data: DataConfig,
     seed: int,
 ) -> Prepared:
@@ -128,6 +130,7 @@ def write(
         inputs=inputs,
         format=rules.format,
         skipped_reasons=_count_reasons(rows, int(is_held_N.sum())),
+        **counts.as_dict(),
     )
     commit = Commit(key, PREPARE_VERSION, attempt_id, parts.close(), prepared)
     record = json.dumps(asdict(commit), indent=1).encode()

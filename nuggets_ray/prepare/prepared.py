@@ -7,8 +7,8 @@ The driver holds about 100 bytes a row here (ids, reasons, copy numbers), never 
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -43,7 +43,8 @@ class Prepared:
     """What prepare made of the data: num_rows = num_candidates + num_skipped + num_excluded.
 
     `num_candidates` counts the duplicates too; `num_excluded` the rows held out; `skipped_reasons`
-    both kinds.
+    both kinds. `fields_read` and `fields_not_read`: {field: rows that hold something there}, of
+    rows that hold an example. `num_greetings`: rows that the assistant opens, which is context.
     """
 
     num_rows: int
@@ -54,6 +55,9 @@ class Prepared:
     inputs: tuple[HashedInput, ...]
     format: str
     skipped_reasons: dict[str, int]
+    fields_read: dict[str, int] = field(default_factory=dict)
+    fields_not_read: dict[str, int] = field(default_factory=dict)
+    num_greetings: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +132,15 @@ def _check_order(file_index_N: np.ndarray, row_number_N: np.ndarray) -> None:
         raise RuntimeError(f"the staged blocks do not follow on each other at {place}")
 
 
-def check_rows(rows: Rows, config: DataConfig, paths: Sequence[str]) -> None:
+def check_rows(
+    rows: Rows,
+    config: DataConfig,
+    paths: Sequence[str],
+    format: str,
+    find_setting: Callable[[], str | None],
+) -> None:
     """UserError where there are no rows, only bad ones, or more bad ones than
-    data.max_skipped_fraction.
+    data.max_skipped_fraction, with the setting that would help (of `find_setting`).
     """
     num_rows = len(rows.copy_N)
     if num_rows == 0:
@@ -143,21 +153,23 @@ def check_rows(rows: Rows, config: DataConfig, paths: Sequence[str]) -> None:
         f"{count} {reason}, such as {_describe(rows, reason, paths)}"
         for reason, count in counts.most_common(MAX_REASONS)
     )
-    way_out = "mend them, or set data.format or data.columns"
+    way_out = f"mend them, or set {find_setting() or 'data.format or data.columns'}"
     if num_skipped < num_rows:
         way_out += f", or raise data.max_skipped_fraction={config.max_skipped_fraction}"
     raise UserError(
         f"data.path={config.path}: {num_skipped} of {num_rows} rows cannot be used "
-        f"({examples}): {way_out}"
+        f"({examples}; read as {format}): {way_out}"
     )
 
 
 def _describe(rows: Rows, reason: str, paths: Sequence[str]) -> str:
     place = int(np.flatnonzero(rows.reason_N == reason)[0])
     uri, start, _ = next(block for block in rows.blocks if block[1] <= place < block[2])
-    table = io.read_table(uri, columns=["row_number", "excerpt"]).slice(place - start, 1)
+    columns = ["row_number", "detail", "excerpt"]
+    [row] = io.read_table(uri, columns=columns).slice(place - start, 1).to_pylist()
     path = paths[rows.file_index_N[place]]
-    return f"row {table['row_number'][0]} of {path} {table['excerpt'][0].as_py()}".rstrip()
+    what = f"{row['detail']} in " if row["detail"] else ""
+    return f"{what}row {row['row_number']} of {path} {row['excerpt']}".rstrip()
 
 
 def held_out(

@@ -54,7 +54,7 @@ def reread(part: str, rules: Rules, data: DataConfig, prompt: Prompt) -> Reread:
         },
         schema=RAW_SCHEMA,
     )
-    staged = stage_block(raw, rules, data, prompt)
+    staged, _ = stage_block(raw, rules, data, prompt)
     is_changed = pa.array(np.zeros(rows.num_rows, bool))
     for name in READ:
         is_changed = pc.or_(is_changed, pc.fill_null(pc.not_equal(rows[name], staged[name]), False))

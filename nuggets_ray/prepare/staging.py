@@ -2,7 +2,8 @@
 with ids and tokens.
 
 A worker writes each staged block to candidates/_staging/<attempt>/<file>-<row>.parquet; names sort
-in order of source and row. A skipped row has a reason and an excerpt, any other its ids, text and
+in order of source and row. A skipped row has a reason, what stands there and where
+(`detail`), and an excerpt, any other its ids, text and
 token counts.
 """
 
@@ -14,10 +15,11 @@ import pyarrow.compute as pc
 
 from nuggets_ray import io
 from nuggets_ray.config.schema import DataConfig
+from nuggets_ray.data.counts import FieldCounts
 from nuggets_ray.data.examples import Rules
-from nuggets_ray.data.formats import SkipRow
 from nuggets_ray.data.inputs import InputFile, read_texts
 from nuggets_ray.data.rows import BadRow, decode_row
+from nuggets_ray.data.values import SkipRow
 from nuggets_ray.errors import UserError
 from nuggets_ray.prompts.prompt import Prompt, reason_to_skip
 
@@ -34,6 +36,7 @@ STAGED_SCHEMA = pa.schema(
         ("file_index", pa.int32()),
         ("row_number", pa.int64()),
         ("reason", pa.string()),
+        ("detail", pa.string()),
         ("excerpt", pa.string()),
         ("content_id", pa.string()),
         ("row_json", pa.string()),
@@ -84,32 +87,38 @@ def failure(raw: pa.Table) -> str | None:
     return failed["text"][0].as_py() if failed.num_rows else None
 
 
-def stage_block(raw: pa.Table, rules: Rules, data: DataConfig, prompt: Prompt) -> pa.Table:
-    """Parse and tokenise the rows of a raw block: a table of STAGED_SCHEMA with the same rows.
+def stage_block(
+    raw: pa.Table, rules: Rules, data: DataConfig, prompt: Prompt
+) -> tuple[pa.Table, FieldCounts]:
+    """Parse and tokenise the rows of a raw block: a table of STAGED_SCHEMA with the same rows, and
+    the fields that they were read from.
 
     Of `data` on_too_long and excerpt_chars count.
     """
+    counts = FieldCounts()
     columns = [raw[name].to_pylist() for name in RAW_SCHEMA.names]
     rows: list[tuple[object, ...]] = []
     for file_index, row_number, text, reason in zip(*columns, strict=True):
         try:
             if reason is not None:
                 raise SkipRow(reason)
-            staged = _stage_row(text, rules, prompt, data.on_too_long)
-            rows.append((file_index, row_number, None, None, *staged))
+            staged = _stage_row(text, rules, prompt, data.on_too_long, counts)
+            rows.append((file_index, row_number, None, None, None, *staged))
         except SkipRow as skip:
             excerpt = text[: data.excerpt_chars]
-            rows.append((file_index, row_number, skip.reason, excerpt, *[None] * 5))
-    return _table(rows, STAGED_SCHEMA)
+            rows.append((file_index, row_number, skip.reason, skip.detail, excerpt, *[None] * 5))
+    return _table(rows, STAGED_SCHEMA), counts
 
 
 def _stage_row(
-    text: str, rules: Rules, prompt: Prompt, on_too_long: str
+    text: str, rules: Rules, prompt: Prompt, on_too_long: str, fields: FieldCounts
 ) -> tuple[str, str, int, int, int]:
     """What a candidate holds of a row. Raises SkipRow as the format does, too_long, and
     no_answer_left: the limit cuts the whole answer off.
     """
-    example = rules.parse(decode_row(text))
+    read = rules.read(decode_row(text))
+    fields.add(read)
+    example = read.example
     encoding = prompt.demonstration(example)
     if reason := reason_to_skip(encoding, on_too_long):
         raise SkipRow(reason)

@@ -10,8 +10,8 @@ import pyarrow as pa
 from nuggets_ray import io
 from nuggets_ray.config.keys import job_command
 from nuggets_ray.data.examples import Rules
-from nuggets_ray.data.formats import SkipRow
 from nuggets_ray.data.rows import decode_row
+from nuggets_ray.data.values import SkipRow
 from nuggets_ray.errors import UserError
 from nuggets_ray.run.job_configs import read_config
 from nuggets_ray.run.layout import RunFolder
@@ -28,7 +28,8 @@ def read_rules(out_dir: str) -> Rules:
             f"out_dir={out_dir} holds rows of a run that was ended before its data was read: go on "
             f"with it first, with {job_command('score')}"
         )
-    return Rules(manifest["data_format"], scored["data"]["columns"])
+    data = scored["data"]
+    return Rules(manifest["data_format"], data["columns"], data.get("roles") or {})
 
 
 def held_out_texts(out_dir: str) -> list[str] | None:

@@ -121,6 +121,14 @@ class RunFolder:
         """The folder of one selection."""
         return SelectionFolder(join(self.selections, name))
 
+    def exports(self, name: str) -> str:
+        """The folder of a selection in the shapes of other trainers."""
+        return join(self.out_dir, "exports", name)
+
+    def export(self, name: str, trainer: str) -> "ExportFolder":
+        """A selection in the shape of one trainer."""
+        return ExportFolder(join(self.exports(name), trainer))
+
     @property
     def trainings(self) -> str:
         """The folder of all trainings."""
@@ -163,6 +171,27 @@ class SelectionFolder:
     def record(self) -> str:
         """How the rows were chosen."""
         return join(self.path, "selection.json")
+
+
+@dataclass(frozen=True, slots=True)
+class ExportFolder:
+    """exports/NAME/TRAINER/."""
+
+    path: str
+
+    @property
+    def data(self) -> str:
+        return join(self.path, "data.jsonl")
+
+    @property
+    def dataset_info(self) -> str:
+        """llamafactory: the entry that describes the data."""
+        return join(self.path, "dataset_info.json")
+
+    @property
+    def datasets(self) -> str:
+        """axolotl: the entry of its configuration."""
+        return join(self.path, "datasets.yaml")
 
 
 @dataclass(frozen=True, slots=True)

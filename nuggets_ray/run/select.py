@@ -16,12 +16,14 @@ from nuggets_ray import io
 from nuggets_ray.config.schema import Config, SelectConfig
 from nuggets_ray.errors import UserError
 from nuggets_ray.io import write_json
+from nuggets_ray.run.exports import write_exports
 from nuggets_ray.run.job_configs import check_same_run, write_config
 from nuggets_ray.run.joined import Scored, read_rows, read_scored
 from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.select_report import selection_report
-from nuggets_ray.run.selected_rows import to_jsonl, to_table
+from nuggets_ray.run.selected_rows import json_columns, to_jsonl, to_table
 from nuggets_ray.run.selections import models_of
+from nuggets_ray.run.source_rows import read_source_table
 from nuggets_ray.select import (
     OUR_COLUMNS,
     Scores,
@@ -35,7 +37,7 @@ from nuggets_ray.select import (
 logger = logging.getLogger(__name__)
 
 FIGURES = (
-    *("num_rows", "num_scored", "num_candidates"),
+    *("num_rows", "num_scored", "num_candidates", "num_copies_left_out"),
     *("cutoff", "mean_golden_score", "mean_answer_tokens"),
 )
 """What the job prints of its result."""
@@ -74,18 +76,28 @@ def _select(config: Config) -> tuple[dict[str, Any], Scored, Selection]:
     folder = RunFolder(config.out_dir).selection(name)
     if not config.select.replace:
         _check_replaced(config.out_dir, name, rows, ours)
-    table = to_table(rows)
+    table = read_source_table(config.out_dir, ours[0].to_numpy(), rows)
+    if table is None:
+        table = to_table(rows)
     check_clash(table.column_names, config.select.prefix)
     io.delete(folder.record)
     _write_parquet(folder.parquet, table, ours)
+    as_json = json_columns(table.schema)
+    if as_json:
+        logger.info(
+            "selected.parquet: values of unlike types in %s are kept as JSON (arrow.json), which "
+            "`datasets` reads as what they were",
+            ", ".join(as_json),
+        )
     del table  # with the lines of all rows beside it, a large selection would not fit
     io.write_bytes(folder.jsonl, to_jsonl(rows, ours))
+    exported = write_exports(config.out_dir, name, config.select.export, rows)
     settings = {**asdict(config.select), "name": name, "seed": config.seed}
-    for key in ("replace", "show_text"):  # they say nothing of which rows were chosen
+    for key in ("replace", "export", "show_text"):  # they say nothing of which rows were chosen
         del settings[key]
-    write_json(folder.record, {"settings": settings, **summary})
+    write_json(folder.record, {"settings": settings, **summary, "json_columns": as_json})
     write_config(config.out_dir, "select_topk", config)
-    wrote = [folder.jsonl, folder.parquet, folder.record]
+    wrote = [folder.jsonl, folder.parquet, folder.record, *exported]
     result = {"wrote": wrote, "status": "done", "name": name, **summary}
     return result, scored, selection
 
@@ -125,7 +137,13 @@ def _choose(out_dir: str, config: SelectConfig, seed: int) -> tuple[Scored, Sele
     num_scored = len(scored.scores.example_id)
     if scored.num_pending:
         logger.warning("partial: %d of %d candidates are scored", num_scored, scored.num_candidates)
-    return scored, select(scored.scores, config, seed)
+    selection = select(scored.scores, config, seed)
+    if selection.num_copies:
+        logger.info(
+            "select.unique=true: %d of the %d scored rows are exact copies and left out",
+            *(selection.num_copies, num_scored),
+        )
+    return scored, selection
 
 
 def _summary(scored: Scored, selection: Selection) -> dict[str, Any]:
@@ -136,6 +154,7 @@ def _summary(scored: Scored, selection: Selection) -> dict[str, Any]:
         "partial": scored.num_pending > 0,
         "num_scored": len(scored.scores.example_id),
         "num_candidates": scored.num_candidates,
+        "num_copies_left_out": selection.num_copies,
         "cutoff": selection.cutoff,
         "mean_golden_score": float(complete_K.mean()) if len(complete_K) else None,
         "mean_answer_tokens": float(scored.scores.num_answer_tokens[selection.row_K].mean()),

@@ -43,7 +43,8 @@ def trained_selections(out_dir: str, names: Iterable[str]) -> dict[str, TrainedS
         done = json.loads(io.read_bytes(uri))
         record = done["selection"] if "selection" in done else _as_it_is_now(out_dir, name, done)
         if record is not None:
-            settings = asdict(SelectConfig()) | record.get("settings", {})
+            # a record without select.unique is of an earlier version, which kept copies
+            settings = asdict(SelectConfig(unique=False)) | record.get("settings", {})
             selections[name] = TrainedSelection(settings, answer_lengths(record))
     return selections
 

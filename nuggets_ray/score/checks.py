@@ -4,8 +4,8 @@ import logging
 
 from nuggets_ray.anchors.file import load_examples
 from nuggets_ray.config.schema import Config
-from nuggets_ray.data.formats import resolve_format
 from nuggets_ray.data.inputs import list_inputs
+from nuggets_ray.data.recognise import set_format
 from nuggets_ray.model.load import load_tokenizer
 from nuggets_ray.model.weights.headers import check_weights
 from nuggets_ray.prompts.prompt import make_prompt
@@ -18,9 +18,8 @@ logger = logging.getLogger(__name__)
 def check_inputs(config: Config) -> None:
     """Raise UserError for data, anchors, a tokenizer or weights that are not there or not whole."""
     logger.info("checking data, anchors, tokenizer and weights")
-    list_inputs(config.data.path)
-    if config.data.columns:
-        resolve_format(config.data.format, config.data.columns, [])
+    list_inputs(config.data.path, splits=config.data.splits)
+    set_format(config.data.format, config.data.columns, config.data.roles)
     if config.anchors.method == "file":
         load_examples(config.anchors)
     make_prompt(load_tokenizer(config.model), config.prompt)

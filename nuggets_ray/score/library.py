@@ -36,7 +36,6 @@ from nuggets_ray.config.schema import (
     check,
 )
 from nuggets_ray.data.examples import ParsedRow, SourceRow, parse_stream
-from nuggets_ray.data.formats import SkipRow
 from nuggets_ray.data.read import (
     PathOrRows,
     ReadExample,
@@ -45,6 +44,7 @@ from nuggets_ray.data.read import (
     given_rows,
     read_examples,
 )
+from nuggets_ray.data.values import SkipRow
 from nuggets_ray.errors import UserError, named_as
 from nuggets_ray.model.load import load_tokenizer, resolve_dtype, resolve_path
 from nuggets_ray.model.weights.headers import check_weights
@@ -68,7 +68,7 @@ logger = logging.getLogger(__name__)
 ARGUMENTS = {
     **{"path_or_rows": "rows", "data.path": "rows", "anchors.path": "anchors"},
     **{"model.path": "model", "prompt.template": "prompt"},
-    **{f"data.{name}": name for name in ("format", "columns", "on_too_long")},
+    **{f"data.{name}": name for name in ("format", "columns", "roles", "on_too_long")},
     **{f"prompt.{name}": name for name in ("max_demonstration_tokens", "max_anchor_tokens")},
     **{f"score.{name}": name for name in ("dtype", "engine", "max_pack_tokens")},
 }
@@ -77,6 +77,7 @@ OF_ANCHORS = {
     "anchors.path": "anchors",
     "anchors.format": "format of the anchors",
     "anchors.columns": "columns of the anchors",
+    "anchors.roles": "roles of the anchors",
 }
 SLOW_S = 2.0
 """Seconds of scoring before progress is shown unasked."""
@@ -90,6 +91,7 @@ def score_rows(
     model: str | os.PathLike[str] | ModelConfig,
     format: str = "auto",
     columns: Mapping[str, str] | None = None,
+    roles: Mapping[str, str] | None = None,
     prompt: str = "auto",
     max_demonstration_tokens: int = PromptConfig.max_demonstration_tokens,
     max_anchor_tokens: int | None = None,
@@ -104,13 +106,13 @@ def score_rows(
 ) -> list[ScoreRow]:
     """The golden score of every row that can be scored, in order of the rows.
 
-    `rows` and `anchors` are anything `read_examples` takes, or what it returned: `format` and
-    `columns` are of `rows`, and anchors that are not recognised are to be read first. `model` is a
-    folder, a hub id, `demo`, or a ModelConfig. The other arguments are the keys of that name under
-    data, prompt and score (`prompt` is prompt.template); `device` is cuda where there is a GPU,
-    else cpu. The model is loaded anew by every call. `num_threads` of torch on a CPU, for the
-    length of the call (None: as many as it has): on a machine that others use too, fewer are faster
-    by far.
+    `rows` and `anchors` are anything `read_examples` takes, or what it returned: `format`,
+    `columns` and `roles` are of `rows`, and anchors that are not recognised are to be read first.
+    `model` is a folder, a hub id, `demo`, or a ModelConfig. The other arguments are the keys of
+    that name under data, prompt and score (`prompt` is prompt.template); `device` is cuda where
+    there is a GPU, else cpu. The model is loaded anew by every call. `num_threads` of torch on a
+    CPU, for the length of the call (None: as many as it has): on a machine that others use too,
+    fewer are faster by far.
 
     Copies of a row get its score under an example_id of their own, and a row that is an anchor is
     not scored against itself, as in the job. Rows that have no score are counted by reason in a
@@ -123,13 +125,18 @@ def score_rows(
     """
     config = Config(
         model=model if isinstance(model, ModelConfig) else ModelConfig(os.fspath(model)),
-        data=DataConfig(format=format, columns=dict(columns or {}), on_too_long=on_too_long),
+        data=DataConfig(
+            format=format,
+            columns=dict(columns or {}),
+            roles=dict(roles or {}),
+            on_too_long=on_too_long,
+        ),
         prompt=PromptConfig(prompt, max_demonstration_tokens, max_anchor_tokens),
         score=ScoreConfig(dtype, engine=engine, max_pack_tokens=max_pack_tokens),
     )
     check(config)
     device = _check_device(device)
-    read = rows if isinstance(rows, ReadExamples) else read_examples(rows, format, columns)
+    read = rows if isinstance(rows, ReadExamples) else read_examples(rows, format, columns, roles)
     given = _anchor_examples(anchors)
     config = replace(config, model=replace(config.model, path=resolve_path(config.model)))
     renderer = make_prompt(load_tokenizer(config.model), config.prompt)
@@ -177,7 +184,7 @@ def _read_anchors(anchors: PathOrRows | ReadExamples) -> list[Example]:
     if isinstance(anchors, str | os.PathLike):
         return load_examples(AnchorsConfig(method="file", num=None, path=os.fspath(anchors)))
     if not isinstance(anchors, ReadExamples):
-        rules, parsed = parse_stream(given_rows(anchors), "auto", {}, "anchors")
+        rules, parsed = parse_stream(given_rows(anchors), "auto", {}, section="anchors")
         return distinct_examples(parsed, rules.format)
     in_hand: list[ParsedRow] = [
         *((_place(row), SkipRow(row.reason)) for row in anchors.skipped),

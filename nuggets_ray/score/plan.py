@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import psutil
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from nuggets_ray.config.schema import PromptConfig, ScoreConfig
+from nuggets_ray.data.counts import listed
 from nuggets_ray.model.size import ModelSize
 from nuggets_ray.prepare.prepared import Prepared
+from nuggets_ray.prepare.told import skip_reasons
 from nuggets_ray.prompts.prompt import Prompt
 from nuggets_ray.records import Anchor
 from nuggets_ray.run.candidates import CandidateIds, is_among
@@ -37,10 +38,6 @@ class Hardware:
     devices_per_worker: float
 
 
-NUM_EXAMPLES = 2
-"""Skipped rows that are shown for each reason."""
-
-
 def data_facts(prepared: Prepared, skipped: pa.Table) -> Facts:
     """What was read; `skipped` holds the rows of skipped.parquet."""
     facts: Facts = {
@@ -58,12 +55,12 @@ def data_facts(prepared: Prepared, skipped: pa.Table) -> Facts:
             "of the data itself, which favours what looks like it, random draws above all: "
             "evaluate.held_out_path=FILE asks about a task of its own"
         )
-    for reason, count in sorted(prepared.skipped_reasons.items()):
-        rows = (
-            skipped.filter(pc.equal(skipped["reason"], reason)).slice(0, NUM_EXAMPLES).to_pylist()
-        )
-        places = [f"row {row['row_number']} of {row['source_path']}" for row in rows]
-        facts[f"skipped: {reason}"] = f"{count}, such as {'; '.join(places)}"
+    facts["read"] = listed(prepared.fields_read)
+    facts["not read"] = listed(prepared.fields_not_read)
+    if prepared.num_greetings:
+        facts["num_greetings"] = prepared.num_greetings
+    for reason, sentence in skip_reasons(prepared, skipped).items():
+        facts[f"skipped: {reason}"] = sentence
     return facts
 
 

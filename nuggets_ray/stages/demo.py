@@ -15,7 +15,6 @@ import numpy as np
 from nuggets_ray import io
 from nuggets_ray.config.keys import job_command
 from nuggets_ray.config.schema import Config
-from nuggets_ray.data.formats import parse
 from nuggets_ray.demo.separation import (
     describe,
     format_best_and_worst,
@@ -98,7 +97,7 @@ def _perplexity(setup: Setup, rows: list[dict[str, Any]], workers: Workers) -> n
     shape (N,).
     """
     prompt = make_prompt(load_tokenizer(setup.config.model), setup.config.prompt)
-    examples = [parse(row, setup.data_format, setup.config.data.columns) for row in rows]
+    examples = [setup.rules.parse(row) for row in rows]
     encodings = [prompt.alone(example) for example in examples]
     task = model_task(mean_log_probs, setup, workers)
     perplexity_N: np.ndarray = np.exp(-result_of(task.remote(setup, encodings)))

@@ -17,7 +17,7 @@ import pytest
 
 from nuggets_ray import io
 from nuggets_ray.config.schema import Config, DataConfig, ModelConfig
-from nuggets_ray.data.formats import parse
+from nuggets_ray.data.examples import Rules
 from nuggets_ray.errors import UserError
 from nuggets_ray.run.skipped import read_skipped
 from nuggets_ray.stages.score.prepare import prepare
@@ -65,7 +65,9 @@ def test_all_rows_of_all_files_in_order(
     prepared = prepare(replace(config, data=replace(config.data, format="auto")), "try1")
     table = candidates(config)
     assert [json.loads(str(row["row_json"])) for row in table] == rows
-    assert [row["content_id"] for row in table] == [parse(r, "alpaca", {}).content_id for r in rows]
+    assert [row["content_id"] for row in table] == [
+        Rules("alpaca").parse(r).content_id for r in rows
+    ]
     assert [row["row_number"] for row in table] == [*range(2000), *range(500), *range(500)]
     assert len({row["example_id"] for row in table}) == NUM_ROWS
     assert prepared.num_duplicates == sum(bool(row["is_duplicate"]) for row in table) == 59

@@ -96,7 +96,7 @@ def test_scores_equal_the_reference(finished: Path, tiny_model: Path) -> None:
     from transformers import AutoModelForCausalLM
 
     from nuggets_ray.config.schema import ModelConfig, PromptConfig
-    from nuggets_ray.data.formats import parse
+    from nuggets_ray.data.examples import Rules
     from nuggets_ray.model.load import load_tokenizer
     from nuggets_ray.prompts.prompt import make_prompt
     from nuggets_ray.run.anchors import read_anchors
@@ -115,7 +115,7 @@ def test_scores_equal_the_reference(finished: Path, tiny_model: Path) -> None:
     num_self_pairs = 0
     for row in pq.read_table(finished / "candidates").to_pylist():
         score = scores[row["example_id"]]
-        example = parse(json.loads(row["row_json"]), "alpaca", {})
+        example = Rules("alpaca").parse(json.loads(row["row_json"]))
         prefix = prompt.demonstration(example).token_ids
         one_shot_A = reference_log_probs(model, encodings, [prefix])[0]
         np.testing.assert_allclose(score["one_shot_logprob"], one_shot_A, atol=1e-4)

@@ -192,8 +192,65 @@ def test_wrong_settings_are_refused_before_any_data(config: SelectConfig, messag
 
 
 def test_more_rows_than_there_are_are_refused_with_both_numbers() -> None:
-    with pytest.raises(UserError, match=r"select\.k=7 .* only 6 candidates"):
+    with pytest.raises(UserError, match=r"select\.k=7 .* only 6 distinct candidates"):
         chosen(ROWS, replace(TOP_K, k=7))
+
+
+COPIED = [f"{content}{suffix}" for content in "abcdef" for suffix in ("-10", "-2", "")]
+"""Contents a to f, each of them three times, the first copy last."""
+
+
+def copied_scores() -> Scores:
+    content = np.array([id[0] for id in COPIED], dtype=object)
+    golden = np.array([ord(id[0]) - ord("a") for id in COPIED]) / 10
+    length = np.array([100 - ord(id[0]) for id in COPIED], np.int32)
+    return Scores(np.array(COPIED, dtype=object), content, golden, golden / 10, length)
+
+
+@pytest.mark.parametrize(
+    "ranking",
+    [
+        {"by": "golden_score"},
+        {"by": "golden_score", "order": "bottom"},
+        {"by": "longest"},
+        {"by": "longest", "order": "bottom"},
+        {"by": "random", "draw": 3},
+    ],
+)
+def test_of_exact_copies_the_first_is_kept_whatever_ranks_them(ranking: dict[str, str]) -> None:
+    half = SelectConfig(fraction=0.5, **ranking)  # type: ignore[arg-type]
+    unique = select(copied_scores(), half, 0)
+    kept = [COPIED[row] for row in unique.row_K]
+    assert len(kept) == 3, "half of six contents"
+    assert all(len(id) == 1 for id in kept), "the first copies"
+    assert unique.num_copies == 12
+    everything = select(copied_scores(), replace(half, unique=False), 0)
+    assert len(everything.row_K) == 9 and everything.num_copies == 0
+
+
+def test_copies_are_no_rows_to_ask_for() -> None:
+    with pytest.raises(UserError, match=r"select\.k=7 .* only 6 distinct candidates"):
+        select(copied_scores(), SelectConfig(rule="top_k", k=7), 0)
+    with pytest.raises(UserError, match="of the 6 distinct candidates"):
+        select(copied_scores(), SelectConfig(rule="top_tokens", tokens=999), 0)
+    kept = select(copied_scores(), SelectConfig(rule="top_k", k=7, unique=False), 0)
+    assert len(kept.row_K) == 7
+
+
+def test_the_first_of_the_copies_that_are_scored_stands_for_its_content() -> None:
+    scored = copied_scores()
+    is_there = np.array([id != "f" for id in COPIED])
+    rest = Scores(
+        *(
+            column[is_there]
+            for column in (
+                *(scored.example_id, scored.content_id, scored.golden_score, scored.mean_delta),
+                scored.num_answer_tokens,
+            )
+        )
+    )
+    [row] = select(rest, SelectConfig(rule="top_k", k=1), 0).row_K
+    assert rest.example_id[row] == "f-2"
 
 
 @pytest.mark.parametrize(("order", "bound", "extreme"), [("top", 0.9, 0.9), ("bottom", 0.1, 0.1)])

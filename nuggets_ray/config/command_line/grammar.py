@@ -6,6 +6,7 @@ import json
 import math
 import re
 from typing import Any
+from urllib import parse as percent
 
 from nuggets_ray.config.command_line.hints import override
 from nuggets_ray.errors import UserError
@@ -45,6 +46,16 @@ def _name(name: str) -> str:
     if not re.fullmatch(r"[\w/+.$%*@?|\\()\[\]{}:=, \t-]+", name, re.ASCII):
         raise UserError(f"{name}: cannot be set: it has other than letters, digits and / - + . @ %")
     return escaped
+
+
+def any_name(name: str) -> str:
+    """Any text as a name that Hydra's grammar takes; `plain_name` undoes it."""
+    return percent.quote(name, safe="").replace("-", "%2D").replace(".", "%2E").replace("~", "%7E")
+
+
+def plain_name(name: str) -> str:
+    """The text that `any_name` wrote."""
+    return percent.unquote(name)
 
 
 def items_of(text: str) -> list[str]:

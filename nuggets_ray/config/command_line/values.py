@@ -13,6 +13,7 @@ from typing import Any
 
 from nuggets_ray.config.command_line.grammar import (
     QUOTED,
+    any_name,
     from_json,
     items_of,
     parsed,
@@ -176,8 +177,10 @@ def _texts_by_name(key: str, text: str) -> str:
             pairs.append((name.strip("\"'"), quoted(value)))
     else:
         raise UserError(_not_a_mapping(key, text))
+    if key.endswith(".roles"):
+        pairs = [(any_name(name), value) for name, value in pairs]
     for name, value in pairs:
-        if not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII):
+        if not re.fullmatch(r"[\w%]+", name, re.ASCII):
             raise UserError(odd_field(f"{key}.{name}", value[1:-1]))
     return "{" + ",".join(f"{name}: {value}" for name, value in pairs) + "}"
 
@@ -193,6 +196,9 @@ def _not_a_mapping(key: str, text: str) -> str:
 def odd_field(key: str, value: str) -> str:
     """One sentence for a name below a free key that is none of ours, such as a column's."""
     parent, _, name = key.rpartition(".")
+    if parent.endswith(".roles"):
+        meant = override(parent, f"{{{name}: {value}}}")
+        return f"{key}={value}: the name has more than letters and digits; did you mean {meant}?"
     if not parent.endswith(".columns"):
         return f"{key}: {name} cannot be set: it has more than letters, digits, _ and -"
     if value in COLUMN_FIELDS:

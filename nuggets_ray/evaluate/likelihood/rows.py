@@ -19,8 +19,8 @@ from nuggets_ray.data.examples import (
     parse_rows,
     parse_stream,
 )
-from nuggets_ray.data.formats import SkipRow
 from nuggets_ray.data.inputs import list_inputs
+from nuggets_ray.data.values import SkipRow
 from nuggets_ray.demo.files import demo_or
 from nuggets_ray.errors import UserError
 from nuggets_ray.evaluate.likelihood.overlap import Overlap, TextRow, find_overlaps, text_row
@@ -108,7 +108,7 @@ def _held_rows(
     if given is not None:
         path = demo_or(given, KEY)
         rows = islice(file_rows(list_inputs(path, KEY)), limit)
-        return path, parse_stream(rows, data.format, data.columns)[1]
+        return path, parse_stream(rows, data.format, data.columns, data.roles)[1]
     path, texts = RunFolder(out_dir).held_out, held_out_texts(out_dir) or []
     own = [SourceRow(path, n, json.loads(text)) for n, text in enumerate(texts[:limit])]
     return path, parse_rows(own, read_rules(out_dir))
@@ -133,7 +133,7 @@ def training_sources(out_dir: str) -> dict[str, Iterator[list[TextRow]]]:
 
 
 def _tell_if_changed(trained: TrainingData) -> None:
-    files = list_inputs(trained.data.path)
+    files = list_inputs(trained.data.path, splits=trained.data.splits)
     if trained.sha256 and tuple(io.sha256(file.path) for file in files) != trained.sha256:
         logger.warning(
             "data.path=%s has changed since a model of the run was trained on it: held-out rows "
@@ -168,7 +168,7 @@ def _candidates(out_dir: str) -> Iterator[list[TextRow]]:
 
 
 def _file_rows(data: DataConfig, left_out: set[str]) -> Iterator[list[TextRow]]:
-    files = list_inputs(data.path)
+    files = list_inputs(data.path, splits=data.splits)
     numbered = enumerate(parse_rows(file_rows(files), choose_rules(data, files)))
     while chunk := list(islice(numbered, CHUNK_ROWS)):
         yield [

@@ -13,6 +13,7 @@ import ray
 
 from nuggets_ray.config.finetune import FinetuneConfig
 from nuggets_ray.config.schema import Config
+from nuggets_ray.data.counts import told, warnings
 from nuggets_ray.data.inputs import InputFile, read_texts
 from nuggets_ray.data.rows import BadRow
 from nuggets_ray.errors import UserError
@@ -53,6 +54,8 @@ def read_train_rows(config: Config, source: Source) -> SplitRows:
     check_lengths(encoded, source.max_tokens, config.finetune.on_too_long)
     num_skipped = sum((encoded.skipped or {}).values())
     num_rows = num_skipped + encoded.rows.num_rows
+    if source.selection is None:  # of a selection the scoring has told it
+        _tell_fields(encoded, source)
     if num_skipped:
         logger.warning("%d of %d rows cannot be used: %s", num_skipped, num_rows, encoded.skipped)
     if num_skipped > config.data.max_skipped_fraction * num_rows:
@@ -70,6 +73,13 @@ def read_train_rows(config: Config, source: Source) -> SplitRows:
     if rows.train.num_rows == 0:
         raise UserError(f"{source.description} leaves no row to train on: give more rows")
     return rows
+
+
+def _tell_fields(encoded: Encoded, source: Source) -> None:
+    read, left = encoded.fields.read, encoded.fields.left
+    logger.info("%s", told(read, left))
+    for sentence in warnings(read, left, source.rules.columns):
+        logger.warning("%s", sentence)
 
 
 def _hold_out(config: Config, source: Source, encoded: Encoded) -> SplitRows:

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from nuggets_ray.config.schema import Config
-from nuggets_ray.data.formats import parse
 from nuggets_ray.model.load import load_tokenizer, resolve_dtype, resolve_path
 from nuggets_ray.model.vllm import check_installed
+from nuggets_ray.prepare.told import reading_lines
 from nuggets_ray.prompts.prompt import Prompt, make_prompt, warn_of_template
 from nuggets_ray.run.accounts import (
     Accounts,
@@ -30,7 +30,7 @@ from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.manifest import Run
 from nuggets_ray.run.preview import NUM_CANDIDATES, write_preview
 from nuggets_ray.run.scores import compact_scores
-from nuggets_ray.run.skipped import count_kinds, give_up, rewrite_skipped
+from nuggets_ray.run.skipped import count_kinds, give_up, read_skipped, rewrite_skipped
 from nuggets_ray.schedule.todo import Todo, find_todo
 from nuggets_ray.score.checks import check_fields, check_inputs
 from nuggets_ray.score.fingerprint import settings_fingerprint
@@ -93,6 +93,8 @@ def _score(config: Config, given: Config, run: Run, workers: Workers) -> dict[st
     check_shared_folder(config.out_dir)
     run.tell("reading and checking the rows")
     prepared = prepare(config, run.attempt_id)
+    for line in reading_lines(prepared, read_skipped(config.out_dir)):
+        logger.info("%s", line)
     setup = replace(setup, data_format=prepared.format)
     files = [asdict(file) for file in prepared.inputs]
     run.manifest |= {"inputs": files, "data_format": prepared.format}
@@ -142,10 +144,10 @@ def _score_what_is_left(
 def _preview(
     setup: Setup, prompt: Prompt, candidates: CandidateIds, is_scored_N: np.ndarray, base: ZeroShot
 ) -> None:
-    out_dir, columns = setup.config.out_dir, setup.config.data.columns
+    out_dir, rules = setup.config.out_dir, setup.rules
     rows = np.flatnonzero(is_scored_N)[:NUM_CANDIDATES]
     originals = {str(candidates.example_id_N[row]): candidates.read_row(row) for row in rows}
-    examples = {i: parse(row, setup.data_format, columns) for i, row in originals.items()}
+    examples = {i: rules.parse(row) for i, row in originals.items()}
     anchors, limit = base.anchors, setup.max_demonstration_tokens
     write_preview(out_dir, examples, anchors, base.zero_shot_A, prompt, limit, setup.dtype)
 

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from nuggets_ray.config.schema import Config
-from nuggets_ray.data.formats import parse
 from nuggets_ray.io import write_json
 from nuggets_ray.model.load import load_tokenizer, resolve_path
 from nuggets_ray.model.size import model_size
@@ -123,7 +122,6 @@ def _sample(setup: Setup, prompt: Prompt, candidates: CandidateIds) -> list[np.n
     """Demonstrations of candidates spread evenly over the lengths, in token ids."""
     sample = []
     for row in spread_rows(candidates.num_tokens_N, NUM_CALIBRATION_CANDIDATES):
-        columns = setup.config.data.columns
-        example = parse(candidates.read_row(row), setup.data_format, columns)
+        example = setup.rules.parse(candidates.read_row(row))
         sample.append(prompt.demonstration(example, setup.max_demonstration_tokens).token_ids)
     return sample

@@ -6,6 +6,7 @@ ids decided and tables written by the driver (nuggets_ray.prepare). A second cal
 data and settings reads nothing.
 """
 
+import json
 import logging
 import time
 from collections.abc import Iterator
@@ -20,7 +21,8 @@ from ray.data import DataContext
 
 from nuggets_ray import io
 from nuggets_ray.config.schema import Config, DataConfig, ModelConfig, PromptConfig
-from nuggets_ray.data.examples import Rules, choose_rules
+from nuggets_ray.data.counts import FieldCounts
+from nuggets_ray.data.examples import Rules, choose_rules, first_rows, propose
 from nuggets_ray.data.inputs import InputFile, list_inputs
 from nuggets_ray.errors import UserError
 from nuggets_ray.model.load import load_tokenizer
@@ -35,10 +37,10 @@ from nuggets_ray.prepare.prepared import (
     read_staged,
 )
 from nuggets_ray.prepare.reread import Reread, check_read_alike, is_scored_on, reread
+from nuggets_ray.prepare.told import reading_warnings
 from nuggets_ray.prompts.prompt import Prompt, make_prompt
 from nuggets_ray.run.candidates import candidate_parts
 from nuggets_ray.run.layout import RunFolder
-from nuggets_ray.run.skipped import count_reasons
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +66,7 @@ def prepare(config: Config, attempt_id: str) -> Prepared:
     May be killed at any moment and called again. Raises UserError for data that cannot be read, is
     empty, is of no known format, or has too many bad rows.
     """
-    files = list_inputs(config.data.path)
+    files = list_inputs(config.data.path, splits=config.data.splits)
     prompt = make_prompt(load_tokenizer(config.model), config.prompt)
     key = prepare_key(files, config.data, prompt.fingerprint, config.seed)
     earlier = commit.finish(config.out_dir)
@@ -76,9 +78,10 @@ def prepare(config: Config, attempt_id: str) -> Prepared:
         _check_read_alike(config, rules)
     folder = RunFolder(config.out_dir).staging(attempt_id)
     job = PrepareJob(tuple(files), config.data, rules, config.model, config.prompt, folder)
-    rows = read_staged(list(_stage(job, config.progress_s)), config.data.limit)
+    counts = FieldCounts()
+    rows = read_staged(list(_stage(job, config.progress_s, counts)), config.data.limit)
     paths = [file.path for file in files]
-    check_rows(rows, config.data, paths)
+    check_rows(rows, config.data, paths, rules.format, lambda: propose(first_rows(files), rules))
     inputs = _hash(files[: int(rows.file_index_N[-1]) + 1])
     prepared = commit.write(
         config.out_dir,
@@ -88,6 +91,7 @@ def prepare(config: Config, attempt_id: str) -> Prepared:
         paths=paths,
         inputs=inputs,
         rules=rules,
+        counts=counts,
         data=config.data,
         seed=config.seed,
     )
@@ -96,9 +100,8 @@ def prepare(config: Config, attempt_id: str) -> Prepared:
         *(prepared.num_rows, prepared.num_candidates, prepared.num_duplicates),
         *(prepared.num_skipped, prepared.num_excluded),
     )
-    if prepared.num_skipped:
-        reasons = count_reasons(config.out_dir).most_common()
-        logger.info("left out: %s", ", ".join(f"{num} {reason}" for reason, num in reasons))
+    for sentence in reading_warnings(prepared, config.data.columns):
+        logger.warning("%s", sentence)
     return prepared
 
 
@@ -117,8 +120,10 @@ def _reread(
     return reread(part, rules, data, _prompt(model, prompt))
 
 
-def _stage(job: PrepareJob, progress_s: float) -> Iterator[str]:
-    """The URIs of the staged blocks, in no order, once all are written."""
+def _stage(job: PrepareJob, progress_s: float, counts: FieldCounts) -> Iterator[str]:
+    """The URIs of the staged blocks, in no order, once all are written; their fields are counted in
+    `counts`.
+    """
     sizes = [file.num_bytes for file in job.files]
     groups = group_files(sizes, job.data.limit)
     items = [{"start": group.start, "stop": group.stop} for group in groups]
@@ -152,6 +157,7 @@ def _stage(job: PrepareJob, progress_s: float) -> Iterator[str]:
             if block["error"]:
                 raise UserError(block["error"])
             num_rows += block["num_rows"]
+            counts.merge(FieldCounts.from_dict(json.loads(block["fields"])))
             if time.monotonic() > next_line_s:
                 logger.info("prepare: %d rows read", num_rows)
                 next_line_s = time.monotonic() + progress_s
@@ -166,11 +172,13 @@ def _read(batch: dict[str, np.ndarray], job: PrepareJob) -> Iterator[pa.Table]:
 
 
 def _stage_batch(raw: pa.Table, job: PrepareJob) -> dict[str, list[Any]]:
-    uri, error = "", staging.failure(raw)
+    uri, error, counts = "", staging.failure(raw), FieldCounts()
     if raw.num_rows and not error:
-        block = staging.stage_block(raw, job.rules, job.data, _prompt(job.model, job.prompt))
+        prompt = _prompt(job.model, job.prompt)
+        block, counts = staging.stage_block(raw, job.rules, job.data, prompt)
         uri = staging.write_staged(job.folder, block)
-    return {"uri": [uri], "num_rows": [raw.num_rows], "error": [error or ""]}
+    fields = json.dumps(counts.as_dict())
+    return {"uri": [uri], "num_rows": [raw.num_rows], "error": [error or ""], "fields": [fields]}
 
 
 @lru_cache(maxsize=1)

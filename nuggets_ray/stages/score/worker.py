@@ -21,7 +21,7 @@ import ray
 import torch
 
 from nuggets_ray.config.schema import Config
-from nuggets_ray.data.formats import parse
+from nuggets_ray.data.examples import Rules
 from nuggets_ray.disk_full import is_disk_full
 from nuggets_ray.errors import UserError
 from nuggets_ray.model.load import load_tokenizer
@@ -59,6 +59,12 @@ class Setup:
     data_format: str
     max_demonstration_tokens: int
     gpus_per_worker: float
+
+    @property
+    def rules(self) -> Rules:
+        """How the data's rows are read."""
+        data = self.config.data
+        return Rules(self.data_format, data.columns, data.roles)
 
 
 def model_task(function: Callable[..., Any], setup: Setup, workers: Workers) -> Any:
@@ -158,8 +164,8 @@ class Scorer:
         """
         before = dict(self.engine.counts)
         rows = [row for part, numbers in block for row in read_candidate_rows(part, numbers)]
-        columns = self.setup.config.data.columns
-        candidates = [(cid, parse(row, self.setup.data_format, columns)) for cid, row in rows]
+        rules = self.setup.rules
+        candidates = [(content_id, rules.parse(row)) for content_id, row in rows]
         size = CANDIDATES_A_CALL[self.setup.device]
         groups = [candidates[start : start + size] for start in range(0, len(candidates), size)]
         results: list[ScoreRow | Unscored] = []

@@ -12,6 +12,7 @@ from nuggets_ray import io
 from nuggets_ray.anchors.drawn import drawn_examples, nearest_to_centres
 from nuggets_ray.anchors.kmeans import embed, kmeans_ids
 from nuggets_ray.config.schema import ModelConfig
+from nuggets_ray.data.examples import Rules
 from nuggets_ray.errors import UserError
 from nuggets_ray.model.load import load_model
 from nuggets_ray.run.layout import RunFolder
@@ -23,8 +24,8 @@ def test_rows_come_in_the_order_asked_for(tmp_path: Path) -> None:
         {"example_id": [f"id{i}" for i in range(4)], "row_json": [json.dumps(r) for r in rows]}
     )
     io.write_table(io.join(RunFolder(str(tmp_path)).candidates, "part.parquet"), table)
-    columns = {"instruction": "question", "output": "reply"}
-    examples = drawn_examples(str(tmp_path), ["id3", "id0"], "columns", columns)
+    rules = Rules("columns", {"instruction": "question", "output": "reply"})
+    examples = drawn_examples(str(tmp_path), ["id3", "id0"], rules)
     assert [[m.text for m in example.messages] for example in examples] == [
         *(["q3", "a3"], ["q0", "a0"]),
     ]

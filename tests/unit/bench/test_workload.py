@@ -18,7 +18,7 @@ from nuggets_ray.bench.workload import (
     work_from_json,
 )
 from nuggets_ray.config.schema import PromptConfig
-from nuggets_ray.data.formats import parse
+from nuggets_ray.data.examples import Rules
 from nuggets_ray.errors import UserError
 from nuggets_ray.model.load import load_tokenizer
 from nuggets_ray.prompts.prompt import Prompt, make_prompt
@@ -27,7 +27,7 @@ from nuggets_ray.records import Encoding
 
 def example(number: int, length: int):
     row = {"instruction": f"Say {number}.", "input": "", "output": "word " * length}
-    return parse(row, "alpaca", {})
+    return Rules("alpaca").parse(row)
 
 
 SOURCE = WorkloadSource(

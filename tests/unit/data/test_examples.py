@@ -1,22 +1,26 @@
 """From rows of any source to examples: numbered, read by one format, none lost."""
 
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from nuggets_ray.config.schema import DataConfig
+from nuggets_ray.data.counts import FieldCounts
 from nuggets_ray.data.examples import (
     Rules,
     SourceRow,
     choose_rules,
     file_rows,
+    first_rows,
     parse_rows,
     parse_stream,
+    propose,
 )
-from nuggets_ray.data.formats import SkipRow
 from nuggets_ray.data.inputs import list_inputs
+from nuggets_ray.data.values import SkipRow
 from nuggets_ray.errors import UserError
 from nuggets_ray.records import Example
 
@@ -74,8 +78,8 @@ def test_a_column_mapping_needs_no_format() -> None:
 
 def test_an_error_names_the_section_of_the_keys() -> None:
     rows = [SourceRow(None, 0, {"question": "q"})]
-    with pytest.raises(UserError, match=r"anchors\.format=auto: of the first 1 rows"):
-        parse_stream(rows, "auto", {}, "anchors")
+    with pytest.raises(UserError, match=r"anchors\.format=auto: no format fits the first 1 rows"):
+        parse_stream(rows, "auto", {}, section="anchors")
 
 
 def test_the_rules_of_files_come_from_several_of_them(tmp_path: Path) -> None:
@@ -84,8 +88,47 @@ def test_the_rules_of_files_come_from_several_of_them(tmp_path: Path) -> None:
     config = DataConfig(str(tmp_path))
     assert choose_rules(config, list_inputs(config.path)) == Rules("alpaca", {})
     write(tmp_path / "b.jsonl", *({"prompt": "p", "completion": "c"} for _ in range(3)))
-    with pytest.raises(UserError, match=r"67% fit alpaca and 33% fit prompt_completion"):
-        choose_rules(config, list_inputs(config.path))
+    rules = choose_rules(config, list_inputs(config.path))
+    assert rules == Rules("alpaca+prompt_completion")
+    texts = [
+        [message.text for message in result.messages]
+        for _, result in parse_rows(file_rows(list_inputs(config.path)), rules)
+        if isinstance(result, Example)
+    ]
+    assert len(texts) == 9 and texts[3:6] == [["p", "c"]] * 3, "each row by its own fields"
+
+
+def test_two_formats_that_fit_one_file_are_asked_about_by_its_name(tmp_path: Path) -> None:
+    write(tmp_path / "a.jsonl", alpaca(1))
+    write(tmp_path / "b.jsonl", alpaca(2) | {"response": "2"})
+    with pytest.raises(UserError, match=r"b\.jsonl: the first 1 rows fit both alpaca and dolly"):
+        choose_rules(DataConfig(str(tmp_path)), list_inputs(str(tmp_path)))
+
+
+def test_rules_read_alike_after_they_were_pickled() -> None:
+    rules = Rules("messages+preference", {"system": "persona"}, {"clerk": "assistant"})
+    again = pickle.loads(pickle.dumps(rules))
+    turns = [{"role": "user", "content": "q"}, {"role": "clerk", "content": "a"}]
+    for row in ({"messages": turns, "persona": "s"}, turns, {"prompt": "q", "chosen": "a"}):
+        assert again.read(row) == rules.read(row)
+    assert again == rules
+
+
+def test_fields_are_counted_for_rows_that_hold_an_example() -> None:
+    counts = FieldCounts()
+    rows = [SourceRow(None, n, alpaca(n) | {"id": n}) for n in range(3)]
+    rows.append(SourceRow(None, 3, {"instruction": "q", "id": 3}))
+    assert len(list(parse_rows(rows, Rules("alpaca"), counts))) == 4
+    assert counts.read == {"instruction": 3, "output": 3}
+    assert counts.left == {"id": 3}
+
+
+def test_the_setting_that_would_help_is_found_in_the_rows(tmp_path: Path) -> None:
+    turns = [{"from": "customer", "value": "q"}, {"from": "clerk", "value": "a"}]
+    write(tmp_path / "a.jsonl", {"conversations": turns})
+    files = list_inputs(str(tmp_path))
+    setting = propose(first_rows(files), choose_rules(DataConfig(str(tmp_path)), files))
+    assert setting == "'data.roles={customer: user, clerk: assistant}'"
 
 
 def test_a_given_format_is_not_looked_at(tmp_path: Path) -> None:

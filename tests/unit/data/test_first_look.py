@@ -53,5 +53,16 @@ def test_rows_that_the_format_does_not_fit(
 
 
 def test_a_format_that_cannot_be_told(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"data\.format=auto: .*fields of yours \(a\)"):
+    with pytest.raises(UserError, match=r"data\.format=auto: no format fits .*their fields: a\)"):
         look(tmp_path, [{"a": 1}] * 5)
+
+
+def test_the_setting_that_would_help_is_named(tmp_path: Path) -> None:
+    turns = [{"from": "customer", "value": "q"}, {"from": "clerk", "value": "a"}]
+    with pytest.raises(UserError) as error:
+        look(tmp_path, [{"conversations": turns}] * 3)
+    assert "(3 unknown_role:customer, at turn 1)" in str(error.value)
+    assert "set 'data.roles={customer: user, clerk: assistant}'" in str(error.value)
+    null = [turns[0] | {"from": "human"}, {"from": "gpt", "value": None}]
+    with pytest.raises(UserError, match=r"\(3 wrong_type:value, null at turn 2\)"):
+        look(tmp_path, [{"conversations": null}] * 3)

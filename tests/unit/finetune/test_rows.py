@@ -121,6 +121,7 @@ def test_a_row_that_is_no_text_is_skipped_as_scoring_does(tokenizer) -> None:
     bad = BadRow("invalid_unicode", '{"instruction": "One?", "output": "\ufffd"}')
     encoded = encode(tokenizer, [*texts(1), bad], None)
     assert encoded.rows.num_rows == 1 and encoded.skipped == {"invalid_unicode": 1}
+    assert join([encoded, encoded]).fields.read == {"instruction": 2, "output": 2}
 
 
 def test_held_out_rows_and_their_copies_never_train(tokenizer) -> None:

@@ -58,6 +58,7 @@ def test_bottom_longest_and_a_draw_are_always_made() -> None:
         "random-0": SelectConfig("top_k", k=4, by="random", prefix="my_"),
     }
     assert others(naming(replace=True))["bottom"].replace
+    assert not others(naming(unique=False))["random-0"].unique
 
 
 def test_what_is_trained_on_is_made_once() -> None:

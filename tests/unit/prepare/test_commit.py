@@ -3,6 +3,7 @@ leaves.
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from nuggets_ray import io
 from nuggets_ray.config.schema import Config, DataConfig
+from nuggets_ray.data.counts import FieldCounts
 from nuggets_ray.data.examples import Rules, choose_rules
 from nuggets_ray.data.inputs import list_inputs
 from nuggets_ray.errors import UserError
@@ -59,7 +61,8 @@ def stage(config: Config, attempt_id: str) -> tuple[list[str], list[str]]:
     uris = []
     for raw in raw_blocks(enumerate(files), config.data.limit):
         for start in range(0, raw.num_rows, 2):
-            staged = stage_block(raw.slice(start, 2), rules, config.data, WordPrompt())  # type: ignore[arg-type]
+            block = raw.slice(start, 2)
+            staged, _ = stage_block(block, rules, config.data, WordPrompt())  # type: ignore[arg-type]
             assert staged.schema == STAGED_SCHEMA
             uris.append(write_staged(RunFolder(config.out_dir).staging(attempt_id), staged))
     return uris, [file.path for file in files]
@@ -69,7 +72,7 @@ def prepare(config: Config, attempt_id: str = "try1") -> Prepared:
     finish(config.out_dir)
     uris, paths = stage(config, attempt_id)
     rows = read_staged(uris[::-1], config.data.limit)
-    check_rows(rows, config.data, paths)
+    check_rows(rows, config.data, paths, "alpaca", lambda: None)
     return write(config, attempt_id, rows, paths)
 
 
@@ -82,6 +85,7 @@ def write(config: Config, attempt_id: str, rows: Rows, paths: list[str]) -> Prep
         paths=paths,
         inputs=(),
         rules=Rules("alpaca", {}),
+        counts=FieldCounts(Counter(instruction=9), Counter(n=3), 1),
         data=config.data,
         seed=config.seed,
     )
@@ -145,6 +149,9 @@ def test_every_row_is_a_candidate_or_has_a_reason(tmp_path: Path, data: Path) ->
         inputs=(),
         format="alpaca",
         skipped_reasons={"invalid_json": 1, "too_long": 1, "empty_instruction": 1},
+        fields_read={"instruction": 9},
+        fields_not_read={"n": 3},
+        num_greetings=1,
     )
     assert io.read_table(io.join(run.out_dir, "holdout.parquet")).num_rows == 0
     saved = read_commit(run.out_dir)

@@ -10,8 +10,8 @@ import pytest
 
 from nuggets_ray import io
 from nuggets_ray.config.schema import Config, DataConfig
+from nuggets_ray.data.examples import Rules
 from nuggets_ray.data.examples import Rules as ReadAs
-from nuggets_ray.data.formats import alpaca
 from nuggets_ray.data.inputs import InputFile
 from nuggets_ray.errors import UserError
 from nuggets_ray.prepare import prepared as module
@@ -28,7 +28,8 @@ def key(config: Config = CONFIG, files: list[InputFile] = FILES, prompt: str = "
 
 
 def check(rows: Rows, **data: Any) -> None:
-    check_rows(rows, replace(CONFIG.data, **data), ["a.jsonl", "b.jsonl"])
+    paths = ["a.jsonl", "b.jsonl"]
+    check_rows(rows, replace(CONFIG.data, **data), paths, "alpaca", lambda: "data.roles={a: user}")
 
 
 def draw(config: Config, rows: Rows) -> tuple[list[bytes], bool]:
@@ -43,9 +44,10 @@ def write_block(folder: Path, rows: list[tuple[int, int, str | None, str | None]
     uri = str(folder / f"{rows[0][0]:08d}-{rows[0][1]:012d}.parquet")
     columns = [[row[i] for row in rows] for i in range(3)]
     excerpts = [None if reason is None else f"bad{row}" for _, row, reason, _ in rows]
+    details = [None if reason is None else "null at turn 2" for _, _, reason, _ in rows]
     rest = [[None] * len(rows)] * 4
     ids = [content_id for *_, content_id in rows]
-    arrays = [*columns, excerpts, ids, *rest]
+    arrays = [*columns, details, excerpts, ids, *rest]
     fields = zip(arrays, STAGED_SCHEMA, strict=True)
     typed = [pa.array(values, field.type) for values, field in fields]
     io.write_table(uri, pa.Table.from_arrays(typed, schema=STAGED_SCHEMA))
@@ -93,8 +95,9 @@ def test_bad_rows_are_shown_where_they_stand(uris: list[str]) -> None:
         check(rows, max_skipped_fraction=0.3)
     sentence = str(error.value)
     assert "data.path=rows.jsonl: 2 of 5 rows cannot be used" in sentence
-    assert "1 empty_answer, such as row 1 of a.jsonl bad1" in sentence
-    assert "1 invalid_json, such as row 0 of b.jsonl bad0" in sentence
+    assert "1 empty_answer, such as null at turn 2 in row 1 of a.jsonl bad1" in sentence
+    assert "1 invalid_json, such as null at turn 2 in row 0 of b.jsonl bad0" in sentence
+    assert "read as alpaca): mend them, or set data.roles={a: user}" in sentence
     assert "or raise data.max_skipped_fraction=0.3" in sentence
 
 
@@ -146,7 +149,7 @@ def test_the_hold_out_is_drawn_once_in_the_life_of_a_folder(
 
 def test_a_hold_out_of_former_ids_is_found_among_the_rows_of_now(tmp_path: Path) -> None:
     row = {"instruction": "Go on.", "output": "    return 1"}
-    now = alpaca(row).content_id
+    now = Rules("alpaca").parse(row).content_id
     block = write_block(tmp_path, [(0, 0, None, "a" * 32), (0, 1, None, now)])
     config = replace(CONFIG, out_dir=str(tmp_path / "run"), data=DataConfig(holdout=1))
     held = pa.table({"content_id": ["f" * 32], "row_json": [json.dumps(row)]})

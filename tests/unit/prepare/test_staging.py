@@ -53,7 +53,7 @@ def read(path: Path, limit: int | None = None) -> list[pa.Table]:
 
 def stage(raw: pa.Table, path: Path, **data: Any) -> list[dict[str, Any]]:
     config = DataConfig(str(path), **data)
-    staged = stage_block(raw, choose_rules(config, list_inputs(str(path))), config, PROMPT)
+    staged, _ = stage_block(raw, choose_rules(config, list_inputs(str(path))), config, PROMPT)
     assert staged.schema == STAGED_SCHEMA
     return list(staged.to_pylist())
 
@@ -119,7 +119,7 @@ def test_a_staged_block_is_named_after_its_first_row(tmp_path: Path) -> None:
     path = write(tmp_path / "rows.jsonl", *[row(f"q{i}", "a") for i in range(3)])
     config = DataConfig(str(path))
     rules = choose_rules(config, list_inputs(str(path)))
-    staged = stage_block(read(path)[0].slice(1), rules, config, PROMPT)
+    staged, _ = stage_block(read(path)[0].slice(1), rules, config, PROMPT)
     uri = write_staged(str(tmp_path / "staging"), staged)
     assert Path(uri).name == "00000000-000000000001.parquet"
     assert io.read_table(uri) == staged
@@ -134,3 +134,19 @@ def test_the_format_is_recognised_or_as_given(tmp_path: Path) -> None:
     nothing = write(tmp_path / "empty.jsonl")
     with pytest.raises(UserError, match="data.path=.*empty.jsonl holds no rows"):
         choose_rules(DataConfig(str(nothing)), list_inputs(str(nothing)))
+
+
+def test_a_block_tells_what_its_rows_were_read_from_and_where_one_is_wrong(tmp_path: Path) -> None:
+    turns = [{"from": "human", "value": "q"}, {"from": "gpt", "value": None}]
+    whole = {"conversations": [turns[0], {"from": "gpt", "value": "a"}], "id": 1, "system": "s"}
+    path = write(tmp_path / "rows.jsonl", whole, {"conversations": turns, "id": 2})
+    config = DataConfig(str(path))
+    rules = choose_rules(config, list_inputs(config.path))
+    staged, counts = stage_block(read(path)[0], rules, config, PROMPT)
+    assert counts.as_dict() == {
+        "fields_read": {"conversations": 1, "system": 1},
+        "fields_not_read": {"id": 1},
+        "num_greetings": 0,
+    }
+    assert staged["reason"].to_pylist() == [None, "wrong_type:value"]
+    assert staged["detail"].to_pylist() == [None, "null at turn 2"]

@@ -28,6 +28,9 @@ def out_dir(tmp_path: Path) -> str:
 
 def test_rows_are_read_as_the_run_read_them(out_dir: str) -> None:
     assert read_rules(out_dir) == Rules("columns", COLUMNS)
+    data = DataConfig("rows.jsonl", columns=COLUMNS, roles={"clerk": "assistant"})
+    write_config(out_dir, "score", Config(out_dir, data=data))
+    assert read_rules(out_dir) == Rules("columns", COLUMNS, {"clerk": "assistant"})
 
 
 def test_a_run_whose_data_was_not_read_to_the_end_is_a_sentence(tmp_path: Path) -> None:

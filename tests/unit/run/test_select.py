@@ -55,8 +55,20 @@ def test_parquet_holds_the_same_rows_and_mixed_fields_as_json(out_dir: str) -> N
         assert typed == row
 
 
+def test_copies_are_left_out_counted_and_told(
+    out_dir: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO"):
+        result, rows = choose(out_dir, SelectConfig(rule="threshold", min_score=0.55))
+    assert [row["example_id"] for row in rows[-2:]] == ["c13", "c12"]
+    assert result["num_copies_left_out"] == 1
+    assert "select.unique=true: 1 of the 21 scored rows are exact copies" in caplog.text
+    told = json.loads(io.read_bytes(result["wrote"][2]))
+    assert told["num_copies_left_out"] == 1 and told["settings"]["unique"] is True
+
+
 def test_copies_have_the_score_of_their_content_and_their_own_row(out_dir: str) -> None:
-    _, rows = choose(out_dir, SelectConfig(rule="threshold", min_score=0.55))
+    _, rows = choose(out_dir, SelectConfig(rule="threshold", min_score=0.55, unique=False))
     assert [row["example_id"] for row in rows[-3:]] == ["c13", "c12", "c12-2"]
     assert [row["copy"] for row in rows[-3:]] == [1, 1, 2]
     assert rows[-1]["golden_score"] == rows[-2]["golden_score"] == 12 / 20
@@ -69,7 +81,7 @@ def test_selection_json_tells_settings_and_counts(out_dir: str) -> None:
     assert told["settings"]["fraction"] == 0.5
     assert told["settings"]["seed"] == 0
     counts = {key: told[key] for key in ("num_rows", "num_scored", "num_candidates", "partial")}
-    assert counts == {"num_rows": 11, "num_scored": 21, "num_candidates": 21, "partial": False}
+    assert counts == {"num_rows": 10, "num_scored": 21, "num_candidates": 21, "partial": False}
     assert told["cutoff"] == 100 - 10
 
 

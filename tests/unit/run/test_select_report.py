@@ -57,7 +57,7 @@ def test_other_measures_than_the_score(out_dir: str) -> None:
 
 
 def test_everything_kept_has_no_border(out_dir: str) -> None:
-    text = report(out_dir, k=13)
+    text = report(out_dir, k=13, unique=False)
     assert "The first left out" not in text and "The last of all" not in text
     assert ids_below(text, "The last kept") == ["c02", "c00"]
 

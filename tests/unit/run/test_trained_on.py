@@ -57,6 +57,7 @@ def test_a_key_that_is_not_recorded_has_its_default(out_dir: str) -> None:
     change(out_dir, selection={"settings": {"rule": "top_k", "k": 4}})
     trained = trained_selections(out_dir, ["golden"])["golden"]
     assert (trained.settings["by"], trained.settings["order"]) == ("golden_score", "top")
+    assert trained.settings["unique"] is False, "a record without it kept copies"
     assert len(trained.num_answer_tokens_K) == 0, "not told, so not known"
 
 

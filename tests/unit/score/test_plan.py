@@ -87,6 +87,7 @@ def test_skipped_rows_are_shown_by_two_examples() -> None:
         inputs=(HashedInput("rows", 2**29, "x"), HashedInput("more", 2**29, "y")),
         format="alpaca",
         skipped_reasons={"too_long": 3, "empty_answer": 1},
+        fields_read={"instruction": 4, "output": 4},
     )
     skipped = pa.table(
         {
@@ -97,7 +98,8 @@ def test_skipped_rows_are_shown_by_two_examples() -> None:
     )
     facts = data_facts(prepared, skipped)
     assert facts["gib"] == 1.0 and facts["files"] == 2 and facts["num_held_out"] == 1
-    assert list(facts)[-2:] == ["skipped: empty_answer", "skipped: too_long"]
+    assert list(facts)[-2:] == ["skipped: too_long", "skipped: empty_answer"]
+    assert (facts["read"], facts["not read"]) == ("instruction 4, output 4", "nothing")
     assert facts["skipped: empty_answer"] == "1, such as row 5 of rows"
     assert facts["skipped: too_long"] == "3, such as row 3 of rows; row 0 of more"
 

@@ -10,7 +10,7 @@ import pytest
 from nuggets_ray import io
 from nuggets_ray.config.finetune import FinetuneConfig
 from nuggets_ray.config.schema import Config, DataConfig, EvaluateConfig
-from nuggets_ray.data.formats import alpaca
+from nuggets_ray.data.examples import Rules
 from nuggets_ray.errors import UserError
 from nuggets_ray.evaluate.likelihood.overlap import find_overlaps, text_row
 from nuggets_ray.evaluate.likelihood.rows import (
@@ -20,6 +20,8 @@ from nuggets_ray.evaluate.likelihood.rows import (
 )
 from nuggets_ray.io import write_json
 from nuggets_ray.run.job_configs import write_config
+
+ALPACA = Rules("alpaca")
 
 
 def read_held(config: Config) -> HeldRows:
@@ -37,7 +39,7 @@ def write_rows(path: Path, rows: list[dict[str, str]], *lines: str) -> Path:
 
 
 def write_table(uri: str, rows: list[dict[str, str]]) -> None:
-    content = [alpaca(dict(r)).content_id for r in rows]
+    content = [ALPACA.parse(dict(r)).content_id for r in rows]
     columns = {
         "example_id": content,
         "content_id": content,
@@ -65,7 +67,7 @@ def test_the_run_s_own_rows(out_dir: str) -> None:
     write_table(io.join(out_dir, "holdout.parquet"), rows)
     found = read_held(config(out_dir))
     assert [held.category for held in found.rows] == [None, "poem", "koala"]
-    examples = [alpaca(dict(rows[i])) for i in (0, 1, 3)]
+    examples = [ALPACA.parse(dict(rows[i])) for i in (0, 1, 3)]
     assert [held.example for held in found.rows] == examples
     assert [held.example_id for held in found.rows] == [e.content_id for e in examples]
     assert found.skipped == {"duplicate": 1}
@@ -108,7 +110,7 @@ def test_no_rows_at_all(out_dir: str, tmp_path: Path) -> None:
 
 def twins(out_dir: str, rows: list[dict[str, str]]) -> list[tuple[int, str]]:
     """(number of the row, where its twin is)"""
-    texts = [text_row(str(i), alpaca(dict(r))) for i, r in enumerate(rows)]
+    texts = [text_row(str(i), ALPACA.parse(dict(r))) for i, r in enumerate(rows)]
     found = find_overlaps(texts, training_sources(out_dir))
     return [(int(overlap.example_id), overlap.source) for overlap in found]
 
