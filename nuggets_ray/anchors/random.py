@@ -26,6 +26,15 @@ def random_ids(content_ids: Sequence[str], num: int, seed: int) -> list[str]:
     return heapq.nsmallest(num, distinct, key=draw)
 
 
+def require_num(num: int | None) -> int:
+    """anchors.num where anchors are drawn. Raises UserError for null."""
+    if num is None:
+        raise UserError(
+            "anchors.num=null: random and k-means anchors need a number, as in anchors.num=100"
+        )
+    return num
+
+
 def check_num(num: int, num_distinct: int) -> None:
     """Raise UserError unless `num` anchors can be drawn from `num_distinct` different
     candidates."""

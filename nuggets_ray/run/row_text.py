@@ -5,8 +5,8 @@ that does not say its format, as its JSON.
 """
 
 import json
-import os
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 from nuggets_ray.data.examples import Rules
@@ -16,6 +16,7 @@ from nuggets_ray.run.manifest import read_manifest
 
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 """What could move a cursor, colour a screen or turn the direction of a line."""
+TEMPLATE_MARKS = re.compile(r"<\|[\w ]+\|>|</?s>|\[/?INST\]|<(?:start|end)_of_turn>")
 
 
 def row_rules(out_dir: str) -> Rules | None:
@@ -61,11 +62,11 @@ def printable(text: str) -> str:
 
 
 def distinct_texts(texts: Sequence[str]) -> list[str]:
-    """Texts without the first lines, and the end, that all of them share: a template's."""
-    if len(set(texts)) < 2:
-        return list(texts)
-    start = os.path.commonprefix(list(texts)).rpartition("\n")
-    num_start = len(start[0] + start[1])
-    rest = [text[num_start:] for text in texts]
-    num_end = len(os.path.commonprefix([text[::-1] for text in rest]))
-    return [text[: len(text) - num_end] for text in rest]
+    """Rendered texts without a template's lines, which are those that a fifth of them share, and
+    its marks, such as <|im_end|>. A text that is nothing else stays whole.
+    """
+    lines = [TEMPLATE_MARKS.sub("", text).splitlines() for text in texts]
+    counts = Counter(line for one in lines for line in set(one))
+    too_many = max(2, len(texts) / 5)
+    rest = ["\n".join(line for line in one if counts[line] < too_many).strip() for one in lines]
+    return [short or text for short, text in zip(rest, texts, strict=True)]

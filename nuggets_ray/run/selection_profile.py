@@ -42,7 +42,7 @@ def format_histogram(measure_N: np.ndarray, is_kept_N: np.ndarray, title: str) -
     kept_B = np.bincount(bin_N[is_kept], minlength=NUM_BINS)
     edges = np.linspace(low, high, NUM_BINS + 1)
     digits = 2 if high <= 1 else 0
-    lines = [f"{title} of {len(measure)} scored rows (# kept, - left out):"]
+    lines = [f"{title} of {len(measure):,} scored rows (# kept, - left out):"]
     for num_all, num_kept, start, end in zip(all_B, kept_B, edges, edges[1:], strict=False):
         bar = _bar("#", num_kept, all_B.max()) + _bar("-", num_all - num_kept, all_B.max())
         numbers = f"{num_kept:,} of {num_all:,}" if num_all else "0"
@@ -63,9 +63,9 @@ def format_ties(measure_N: np.ndarray, is_kept_N: np.ndarray, cutoff: float) -> 
     if num_tied == 1:
         return f"The cut is at {cutoff:.4g}, where no other row is."
     if num_kept == num_tied:
-        return f"The cut is at {cutoff:.4g}: all {num_tied} rows there are kept."
+        return f"The cut is at {cutoff:.4g}: all {num_tied:,} rows there are kept."
     return (
-        f"The cut is at {cutoff:.4g}, amid a tie: {num_tied} rows are there, and {num_kept} of "
+        f"The cut is at {cutoff:.4g}, amid a tie: {num_tied:,} rows are there, and {num_kept:,} of "
         "them are kept, by mean delta, then example_id."
     )
 
@@ -116,10 +116,10 @@ def _overlaps_text(scores: Scores, row_K: np.ndarray, config: SelectConfig, seed
     for by, words in (("longest", "the longest"), ("random", "random-0")):
         other = select(scores, replace(as_many, by=by), seed).row_K
         num_shared = len(np.intersect1d(row_K, other))
-        parts.append(f"{num_shared} ({num_shared / num_kept:.0%}) are in as many of {words}")
+        parts.append(f"{num_shared:,} ({num_shared / num_kept:.0%}) are in as many of {words}")
     by_chance = num_kept / num_scored
     return (
-        f"Of the {num_kept} kept rows {' and '.join(parts)}; by chance it would be "
+        f"Of the {num_kept:,} kept rows {' and '.join(parts)}; by chance it would be "
         f"{num_text(num_kept * by_chance)} ({by_chance:.0%})."
     )
 
@@ -134,8 +134,8 @@ def format_sources(sources: Sources, is_kept_N: np.ndarray) -> str:
     rows = [
         [
             sources.values[value],
-            f"{kept_V[value]} ({kept_V[value] / max(1, is_kept_N.sum()):.0%})",
-            f"{all_V[value]} ({all_V[value] / len(is_kept_N):.0%})",
+            f"{kept_V[value]:,} ({kept_V[value] / max(1, is_kept_N.sum()):.0%})",
+            f"{all_V[value]:,} ({all_V[value] / len(is_kept_N):.0%})",
         ]
         for value in order
     ]

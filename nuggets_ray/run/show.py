@@ -46,10 +46,10 @@ def format_title(config: ShowConfig, num_rows: int, num_scored: int, num_pending
     """What is shown, in one line."""
     which = {"top": "highest", "bottom": "lowest"}[config.order]
     of = f" that hold {config.search!r}" if config.search is not None else ""
-    waiting = f"; {num_pending} more wait for a score" if num_pending else ""
+    waiting = f"; {num_pending:,} more wait for a score" if num_pending else ""
     return (
-        f"{num_rows} of {num_scored} scored rows{of}, {which} {config.by} first; [...] is the 95% "
-        f"interval, a delta is nats per answer token{waiting}"
+        f"{num_rows:,} of {num_scored:,} scored rows{of}, {which} {config.by} first; [...] is the "
+        f"95% interval, a delta is nats per answer token{waiting}"
     )
 
 

@@ -14,8 +14,7 @@ from nuggets_ray import io
 from nuggets_ray.anchors.drawn import MAX_KMEANS_ROWS, drawn_examples, nearest_to_centres
 from nuggets_ray.anchors.encode import encode_anchors, warn_of_cuts
 from nuggets_ray.anchors.file import load_examples
-from nuggets_ray.anchors.random import check_num, random_ids
-from nuggets_ray.errors import UserError
+from nuggets_ray.anchors.random import check_num, random_ids, require_num
 from nuggets_ray.prompts.prompt import Prompt
 from nuggets_ray.records import Anchor, Encoding, Example
 from nuggets_ray.run.anchors import read_anchors, write_anchors
@@ -103,19 +102,16 @@ def choose_anchors(
     config = setup.config.anchors
     if config.method == "file":
         return encode_anchors(load_examples(config), "file", prompt)
-    if config.num is None:
-        raise UserError(
-            "anchors.num=null: random and k-means anchors need a number, as in anchors.num=100"
-        )
+    num = require_num(config.num)
     seed = setup.config.seed
     ids = candidates.content_id_N[~candidates.is_duplicate_N].tolist()
     if config.method == "kmeans":
-        check_num(config.num, len(ids))
+        check_num(num, len(ids))
         sample = random_ids(ids, min(len(ids), MAX_KMEANS_ROWS), seed)
         task = model_task(_kmeans, setup, workers)
-        chosen = model_result(task.remote(setup, sample, prompt, config.num), setup.config)
+        chosen = model_result(task.remote(setup, sample, prompt, num), setup.config)
     else:
-        chosen = random_ids(ids, config.num, seed)
+        chosen = random_ids(ids, num, seed)
     return encode_anchors(_examples(setup, chosen), config.method, prompt)
 
 

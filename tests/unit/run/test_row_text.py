@@ -52,8 +52,19 @@ def test_a_text_is_cut_to_its_length() -> None:
     assert cut("abc defg", 5) == "abc…" and len(cut("abcdefgh", 5)) == 5
 
 
-def test_what_all_texts_share_is_left_out() -> None:
-    start = "Below is an instruction.\n\n"
-    assert distinct_texts([f"{start}Tell 1 END", f"{start}Tell 2 END"]) == ["Tell 1", "Tell 2"]
-    assert distinct_texts(["ab", "ac"]) == ["ab", "ac"], "half a line is no template's"
-    assert distinct_texts(["same"]) == ["same"] and distinct_texts([]) == []
+def test_a_template_s_lines_and_marks_are_left_out() -> None:
+    plain, with_input = "Below is an instruction.", "Below is one with an input."
+    texts = [f"{plain}\n\n### Instruction:\nTell {n}.\n\n### Response:\n{n}!" for n in range(6)]
+    texts += [
+        f"{with_input}\n\n### Instruction:\nAdd {n}.\n\n### Response:\n{n}?" for n in range(2)
+    ]
+    shown = distinct_texts(texts)
+    assert shown[5] == "Tell 5.\n5!" and shown[6] == "Add 0.\n0?"
+    chat = [f"<|im_start|>user\nTell {n}<|im_end|>\n<|im_start|>assistant\n{n}</s>" for n in "ab"]
+    assert distinct_texts(chat) == ["Tell a\na", "Tell b\nb"]
+
+
+def test_what_few_texts_share_stays() -> None:
+    texts = [f"Classify.\n{n}" for n in range(2)] + [f"Say {n}." for n in range(20)]
+    assert distinct_texts(texts) == texts
+    assert distinct_texts(["same", "same"]) == ["same", "same"] and distinct_texts([]) == []
