@@ -15,7 +15,11 @@ from nuggets_ray.config.limits import allowed_values
 from nuggets_ray.config.schema import Config, ModelConfig, ScoreConfig
 from nuggets_ray.data.inputs import list_inputs
 from nuggets_ray.errors import UserError
-from nuggets_ray.evaluate.harness.tasks import check_tasks_given, check_tasks_known
+from nuggets_ray.evaluate.harness.tasks import (
+    check_harness_alone,
+    check_tasks_given,
+    check_tasks_known,
+)
 from nuggets_ray.evaluate.judge.key import read_key
 from nuggets_ray.evaluate.likelihood.paired import BENCHMARK, MEAN_LOGPROB, WIN_RATE
 from nuggets_ray.evaluate.models import EvalModel, find_models
@@ -89,6 +93,8 @@ def check_settings(evaluate: EvaluateConfig, judge: JudgeConfig) -> None:
         )
     if method == "lm_eval":
         check_tasks_given(evaluate)
+    else:
+        check_harness_alone(evaluate)
     methods = allowed_values(EvaluateConfig, "method")
     benchmark, _, metric = evaluate.primary.partition("/")
     if benchmark not in methods:

@@ -130,7 +130,7 @@ def test_two_draws_claim_nothing(ended: Ended) -> None:
         "random draws matched in tokens": ["random-1-tokens"],
     }
     assert "held out of the pool that was selected from" in verdict["paragraph"]
-    assert "golden is higher" not in verdict["paragraph"].partition("Against the other arms")[0]
+    assert "golden is higher" not in verdict["paragraph"].partition("against the other models")[0]
     assert f"Verdict (likelihood/mean_logprob): {verdict['paragraph']}" in ended.stdout
     page = (ended.out_dir / "evaluation" / "results.md").read_text(encoding="utf-8")
     assert page.startswith("# Results\n") and verdict["paragraph"] in page
