@@ -20,12 +20,18 @@ class EvaluateConfig:
     """base, names under models/ of the run, or model folders; []: base and every model of the
     run.
     """
+    name: str | None = None
+    """What this set of prompts or held-out rows is called beside others of its benchmark; null: its
+    file's name, with evaluate.limit where that is given. One name is one set, limit, seed and
+    way to answer.
+    """
     compare: list[str] = field(default_factory=list)
     """Other run folders whose results.json is shown beside this run's."""
     primary: str = "likelihood/mean_logprob"
     """The metric that decides, BENCHMARK/METRIC, named before the run and kept in results.json:
     likelihood/mean_logprob or likelihood/win_rate (against base), alpaca_eval/win_rate,
-    mt_bench/grade_turn_1.
+    mt_bench/grade or mt_bench/grade_turn_1. Its rows, judge and seed are those of its first
+    evaluation.
     """
     held_out_path: str | None = None
     """likelihood: rows of your own, in any format data.path takes (data.format, data.columns), or
@@ -76,8 +82,10 @@ class GenerateConfig:
     """vllm, or transformers (slow; for what vLLM cannot load)."""
     max_tokens: int = number(1024, at_least=1)
     """The longest answer, in tokens; answers cut there are counted."""
-    temperature: float = number(0.0, at_least=0)
-    """0: greedy; above it answers are sampled, with `seed`."""
+    temperature: float | None = number(None, at_least=0)
+    """0: greedy; above it answers are sampled, with `seed`; null: greedy, but for mt_bench, which
+    is answered at FastChat's temperature of the category.
+    """
     top_p: float = share(1.0, at_least=0.001)
     """Sample from the likeliest tokens that hold this share of the probability."""
     stop: list[str] = field(default_factory=list)

@@ -1,7 +1,7 @@
 """Which fields the rows were read from, and which hold something and were not read, by count."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -75,7 +75,9 @@ def warnings(
     sentences = []
     for name, count in left.items():
         if name.rpartition(".")[2] in MAY_CARRY:
-            sentences.append(f"{name} of {count:,} rows is not read{_way_out(name, section)}")
+            mapped = override(f"{section}.columns.system", name)
+            way_out = f": {mapped} reads it as the system prompt" * (name in CARRIED["system"])
+            sentences.append(f"{name} of {count:,} rows is not read{way_out}")
     told_read = {name.rpartition(".")[2] for name in read}
     for ours, column in columns.items():
         if column not in told_read and ours not in ("role", "content"):
@@ -83,11 +85,3 @@ def warnings(
                 f"{override(f'{section}.columns.{ours}', column)}: no row holds anything there"
             )
     return sentences
-
-
-def _way_out(name: str, section: str) -> str:
-    fields: Iterable[str] = ("input", "system", "tools", "history")
-    ours = next((field for field in fields if name in CARRIED[field]), None)
-    if ours is None:
-        return ""
-    return f": {override(f'{section}.columns.{ours}', name)} would read it in place of another"

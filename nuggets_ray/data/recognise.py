@@ -173,20 +173,24 @@ def propose_setting(
     the fields of the turns in `turn_columns`, beside the `columns` and `roles` that are set; None
     where there is none to be seen.
     """
-    turns = [turn for row in rows for turn in _turns_of(row, turn_columns)]
     names = make_names(columns, roles).turn
-    spoken = [next((turn[key] for key in names.role if turn.get(key)), None) for turn in turns]
-    guesses = _guess_roles([str(name).strip() for name in spoken if name], names.roles)
-    if guesses:
+    rows_turns = [_turns_of(row, turn_columns) for row in rows]
+    spoken = [
+        [str(turn[key]).strip() for turn in turns for key in names.role if turn.get(key)]
+        for turns in rows_turns
+    ]
+    guesses: dict[str, str] = {}
+    for in_row in spoken:
+        guesses = {**_guess_roles(in_row, names.roles), **guesses}
+    if guesses and len(guesses) <= len(ROLES):
         return override(f"{section}.roles", mapping_text({**roles, **guesses}))
+    turns = [turn for in_row in rows_turns for turn in in_row]
     return None if any(spoken) else _propose_turn_fields(turns, columns, section)
 
 
 def _guess_roles(names: Sequence[str], known: Mapping[str, str]) -> dict[str, str]:
-    """Roles for the names that are not known: whoever speaks first asks."""
+    """Roles for the names of a row that are not known: whoever speaks first asks."""
     unknown = [name for name in dict.fromkeys(names) if role_key(name) not in known]
-    if len(unknown) > len(ROLES):
-        return {}
     taken = {known[role_key(name)] for name in names if role_key(name) in known}
     free = [role for role in ("user", "assistant") if role not in taken]
     return dict(zip(unknown, [*free, *["assistant"] * len(unknown)], strict=False))

@@ -15,10 +15,15 @@ from nuggets_ray.config.limits import allowed_values
 from nuggets_ray.config.schema import Config, ModelConfig, ScoreConfig
 from nuggets_ray.data.inputs import list_inputs
 from nuggets_ray.errors import UserError
-from nuggets_ray.evaluate.harness.tasks import check_tasks_given, check_tasks_known
+from nuggets_ray.evaluate.harness.tasks import (
+    check_harness_alone,
+    check_tasks_given,
+    check_tasks_known,
+)
 from nuggets_ray.evaluate.judge.key import read_key
 from nuggets_ray.evaluate.likelihood.paired import BENCHMARK, MEAN_LOGPROB, WIN_RATE
 from nuggets_ray.evaluate.models import EvalModel, find_models
+from nuggets_ray.evaluate.prompt_set import check_name
 from nuggets_ray.model.load import check_path, load_tokenizer, resolve_path
 from nuggets_ray.model.weights.headers import check_weights
 from nuggets_ray.prompts.prompt import make_prompt
@@ -80,6 +85,7 @@ def check_method(evaluate: EvaluateConfig, judge: JudgeConfig, generate: Generat
 def check_settings(evaluate: EvaluateConfig, judge: JudgeConfig) -> None:
     """The part of `check_method` that takes no seconds."""
     method = evaluate.method
+    check_name(evaluate.name)
     if method in ("alpaca_eval", "mt_bench") and evaluate.prompts_path is None:
         raise UserError(
             f"evaluate.prompts_path is missing: evaluate={method} needs a file of prompts, as in "
@@ -87,6 +93,8 @@ def check_settings(evaluate: EvaluateConfig, judge: JudgeConfig) -> None:
         )
     if method == "lm_eval":
         check_tasks_given(evaluate)
+    else:
+        check_harness_alone(evaluate)
     methods = allowed_values(EvaluateConfig, "method")
     benchmark, _, metric = evaluate.primary.partition("/")
     if benchmark not in methods:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from nuggets_ray.evaluate.results import ALL, Result, Results
+from nuggets_ray.evaluate.results import ALL, PINNED, Result, Results
 from nuggets_ray.evaluate.tables import interval_text, number_text
 from nuggets_ray.markdown import markdown_table
 
@@ -20,7 +20,8 @@ def compare_runs(runs: Mapping[str, Results]) -> str:
     notes that its last column names, and each run's verdict.
 
     A line gets a note where runs differ in judge, prompt version, generation settings, hashes of
-    the data or number of rows: such numbers are not comparable as they stand.
+    the data or number of rows, one of the primary metric where they differ in the seed too: such
+    numbers are not comparable as they stand.
     """
     labels = run_labels(list(runs))
     lines = _lines(runs)
@@ -28,9 +29,10 @@ def compare_runs(runs: Mapping[str, Results]) -> str:
     rows = []
     for line, cells in lines.items():
         benchmark, metric, subset, model, against, *judged = line
-        numbers = [notes.setdefault(text, len(notes) + 1) for text in _differences(cells, labels)]
         name = f"{benchmark}/{metric}" + "".join(f" ({text})" for text in judged if text)
         is_primary = any(runs[run].is_primary(result) for run, result in cells.items())
+        texts = _differences(cells, labels, is_primary)
+        numbers = [notes.setdefault(text, len(notes) + 1) for text in texts]
         rows.append(
             [
                 name + (" *" if is_primary else ""),
@@ -62,8 +64,8 @@ def run_labels(folders: list[str]) -> dict[str, str]:
 
 
 def _lines(runs: Mapping[str, Results]) -> dict[Line, dict[str, Result]]:
-    """{line: {run: its result}}, the primary metric first. The judge is part of the line only where
-    a run holds the same number by several."""
+    """{line: {run: its result}}, the primary metric first. The judge and the set's name are part of
+    the line only where a run holds the same number by several."""
     by_line: dict[Line, dict[str, list[Result]]] = {}
     for run, results in runs.items():
         for result in results.results:
@@ -74,7 +76,9 @@ def _lines(runs: Mapping[str, Results]) -> dict[Line, dict[str, Result]]:
         is_split = any(len(several) > 1 for several in by_run.values())
         for run, several in by_run.items():
             for result in several:
-                judged = (result.judge, result.prompt_version) if is_split else ()
+                judged: Line = ()
+                if is_split:
+                    judged = (result.name, result.judge, result.prompt_version)
                 lines.setdefault((*line, *judged), {})[run] = result
 
     def rank(line: Line) -> tuple[bool, str, bool]:
@@ -84,7 +88,9 @@ def _lines(runs: Mapping[str, Results]) -> dict[Line, dict[str, Result]]:
     return {line: lines[line] for line in sorted(lines, key=rank)}
 
 
-def _differences(cells: Mapping[str, Result], labels: Mapping[str, str]) -> list[str]:
+def _differences(
+    cells: Mapping[str, Result], labels: Mapping[str, str], is_primary: bool
+) -> list[str]:
     """One sentence for each thing in which the runs of a line differ."""
     sentences = []
     for name, values in (
@@ -93,6 +99,7 @@ def _differences(cells: Mapping[str, Result], labels: Mapping[str, str]) -> list
         ("generation settings", {run: result.generation for run, result in cells.items()}),
         ("data", {run: result.data for run, result in cells.items()}),
         ("number of rows", {run: result.n for run, result in cells.items()}),
+        ("seed", {run: result.seed for run, result in cells.items() if is_primary}),
     ):
         texts = {run: _text(value) for run, value in values.items()}
         if len(set(texts.values())) > 1:
@@ -119,9 +126,25 @@ def _cell(result: Result | None) -> str:
 def _primaries(runs: Mapping[str, Results], labels: Mapping[str, str]) -> list[str]:
     named = {run: results.primary for run, results in runs.items()}
     if len(set(named.values())) == 1:
-        return [f"* primary, named before the runs: {next(iter(named.values()))}"]
+        return [
+            f"* primary, named before the runs: {next(iter(named.values()))}",
+            *_unlike_pins(runs, labels),
+        ]
     listed = "; ".join(f"{labels[run]}: {primary}" for run, primary in named.items())
     return [f"* The runs named different primary metrics: {listed}"] if named else []
+
+
+def _unlike_pins(runs: Mapping[str, Results], labels: Mapping[str, str]) -> list[str]:
+    """One sentence where the runs' primary metrics rest on unlike rows, judges or seeds."""
+    pins = {run: results.pins for run, results in runs.items() if results.pins is not None}
+    told = []
+    for name, word in PINNED.items():
+        texts = {run: _text(values.get(name)) for run, values in pins.items()}
+        if len(set(texts.values())) > 1:
+            told.append(f"{word} ({'; '.join(f'{labels[r]}: {t}' for r, t in texts.items())})")
+    return (
+        [f"Not comparable, for the primary metric has another {', '.join(told)}."] if told else []
+    )
 
 
 def _verdicts(runs: Mapping[str, Results], labels: Mapping[str, str]) -> list[str]:

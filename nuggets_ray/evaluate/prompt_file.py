@@ -7,13 +7,14 @@ MT-Bench).
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, TypeVar
 
 from nuggets_ray.data.inputs import list_inputs, read_rows
 from nuggets_ray.data.rows import BadRow
 from nuggets_ray.errors import UserError
+from nuggets_ray.evaluate.benchmarks.instructions import instruction_numbers
 
 T = TypeVar("T")
 
@@ -36,13 +37,21 @@ class WrongShapeError(Exception):
 def read_alpaca_prompts(path: str, limit: int | None) -> list[BenchmarkPrompt]:
     """The first `limit` prompts (None: all), one turn each, in order of the file.
 
-    A prompt without an id gets its row's number, from 0; one without a category the file's name.
+    A prompt without an id gets its row's number, from 0, or where all are AlpacaEval's its number
+    among those; one without a category the file's name.
     UserError, naming evaluate.prompts_path, for a missing file or a row of another shape.
     """
     stem = _stem(path)
     prompts = read_prompt_rows(
         path, limit, KEY, lambda row, index: _alpaca_prompt(row, index, stem)
     )
+    numbers = instruction_numbers([prompt.turns[0] for prompt in prompts])
+    has_ids = any(prompt.prompt_id != str(index) for index, prompt in enumerate(prompts))
+    if not has_ids and None not in numbers:
+        prompts = [
+            replace(prompt, prompt_id=str(number))
+            for prompt, number in zip(prompts, numbers, strict=True)
+        ]
     _check_ids(path, prompts)
     return prompts
 

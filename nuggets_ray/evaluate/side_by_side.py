@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
-from nuggets_ray.evaluate.generate import Answer
+from nuggets_ray.evaluate.generate.answer import Answer
 from nuggets_ray.records import Message
 
 T = TypeVar("T")

@@ -57,15 +57,18 @@ def bootstrap_interval(
     strata_N: np.ndarray | None = None,
     num_resamples: int = NUM_RESAMPLES,
 ) -> Bounds | None:
-    """The 95% bootstrap-t interval of the weighted mean m (Efron and Tibshirani 1993, 12.5): rows
-    are drawn with replacement, together with their weights, and the quantiles of
-    t = (m* - m) / se(m*) bound it as m - t se(m). With `strata_N` as many from each stratum as it
-    has.
+    """The 95% interval of the weighted mean m: the outermost of the bootstrap-t's bounds (Efron and
+    Tibshirani 1993, 12.5) and of Student's. Rows are drawn with replacement, together with their
+    weights, and the quantiles of t = (m* - m) / se(m*) bound it as m - t se(m); with `strata_N` as
+    many from each stratum as it has. Of 30 rows the bootstrap's holds too little where tails are
+    heavy to both sides, Student's where they are to one.
 
     None below 30 rows, where no such interval covers what it should (read the exact tests there),
     and where resampling can show no spread: values all alike, or one row in some stratum. Raises
     ValueError as `weighted_mean` does.
     """
+    from scipy import stats
+
     value_N, weight_N = _checked(value_N, weight_N)
     strata_N = np.zeros(len(value_N), int) if strata_N is None else np.asarray(strata_N)
     groups = [np.flatnonzero(strata_N == stratum) for stratum in np.unique(strata_N)]
@@ -88,15 +91,21 @@ def bootstrap_interval(
     low, high = np.quantile(np.concatenate(ratios), [tail, 1 - tail], method="nearest")
     lowest, highest = float(value_N.min()), float(value_N.max())
     bounds = mean - float(high) * error, mean - float(low) * error
+    half = float(stats.t.ppf(1 - tail, len(value_N) - len(groups))) * error
     return (
-        bounds[0] if np.isfinite(bounds[0]) else lowest,
-        bounds[1] if np.isfinite(bounds[1]) else highest,
+        min(bounds[0], mean - half) if np.isfinite(bounds[0]) else lowest,
+        max(bounds[1], mean + half) if np.isfinite(bounds[1]) else highest,
     )
 
 
-def why_no_interval(num_rows: int) -> dict[str, str]:
-    """{"no_interval": why} where `bootstrap_interval` gives none for their number, else {}."""
-    return {"no_interval": "too few for an interval"} if num_rows < MIN_ROWS else {}
+def why_no_interval(num_rows: int, exact_p: float | None = None) -> dict[str, str]:
+    """{"no_interval": why} where `bootstrap_interval` gives none for their number, else {};
+    `exact_p`: of the test that stands in its place.
+    """
+    if num_rows >= MIN_ROWS:
+        return {}
+    beside = "" if exact_p is None else f" (exact test: p = {exact_p:.2g})"
+    return {"no_interval": f"too few for an interval{beside}"}
 
 
 def _mean_and_error(

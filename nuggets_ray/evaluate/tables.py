@@ -20,7 +20,7 @@ def interval_text(result: Result) -> str:
 
 def results_table(results: Results, benchmark: str | None = None) -> str:
     """One row a result, the primary metric first, marked *, then whole benchmarks before subsets;
-    a line below where nothing was evaluated. Judge and prompt version stand with the metric.
+    a line below where nothing was evaluated. Set, judge and prompt version stand with the metric.
 
     `benchmark`: only that one's rows, without subsets.
     """
@@ -41,14 +41,25 @@ def results_table(results: Results, benchmark: str | None = None) -> str:
         for result in ordered
         if benchmark is None or result.subset == ALL
     ]
-    note = f"* primary, named before the run: {results.primary}"
+    note = f"* primary, named before the run: {results.primary}{_pins_text(results)}"
     if not any(map(results.is_primary, results.results)):
         note = f"The primary metric, {results.primary}, has not been evaluated."
     return f"{markdown_table(HEADER, rows)}\n\n{note}" if rows else note
 
 
+def _pins_text(results: Results) -> str:
+    """What the primary metric rests on, in few words."""
+    if results.pins is None:
+        return ""
+    pins = results.pins
+    told = [f"{name} {sha256[:8]}" for name, sha256 in pins["data"].items()]
+    if pins["judge"]:
+        told.append(f"judge {pins['judge']}, prompt {pins['prompt_version']}")
+    return f", pinned to {', '.join(told)}, seed {pins['seed']}"
+
+
 def metric_text(result: Result) -> str:
-    """BENCHMARK/METRIC, with who judged by which prompt."""
-    judged = [text for text in (result.judge, result.prompt_version) if text]
+    """BENCHMARK/METRIC, with the set's name, and who judged by which prompt."""
+    judged = [text for text in (result.name, result.judge, result.prompt_version) if text]
     name = f"{result.benchmark}/{result.metric}"
     return f"{name} ({', '.join(judged)})" if judged else name

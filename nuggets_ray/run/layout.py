@@ -256,15 +256,15 @@ class EvaluationFolder:
     def results_page(self) -> str:
         return join(self.path, "results.md")
 
-    @property
-    def held_out(self) -> str:
-        """Which held-out rows were used, and which have a twin in the training rows."""
-        return join(self.path, "held_out.json")
+    def held_out(self, name: str | None = None) -> str:
+        """Which held-out rows were used, and which have a twin in the training rows; `name` is
+        evaluate.name.
+        """
+        return join(self.path, f"held_out-{name}.json" if name else "held_out.json")
 
-    @property
-    def answers_page(self) -> str:
+    def answers_page(self, name: str | None = None) -> str:
         """Answers of all models side by side."""
-        return join(self.path, "answers.md")
+        return join(self.path, f"answers-{name}.md" if name else "answers.md")
 
     def answers(self, model: str) -> str:
         """The folder of a model's answers, kept by prompt."""
@@ -279,15 +279,29 @@ class EvaluationFolder:
         """The folder of the verdicts of judges."""
         return join(self.path, "judge")
 
+    def judge_page(self, benchmark: str, name: str, judge: str, model: str) -> str:
+        """A judge's verdicts on a model's answers, for people to read."""
+        return join(self.judge, benchmark, name, judge, f"{model}.md")
+
     def merged(self, model: str, key: str) -> str:
         """The folder of an adapter as a whole model."""
         return join(self.path, "merged", f"{model}-{key}")
 
-    def alpaca_eval(self, model: str) -> str:
-        return join(self.path, "alpaca_eval", model, "model_outputs.json")
+    def alpaca_eval(self, name: str, model: str) -> str:
+        """A model's answers to the prompts `name`."""
+        return join(self.path, "alpaca_eval", name, model, "model_outputs.json")
 
-    def mt_bench(self, model: str) -> str:
-        return join(self.path, "mt_bench", "model_answer", f"{model}.jsonl")
+    def annotations(self, name: str, model: str, judge: str) -> str:
+        """A judge's verdicts on them."""
+        return join(self.path, "alpaca_eval", name, model, judge, "annotations.json")
+
+    def mt_bench(self, name: str, model: str) -> str:
+        """A model's answers to the questions `name`."""
+        return join(self.path, "mt_bench", name, "model_answer", f"{model}.jsonl")
+
+    def judgments(self, name: str, judge: str) -> str:
+        """A judge's grades of all models' answers to them."""
+        return join(self.path, "mt_bench", name, "model_judgment", f"{judge}_single.jsonl")
 
     def lm_eval(self, model: str, task: str) -> str:
         """The folder of the harness's own files of a task, or group, under a model."""

@@ -60,8 +60,8 @@ class Run:
 
     Raises UserError when the folder cannot be written, another live driver holds it, or the attempt
     fails because it has vanished. Leaving the context records how the attempt ended: done,
-    interrupted (KeyboardInterrupt), failed, or refused: a UserError before anything was done, which
-    leaves a stage what it was.
+    interrupted (KeyboardInterrupt), failed, or refused: a UserError before there was anything to
+    do, which leaves a stage what it was.
     """
 
     def __init__(self, out_dir: str, stage: str) -> None:
@@ -142,12 +142,8 @@ class Run:
             return "done"
         if isinstance(error, KeyboardInterrupt):
             return "interrupted"
-        work = self._telling.status.work
-        has_worked = work is not None and work.num_done > work.num_reused
-        is_first = self._status_before is None
-        return (
-            "refused" if isinstance(error, UserError) and not (has_worked or is_first) else "failed"
-        )
+        is_refused = isinstance(error, UserError) and not self._telling.has_begun
+        return "refused" if is_refused and self._status_before is not None else "failed"
 
     def _close_books(self, status: str) -> None:
         """Write how the attempt ended, into the room that was kept for it."""

@@ -40,6 +40,9 @@ def selection_report(
     is_kept_N[selection.row_K] = True
     by_length = config.by == "longest"
     measure_N = scores.num_answer_tokens.astype(float) if by_length else scores.golden_score
+    is_offered_N = np.zeros(len(measure_N), bool)
+    is_offered_N[selection.ranked_R] = True
+    measure_N = np.where(is_offered_N, measure_N, np.nan)  # copies are not among what was chosen of
     parts = []
     if not np.isnan(measure_N).all():
         title = "Answer tokens" if by_length else "Golden scores"

@@ -110,6 +110,8 @@ class Telling(logging.Handler):
         self._uri = RunFolder(out_dir).status(stage)
         self._lock = threading.RLock()
         self._is_new = True
+        self.has_begun = False
+        """Whether there was work to do: until then an error is a call refused."""
         now = time.time()
         self.status = StageStatus(stage, attempt_id, phase_since=now, command=command, updated=now)
 
@@ -121,6 +123,7 @@ class Telling(logging.Handler):
             if values.get("phase", before.phase) != before.phase:
                 values = {"work": None, "progressed": None, "phase_since": now, **values}
             work: WorkDone | None = values.get("work")
+            self.has_begun = self.has_begun or work is not None
             num_before = before.work.num_done if before.work else None
             if work is not None and num_before not in (None, work.num_done):
                 values["progressed"] = now

@@ -53,7 +53,8 @@ def data_facts(prepared: Prepared, skipped: pa.Table) -> Facts:
     if prepared.num_excluded:
         facts["held out"] = (
             "of the data itself, which favours what looks like it, random draws above all: "
-            "evaluate.held_out_path=FILE asks about a task of its own"
+            "evaluate.held_out_path=FILE, or a judged benchmark as evaluate.primary, asks about a "
+            "task of its own"
         )
     facts["read"] = listed(prepared.fields_read)
     facts["not read"] = listed(prepared.fields_not_read)

@@ -8,15 +8,16 @@ import pytest
 from nuggets_ray.config.evaluate import GenerateConfig
 from nuggets_ray.config.schema import Config, ModelConfig, PromptConfig
 from nuggets_ray.errors import UserError
-from nuggets_ray.evaluate.answers import read_answers
-from nuggets_ray.evaluate.chat import conversation
+from nuggets_ray.evaluate.generate.answer import Asked
+from nuggets_ray.evaluate.generate.chat import conversation
+from nuggets_ray.evaluate.generate.parts import read_answers
 from nuggets_ray.evaluate.models import EvalModel
 from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.manifest import Run, read_manifest
 from nuggets_ray.stages.cluster.workers import Workers
 from nuggets_ray.stages.evaluate.answers import open_answers
 
-ASKED = [conversation([f"Count to {i}."]) for i in range(3)]
+ASKED = [Asked(conversation([f"Count to {i}."])) for i in range(3)]
 
 
 def answer_all(model: Path, run: Run) -> list[object]:

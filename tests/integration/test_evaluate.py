@@ -87,7 +87,7 @@ def answers(out_dir: Path, model: str) -> dict[str, dict[str, Any]]:
 
 def test_results_are_of_the_schema(ended: Ended) -> None:
     content = results_of(ended.out_dir)
-    assert list(content) == ["schema_version", "primary", "results", "verdict"]
+    assert list(content) == ["schema_version", "primary", "pins", "results", "verdict"]
     assert (content["schema_version"], content["primary"]) == (1, "likelihood/mean_logprob")
     names = [item.name for item in fields(Result)]
     assert all(list(row) == [*names, "primary"] for row in content["results"])
@@ -96,6 +96,10 @@ def test_results_are_of_the_schema(ended: Ended) -> None:
     whole = [row for row in content["results"] if row["subset"] == "all"]
     assert all(row["n"] == NUM_HELD_OUT for row in whole if row["metric"] == "win_rate")
     primary = [row for row in content["results"] if row["primary"]]
+    assert content["pins"] == {
+        **{"data": primary[0]["data"], "judge": None, "prompt_version": None},
+        **{"generation": None, "seed": 0},
+    }
     assert primary == [row for row in whole if row["metric"] == "mean_logprob"]
     compared = {(row["model"], row["against"]) for row in whole if row["metric"] == "win_rate"}
     assert compared == {
@@ -103,7 +107,7 @@ def test_results_are_of_the_schema(ended: Ended) -> None:
         *(("golden", "random-0"), ("golden", "random-1-tokens")),
     }
     for row in content["results"]:
-        assert set(row["data"]) == {"held_out"}
+        assert set(row["data"]) == {"held_out", "rows"}
         if row["low"] is not None:
             assert row["low"] <= row["value"] <= row["high"]
     logprob, perplexity = (
@@ -126,7 +130,7 @@ def test_two_draws_claim_nothing(ended: Ended) -> None:
         "random draws matched in tokens": ["random-1-tokens"],
     }
     assert "held out of the pool that was selected from" in verdict["paragraph"]
-    assert "golden is higher" not in verdict["paragraph"].partition("Against the other arms")[0]
+    assert "golden is higher" not in verdict["paragraph"].partition("against the other models")[0]
     assert f"Verdict (likelihood/mean_logprob): {verdict['paragraph']}" in ended.stdout
     page = (ended.out_dir / "evaluation" / "results.md").read_text(encoding="utf-8")
     assert page.startswith("# Results\n") and verdict["paragraph"] in page
@@ -217,7 +221,8 @@ def test_alpaca_eval_answers_in_its_format(out_dir: Path, tmp_path: Path, test_d
     assert result_of(job)["models"] == ["base", "golden"]
     expected = json.loads(reference.read_bytes())[:2]
     for model in ("base", "golden"):
-        path = out_dir / "evaluation" / "alpaca_eval" / model / "model_outputs.json"
+        name = "alpaca_eval_805_outputs_text_davinci_003-first-2"
+        path = out_dir / "evaluation" / "alpaca_eval" / name / model / "model_outputs.json"
         assert_alpaca_outputs(path, expected, model)
 
 
@@ -239,12 +244,15 @@ def test_mt_bench_answers_in_its_format(out_dir: Path, tmp_path: Path) -> None:
     told = [row for row in results_of(out_dir)["results"] if row["benchmark"] == "mt_bench"]
     assert [(row["metric"], row["n"]) for row in told] == [("mean_answer_tokens", 6)]
     assert told[0]["generation"]["max_tokens"] == 12 and told[0]["details"]["num_cut"] <= 6
+    assert told[0]["name"] == "question"
+    assert told[0]["generation"]["temperature"] == {"math": 0.0, "writing": 0.7, "coding": 0.0}
 
 
 def assert_model_answers(
     out_dir: Path, model: str, questions: list[dict[str, Any]], like: dict[str, Any] | None = None
 ) -> None:
-    rows = read_lines(out_dir / "evaluation" / "mt_bench" / "model_answer" / f"{model}.jsonl")
+    [path] = (out_dir / "evaluation" / "mt_bench").glob(f"*/model_answer/{model}.jsonl")
+    rows = read_lines(path)
     assert [row["question_id"] for row in rows] == [q["question_id"] for q in questions]
     for row, question in zip(rows, questions, strict=True):
         assert list(row) == ["question_id", "answer_id", "model_id", "choices", "tstamp"]
@@ -302,7 +310,7 @@ def test_a_killed_run_goes_on_from_the_answers_that_are_there(
     after = parts(out_dir, "golden")
     assert before.items() <= after.items()
     assert len(answers(out_dir, "golden")) == num_prompts
-    path = out_dir / "evaluation" / "alpaca_eval" / "golden" / "model_outputs.json"
+    path = out_dir / "evaluation" / "alpaca_eval" / "prompts" / "golden" / "model_outputs.json"
     assert_alpaca_outputs(path, json.loads(prompts.read_bytes()), "golden")
 
 
@@ -316,10 +324,10 @@ def test_vllm_and_transformers_answer_alike(out_dir: Path, tmp_path: Path) -> No
             out_dir,
             *("evaluate=alpaca_eval", f"evaluate.prompts_path={prompts}"),
             *("evaluate.models=[golden]", f"generate.backend={backend}", *more),
-            "generate.stop=[e]",
+            *("generate.stop=[e]", f"evaluate.name={backend}"),
         )
         result_of(job)
-        path = out_dir / "evaluation" / "alpaca_eval" / "golden" / "model_outputs.json"
+        path = out_dir / "evaluation" / "alpaca_eval" / backend / "golden" / "model_outputs.json"
         # half a character at the end is shown by transformers alone
         rows = json.loads(path.read_bytes())
         texts[backend] = [row["output"].rstrip("\ufffd").rstrip() for row in rows]

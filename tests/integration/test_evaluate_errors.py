@@ -113,7 +113,7 @@ def test_a_judge_out_of_reach_costs_no_answer(
     assert f"judge.url={CLOSED} cannot be reached" in told and "check the address" in told
     answers = out_dir / "evaluation" / "answers" / "base"
     before = {path.name: path.read_bytes() for path in answers.iterdir()}
-    outputs = out_dir / "evaluation" / "alpaca_eval" / "base" / "model_outputs.json"
+    outputs = out_dir / "evaluation" / "alpaca_eval" / "prompts" / "base" / "model_outputs.json"
     assert len(json.loads(outputs.read_bytes())) == 3
     assert not (out_dir / "evaluation" / "results.json").exists()
     everything = [path.read_bytes() for path in out_dir.rglob("*") if path.is_file()]

@@ -125,7 +125,7 @@ def test_kills_of_worker_and_driver_change_no_loss(
     assert sorted(step for step, _ in found) == sorted([*range(1, NUM_STEPS + 1), *set(looked_at)])
     assert not half.exists()
     attempts = manifest_of(out_dir)["stages"]["finetune-rows"]["attempts"]
-    assert [a["status"] for a in attempts] == ["killed", "failed", "done"]
+    assert [a["status"] for a in attempts] == ["killed", "refused", "done"]
     assert attempts[0]["resumed_from"] == [0, attempts[0]["resumed_from"][1]]
     assert attempts[2]["resumed_from"] == [reached]
     weights = [d / "models" / "rows" / "model.safetensors" for d in (out_dir, undisturbed)]

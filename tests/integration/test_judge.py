@@ -29,6 +29,7 @@ from faulty_endpoint import (
     Request,
     error,
 )
+from judge_tasks import tasks
 from score_runs import ROOT
 
 from nuggets_ray.config.schema import JudgeConfig
@@ -37,10 +38,8 @@ from nuggets_ray.evaluate.benchmarks.alpaca_eval import win_rate_results
 from nuggets_ray.evaluate.benchmarks.mt_bench import grade_results
 from nuggets_ray.evaluate.judge.cache import KeptVerdicts
 from nuggets_ray.evaluate.judge.endpoint import EndpointJudge
-from nuggets_ray.evaluate.judge.judge import AnswerPair, grade, judge_pairs
-from nuggets_ray.evaluate.judge.prompts import Conversation
+from nuggets_ray.evaluate.judge.judge import Answered, AnswerPair, grade, judge_pairs
 from nuggets_ray.evaluate.prompt_file import BenchmarkPrompt
-from nuggets_ray.records import Message
 from nuggets_ray.run.layout import RunFolder
 
 pytestmark = pytest.mark.skipif(
@@ -139,22 +138,24 @@ def make(endpoint: FaultyEndpoint, out_dir: Path, **changed: Any) -> EndpointJud
     return EndpointJudge(JudgeConfig(url=endpoint.url, **settings), str(out_dir))
 
 
-def conversations(*texts: str) -> list[Conversation]:
-    return [(Message("user", text),) for text in texts]
-
-
 def test_pairs_are_judged_through_every_fault(forward: Forward, tmp_path: Path) -> None:
     body = {"structured_outputs": {"choice": ["[[A]]", "[[B]]", "[[C]]"]}}
     pairs = [
-        AnswerPair(BenchmarkPrompt(str(i), (f"Question {i}?",), "koala"), f"a{i}", f"r{i}")
+        AnswerPair(
+            BenchmarkPrompt(str(i), (f"Question {i}?",), "koala"),
+            f"a{i}",
+            f"r{i}",
+            "golden",
+            "base",
+        )
         for i in range(4)
     ]
     after_1 = error(429, "too many", **{"Retry-After": "1"})
     with FaultyEndpoint([after_1, BROKEN, CUT, HELD, RUBBISH], forward) as endpoint:
         judge = make(endpoint, tmp_path, body=body, timeout_s=TIMEOUT_S)
-        verdicts = judge_pairs(judge, pairs)
+        verdicts = judge_pairs(judge, pairs, "alpaca_eval/own")
         num_requests = len(endpoint.requests)
-        again = judge_pairs(make(endpoint, tmp_path, body=body), pairs)
+        again = judge_pairs(make(endpoint, tmp_path, body=body), pairs, "alpaca_eval/own")
         assert len(endpoint.requests) == num_requests
     assert again == verdicts
     # slower answers than TIMEOUT_S are asked for again
@@ -163,7 +164,7 @@ def test_pairs_are_judged_through_every_fault(forward: Forward, tmp_path: Path) 
     assert all(v.num_unparseable == 0 for v in verdicts)
     for request in endpoint.requests:
         assert request.body["temperature"] == 0 and request.body["max_tokens"] == 8
-    overall = win_rate_results("golden", "base", verdicts, "judge", 0, num_prompts=2)[0]
+    overall = win_rate_results("golden", "base", verdicts, "judge", 0, num_known=2)[0]
     assert overall.n == 4 and overall.value is not None and 0 <= overall.value <= 100
 
 
@@ -172,12 +173,14 @@ def test_grades_are_read_and_mumbling_is_counted(forward: Forward, tmp_path: Pat
         BenchmarkPrompt("81", ("Q1?", "Q2?"), "writing"),
         BenchmarkPrompt("101", ("Q3?", "Q4?"), "math"),
     ]
-    answers, references = [["a1", "a2"], ["a3", "a4"]], {"101": ("r3", "r4")}
+    texts, references = [("a1", "a2"), ("a3", "a4")], {"101": ("r3", "r4")}
+    answered = [Answered("golden", q, turns) for q, turns in zip(questions, texts, strict=True)]
     with FaultyEndpoint(answer=forward) as endpoint:
         body = {"structured_outputs": {"choice": [f"[[{n}]]" for n in range(1, 11)]}}
         judge = make(endpoint, tmp_path, body=body)
-        results = grade_results("golden", grade(judge, questions, answers, references), "judge", 0)
-        mumbled = grade(make(endpoint, tmp_path), questions, answers, references)
+        grades = grade(judge, answered, references, "mt_bench/own")
+        results = grade_results("golden", grades, "judge", 0)
+        mumbled = grade(make(endpoint, tmp_path), answered, references, "mt_bench/own")
     values = [result.value for result in results]
     assert len(values) == 9
     assert all(value is not None and 1 <= value <= 10 for value in values)
@@ -195,7 +198,7 @@ def test_tokens_are_those_that_vllm_counts(forward: Forward, tmp_path: Path) -> 
     with FaultyEndpoint(answer=answer) as endpoint:
         judge = make(endpoint, tmp_path, budget_tokens=150, concurrency=1)
         with pytest.raises(UserError, match="judge.budget_tokens=150 is spent") as caught:
-            judge(conversations(*(f"question {i}" for i in range(20))))
+            judge(tasks(*(f"question {i}" for i in range(20))))
     assert 1 < len(counted) < 20 and sum(counted) <= 150
     kept = KeptVerdicts(str(tmp_path))
     assert (kept.num_verdicts, kept.num_tokens) == (len(counted), sum(counted))
@@ -207,16 +210,16 @@ def test_what_vllm_refuses_is_the_user_s_error(
 ) -> None:
     with FaultyEndpoint(answer=forward) as endpoint:
         with pytest.raises(UserError, match="judge.model=other: .*`other` does not exist"):
-            make(endpoint, tmp_path, model="other")(conversations("a"))
+            make(endpoint, tmp_path, model="other")(tasks("a"))
         with pytest.raises(UserError, match="answers 400 .*maximum context length"):
-            make(endpoint, tmp_path)(conversations("long " * 5000))
+            make(endpoint, tmp_path)(tasks("long " * 5000))
         monkeypatch.setenv("JUDGE_KEY", "wrong-key")
         with pytest.raises(UserError, match="answers 401 to the key in .* JUDGE_KEY") as caught:
-            make(endpoint, tmp_path)(conversations("a"))
+            make(endpoint, tmp_path)(tasks("a"))
         assert "wrong-key" not in str(caught.value)
         monkeypatch.delenv("JUDGE_KEY")
         with pytest.raises(UserError, match="variable JUDGE_KEY is not set"):
-            make(endpoint, tmp_path)(conversations("a"))
+            make(endpoint, tmp_path)(tasks("a"))
         assert len(endpoint.requests) == 4
 
 
@@ -240,7 +243,7 @@ def test_a_killed_run_pays_for_nothing_twice(forward: Forward, tmp_path: Path) -
         assert child.wait() == -signal.SIGKILL
     kept = [json.loads(part.read_bytes())["text"] for part in folder.glob("part-*.jsonl")]
     with FaultyEndpoint(answer=forward) as endpoint:
-        found = make(endpoint, tmp_path)(conversations(*texts))
+        found = make(endpoint, tmp_path)(tasks(*texts))
         assert len(endpoint.requests) == 3
     assert len(kept) == 3 and set(kept) <= set(found) and len(found) == 6
     assert KeptVerdicts(str(tmp_path)).num_requests == 6

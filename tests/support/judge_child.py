@@ -5,13 +5,14 @@ python judge_child.py OUT_DIR URL TEXT...     (the key in JUDGE_KEY)
 
 import sys
 
+from judge_tasks import tasks
+
 from nuggets_ray.config.schema import JudgeConfig
 from nuggets_ray.evaluate.judge.endpoint import EndpointJudge
-from nuggets_ray.records import Message
 
 if __name__ == "__main__":
     out_dir, url, *texts = sys.argv[1:]
     config = JudgeConfig(
         model="judge", url=url, api_key_env="JUDGE_KEY", max_tokens=8, concurrency=2
     )
-    EndpointJudge(config, out_dir)([(Message("user", text),) for text in texts])
+    EndpointJudge(config, out_dir)(tasks(*texts))

@@ -18,8 +18,9 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from nuggets_ray.config.evaluate import GenerateConfig
 from nuggets_ray.config.schema import ModelConfig, PromptConfig
-from nuggets_ray.evaluate.chat import conversation
-from nuggets_ray.evaluate.generate import Answer, Answerer
+from nuggets_ray.evaluate.generate.answer import Answer, Asked
+from nuggets_ray.evaluate.generate.answerer import Answerer
+from nuggets_ray.evaluate.generate.chat import conversation
 from nuggets_ray.model.load import load_model, resolve_path
 from nuggets_ray.records import Encoding
 from nuggets_ray.score.engine import make_engine
@@ -143,7 +144,7 @@ def answers_of_a_misread_tokenizer(folder: Path) -> dict[str, list[str]]:
     roles = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
     described = {"tokenizer_class": "LlamaTokenizerFast", **roles}
     (folder / "tokenizer_config.json").write_text(json.dumps(described))
-    asked = [conversation([text]) for text in ("the ten", "a sea", "an end", "the sea")]
+    asked = [Asked(conversation([text])) for text in ("the ten", "a sea", "an end", "the sea")]
     texts = {}
     for backend in ("vllm", "transformers"):
         more = {"max_model_len": 500} if backend == "vllm" else {}

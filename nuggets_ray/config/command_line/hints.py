@@ -98,6 +98,8 @@ RULE_OF = {
     "select.tokens": "select=top_tokens ",
     "select.min_score": "select=threshold ",
     "anchors.path": "anchors=file ",
+    "evaluate.chat_template": "evaluate=lm_eval ",
+    "evaluate.gen_kwargs": "evaluate=lm_eval ",
 }
 """What a key does nothing without."""
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from nuggets_ray.errors import UserError
+from nuggets_ray.evaluate.benchmarks.instructions import instruction_numbers
 from nuggets_ray.evaluate.benchmarks.length import (
     length_adjusted_win_rate,
     length_controlled_win_rate,
@@ -84,9 +85,11 @@ def _generator(row: Mapping[str, Any]) -> str:
 
 
 def make_pairs(
-    prompts: Sequence[BenchmarkPrompt], answers: Sequence[str], reference: Reference
+    model: str, prompts: Sequence[BenchmarkPrompt], answers: Sequence[str], reference: Reference
 ) -> list[AnswerPair]:
-    """Each answer with the reference's to the same instruction. UserError where there is none."""
+    """Each answer of the model with the reference's to the same instruction. UserError where there
+    is none.
+    """
     missing = [p for p in prompts if p.turns[0] not in reference.outputs]
     if missing:
         raise UserError(
@@ -95,8 +98,31 @@ def make_pairs(
             "answers to the same prompts as evaluate.prompts_path"
         )
     return [
-        AnswerPair(prompt, answer, reference.outputs[prompt.turns[0]])
+        AnswerPair(prompt, answer, reference.outputs[prompt.turns[0]], model, reference.generator)
         for prompt, answer in zip(prompts, answers, strict=True)
+    ]
+
+
+def annotation_rows(verdicts: Sequence[PairVerdict], judge: str) -> list[dict[str, Any]]:
+    """The verdicts as alpaca_eval's annotations.json has them, the reference first. `preference` is
+    1 for the reference, 2 for the model, 1.5 for a tie and what lies between where the orders
+    differ; None for a verdict that cannot be read. Its data is found by `index`.
+    """
+    numbers = instruction_numbers([verdict.pair.prompt.turns[0] for verdict in verdicts])
+    return [
+        {
+            "instruction": verdict.pair.prompt.turns[0],
+            "output_1": verdict.pair.reference,
+            "generator_1": verdict.pair.against,
+            "dataset": verdict.pair.prompt.category,
+            "output_2": verdict.pair.answer,
+            "generator_2": verdict.pair.model,
+            "annotator": judge,
+            "preference": None if verdict.preference is None else 1 + verdict.preference,
+            "raw_completion": list(verdict.texts),
+            **({} if number is None else {"index": number}),
+        }
+        for verdict, number in zip(verdicts, numbers, strict=True)
     ]
 
 
@@ -106,13 +132,13 @@ def win_rate_results(
     verdicts: Sequence[PairVerdict],
     judge: str,
     seed: int,
-    num_prompts: int,
+    num_known: int,
 ) -> list[Result]:
     """win_rate over all prompts and a subset each; flip_rate, length_adjusted_win_rate and, where
     it can be had, length_controlled_win_rate over all; with 95% bootstrap intervals over prompts.
 
-    `against`: the reference's generator; `num_prompts`: rows of the whole file of prompts. A
-    value is None where no pair could be judged.
+    `against`: the reference's generator; `num_known`: how many of AlpacaEval's instructions the
+    whole file of prompts has. A value is None where no pair could be judged.
     """
     result = partial(
         Result,
@@ -138,7 +164,7 @@ def win_rate_results(
     flips = _percent([float(v.is_flipped) for v in judged])
     results.append(result(metric="flip_rate", **flips, details=_counts(verdicts)))
     results.append(result(metric="length_adjusted_win_rate", **_length_adjusted(judged, seed)))
-    controlled = length_controlled_win_rate(model, against, judged, num_prompts)
+    controlled = length_controlled_win_rate(annotation_rows(judged, judge), num_known)
     if controlled is not None:
         results.append(result(metric="length_controlled_win_rate", value=controlled, n=len(judged)))
     return results

@@ -1,15 +1,17 @@
 """What all benchmarks that are answered share: facts of the answers, and how they came about."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
-from nuggets_ray.config.evaluate import EvaluateConfig, GenerateConfig
+from nuggets_ray.config.evaluate import EvaluateConfig
 from nuggets_ray.data.inputs import inputs_sha256
-from nuggets_ray.evaluate.generate import Answer, generation_settings
+from nuggets_ray.evaluate.generate.answer import Answer
+from nuggets_ray.evaluate.prompt_file import BenchmarkPrompt
+from nuggets_ray.evaluate.prompt_set import rows_sha256
 from nuggets_ray.evaluate.results import Result
 
 logger = logging.getLogger(__name__)
@@ -34,20 +36,17 @@ def length_result(model: str, benchmark: str, answers: Sequence[Sequence[Answer]
     )
 
 
+def data_of(evaluate: EvaluateConfig, prompts: Sequence[BenchmarkPrompt]) -> dict[str, str]:
+    """{name: sha256} of the files that are read, and under `rows` of what is asked."""
+    paths = {"prompts": evaluate.prompts_path, "reference": evaluate.reference_path}
+    data = {name: inputs_sha256(path) for name, path in paths.items() if path is not None}
+    return {**data, "rows": rows_sha256(prompts)}
+
+
 def described(
-    results: Sequence[Result],
-    evaluate: EvaluateConfig,
-    generate: GenerateConfig,
-    dtype: str,
-    seed: int,
+    results: Sequence[Result], data: Mapping[str, str], generation: Mapping[str, Any]
 ) -> list[Result]:
     """The results with how their answers were written, and hashes of what was read."""
-    paths = {
-        "prompts": evaluate.prompts_path,
-        "reference": evaluate.reference_path,
-    }
-    data = {name: inputs_sha256(path) for name, path in paths.items() if path is not None}
-    generation = generation_settings(generate, dtype, seed)
     return [replace(result, generation=generation, data=data) for result in results]
 
 

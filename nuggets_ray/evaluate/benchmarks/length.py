@@ -5,13 +5,13 @@
 
 It is our own fit, on these verdicts alone. AlpacaEval's published length-controlled rate
 (arXiv 2404.04475) also knows how difficult each of its 805 instructions is: only `alpaca_eval`
-itself can compute it.
+itself can compute it, and only for its whole file of prompts.
 
 Legend: N pairs.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,15 +19,12 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from nuggets_ray.evaluate.judge.judge import PairVerdict
+from nuggets_ray.evaluate.benchmarks.instructions import num_instructions
 
 logger = logging.getLogger(__name__)
 
 NUM_DRAWS = 500
 """Each draw is a fit."""
-SUBSETS = ("helpful_base", "koala", "oasst", "selfinstruct", "vicuna")
-"""Of AlpacaEval's prompts."""
-NUM_PROMPTS = 805
 PRIOR_PRECISION = 1.0
 """Of b around 0: without it, b has no end where length alone tells all wins from all losses."""
 
@@ -98,25 +95,23 @@ def _fit(p_N: np.ndarray, x_N: np.ndarray, weights_N: np.ndarray) -> tuple[float
 
 
 def length_controlled_win_rate(
-    model: str, against: str, verdicts: Sequence[PairVerdict], num_prompts: int
+    annotations: Sequence[Mapping[str, Any]], num_known: int
 ) -> float | None:
     """AlpacaEval's own length-controlled win rate, in percent, computed by the `alpaca_eval`
     package from its own data; None, with the reason in the log, where either is not at hand.
 
-    `num_prompts`: rows of the whole file of prompts. The package knows an instruction by its row
-    among AlpacaEval's 805, so a file with rows missing would take the difficulty of others.
+    `num_known`: how many of AlpacaEval's instructions the whole file of prompts has. One with rows
+    missing has another rate than the published one.
     """
-    judged = [v for v in verdicts if v.preference is not None]
-    prompts = [v.pair.prompt for v in judged]
-    if not all(p.category in SUBSETS and p.prompt_id.isdecimal() for p in prompts) or not judged:
+    rows = [row for row in annotations if row["preference"] is not None]
+    if not rows or not all("index" in row for row in rows):
         logger.info("no length-controlled win rate: the prompts judged are not AlpacaEval's")
         return None
-    if num_prompts != NUM_PROMPTS:
+    if num_known != num_instructions():
         logger.warning(
             "no length-controlled win rate: evaluate.prompts_path has %d of AlpacaEval's %d "
-            "prompts, which are known by their row: give the whole file (evaluate.limit takes its "
-            "first rows)",
-            *(num_prompts, NUM_PROMPTS),
+            "prompts: give the whole file (evaluate.limit takes its first rows)",
+            *(num_known, num_instructions()),
         )
         return None
     try:
@@ -135,25 +130,10 @@ def length_controlled_win_rate(
     if not isinstance(data, str):
         logger.info("no length-controlled win rate: alpaca_eval's df_gamed.csv is not at hand")
         return None
-    annotations = [_annotation(v, model, against) for v in judged]
     try:
-        metrics = get_length_controlled_winrate(annotations, save_weights_dir=None)
+        metrics = get_length_controlled_winrate(rows, save_weights_dir=None)
     except Exception as error:
         # another package's extra number must not take ours with it, which may have been paid for
         logger.warning("no length-controlled win rate: alpaca_eval fails: %r", error)
         return None
     return float(metrics["length_controlled_winrate"])
-
-
-def _annotation(verdict: PairVerdict, model: str, against: str) -> dict[str, Any]:
-    assert verdict.preference is not None
-    return {
-        "index": int(verdict.pair.prompt.prompt_id),
-        "instruction": verdict.pair.prompt.turns[0],
-        "output_1": verdict.pair.reference,
-        "output_2": verdict.pair.answer,
-        "generator_1": against,
-        "generator_2": model,
-        # 1: the first output is preferred, 2: the second, between them: how probably the second
-        "preference": 1 + verdict.preference,
-    }

@@ -38,6 +38,16 @@ def check_tasks_given(evaluate: EvaluateConfig) -> None:
         )
 
 
+def check_harness_alone(evaluate: EvaluateConfig) -> None:
+    """Raise UserError where another benchmark is given what only the harness takes."""
+    for key in ("chat_template", "system_instruction", "gen_kwargs", "batch_size"):
+        if value := getattr(evaluate, key):
+            raise UserError(
+                f"evaluate.{key}={value} is not used by evaluate={evaluate.method}: leave it out, "
+                f"or take evaluate={BENCHMARK}"
+            )
+
+
 def check_tasks_known(evaluate: EvaluateConfig) -> None:
     """Raise UserError for tasks that the harness does not know."""
     known = task_manager(evaluate.tasks_path)

@@ -1,9 +1,10 @@
 """Every verdict of a run's judges, kept the moment it arrives: evaluation/judge/part-*.jsonl.
 
-A line is {request_id, key, text, num_requests, num_tokens}; `key` is the SHA-256 of model, prompt
-and settings. A request that was paid for and brought nothing has the key null. A verdict is first a
-part of its own, written atomically; `compact` puts the small parts into one and then removes them,
-so a kill in between leaves lines twice, which are read once.
+A line is {request_id, key, text, num_requests, num_tokens, judge, about}; `key` is the SHA-256 of
+model, prompt and settings, `about` the question, the models and their order of whom it was asked
+first. A request that was paid for and brought nothing has the key null. A verdict is first a part
+of its own, written atomically; `compact` puts the small parts into one and then removes them, so a
+kill in between leaves lines twice, which are read once.
 """
 
 import hashlib
@@ -15,19 +16,24 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from nuggets_ray import io
+from nuggets_ray.evaluate.judge.judge import About
 from nuggets_ray.evaluate.judge.prompts import Conversation
 from nuggets_ray.run.layout import RunFolder
 
 
 @dataclass(frozen=True, slots=True)
 class KeptRecord:
-    """A line. `num_tokens` None: the endpoint did not say."""
+    """A line. `num_tokens` None: the endpoint did not say; `judge` and `about` None: it was written
+    before they were.
+    """
 
     request_id: str
     key: str | None
     text: str | None
     num_requests: int
     num_tokens: int | None
+    judge: str | None = None
+    about: Mapping[str, Any] | None = None
 
 
 def verdict_key(model: str, conversation: Conversation, settings: Mapping[str, Any]) -> str:
@@ -75,9 +81,21 @@ class KeptVerdicts:
         """The text that is kept under the key."""
         return self._texts.get(key)
 
-    def keep(self, key: str | None, text: str | None, num_tokens: int | None) -> None:
+    def keep(
+        self, key: str | None, text: str | None, num_tokens: int | None, judge: str, about: About
+    ) -> None:
         """Write down at once a request that was paid for; key and text None: it brought nothing."""
-        self._write([KeptRecord(uuid.uuid4().hex, key, text, 1, num_tokens)])
+        self._write([KeptRecord(uuid.uuid4().hex, key, text, 1, num_tokens, judge, asdict(about))])
+
+    def keep_free(self, texts: Mapping[str, str], judge: str, about: Mapping[str, About]) -> None:
+        """Write down those verdicts {key: text} that are new and cost nothing, as one part."""
+        new = [key for key in texts if key not in self._texts]
+        records = [
+            KeptRecord(uuid.uuid4().hex, key, texts[key], 0, 0, judge, asdict(about[key]))
+            for key in new
+        ]
+        if records:
+            self._write(records)
 
     def compact(self) -> None:
         """Put the parts of one verdict each into one part."""

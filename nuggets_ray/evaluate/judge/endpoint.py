@@ -21,6 +21,7 @@ from nuggets_ray.evaluate.judge.client import (
     RefusedError,
     request_settings,
 )
+from nuggets_ray.evaluate.judge.judge import About, JudgeTask
 from nuggets_ray.evaluate.judge.limits import Budget, BudgetSpentError, RateLimit
 from nuggets_ray.evaluate.judge.prompts import Conversation
 
@@ -63,18 +64,17 @@ class EndpointJudge:
         self._wait = wait or self.stopped.wait
         self.follow: Callable[[int, int], object] = lambda num_done, num_asked: None
 
-    def __call__(self, conversations: Sequence[Conversation]) -> list[str]:
+    def __call__(self, tasks: Sequence[JudgeTask]) -> list[str]:
         """The judge's texts in order; what is kept is not asked again.
 
         Raises UserError for an endpoint that cannot be used and where the budget is spent; what
         was answered by then is kept.
         """
-        keys = [verdict_key(self._model, c, self._settings) for c in conversations]
-        missing = {
-            key: conversation
-            for key, conversation in zip(keys, conversations, strict=True)
-            if self.kept.find(key) is None
-        }
+        keys = [verdict_key(self._model, task.conversation, self._settings) for task in tasks]
+        missing: dict[str, JudgeTask] = {}
+        for key, task in zip(keys, tasks, strict=True):
+            if self.kept.find(key) is None:
+                missing.setdefault(key, task)
         if missing:
             logger.info(
                 "judge: %d verdicts are kept, %d to ask", len(keys) - len(missing), len(missing)
@@ -87,7 +87,7 @@ class EndpointJudge:
                 self.kept.compact()
         return [found_text(self.kept, key) for key in keys]
 
-    def _ask_all(self, missing: Mapping[str, Conversation]) -> None:
+    def _ask_all(self, missing: Mapping[str, JudgeTask]) -> None:
         self.stopped.clear()
         with (
             Endpoint(self._config) as endpoint,
@@ -95,8 +95,8 @@ class EndpointJudge:
         ):
             try:
                 futures = [
-                    executor.submit(self._ask_one, endpoint, key, conversation)
-                    for key, conversation in missing.items()
+                    executor.submit(self._ask_one, endpoint, key, task)
+                    for key, task in missing.items()
                 ]
                 _follow(futures, self.follow)
             except BaseException:
@@ -106,9 +106,9 @@ class EndpointJudge:
                 self._budget.wait_for_all()
                 raise
 
-    def _ask_one(self, endpoint: Endpoint, key: str, conversation: Conversation) -> None:
+    def _ask_one(self, endpoint: Endpoint, key: str, task: JudgeTask) -> None:
         try:
-            self._try_until_kept(endpoint, key, conversation)
+            self._try_until_kept(endpoint, key, task)
         except StoppedError:
             # what stopped it is raised by its own thread
             return
@@ -117,9 +117,9 @@ class EndpointJudge:
             self.stopped.set()
             raise
 
-    def _try_until_kept(self, endpoint: Endpoint, key: str, conversation: Conversation) -> None:
+    def _try_until_kept(self, endpoint: Endpoint, key: str, task: JudgeTask) -> None:
         """One verdict, tried again until it is there, and kept."""
-        most_tokens = self._most_tokens(conversation)
+        most_tokens = self._most_tokens(task.conversation)
         failure = ""
         for attempt in range(self._config.max_retries + 1):
             self._pause(self._rate.delay_s())
@@ -127,14 +127,14 @@ class EndpointJudge:
             paid_requests, paid_tokens, retry_after_s = 0, 0, None
             try:
                 self._check_not_stopped()
-                completion = endpoint.complete(conversation)
+                completion = endpoint.complete(task.conversation)
                 paid_requests, paid_tokens = 1, completion.num_tokens or 0
-                self._keep(key, completion)
+                self._keep(key, completion, task.about)
                 return
             except LostError as error:
                 failure = str(error)
                 paid_requests, paid_tokens = 1, most_tokens
-                self.kept.keep(None, None, most_tokens)
+                self.kept.keep(None, None, most_tokens, self._model, task.about)
             except RefusedError as error:
                 failure, retry_after_s = str(error), error.retry_after_s
             finally:
@@ -148,8 +148,8 @@ class EndpointJudge:
             f"{self.kept.folder}: start again later, or raise judge.max_retries or judge.timeout_s"
         )
 
-    def _keep(self, key: str, completion: Completion) -> None:
-        self.kept.keep(key, completion.text, completion.num_tokens)
+    def _keep(self, key: str, completion: Completion, about: About) -> None:
+        self.kept.keep(key, completion.text, completion.num_tokens, self._model, about)
         if completion.num_tokens is None and self._config.budget_tokens is not None:
             raise UserError(
                 f"judge.budget_tokens={self._config.budget_tokens}: judge.url={self._config.url} "

@@ -16,32 +16,56 @@ from nuggets_ray.evaluate.judge.prompts import (
 )
 from nuggets_ray.evaluate.prompt_file import BenchmarkPrompt
 
-Ask = Callable[[Sequence[Conversation]], list[str]]
-"""The judge's texts, one a conversation, in their order."""
-
 MODEL_WINS, TIE, MODEL_LOSES = 1.0, 0.5, 0.0
 _MODEL_IS_A = {"A": MODEL_WINS, "C": TIE, "B": MODEL_LOSES}
 _MODEL_IS_B = {"B": MODEL_WINS, "C": TIE, "A": MODEL_LOSES}
 
 
 @dataclass(frozen=True, slots=True)
+class About:
+    """Whose answers a verdict is about: those of `models`, in the order that the judge sees them,
+    to turn `turn` (from 1) of a question of `prompt_set` (BENCHMARK/NAME).
+    """
+
+    prompt_set: str
+    question_id: str
+    turn: int
+    models: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeTask:
+    """What a judge is sent, and what it is about."""
+
+    conversation: Conversation
+    about: About
+
+
+Ask = Callable[[Sequence[JudgeTask]], list[str]]
+"""The judge's texts, one a task, in their order."""
+
+
+@dataclass(frozen=True, slots=True)
 class AnswerPair:
-    """A model's answer to a prompt's first turn, and the reference's."""
+    """A model's answer to a prompt's first turn, and the reference's, which `against` wrote."""
 
     prompt: BenchmarkPrompt
     answer: str
     reference: str
+    model: str
+    against: str
 
 
 @dataclass(frozen=True, slots=True)
 class PairVerdict:
     """The verdict with the model's answer shown first and with it shown second: 1 the model wins,
-    0.5 a tie, 0 it loses, None unparseable.
+    0.5 a tie, 0 it loses, None unparseable. `texts`: the judge's words in the two orders.
     """
 
     pair: AnswerPair
     shown_first: float | None
     shown_second: float | None
+    texts: tuple[str, str] = ("", "")
 
     @property
     def preference(self) -> float | None:
@@ -64,51 +88,72 @@ class PairVerdict:
 
 
 @dataclass(frozen=True, slots=True)
+class Answered:
+    """What a model answers to a question, a text a turn."""
+
+    model: str
+    question: BenchmarkPrompt
+    turns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Grade:
-    """The grade, 1 to 10, of a model's answer to one turn (from 1) of a question; None:
-    unparseable.
+    """The grade, 1 to 10, of one turn (from 1) of a model's answers; None: unparseable. `asked` is
+    what the judge was told of it, `text` what it said.
     """
 
-    question: BenchmarkPrompt
+    answered: Answered
     turn: int
     grade: float | None
+    asked: str = ""
+    text: str = ""
 
 
-def judge_pairs(ask: Ask, pairs: Sequence[AnswerPair]) -> list[PairVerdict]:
+def judge_pairs(ask: Ask, pairs: Sequence[AnswerPair], prompt_set: str) -> list[PairVerdict]:
     """Each pair judged in both orders."""
-    conversations = []
+    tasks = []
     for pair in pairs:
         question = pair.prompt.turns[0]
-        conversations.append(pair_prompt(question, pair.answer, pair.reference))
-        conversations.append(pair_prompt(question, pair.reference, pair.answer))
-    winners = [parse_winner(text) for text in ask(conversations)]
+        first, second = (pair.model, pair.answer), (pair.against, pair.reference)
+        for (model_a, answer_a), (model_b, answer_b) in ((first, second), (second, first)):
+            about = About(prompt_set, pair.prompt.prompt_id, 1, (model_a, model_b))
+            tasks.append(JudgeTask(pair_prompt(question, answer_a, answer_b), about))
+    texts = ask(tasks)
     return [
-        PairVerdict(pair, _score(first, _MODEL_IS_A), _score(second, _MODEL_IS_B))
-        for pair, first, second in zip(pairs, winners[::2], winners[1::2], strict=True)
+        PairVerdict(
+            pair,
+            _score(parse_winner(first), _MODEL_IS_A),
+            _score(parse_winner(second), _MODEL_IS_B),
+            (first, second),
+        )
+        for pair, first, second in zip(pairs, texts[::2], texts[1::2], strict=True)
     ]
 
 
 def grade(
     ask: Ask,
-    questions: Sequence[BenchmarkPrompt],
-    answers: Sequence[Sequence[str]],
+    answered: Sequence[Answered],
     references: Mapping[str, Sequence[str]],
+    prompt_set: str,
 ) -> list[Grade]:
-    """A grade a turn of each question, of its answers so far. `answers[i]` has a text for each turn
-    of `questions[i]`; `references` {question id: a text a turn} of those judged with a reference.
+    """A grade a turn of each, of the answers so far; `references` {question id: a text a turn} of
+    those judged with a reference.
     """
-    turns = [(i, turn) for i, q in enumerate(questions) for turn in range(1, len(q.turns) + 1)]
-    conversations = [
-        grade_prompt(
-            questions[i].turns[:turn],
-            answers[i][:turn],
-            references.get(questions[i].prompt_id, ())[:turn],
+    turns = [(one, turn) for one in answered for turn in range(1, len(one.question.turns) + 1)]
+    tasks = [
+        JudgeTask(
+            grade_prompt(
+                one.question.turns[:turn],
+                one.turns[:turn],
+                references.get(one.question.prompt_id, ())[:turn],
+            ),
+            About(prompt_set, one.question.prompt_id, turn, (one.model,)),
         )
-        for i, turn in turns
+        for one, turn in turns
     ]
     return [
-        Grade(questions[i], turn, parse_grade(text))
-        for (i, turn), text in zip(turns, ask(conversations), strict=True)
+        Grade(one, turn, parse_grade(text), task.conversation[-1].text, text)
+        for (one, turn), task, text in zip(turns, tasks, ask(tasks), strict=True)
     ]
 
 

@@ -3,6 +3,7 @@
 evaluation/likelihood/<model>.json {key, mean_logprob}: a row is computed once under a model.
 """
 
+import hashlib
 import json
 import logging
 from collections.abc import Mapping
@@ -22,9 +23,11 @@ from nuggets_ray.evaluate.likelihood.rows import (
     write_held_out,
 )
 from nuggets_ray.evaluate.models import EvalModel
+from nuggets_ray.evaluate.prompt_set import set_name
 from nuggets_ray.io import write_json
 from nuggets_ray.prompts.prompt import Prompt
 from nuggets_ray.records import Encoding
+from nuggets_ray.run.layout import RunFolder
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +44,12 @@ class ComparedRows:
     path: str
     left_out: Mapping[str, int]
 
+    @property
+    def sha256(self) -> str:
+        """Of the rows' ids, which are hashes of their content."""
+        ids = " ".join(row.example_id for row in self.rows)
+        return hashlib.sha256(ids.encode("utf-8")).hexdigest()
+
     def row_log_probs(self, mean_logprob: Mapping[str, float]) -> list[RowLogProbs]:
         """What a model gives each row; `mean_logprob` {example_id: nats per answer token}."""
         return [
@@ -56,7 +65,7 @@ class ComparedRows:
 
 def choose_rows(config: Config, models: list[EvalModel]) -> ComparedRows:
     """Every held-out row that no training row or anchor resembles and that fits all models; writes
-    evaluation/held_out.json.
+    evaluation/held_out.json, or held_out-NAME.json.
 
     Raises UserError where there are no such rows, or the models have different tokenizers.
     """
@@ -73,11 +82,12 @@ def choose_rows(config: Config, models: list[EvalModel]) -> ComparedRows:
     if num_too_long := num_before - len(rows):
         logger.warning("%d held-out rows are longer than %d tokens", num_too_long, room)
         left_out["longer_than_context"] = num_too_long
-    write_held_out(config.out_dir, held.path, len(held.rows), len(rows), overlaps)
+    uri = RunFolder(config.out_dir).evaluation.held_out(set_name(config.evaluate))
+    write_held_out(uri, held.path, len(held.rows), len(rows), overlaps)
     if not rows:
         raise UserError(
             f"evaluate.held_out_path: no row of {held.path} can be used ({left_out}; "
-            "evaluation/held_out.json names the twins): give other rows"
+            f"{uri} names the twins): give other rows"
         )
     return ComparedRows(rows, encodings, prompt, held.path, left_out)
 

@@ -143,7 +143,6 @@ def _win_rate_result(
             "num_ties": rate.num_ties,
             "sign_test_p": rate.p_value,
             "num_left_out": dict(paired.num_left_out),
-            **stats.why_no_interval(len(rows)),
         },
     )
 
@@ -183,6 +182,7 @@ def _length_matched_result(
     low, high = stats.bootstrap_interval(outcome, comparisons.seed, weights, strata) or (None, None)
     if low is not None and high is not None:
         low, high = max(low, 0.0), min(high, 1.0)
+    p_value = stats.sign_flip_test(outcome - 0.5, comparisons.seed, weights)
     by_subset = {
         name: float(weight_N[of_subset].sum())
         for name, of_subset in _subsets(paired).items()
@@ -201,8 +201,8 @@ def _length_matched_result(
         details={
             "weights": by_subset,
             "effective_rows": float(1 / (weights**2).sum()),
-            "sign_flip_p": stats.sign_flip_test(outcome - 0.5, comparisons.seed, weights),
+            "sign_flip_p": p_value,
             "num_left_out": dict(paired.num_left_out),
-            **stats.why_no_interval(len(rows)),
+            **stats.why_no_interval(len(rows), p_value),
         },
     )

@@ -193,14 +193,14 @@ def shared_room(models: list[EvalModel]) -> int | None:
 
 
 def write_held_out(
-    out_dir: str, path: str, num_rows: int, num_used: int, overlaps: list[Overlap]
+    uri: str, path: str, num_rows: int, num_used: int, overlaps: list[Overlap]
 ) -> None:
-    """Write evaluation/held_out.json: which held-out rows are used, and the twins of the others."""
+    """Write down which held-out rows are used, and the twins of the others."""
     twins = [
         {**asdict(overlap), "similarity": round(overlap.similarity, 4)} for overlap in overlaps
     ]
     write_json(
-        RunFolder(out_dir).evaluation.held_out,
+        uri,
         {"path": path, "num_rows": num_rows, "num_used": num_used, "left_out": twins},
     )
 
@@ -215,7 +215,7 @@ def without_overlaps(
     if overlaps:
         logger.warning(
             "%d of %d held-out rows have a twin in training rows or anchors and are left out "
-            "(evaluation/held_out.json)",
+            "(evaluation/held_out*.json)",
             *(len(overlaps), len(rows)),
         )
     twins = {overlap.example_id for overlap in overlaps}

@@ -19,11 +19,13 @@ from nuggets_ray.evaluate.verdict.power import MIN_DEGREES
 BETTER, WORSE, NOT_TOLD_APART = "better", "worse", "not told apart"
 OF_POOL = (
     "The rows were held out of the pool that was selected from, which favours what looks like the "
-    "pool, random draws above all: a narrower selection can lose here and win on a task of its own."
+    "pool, random draws above all: a narrower selection can lose here and win on a task of its "
+    "own, which evaluate.held_out_path or a judged benchmark as evaluate.primary asks about."
 )
 UNITS = {
     "likelihood/mean_logprob": " nats per answer token",
     "alpaca_eval/win_rate": " percentage points",
+    "mt_bench/grade": " points",
     "mt_bench/grade_turn_1": " points",
 }
 """{metric: what a difference is in}"""

@@ -13,19 +13,19 @@ import torch
 
 from nuggets_ray.config.evaluate import GenerateConfig
 from nuggets_ray.config.schema import Config, ModelConfig, PromptConfig
-from nuggets_ray.evaluate.answers import read_answers, write_answers
-from nuggets_ray.evaluate.generate import (
+from nuggets_ray.evaluate.generate.answer import (
     Answer,
-    Answerer,
+    Asked,
     generation_settings,
     request_key,
     seed_of,
 )
+from nuggets_ray.evaluate.generate.answerer import Answerer
+from nuggets_ray.evaluate.generate.parts import read_answers, write_answers
 from nuggets_ray.evaluate.models import EvalModel
 from nuggets_ray.model.identity import weights_fingerprint
 from nuggets_ray.model.load import load_tokenizer
 from nuggets_ray.prompts.prompt import make_prompt
-from nuggets_ray.records import Message
 from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.manifest import Run
 from nuggets_ray.stages.cluster.workers import Workers
@@ -33,7 +33,6 @@ from nuggets_ray.stages.evaluate.replicas import Block, Replicas
 
 logger = logging.getLogger(__name__)
 
-Conversation = Sequence[Message]
 BLOCK_ROWS = {"cpu": 8, "cuda": 256}
 """Conversations of a block: few enough to lose in a kill, enough to keep the device busy."""
 
@@ -66,17 +65,17 @@ class Replica:
             setup.model, setup.prompt, setup.generate, setup.dtype, setup.num_gpus
         )
 
-    def compute(self, keys: list[str], conversations: list[Conversation]) -> int:
+    def compute(self, keys: list[str], asked: list[Asked]) -> int:
         """Answer a block and write it as one part; how many answers it holds."""
         assert self._answerer is not None
         setup = self._setup
-        answers = self._answerer.answer(conversations, [seed_of(key) for key in keys])
+        answers = self._answerer.answer(asked, [seed_of(key) for key in keys])
         write_answers(setup.folder, keys, answers)
         return len(keys)
 
 
-AnswerAll = Callable[[Sequence[Conversation]], list[Answer | str]]
-"""An answer to each conversation, in order; a reason in place of one that cannot be answered."""
+AnswerAll = Callable[[Sequence[Asked]], list[Answer | str]]
+"""An answer to each, in order; a reason in place of one that cannot be answered."""
 
 
 @contextmanager
@@ -100,9 +99,9 @@ def open_answers(
         Replica, setup, workers, run, config.progress_s, model.name, _died_text(setup)
     )
 
-    def answer_all(conversations: Sequence[Conversation]) -> list[Answer | str]:
-        keys = [request_key(weights, prompt.fingerprint, given, c) for c in conversations]
-        todo = dict(zip(keys, conversations, strict=True))
+    def answer_all(asked: Sequence[Asked]) -> list[Answer | str]:
+        keys = [request_key(weights, prompt.fingerprint, given, one) for one in asked]
+        todo = dict(zip(keys, asked, strict=True))
         for key in read_answers(folder):
             todo.pop(key, None)
         if num_reused := len(set(keys)) - len(todo):
@@ -119,9 +118,9 @@ def open_answers(
         replicas.close()
 
 
-def _blocks(todo: Mapping[str, Conversation], size: int) -> list[Block]:
+def _blocks(todo: Mapping[str, Asked], size: int) -> list[Block]:
     # long prompts first: the longest at the end would leave one replica busy alone
-    keys = sorted(todo, key=lambda key: -sum(len(m.content) for m in todo[key]))
+    keys = sorted(todo, key=lambda key: -sum(len(m.content) for m in todo[key].messages))
     blocks = [keys[start : start + size] for start in range(0, len(keys), size)]
     return [(block, [todo[key] for key in block]) for block in blocks]
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from nuggets_ray.config.schema import Config
 from nuggets_ray.evaluate.models import EvalModel
+from nuggets_ray.evaluate.results import Results
 from nuggets_ray.run.layout import EvaluationFolder, RunFolder
 from nuggets_ray.run.manifest import Run
 from nuggets_ray.run.trained_on import TrainedSelection
@@ -15,7 +16,7 @@ from nuggets_ray.stages.cluster.workers import Workers
 class Context:
     """The models whole, where and in what they compute.
 
-    `selections` {model: the selection it was trained on}.
+    `selections` {model: the selection it was trained on}; `results` are those so far.
     """
 
     config: Config
@@ -23,6 +24,7 @@ class Context:
     dtype: str
     workers: Workers
     run: Run
+    results: Results
     selections: Mapping[str, TrainedSelection] = field(default_factory=dict)
 
     @property

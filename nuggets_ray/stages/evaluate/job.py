@@ -5,15 +5,22 @@ goes on from the answers, log-probs and verdicts that are there.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from nuggets_ray import io
 from nuggets_ray.config.schema import Config
 from nuggets_ray.evaluate.checks import check_evaluate
+from nuggets_ray.evaluate.prompt_set import set_name
 from nuggets_ray.evaluate.report import Outcome, format_page, format_report, keep_broader
-from nuggets_ray.evaluate.results import open_results, read_results, write_results
+from nuggets_ray.evaluate.results import (
+    Result,
+    Results,
+    open_results,
+    read_results,
+    write_results,
+)
 from nuggets_ray.evaluate.verdict.arms import verdict_of_run
 from nuggets_ray.model.load import resolve_dtype
 from nuggets_ray.run.job_configs import write_config
@@ -54,11 +61,12 @@ def evaluate(config: Config) -> dict[str, Any]:
         run.tell("looking at the models")
         whole = as_whole_models(models, config.out_dir, dtype)
         selections = trained_selections(config.out_dir, [model.name for model in models])
-        context = Context(config, whole, dtype, workers, run, selections)
+        context = Context(config, whole, dtype, workers, run, results, selections)
         outcome = _run(context)
         run.tell("comparing the models")
-        verdict = keep_broader(_verdict(context, outcome), results.verdict)
-        results = replace(results.merged(outcome.results), verdict=verdict)
+        new = _stamped(config, outcome.results)
+        results = results.pinned(new).merged(new)
+        results = replace(results, verdict=_verdict(context, outcome, results, new))
         wrote = [*outcome.wrote, write_results(config.out_dir, results)]
         wrote.append(RunFolder(config.out_dir).evaluation.results_page)
         io.write_bytes(wrote[-1], format_page(results).encode())
@@ -73,22 +81,39 @@ def _run(context: Context) -> Outcome:
     with open_tracker(config.track, config.out_dir, "evaluate", settings) as tracker:
         outcome = METHODS[evaluate_.method](context)
         tracker.log(
-            {result.name: result.value for result in outcome.results if result.value is not None}
+            {result.label: result.value for result in outcome.results if result.value is not None}
         )
     return outcome
 
 
-def _verdict(context: Context, outcome: Outcome) -> dict[str, Any] | None:
-    """The verdict, where this evaluation took the primary metric and a model is golden."""
+def _stamped(config: Config, results: Sequence[Result]) -> list[Result]:
+    """The results with the set of prompts that they are of, and the seed."""
+    name, limit = set_name(config.evaluate), config.evaluate.limit
+    return [replace(result, name=name, limit=limit, seed=config.seed) for result in results]
+
+
+def _verdict(
+    context: Context, outcome: Outcome, results: Results, new: Sequence[Result]
+) -> Mapping[str, Any] | None:
+    """The verdict so far, or the one of this evaluation: where it took the primary metric as it is
+    pinned, and a model is golden.
+    """
     config, selections = context.config, context.selections
     benchmark, _, metric = config.evaluate.primary.partition("/")
     if benchmark != config.evaluate.method or metric not in outcome.values:
-        return None
+        return results.verdict
+    if unlike := results.unlike_pins(new):
+        logger.warning(
+            "no verdict: evaluate.primary=%s is that of its first evaluation in this out_dir, and "
+            "this one has another %s",
+            *(config.evaluate.primary, " and ".join(unlike)),
+        )
+        return results.verdict
     values, weight_N = outcome.values[metric], outcome.weights.get(metric)
     evaluate_ = config.evaluate
     is_of_pool = evaluate_.method == "likelihood" and evaluate_.held_out_path is None
     arguments = (evaluate_.primary, selections, values, weight_N, config.seed, is_of_pool)
-    return verdict_of_run(config.out_dir, *arguments)
+    return keep_broader(verdict_of_run(config.out_dir, *arguments), results.verdict)
 
 
 def _dtype(config: Config, workers: Workers) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 
 from nuggets_ray import io
 from nuggets_ray.data.inputs import inputs_sha256
+from nuggets_ray.evaluate.generate.answer import Asked
 from nuggets_ray.evaluate.likelihood.compared import (
     ComparedRows,
     choose_rows,
@@ -15,14 +16,16 @@ from nuggets_ray.evaluate.likelihood.compared import (
 )
 from nuggets_ray.evaluate.likelihood.metrics import Comparisons, likelihood_results
 from nuggets_ray.evaluate.likelihood.paired import BENCHMARK, WIN_RATE, pair_rows, row_values
-from nuggets_ray.evaluate.likelihood.rows import HeldRow
+from nuggets_ray.evaluate.likelihood.rows import HeldRow, check_held_out
 from nuggets_ray.evaluate.models import BASE, EvalModel
+from nuggets_ray.evaluate.prompt_set import check_same_set, set_name
 from nuggets_ray.evaluate.report import Outcome
 from nuggets_ray.evaluate.side_by_side import format_answers, spread, until_first_answer
 from nuggets_ray.evaluate.verdict.arms import golden_names
 from nuggets_ray.model.identity import weights_fingerprint
 from nuggets_ray.prompts.spelled import spell_out
 from nuggets_ray.records import Encoding
+from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.stages.evaluate.answers import open_answers
 from nuggets_ray.stages.evaluate.context import Context
 from nuggets_ray.stages.evaluate.progress import EvaluationProgress
@@ -36,7 +39,14 @@ def run_likelihood(context: Context) -> Outcome:
     model answers itself.
     """
     config = context.config
+    given = config.evaluate.held_out_path
+    check_held_out(config.out_dir, given)
+    own = RunFolder(config.out_dir).held_out
+    held_out = {"held_out": inputs_sha256(given or own, "evaluate.held_out_path")}
+    check_same_set(context.results, BENCHMARK, config.evaluate, config.seed, held_out)
     compared = choose_rows(config, list(context.models))
+    data = {**held_out, "rows": compared.sha256}
+    check_same_set(context.results, BENCHMARK, config.evaluate, config.seed, data)
     log_probs = {
         model.name: compared.row_log_probs(_mean_log_probs(context, model, compared))
         for model in context.models
@@ -49,15 +59,16 @@ def run_likelihood(context: Context) -> Outcome:
             for name, selection in context.selections.items()
             if len(selection.num_answer_tokens_K)
         },
-        data={"held_out": inputs_sha256(compared.path)},
+        data=data,
         seed=config.seed,
     )
     results = likelihood_results(paired, comparisons)
-    wrote = [context.folder.held_out]
+    name = set_name(config.evaluate)
+    wrote = [context.folder.held_out(name)]
     text = f"{len(paired.example_ids)} held-out rows; left out: {compared.left_out or 'none'}"
     if config.evaluate.show_answers:
         shown = _answers_text(context, spread(compared.rows, config.evaluate.show_answers))
-        wrote.append(context.folder.answers_page)
+        wrote.append(context.folder.answers_page(name))
         io.write_bytes(wrote[-1], shown.encode())
         text = f"{text}\n\n{shown}"
     benchmark, _, metric = config.evaluate.primary.partition("/")
@@ -70,13 +81,14 @@ def run_likelihood(context: Context) -> Outcome:
 def _answers_text(context: Context, rows: list[HeldRow]) -> str:
     """What every model answers to the rows' prompts, side by side, beside the rows' own answers."""
     conversations = [spell_out(row.example) for row in rows]
-    prompts = [until_first_answer(messages) for messages in conversations]
+    temperature = context.config.generate.temperature or 0.0
+    asked = [Asked(tuple(until_first_answer(c)), temperature) for c in conversations]
     answers = {}
     for model in context.models:
         with open_answers(
             context.config, model, context.dtype, context.workers, context.run
         ) as answer_all:
-            answers[model.name] = answer_all(prompts)
+            answers[model.name] = answer_all(asked)
     return format_answers(conversations, answers)
 
 

@@ -128,7 +128,7 @@ def _finetune(config: Config, source: Source, run: Run, workers: Workers) -> dic
     run.tell("reading the rows, and what training on them takes")
     rows = read_train_rows(config, source)
     begun = as_begun(config.finetune, committed.settings if committed else {})
-    setup, choice = make_plan(begun, config.seed, source, rows, facts, workers)
+    setup, choice = make_plan(begun, config.seed, source.model, rows, facts, workers)
     run.update(num_workers=workers.num_workers)
     started = time.monotonic()
     loop = LoopSetup(

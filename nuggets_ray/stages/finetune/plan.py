@@ -8,12 +8,12 @@ import ray
 import torch
 
 from nuggets_ray.config.finetune import FinetuneConfig
+from nuggets_ray.config.schema import ModelConfig
 from nuggets_ray.finetune.deepspeed_kernels import check_compiler
 from nuggets_ray.finetune.engine import TrainSetup
 from nuggets_ray.finetune.memory import Room, check_memory
 from nuggets_ray.finetune.micro_batch import Choice, choose
 from nuggets_ray.finetune.size import LoraReach, TrainedSize, trained_size
-from nuggets_ray.finetune.source import Source
 from nuggets_ray.finetune.steps import Schedule, make_schedule, measure
 from nuggets_ray.model.load import resolve_dtype
 from nuggets_ray.stages.cluster.workers import Workers
@@ -65,7 +65,7 @@ def probe_worker(dtype: str, device: str, has_kernels: bool) -> WorkerFacts:
 def make_plan(
     config: FinetuneConfig,
     seed: int,
-    source: Source,
+    model: ModelConfig,
     rows: SplitRows,
     facts: WorkerFacts,
     workers: Workers,
@@ -75,15 +75,14 @@ def make_plan(
     """
     num_workers = workers.num_workers
     schedule = make_schedule(config, rows.train.num_rows, num_workers, seed)
-    size, room = trained_size(source.model, config, facts.dtype), facts.room(workers)
+    size, room = trained_size(model, config, facts.dtype), facts.room(workers)
     lengths = (rows.train.length_N, rows.train.num_answer_tokens_N)
-
     choice = choose(
         *(config, size, facts.dtype, num_workers, room),
         work_of=lambda max_tokens: measure(schedule, *lengths, num_workers, max_tokens),
     )
     setup = TrainSetup(
-        model=source.model,
+        model=model,
         finetune=choice.config,
         schedule=schedule,
         dtype=facts.dtype,

@@ -186,7 +186,7 @@ class TrainProgress:
             num_reused=self._num_reused,
             rate_now=rate_now,
             rate=rate,
-            eta_s=(self._num_steps - num_done) / rate_now if rate_now else None,
+            eta_s=self._pace.left_s(num_done),
         )
         last = steps[-1] if steps else {}
         evals = [record["eval_loss"] for record in self.history if "eval_loss" in record]

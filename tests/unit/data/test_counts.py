@@ -41,12 +41,15 @@ def test_the_line_names_the_most_frequent_first_and_the_rest_by_number() -> None
 
 
 def test_a_field_that_may_carry_meaning_is_warned_of_with_the_setting_that_reads_it() -> None:
-    left = {"category": 5, "context": 3, "messages[].train_detail": 2, "documents": 1}
+    left = {"category": 5, "system_prompt": 3, "messages[].train_detail": 2, "context": 1}
     sentences = warnings({"messages": 5}, left, {}, "anchors")
     assert [sentence.partition(" is not read")[0] for sentence in sentences] == [
-        *("context of 3 rows", "messages[].train_detail of 2 rows", "documents of 1 rows")
+        *("system_prompt of 3 rows", "messages[].train_detail of 2 rows", "context of 1 rows")
     ]
-    assert "anchors.columns.input=context" in sentences[0]
+    assert "anchors.columns.system=system_prompt reads it" in sentences[0]
+    both = [{"messages": TURNS, "system": "s", "system_prompt": "t"}]
+    [read] = [Rules("messages", {"system": "system_prompt"}).read(row) for row in both]
+    assert read.example.messages[0].content == "t" and read.left == ("system",)
 
 
 def test_a_column_that_no_row_has_is_warned_of() -> None:

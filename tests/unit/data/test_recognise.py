@@ -99,7 +99,11 @@ def test_roles_are_proposed_whoever_speaks_first_asks(names: tuple[str, str]) ->
 
 def test_a_role_that_is_there_already_is_not_proposed_again() -> None:
     turns = [{"from": "human", "value": "q"}, {"from": "Ada", "value": "a"}]
-    assert proposed([{"conversations": turns}]).roles == {"Ada": "assistant"}
+    row: Row = {"conversations": turns}
+    assert proposed([row]).roles == {"Ada": "assistant"}
+    strangers = [{"from": "customer", "value": "q"}, {"from": "clerk", "value": "a"}]
+    guessed = {"customer": "user", "clerk": "assistant", "Ada": "assistant"}
+    assert proposed([row, {"conversations": strangers}]).roles == guessed, "each row by itself"
 
 
 def test_what_is_set_already_stays_in_what_is_proposed() -> None:

@@ -119,3 +119,35 @@ def test_labels_are_as_short_as_tells_them_apart() -> None:
         *("x/seed0", "y/seed0", "z", "w")
     ]
     assert list(run_labels(["one", "/x/one"]).values()) == ["one", "x/one"]
+
+
+def test_two_sets_of_one_run_are_two_lines() -> None:
+    koala, vicuna = replace(JUDGED, name="koala"), replace(JUDGED, name="vicuna", value=0.3)
+    text = compare_runs({"a": Results(PRIMARY, (koala, vicuna)), "b": Results(PRIMARY, (koala,))})
+    rows = [cells(line) for line in text.splitlines() if line.startswith("| alpaca")]
+    assert [(row[0], row[4], row[5]) for row in rows] == [
+        ("alpaca_eval/win_rate (koala) (j1) (v1)", "0.4", "0.4"),
+        ("alpaca_eval/win_rate (vicuna) (j1) (v1)", "0.3", "-"),
+    ]
+
+
+def test_primary_metrics_that_rest_on_unlike_rows_or_seeds_are_not_comparable() -> None:
+    one = replace(RATE, seed=0)
+    runs = {}
+    for name, result in (("a", one), ("b", replace(one, seed=1)), ("c", one)):
+        runs[name] = Results(PRIMARY).pinned([result]).merged([result])
+    text = compare_runs({"a": runs["a"], "b": runs["b"]})
+    assert "Not comparable, for the primary metric has another seed (a: 0; b: 1)." in text
+    assert "[1] different seed: a: 0; b: 1" in text
+    assert "omparable, for" not in compare_runs({"a": runs["a"], "c": runs["c"]})
+    other = replace(one, data={"holdout.parquet": "ffff"})
+    rows = {"a": runs["a"], "d": Results(PRIMARY).pinned([other]).merged([other])}
+    assert "has another rows or files (a: " in compare_runs(rows)
+
+
+def test_seeds_of_other_metrics_are_no_difference() -> None:
+    other = replace(JUDGED, seed=1)
+    text = compare_runs(
+        {"a": Results(PRIMARY, (replace(JUDGED, seed=0),)), "b": Results(PRIMARY, (other,))}
+    )
+    assert "different" not in text

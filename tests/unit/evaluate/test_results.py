@@ -1,6 +1,8 @@
 """results.json: what later results replace, and that another primary metric is refused."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,3 +44,53 @@ def test_another_primary_metric_after_the_fact_is_refused(tmp_path: Path) -> Non
 def test_a_folder_without_results_says_what_to_run(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="jobs/evaluate.py"):
         read_results(str(tmp_path))
+
+
+def test_prompt_sets_stand_side_by_side() -> None:
+    koala, vicuna = (
+        Result("golden", "alpaca_eval", "win_rate", value, 8, name=name)
+        for name, value in (("koala", 40.0), ("vicuna", 60.0))
+    )
+    results = Results(PRIMARY).merged([koala]).merged([vicuna])
+    assert results.results == (koala, vicuna)
+    again = replace(koala, value=41.0)
+    assert results.merged([again]).results == (vicuna, again)
+
+
+def test_the_primary_metric_is_that_of_its_first_evaluation(tmp_path: Path) -> None:
+    first = replace(result("base", -2.0), seed=0)
+    results = Results(PRIMARY).pinned([result("base", 1.0, metric="win_rate"), first])
+    results = results.merged([first])
+    assert results.pins == first.pins and results.is_primary(first)
+    assert results.pinned([replace(first, seed=1)]).pins == first.pins
+    write_results(str(tmp_path), results)
+    assert read_results(str(tmp_path)) == results
+    more = [replace(first, model="golden", value=-1.0)]
+    assert results.is_primary(more[0]) and results.unlike_pins(more) == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "word"),
+    [
+        ({"data": {"held_out": "cd"}}, "rows or files"),
+        ({"seed": 1}, "seed"),
+        ({"judge": "other"}, "judge"),
+        ({"prompt_version": "2"}, "prompt version"),
+        ({"generation": {"temperature": 1.0}}, "generation settings"),
+    ],
+)
+def test_another_evaluation_of_the_primary_metric_is_none(
+    changed: dict[str, Any], word: str
+) -> None:
+    first = replace(result("base", -2.0), seed=0)
+    results = Results(PRIMARY).pinned([first])
+    other = replace(first, **changed)
+    assert not results.is_primary(other)
+    assert results.unlike_pins([other]) == [word]
+    assert results.unlike_pins([replace(other, subset="category=code")]) == []
+
+
+def test_pins_are_what_json_makes_of_them() -> None:
+    written = replace(result("base", 1.0), generation={"stop": ("a",), "vllm": {}})
+    read = replace(result("base", 1.0), generation={"stop": ["a"], "vllm": {}})
+    assert written.pins == read.pins

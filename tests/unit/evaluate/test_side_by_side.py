@@ -2,7 +2,7 @@
 
 import pytest
 
-from nuggets_ray.evaluate.generate import Answer
+from nuggets_ray.evaluate.generate.answer import Answer
 from nuggets_ray.evaluate.side_by_side import format_answers, spread, until_first_answer
 from nuggets_ray.records import Message
 

@@ -57,9 +57,9 @@ def draw_values(kind: str, rng: np.random.Generator) -> tuple[np.ndarray, np.nda
     return rng.normal(-2, 0.7, 30), np.ceil(rng.lognormal(4, 1, 30)), -2.0
 
 
-@pytest.mark.parametrize(("kind", "least"), [("normal", 0.93), ("skewed", 0.92), ("tokens", 0.90)])
+@pytest.mark.parametrize(("kind", "least"), [("normal", 0.93), ("skewed", 0.93), ("tokens", 0.91)])
 def test_the_interval_of_a_mean_covers_it_at_30_rows(kind: str, least: float) -> None:
-    """Of 500 experiments; the true coverage is 0.01 above what is asked for, or more."""
+    """Of 500 experiments; the coverage is 0.96, 0.95 and 0.93."""
     rng = np.random.default_rng(0)
     num_covered = 0
     for experiment in range(500):
@@ -103,7 +103,10 @@ def test_too_few_rows_have_no_interval_and_say_so() -> None:
     assert stats.bootstrap_interval(normal(29), 0) is None
     assert stats.bootstrap_interval(normal(30), 0) is not None
     assert stats.why_no_interval(29) == {"no_interval": "too few for an interval"}
-    assert stats.why_no_interval(30) == {}
+    assert stats.why_no_interval(29, 0.031) == {
+        "no_interval": "too few for an interval (exact test: p = 0.031)"
+    }
+    assert stats.why_no_interval(30) == stats.why_no_interval(30, 0.031) == {}
 
 
 def test_resamples_without_spread_bound_nothing() -> None:

@@ -47,3 +47,17 @@ def test_a_primary_metric_that_was_not_evaluated_is_missed() -> None:
     note = "The primary metric, mt_bench/score, has not been evaluated."
     assert results_table(Results("mt_bench/score", (RATE,))).endswith(note)
     assert results_table(Results("mt_bench/score")) == note
+
+
+def test_what_the_primary_metric_rests_on_is_told() -> None:
+    judged = Result(
+        *("golden", "alpaca_eval", "win_rate", 50.0, 80),
+        **{"data": {"prompts": "0123456789", "rows": "abcdefghijk"}, "seed": 3, "name": "koala"},
+        **{"judge": "j", "prompt_version": "v1"},
+    )
+    lines = results_table(Results("alpaca_eval/win_rate").pinned([judged]).merged([judged]))
+    assert "alpaca_eval/win_rate (koala, j, v1) *" in lines
+    assert lines.endswith(
+        "alpaca_eval/win_rate, pinned to prompts 01234567, rows abcdefgh, judge j, prompt v1, "
+        "seed 3"
+    )

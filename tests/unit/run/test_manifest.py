@@ -57,7 +57,8 @@ def test_a_refused_call_leaves_a_stage_what_it_was(tmp_path: Path) -> None:
     assert stage_status(tmp_path) == "done"
     # what it did itself is its own failure
     with pytest.raises(UserError), Run(str(tmp_path), "score") as run:
-        run.tell("scoring", work=WorkDone("candidates", num_done=4, num_total=9, num_reused=3))
+        run.tell("scoring", work=WorkDone("candidates", num_done=3, num_total=9, num_reused=3))
+        run.tell("putting the scores together")
         raise UserError("data.max_skipped_fraction=0.5: 5 of 9 rows were skipped")
     assert (ends(tmp_path)[-1], stage_status(tmp_path)) == ("failed", "failed")
 

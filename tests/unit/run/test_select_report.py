@@ -31,7 +31,7 @@ def ids_below(text: str, title: str) -> list[str]:
 
 def test_the_report_has_the_rows_of_the_top_of_the_border_and_of_the_end(out_dir: str) -> None:
     text = report(out_dir)
-    assert text.startswith("Golden scores of 13 scored rows (# kept, - left out):")
+    assert text.startswith("Golden scores of 12 scored rows (# kept, - left out):")
     assert "The cut is at 0.75, amid a tie: 3 rows are there, and 2 of them" in text
     assert ids_below(text, "The first") == ["c11", "c10", "c09"]
     assert ids_below(text, "The last kept") == ["c08"]
@@ -49,9 +49,9 @@ def test_private_rows_are_told_by_ids_and_numbers_alone(out_dir: str) -> None:
 
 def test_other_measures_than_the_score(out_dir: str) -> None:
     by_length = report(out_dir, by="longest")
-    assert by_length.startswith("Answer tokens of 13 scored rows")
+    assert by_length.startswith("Answer tokens of 12 scored rows")
     random = report(out_dir, by="random")
-    assert random.startswith("Golden scores of 13 scored rows")
+    assert random.startswith("Golden scores of 12 scored rows")
     assert "The cut" not in random and "The last kept" not in random
     assert len(ids_below(random, "The first")) == 3
 
@@ -60,6 +60,7 @@ def test_everything_kept_has_no_border(out_dir: str) -> None:
     text = report(out_dir, k=13, unique=False)
     assert "The first left out" not in text and "The last of all" not in text
     assert ids_below(text, "The last kept") == ["c02", "c00"]
+    assert text.startswith("Golden scores of 13 scored rows"), "copies count where they are chosen"
 
 
 def test_sources_are_a_field_that_tells_rows_apart(out_dir: str) -> None:

@@ -1,6 +1,7 @@
 """AlpacaEval's files, the pairing of answers, and win rates of verdicts that are known."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from nuggets_ray.errors import UserError
 from nuggets_ray.evaluate.benchmarks.alpaca_eval import (
+    annotation_rows,
     make_pairs,
     output_rows,
     read_reference,
@@ -41,11 +43,11 @@ def verdict(
     reference: str = "r",
 ) -> PairVerdict:
     prompt = BenchmarkPrompt("0", ("Q?",), category)
-    return PairVerdict(AnswerPair(prompt, answer, reference), first, second)
+    return PairVerdict(AnswerPair(prompt, answer, reference, "golden", "gpt4"), first, second)
 
 
 def results_of(verdicts: list[PairVerdict]) -> dict[tuple[str, str], Result]:
-    found = win_rate_results("golden", "gpt4", verdicts, "judge", 0, num_prompts=2)
+    found = win_rate_results("golden", "gpt4", verdicts, "judge", 0, num_known=2)
     for result in found:
         assert (result.model, result.benchmark, result.against) == ("golden", "alpaca_eval", "gpt4")
         assert (result.judge, result.prompt_version) == ("judge", PROMPT_VERSION)
@@ -64,9 +66,9 @@ def test_output_rows_have_the_reference_files_fields_in_their_order(test_data: P
 def test_answers_are_paired_by_instruction(tmp_path: Path) -> None:
     reference = read_reference(write(tmp_path / "r.json", reference_rows()[::-1]))
     assert reference.generator == "gpt4"
-    assert make_pairs(PROMPTS, ["a1", "a2"], reference) == [
-        AnswerPair(PROMPTS[0], "a1", "r1"),
-        AnswerPair(PROMPTS[1], "a2", "r2"),
+    assert make_pairs("golden", PROMPTS, ["a1", "a2"], reference) == [
+        AnswerPair(PROMPTS[0], "a1", "r1", "golden", "gpt4"),
+        AnswerPair(PROMPTS[1], "a2", "r2", "golden", "gpt4"),
     ]
 
 
@@ -75,7 +77,7 @@ def test_a_prompt_without_a_reference_is_named(tmp_path: Path) -> None:
     with pytest.raises(
         UserError, match=r"evaluate.reference_path=.*answers 1 of 2 prompts, and not 'Q2\?'"
     ):
-        make_pairs(PROMPTS, ["a1", "a2"], reference)
+        make_pairs("golden", PROMPTS, ["a1", "a2"], reference)
 
 
 @pytest.mark.parametrize(
@@ -134,6 +136,19 @@ def test_the_interval_holds_the_value_and_narrows_with_prompts() -> None:
         assert result.low is not None and result.high is not None
         assert 0 <= result.low < 50.0 < result.high <= 100
     assert many.high - many.low < (few.high - few.low) / 2  # type: ignore[operator]
+
+
+def test_annotations_put_the_reference_first() -> None:
+    """1: the reference is preferred, 2: the model; alpaca_eval leaves out what is null."""
+    texts = ("[[A]] it says", "[[C]]")
+    judged = replace(verdict(1.0, 0.5, answer="mine", reference="theirs"), texts=texts)
+    rows = annotation_rows([judged, verdict(0.0, 0.0), verdict(None, 1.0)], "judge")
+    assert rows[0] == {
+        **{"instruction": "Q?", "output_1": "theirs", "generator_1": "gpt4", "dataset": "koala"},
+        **{"output_2": "mine", "generator_2": "golden", "annotator": "judge"},
+        **{"preference": 1.75, "raw_completion": list(texts)},
+    }
+    assert [row["preference"] for row in rows] == [1.75, 1.0, None]
 
 
 def test_nothing_judged_is_no_number() -> None:

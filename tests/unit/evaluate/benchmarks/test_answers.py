@@ -9,12 +9,15 @@ from nuggets_ray import io
 from nuggets_ray.config.evaluate import EvaluateConfig, GenerateConfig
 from nuggets_ray.evaluate.benchmarks.answers import (
     array_of,
+    data_of,
     described,
     equal_parts,
     length_result,
     warn_of_unparseable,
 )
-from nuggets_ray.evaluate.generate import Answer, generation_settings
+from nuggets_ray.evaluate.generate.answer import Answer, generation_settings
+from nuggets_ray.evaluate.prompt_file import BenchmarkPrompt
+from nuggets_ray.evaluate.prompt_set import rows_sha256
 
 
 def test_lengths_count_every_turn() -> None:
@@ -30,11 +33,13 @@ def test_lengths_count_every_turn() -> None:
 def test_results_say_how_answers_were_written_and_what_was_read(tmp_path: Path) -> None:
     prompts = tmp_path / "prompts.json"
     prompts.write_text("[]")
-    evaluate, generate = EvaluateConfig(prompts_path=str(prompts)), GenerateConfig()
+    asked = [BenchmarkPrompt("1", ("Why?",), "math"), BenchmarkPrompt("2", ("How?",), "math")]
+    data = data_of(EvaluateConfig(prompts_path=str(prompts)), asked)
+    assert data == {"prompts": io.sha256(str(prompts)), "rows": rows_sha256(asked)}
+    generation = generation_settings(GenerateConfig(), "float32", 3)
     plain = length_result("golden", "mt_bench", [[Answer("one", 4, False)]])
-    [result] = described([plain], evaluate, generate, "float32", seed=3)
-    assert result.data == {"prompts": io.sha256(str(prompts))}
-    assert result.generation == generation_settings(generate, "float32", 3)
+    [result] = described([plain], data, generation)
+    assert (result.data, result.generation) == (data, generation)
     assert (result.value, result.key) == (plain.value, plain.key)
 
 

@@ -13,8 +13,6 @@ from nuggets_ray.evaluate.benchmarks.length import (
     length_adjusted_win_rate,
     length_controlled_win_rate,
 )
-from nuggets_ray.evaluate.judge.judge import AnswerPair, PairVerdict
-from nuggets_ray.evaluate.prompt_file import BenchmarkPrompt
 
 
 def test_the_liking_for_length_is_taken_out() -> None:
@@ -75,12 +73,9 @@ def test_of_few_pairs_or_of_wins_alone_nothing_is_made_up() -> None:
     assert length_adjusted_win_rate(np.ones(40), many, 0).why_not == "needs wins and losses"
 
 
-def verdicts(category: str) -> list[PairVerdict]:
-    prompt = BenchmarkPrompt("7", ("Q?",), category)
-    return [
-        PairVerdict(AnswerPair(prompt, "answer", "reference"), 1.0, 0.5),
-        PairVerdict(AnswerPair(prompt, "answer", "reference"), None, 0.5),
-    ]
+def annotations(**changed: Any) -> list[dict[str, Any]]:
+    row = {"index": 7, "preference": 1.75, "output_1": "reference", "output_2": "answer"}
+    return [{**row, **changed}, {**row, "preference": None}]
 
 
 @pytest.fixture
@@ -121,18 +116,16 @@ def test_the_published_rate_is_computed_by_its_own_package(
     alpaca_eval: list[list[dict[str, Any]]], tmp_path: Path
 ) -> None:
     put_data_into(tmp_path)
-    assert length_controlled_win_rate("golden", "gpt4", verdicts("koala"), 805) == 41.5
+    assert length_controlled_win_rate(annotations(), 805) == 41.5
     [[row]] = alpaca_eval
-    assert (row["index"], row["preference"]) == (7, 1.75)
-    assert (row["output_1"], row["generator_1"]) == ("reference", "gpt4")
-    assert (row["output_2"], row["generator_2"]) == ("answer", "golden")
+    assert row == annotations()[0], "what cannot be read is left out"
 
 
 def test_without_its_data_there_is_no_published_rate(
     alpaca_eval: list[list[dict[str, Any]]], caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level("INFO", "nuggets_ray"):
-        assert length_controlled_win_rate("golden", "gpt4", verdicts("koala"), 805) is None
+        assert length_controlled_win_rate(annotations(), 805) is None
     assert "df_gamed.csv is not at hand" in caplog.text and alpaca_eval == []
 
 
@@ -141,7 +134,7 @@ def test_without_the_package_there_is_no_published_rate(
 ) -> None:
     monkeypatch.setitem(sys.modules, "alpaca_eval", None)
     with caplog.at_level("INFO", "nuggets_ray"):
-        assert length_controlled_win_rate("golden", "gpt4", verdicts("koala"), 805) is None
+        assert length_controlled_win_rate(annotations(), 805) is None
     assert "alpaca_eval" in caplog.text
 
 
@@ -150,7 +143,8 @@ def test_of_other_prompts_there_is_no_published_rate(
 ) -> None:
     put_data_into(tmp_path)
     with caplog.at_level("INFO", "nuggets_ray"):
-        assert length_controlled_win_rate("golden", "gpt4", verdicts("writing"), 805) is None
+        own = [{"preference": 1.0, "output_1": "reference", "output_2": "answer"}]
+        assert length_controlled_win_rate([*annotations(), *own], 805) is None
     assert "not AlpacaEval's" in caplog.text and alpaca_eval == []
 
 
@@ -164,7 +158,7 @@ def test_where_its_package_fails_there_is_no_published_rate(
 
     glm = sys.modules["alpaca_eval.metrics.glm_winrate"]
     glm.get_length_controlled_winrate = fails  # type: ignore[attr-defined]
-    assert length_controlled_win_rate("golden", "gpt4", verdicts("koala"), 805) is None
+    assert length_controlled_win_rate(annotations(), 805) is None
     assert "alpaca_eval fails: KeyError('index 7')" in caplog.text
 
 
@@ -172,5 +166,5 @@ def test_a_file_with_rows_missing_has_no_published_rate(
     alpaca_eval: list[list[dict[str, Any]]], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     put_data_into(tmp_path)
-    assert length_controlled_win_rate("golden", "gpt4", verdicts("koala"), 803) is None
+    assert length_controlled_win_rate(annotations(), 803) is None
     assert "has 803 of AlpacaEval's 805 prompts" in caplog.text and alpaca_eval == []

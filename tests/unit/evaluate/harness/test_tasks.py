@@ -22,6 +22,7 @@ from nuggets_ray.evaluate.harness.model import (
     model_facts,
 )
 from nuggets_ray.evaluate.harness.tasks import (
+    check_harness_alone,
     check_tasks_given,
     check_tasks_known,
     put_task,
@@ -46,6 +47,18 @@ def test_tasks_are_looked_at_before_a_model_loads(tasks: Path, tmp_path: Path) -
     nowhere = str(tmp_path / "none")
     with pytest.raises(UserError, match=f"evaluate.tasks_path={nowhere} is no folder"):
         check_tasks_given(EvaluateConfig(tasks=["capitals"], tasks_path=nowhere))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("chat_template", True), ("system_instruction", "Be kind."), ("gen_kwargs", {"a": 1}),
+     ("batch_size", 4)],
+)  # fmt: skip
+def test_what_only_the_harness_takes_is_refused_elsewhere(key: str, value: Any) -> None:
+    check_harness_alone(EvaluateConfig(method="alpaca_eval"))
+    message = f"evaluate.{key}=.* is not used by evaluate=alpaca_eval: .* take evaluate=lm_eval"
+    with pytest.raises(UserError, match=message):
+        check_harness_alone(EvaluateConfig(method="alpaca_eval", **{key: value}))
 
 
 def test_settings_that_decide_numbers_have_a_folder_of_their_own(tasks: Path) -> None:

@@ -18,14 +18,13 @@ from faulty_endpoint import (
     echo,
     error,
 )
+from judge_tasks import tasks
 
 from nuggets_ray.config.schema import JudgeConfig
 from nuggets_ray.errors import UserError
 from nuggets_ray.evaluate.judge import endpoint
 from nuggets_ray.evaluate.judge.cache import KeptVerdicts
 from nuggets_ray.evaluate.judge.endpoint import EndpointJudge, backoff_s
-from nuggets_ray.evaluate.judge.prompts import Conversation
-from nuggets_ray.records import Message
 
 KEY = "sk-very-secret"
 
@@ -34,10 +33,6 @@ KEY = "sk-very-secret"
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("JUDGE_KEY", KEY)
-
-
-def conversations(*texts: str) -> list[Conversation]:
-    return [(Message("user", text),) for text in texts]
 
 
 def make(
@@ -56,14 +51,14 @@ def test_texts_come_in_order_and_each_is_asked_once(tmp_path: Path) -> None:
     texts = [str(i) for i in range(30)] + ["0", "1"]
     with FaultyEndpoint() as server:
         judge = make(server, tmp_path)
-        assert judge(conversations(*texts)) == [f"re: {text}" for text in texts]
+        assert judge(tasks(*texts)) == [f"re: {text}" for text in texts]
         assert len(server.requests) == 30
-        assert judge(conversations("7", "new", "3")) == ["re: 7", "re: new", "re: 3"]
+        assert judge(tasks("7", "new", "3")) == ["re: 7", "re: new", "re: 3"]
         assert len(server.requests) == 31
-        assert make(server, tmp_path)(conversations(*texts)) == [f"re: {text}" for text in texts]
+        assert make(server, tmp_path)(tasks(*texts)) == [f"re: {text}" for text in texts]
         assert len(server.requests) == 31
-        make(server, tmp_path, max_tokens=7)(conversations("0"))
-        make(server, tmp_path, model="n")(conversations("0"))
+        make(server, tmp_path, max_tokens=7)(tasks("0"))
+        make(server, tmp_path, model="n")(tasks("0"))
         assert len(server.requests) == 33
 
 
@@ -75,7 +70,7 @@ def test_as_many_requests_are_under_way_as_allowed(tmp_path: Path) -> None:
         return echo(request)
 
     with FaultyEndpoint(answer=answer) as server:
-        texts = make(server, tmp_path, concurrency=3)(conversations(*"abcdef"))
+        texts = make(server, tmp_path, concurrency=3)(tasks(*"abcdef"))
     assert texts == [f"re: {text}" for text in "abcdef"]
 
 
@@ -84,7 +79,7 @@ def test_faults_are_tried_again(tmp_path: Path) -> None:
     after_9 = error(429, "wait", **{"Retry-After": "9"})
     with FaultyEndpoint([TOO_MANY, BROKEN, after_9, CUT, RUBBISH]) as server:
         judge = make(server, tmp_path, waits, concurrency=1)
-        assert judge(conversations("a")) == ["re: a"]
+        assert judge(tasks("a")) == ["re: a"]
     assert len(server.requests) == 6
     assert 0.5 <= waits[0] <= 1.5
     assert 1 <= waits[1] <= 3
@@ -107,7 +102,7 @@ def test_an_endpoint_that_stays_broken_ends_and_what_is_there_is_kept(tmp_path: 
     with FaultyEndpoint(answer=answer) as server:
         judge = make(server, tmp_path, concurrency=1, max_retries=2)
         with pytest.raises(UserError) as caught:
-            judge(conversations("a", "b", "bad", "c"))
+            judge(tasks("a", "b", "bad", "c"))
         assert len(server.requests) == 5
     message = str(caught.value)
     assert f"judge.url={server.url} gave no verdict in 3 tries" in message
@@ -118,23 +113,23 @@ def test_an_endpoint_that_stays_broken_ends_and_what_is_there_is_kept(tmp_path: 
 def test_the_budget_of_requests_holds_over_runs(tmp_path: Path) -> None:
     with FaultyEndpoint([TOO_MANY, BROKEN]) as server:
         with pytest.raises(UserError) as caught:
-            make(server, tmp_path, budget_requests=4)(conversations(*"abcdefgh"))
+            make(server, tmp_path, budget_requests=4)(tasks(*"abcdefgh"))
         assert len(server.requests) == 4 + 2
         message = str(caught.value)
         assert "judge.budget_requests=4 is spent" in message
         assert "4 of 8 verdicts are there and kept" in message
         assert "raise judge.budget_requests" in message
         with pytest.raises(UserError, match="4 of 8 verdicts"):
-            make(server, tmp_path, budget_requests=4)(conversations(*"abcdefgh"))
+            make(server, tmp_path, budget_requests=4)(tasks(*"abcdefgh"))
         assert len(server.requests) == 4 + 2
-        make(server, tmp_path, budget_requests=8)(conversations(*"abcdefgh"))
+        make(server, tmp_path, budget_requests=8)(tasks(*"abcdefgh"))
         assert len(server.requests) == 8 + 2
 
 
 def test_lost_requests_are_within_the_budget_too(tmp_path: Path) -> None:
     with FaultyEndpoint([RUBBISH, CUT]) as server:
         with pytest.raises(UserError, match="judge.budget_requests=3 is spent"):
-            make(server, tmp_path, budget_requests=3, concurrency=1)(conversations("a", "b"))
+            make(server, tmp_path, budget_requests=3, concurrency=1)(tasks("a", "b"))
         assert len(server.requests) == 3
         assert KeptVerdicts(str(tmp_path)).num_requests == 3
 
@@ -146,7 +141,7 @@ def test_the_budget_of_tokens_is_never_exceeded(tmp_path: Path) -> None:
     with FaultyEndpoint(answer=answer) as server:
         judge = make(server, tmp_path, budget_tokens=400, max_tokens=100)
         with pytest.raises(UserError, match="judge.budget_tokens=400 is spent"):
-            judge(conversations(*"abcdefghij"))
+            judge(tasks(*"abcdefghij"))
     assert 60 <= judge.kept.num_tokens <= 400
     assert judge.kept.num_tokens == 60 * len(server.requests)
 
@@ -157,16 +152,16 @@ def test_a_budget_of_tokens_needs_an_endpoint_that_counts_them(tmp_path: Path) -
 
     with FaultyEndpoint(answer=answer) as server:
         with pytest.raises(UserError, match=r"judge.budget_tokens=9999: .*does not say how many"):
-            make(server, tmp_path, budget_tokens=9999, concurrency=1)(conversations("a", "b"))
+            make(server, tmp_path, budget_tokens=9999, concurrency=1)(tasks("a", "b"))
         assert len(server.requests) == 1
-        assert make(server, tmp_path)(conversations("a", "b")) == ["[[A]]", "[[A]]"]
+        assert make(server, tmp_path)(tasks("a", "b")) == ["[[A]]", "[[A]]"]
         assert len(server.requests) == 2
 
 
 def test_requests_are_spread_over_a_minute(tmp_path: Path) -> None:
     waits: list[float] = []
     with FaultyEndpoint() as server:
-        make(server, tmp_path, waits, requests_per_minute=1, concurrency=1)(conversations(*"abc"))
+        make(server, tmp_path, waits, requests_per_minute=1, concurrency=1)(tasks(*"abc"))
     # nothing really waits here, so the second pause is the longer one
     [first, second] = waits
     assert 0 < first <= 60 < second <= 120
@@ -201,7 +196,7 @@ def test_an_interrupt_keeps_what_is_under_way_and_asks_no_more(
         judge = make(server, tmp_path, concurrency=2)
         stopped = judge.stopped
         with pytest.raises(KeyboardInterrupt):
-            judge(conversations(*"abcdef"))
+            judge(tasks(*"abcdef"))
     signal.signal(signal.SIGINT, before)
     assert len(server.requests) == 2
     kept = KeptVerdicts(str(tmp_path))
@@ -212,8 +207,8 @@ def test_the_key_is_written_nowhere(tmp_path: Path, caplog: pytest.LogCaptureFix
     replies = [error(429, KEY), error(500, KEY), Reply(body=KEY.encode()), error(400, KEY)]
     with FaultyEndpoint(replies) as server, caplog.at_level("DEBUG"):
         with pytest.raises(UserError) as caught:
-            make(server, tmp_path, concurrency=1)(conversations("a"))
-        make(server, tmp_path, concurrency=1)(conversations("a"))
+            make(server, tmp_path, concurrency=1)(tasks("a"))
+        make(server, tmp_path, concurrency=1)(tasks("a"))
     assert server.requests[0].headers["authorization"] == f"Bearer {KEY}"
     assert "***" in str(caught.value) and KEY not in str(caught.value)
     ours = [record.getMessage() for record in caplog.records if record.name.startswith("nuggets")]

@@ -41,7 +41,7 @@ def test_rows_that_no_model_has_room_for_are_left_out(tiny_model: Path, tmp_path
     compared = choose(tiny_model, tmp_path, *rows)
     assert [held.category for held in compared.rows] == ["a", None]
     assert compared.left_out == {"longer_than_context": 1, "empty_answer": 1}
-    told = json.loads(io.read_bytes(RunFolder(str(tmp_path / "run")).evaluation.held_out))
+    told = json.loads(io.read_bytes(RunFolder(str(tmp_path / "run")).evaluation.held_out("held")))
     assert (told["num_rows"], told["num_used"], told["left_out"]) == (3, 2, [])
     with pytest.raises(UserError, match="evaluate.held_out_path: no row of .*held.jsonl can be"):
         choose(tiny_model, tmp_path, rows[1])

@@ -11,7 +11,7 @@ import pytest
 from prompt_cases import CHAT_TEMPLATES, CHATML_SPECIALS
 
 from nuggets_ray.config.schema import PromptConfig
-from nuggets_ray.evaluate.chat import conversation, end_ids, prompt_ids
+from nuggets_ray.evaluate.generate.chat import conversation, end_ids, prompt_ids
 from nuggets_ray.finetune.answer_end import AnswerEnd, find_answer_end
 from nuggets_ray.finetune.rows import encode_example
 from nuggets_ray.prompts.alpaca_jinja import give_chat_template

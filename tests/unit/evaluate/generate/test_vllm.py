@@ -12,9 +12,10 @@ import pytest
 from nuggets_ray.config.evaluate import GenerateConfig
 from nuggets_ray.config.schema import ModelConfig, PromptConfig
 from nuggets_ray.errors import UserError
-from nuggets_ray.evaluate import generate as module
-from nuggets_ray.evaluate.chat import conversation
-from nuggets_ray.evaluate.generate import Answer, Answerer
+from nuggets_ray.evaluate.generate import vllm as module
+from nuggets_ray.evaluate.generate.answer import Answer, Asked
+from nuggets_ray.evaluate.generate.answerer import Answerer
+from nuggets_ray.evaluate.generate.chat import conversation
 
 GREEDY = GenerateConfig(max_tokens=7, stop=["###"])
 EOS_ID = 1
@@ -68,8 +69,8 @@ def make(tiny_model: Path, started: list[FakeLlm], monkeypatch: pytest.MonkeyPat
     )
 
 
-def asked(*texts: str) -> list[Any]:
-    return [conversation([text]) for text in texts]
+def asked(*texts: str, temperature: float = 0.0) -> list[Any]:
+    return [Asked(conversation([text]), temperature) for text in texts]
 
 
 def test_greedy_answers(make: Make, started: list[FakeLlm]) -> None:
@@ -83,9 +84,11 @@ def test_greedy_answers(make: Make, started: list[FakeLlm]) -> None:
 
 
 def test_sampled_answers_have_seeds(make: Make, started: list[FakeLlm]) -> None:
-    make(replace(GREEDY, temperature=0.5, stop=[])).answer(asked("a", "b"), [3, 4])
+    both = [*asked("a", temperature=0.5), *asked("b")]
+    make(replace(GREEDY, stop=[])).answer(both, [3, 4])
     [(_, params)] = started[0].calls
-    assert [(one["seed"], one["stop"]) for one in params] == [(3, None), (4, None)]
+    told = [(one["temperature"], one["seed"], one["stop"]) for one in params]
+    assert told == [(0.5, 3, None), (0.0, None, None)]
 
 
 def test_a_prompt_past_vllm_s_own_limit_is_refused(make: Make, started: list[FakeLlm]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from nuggets_ray import io
-from nuggets_ray.evaluate.generate import Answer
+from nuggets_ray.evaluate.generate.answer import Answer
 
 
 def write_answers(folder: str, keys: Sequence[str], answers: Sequence[Answer | str]) -> None:

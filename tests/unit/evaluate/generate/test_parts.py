@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from nuggets_ray.evaluate.answers import read_answers, write_answers
-from nuggets_ray.evaluate.generate import Answer
+from nuggets_ray.evaluate.generate.answer import Answer
+from nuggets_ray.evaluate.generate.parts import read_answers, write_answers
 
 ODD = "a\u2028b\x85c\x0bd\x1ce\r\nf\n\ud7ff\U0001f600"
 """Every character at which Python ends a line, of which JSON escapes some."""

@@ -2,28 +2,19 @@
 
 import json
 import shutil
-import sys
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from transformers import AutoTokenizer
 
 from nuggets_ray.config.evaluate import GenerateConfig
 from nuggets_ray.config.schema import ModelConfig, PromptConfig
-from nuggets_ray.evaluate import generate
-from nuggets_ray.evaluate.chat import conversation, prompt_ids
-from nuggets_ray.evaluate.generate import (
-    Answer,
-    Answerer,
-    generation_settings,
-    request_key,
-    seed_of,
-)
+from nuggets_ray.evaluate.generate.answer import Answer, Asked
+from nuggets_ray.evaluate.generate.answerer import Answerer
+from nuggets_ray.evaluate.generate.chat import conversation, prompt_ids
 from nuggets_ray.finetune.answer_end import find_answer_end
 from nuggets_ray.model.load import load_model, load_tokenizer
 from nuggets_ray.prompts.prompt import make_prompt
@@ -42,7 +33,8 @@ def answers(
     seeds: list[int] | None = None,
 ) -> list[Answer | str]:
     answerer = Answerer(ModelConfig(str(model)), ALPACA, generate, "float32", 0)
-    return answerer.answer(asked, seeds or list(range(len(asked))))
+    requests = [Asked(messages, generate.temperature or 0.0) for messages in asked]
+    return answerer.answer(requests, seeds or list(range(len(asked))))
 
 
 def ids_of(model: Path, messages: tuple[Message, ...]) -> np.ndarray:
@@ -146,63 +138,16 @@ def test_a_sampled_answer_is_its_seed_s_own(tiny_model: Path) -> None:
     assert sharp == answers(tiny_model, GREEDY), "top_p leaves the likeliest token only"
 
 
-@pytest.mark.parametrize("tokenizer_class", ["LlamaTokenizer", "PreTrainedTokenizerFast"])
-def test_vllm_writes_answers_with_the_tokenizer_that_prompts_are_made_of(
-    tokenizer_class: str, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A class of Llama's misreads the byte-level file, and vLLM loads a tokenizer by itself."""
-    model = shutil.copytree(tiny_model, tmp_path / "model")
-    described = json.loads((model / "tokenizer_config.json").read_text())
-    described["tokenizer_class"] = tokenizer_class
-    (model / "tokenizer_config.json").write_text(json.dumps(described))
-    found = []
-
-    def make_llm(model: str, tokenizer: str | None, **arguments: Any) -> SimpleNamespace:
-        read = AutoTokenizer.from_pretrained(tokenizer or model)
-        found.append((tokenizer is None, read.decode(read("the  old town").input_ids)))
-        return SimpleNamespace(model_config=SimpleNamespace(max_model_len=99))
-
-    stand_in = SimpleNamespace(LLM=make_llm, SamplingParams=None)
-    monkeypatch.setitem(sys.modules, "vllm", stand_in)
-    monkeypatch.setattr(generate, "check_installed", lambda *_: None)
-    Answerer(ModelConfig(str(model)), ALPACA, GenerateConfig(), "float32", 0)
-    assert found == [(tokenizer_class == "PreTrainedTokenizerFast", "the  old town")]
-
-
-def test_nothing_to_answer(tiny_model: Path) -> None:
-    assert answers(tiny_model, GREEDY, []) == []
-
-
-def test_a_key_is_of_all_that_decides_an_answer() -> None:
-    def key(
-        weights: str = "w",
-        template: str = "t",
-        dtype: str = "float32",
-        seed: int = 0,
-        messages: tuple[Message, ...] = (Message("user", "Add.\n1 2"),),
-        **changed: object,
-    ) -> str:
-        given = generation_settings(replace(GREEDY, **changed), dtype, seed)
-        return request_key(weights, template, given, messages)
-
-    same = [key(), key(messages=(Message("user", " Add.\n1 2 "),))]
-    assert len(set(same)) == 1
-    others = [
-        key(weights="x"),
-        key(template="u"),
-        key(dtype="bfloat16"),
-        key(seed=1),
-        key(backend="vllm"),
-        key(max_tokens=5),
-        key(temperature=0.5),
-        key(top_p=0.5),
-        key(stop=["x"]),
-        key(vllm={"quantization": "fp8"}),
-        key(messages=(Message("system", "Add.\n1 2"),)),
-        key(messages=(Message("user", "Add."), Message("user", "1 2"))),
-        # rendered in another way by alpaca
-        key(messages=(Message("user", "Add.", "1 2"),)),
-    ]
-    assert len({*same, *others}) == 1 + len(others)
-    seeds = {seed_of(one) for one in others}
-    assert len(seeds) == len(others) and all(0 <= seed < 2**31 for seed in seeds)
+def test_greedy_and_sampled_answers_stand_side_by_side(tiny_model: Path) -> None:
+    """Each has its own temperature, and is what it is alone."""
+    answerer = Answerer(ModelConfig(str(tiny_model)), ALPACA, GREEDY, "float32", 0)
+    warm = [index % 3 == 1 for index in range(len(ASKED))]
+    asked = [Asked(m, 0.9 if is_warm else 0.0) for m, is_warm in zip(ASKED, warm, strict=True)]
+    found = answerer.answer(asked, list(range(len(asked))))
+    greedy, sampled = (
+        answers(tiny_model, GREEDY),
+        answers(tiny_model, replace(GREEDY, temperature=0.9)),
+    )
+    pairs = zip(sampled, greedy, strict=True)
+    assert found == [s if is_warm else g for (s, g), is_warm in zip(pairs, warm, strict=True)]
+    assert sampled != greedy
