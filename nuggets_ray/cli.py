@@ -43,9 +43,10 @@ class Job:
     `load()` imports what it takes, `imports` in words ("": nothing that takes seconds), and returns
     the function from the configuration to the JSON object of the last line. `uses`: the sections
     that the job reads, its own first, but for the keys that it leaves `unread`; `general`: those
-    that stand under no section; `requires`: the keys that it cannot do without; `examples`:
-    {arguments: what they do}; `folder`: what two runs of a sweep must not share, None: they may
-    share all; `takes`: what it takes from the run in out_dir where the call leaves it open.
+    that stand under no section; `requires`: the keys that it cannot do without; `needs_only_first`:
+    whether the first of them will do, and no `imports`; `examples`: {arguments: what they do};
+    `folder`: what two runs of a sweep must not share, None: they may share all; `takes`: what it
+    takes from the run in out_dir where the call leaves it open.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Job:
     uses: Sequence[str]
     examples: Mapping[str, str] = field(default_factory=dict)
     requires: Sequence[str] = ("out_dir",)
+    needs_only_first: Callable[[Config], bool] = lambda config: False
     general: Sequence[str] = ("out_dir", "seed", "progress_s")
     unread: Sequence[str] = ()
     folder: hydra_flags.Folder | None = out_dir_of
@@ -66,6 +68,11 @@ class Job:
         known = [key for key in all_keys() if key not in self.unread]
         own = [key for section in self.uses for key in known if section_of(key) == section]
         return [*self.general, *own]
+
+    def check_required(self, config: Config) -> None:
+        """Raise UserError for a key that is missing."""
+        num = 1 if self.needs_only_first(config) else len(self.requires)
+        require(config, *self.requires[:num])
 
 
 def run(job: Job, argv: Sequence[str]) -> NoReturn:
@@ -96,7 +103,7 @@ def _start(job: Job, argv: Sequence[str]) -> int:
 
     def check(configs: Sequence[Config], swept: Sequence[str]) -> None:
         for config in configs:
-            require(config, *job.requires)
+            job.check_required(config)
         if job.folder is not None:
             hydra_flags.refuse_one_folder(configs, swept, job.folder)
 
@@ -136,12 +143,12 @@ class _AboveTheBar(logging.StreamHandler[Any]):
 
 
 def _call(job: Job, config: Config) -> None:
-    require(config, *job.requires)
+    job.check_required(config)
     try:
         from nuggets_ray import preflight  # it reads files, for which a typo need not wait
 
         preflight.check(job.name, config)
-        if job.imports:
+        if job.imports and not job.needs_only_first(config):
             logger.info("importing %s", job.imports)
         result = job.load()(config)
     except UserError:

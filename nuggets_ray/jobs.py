@@ -26,9 +26,20 @@ def run_job(name: str) -> NoReturn:
 
 
 def _plan() -> Main:
-    from nuggets_ray.stages.score.plan import plan
+    def main(config: Config) -> dict[str, Any]:
+        if _is_glance(config):
+            from nuggets_ray.prepare.glance import glance
 
-    return plan
+            return glance(config)
+        from nuggets_ray.stages.score.plan import plan
+
+        return plan(config)
+
+    return main
+
+
+def _is_glance(config: Config) -> bool:
+    return config.plan.only == "data"
 
 
 def _score() -> Main:
@@ -134,6 +145,7 @@ _ALL = (
         },
         general=("out_dir", "seed"),
         requires=PATHS,
+        needs_only_first=_is_glance,
         imports=LIBRARIES,
     ),
     Job(

@@ -27,7 +27,7 @@ from nuggets_ray.select import check_config
 
 
 def check_score(config: Config) -> None:
-    """Raise UserError for data, anchors, a model or an out_dir that cannot be; for `plan` too."""
+    """Raise UserError for data, anchors, a model or an out_dir that cannot be."""
     _check_format(config.data)
     is_drawn = config.anchors.method != "file"
     _check_rows(config.data, require_num(config.anchors.num) if is_drawn else None)
@@ -35,6 +35,16 @@ def check_score(config: Config) -> None:
         anchor_files(config.anchors)
     check_path(config.model)
     check_out_dir(config.out_dir)
+
+
+def check_plan(config: Config) -> None:
+    """As `check_score`; under plan.only=data for the data, and a model where one is given."""
+    if config.plan.only != "data":
+        check_score(config)
+        return
+    _check_format(config.data)
+    if config.model.path:
+        check_path(config.model)
 
 
 def check_finetune(config: Config) -> None:
@@ -100,7 +110,7 @@ def _check_rows(data: DataConfig, num_anchors: int | None = None) -> None:
 
 
 CHECKS: dict[str, Callable[[Config], None]] = {
-    "plan": check_score,
+    "plan": check_plan,
     "score": check_score,
     "finetune": check_finetune,
     "evaluate": check_evaluate,

@@ -175,6 +175,9 @@ class RaceConfig:
 class PlanConfig:
     """What jobs/plan.py tells."""
 
+    only: str = choice("all", "data")
+    """data: only what the first rows are read as, within seconds; needs no weights and no out_dir.
+    """
     price_per_hour: float | None = number(None, at_least=0)
     """Price of an hour of one GPU, of one CPU core where there is no GPU, in any currency; null:
     the plan tells no money.

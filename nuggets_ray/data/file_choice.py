@@ -83,11 +83,12 @@ def split_of(path: str) -> str | None:
 
 
 def choose_files(
-    found: Mapping[str, fs.FileInfo], splits: Sequence[str], key: str
+    found: Mapping[str, fs.FileInfo], splits: Sequence[str], key: str, is_pool: bool = True
 ) -> tuple[dict[str, fs.FileInfo], list[UnreadFile]]:
     """Those of {path below what was listed: file} that hold the rows to read, and the others.
 
-    `splits` is data.splits. Raises UserError where no file is of these.
+    `splits` is data.splits; without it, of a pool to select from the files of test and validation
+    splits beside training files are left out. Raises UserError where no file is of `splits`.
     """
     files: dict[str, fs.FileInfo] = {}
     left_out: list[UnreadFile] = []
@@ -99,7 +100,9 @@ def choose_files(
             left_out.append(UnreadFile(path, "has an ending that is not known"))
         else:
             files[path] = info
-    files, of_other_splits = _of_splits(files, splits, key)
+    of_other_splits: list[UnreadFile] = []
+    if splits or is_pool:
+        files, of_other_splits = _of_splits(files, splits, key)
     files, twins = _without_twins(files)
     return files, [*left_out, *of_other_splits, *twins]
 

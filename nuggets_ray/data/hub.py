@@ -23,9 +23,11 @@ def is_hub(path: str) -> bool:
     return path.startswith(SCHEME)
 
 
-def hub_files(path: str, splits: Sequence[str], key: str) -> tuple[list[str], list[UnreadFile]]:
-    """The Arrow files of a data set's splits: those named, or else the training splits, or else
-    all; and the splits left out.
+def hub_files(
+    path: str, splits: Sequence[str], key: str, is_pool: bool = True
+) -> tuple[list[str], list[UnreadFile]]:
+    """The Arrow files of a data set's splits: those named, or else of a pool to select from the
+    training splits, or else all; and the splits left out.
 
     Raises UserError where `datasets` is not installed or cannot load it, or has no such split.
     """
@@ -36,7 +38,8 @@ def hub_files(path: str, splits: Sequence[str], key: str) -> tuple[list[str], li
     is_file = what is not None and ("*" in what or kind_of(what) is not None)
     config, data_files = (None, what) if is_file else (what, None)
     files = dict(_load(path, key, name, config, data_files, revision))
-    taken = [split for split in files if split_of(split) == "train"] or list(files)
+    of_training = [split for split in files if split_of(split) == "train"]
+    taken = of_training if is_pool and of_training else list(files)
     why = f"stands beside training rows: data.splits=[{','.join(files)}] takes it"
     if splits:
         for split in splits:

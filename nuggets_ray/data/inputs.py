@@ -87,12 +87,13 @@ def find_inputs(path: str, key: str = "data.path", splits: Sequence[str] = ()) -
     or nothing that is found holds rows.
     """
     path = demo_or(path, key)
+    is_pool = key == "data.path"  # held-out rows and prompts may well be those of a test split
     if is_hub(path):
-        paths, left_out = hub_files(path, splits, key)
+        paths, left_out = hub_files(path, splits, key, is_pool)
         store, files = fs.LocalFileSystem(), {file: file for file in paths}
         infos = dict(zip(files, store.get_file_info(paths), strict=True))
     else:
-        infos, left_out = choose_files(_found(path, key), splits, f"{key}={path}")
+        infos, left_out = choose_files(_found(path, key), splits, f"{key}={path}", is_pool)
     listing = Listing(tuple(_input_file(path, info) for info in infos.values()), tuple(left_out))
     if not listing.files:
         raise UserError(

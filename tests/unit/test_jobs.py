@@ -62,6 +62,18 @@ def test_the_examples_of_a_job_are_commands_of_its_own_keys(name: str) -> None:
         assert keys <= {*job.keys, *job.uses, "experiment"}, example
 
 
+def test_a_look_at_the_data_needs_neither_a_model_nor_a_run_folder(tmp_path: Path) -> None:
+    data = tmp_path / "a.jsonl"
+    data.write_text('{"instruction": "Say one.", "output": "one"}\n')
+    looked = run_package("plan", f"data.path={data}", "plan.only=data")
+    assert looked.returncode == 0, looked.stderr
+    assert "assistant: «one»" in looked.stdout
+    assert "importing" not in looked.stderr
+    for arguments, missing in [(["plan.only=data"], "data.path"), ([f"data.path={data}"], "model")]:
+        refused = run_package("plan", *arguments)
+        assert refused.returncode == 2 and f"{missing}" in refused.stderr.splitlines()[-1]
+
+
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"]])
 def test_the_jobs_are_listed(arguments: list[str]) -> None:
     ended = run_package(*arguments)

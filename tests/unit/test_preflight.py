@@ -34,7 +34,7 @@ for call in calls:
 """
 
 EVERY_JOB = [
-    (["--help"], 0, "out_dir"),
+    (["--help"], 0, "Usage: python jobs/"),
     (["--cfg", "job"], 0, "out_dir: ''"),
     (["data.pth=x"], 2, "data.pth: there is no such key; did you mean data.path=x?"),
     (["data.limit=many"], 2, "data.limit=many"),
@@ -96,6 +96,7 @@ OF_JOB = {
     ],
     "select": [([], 2, "holds no scores yet")],
     "show": [([], 2, "holds no scores yet")],
+    "status": [([], 2, "no run has begun there")],
     "finetune": [NO_DATA, NO_MODEL, NO_FOLDER, NO_SELECTION, WRONG_STAGE, NO_FORMAT, NO_COLUMN],
     "evaluate": [NO_MODEL, NO_ROWS, NO_PROMPTS, NO_SUCH],
     "pipeline": [NO_DATA, NO_MODEL, NO_ANCHORS, NO_FOLDER, NO_PROMPTS, WRONG_STAGE],

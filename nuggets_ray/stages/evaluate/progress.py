@@ -49,7 +49,8 @@ class EvaluationProgress:
         self._run.tell(work=work, workers=workers, numbers=numbers or {})
         self.metrics.follow(work, workers)
         self.metrics.count({"nuggets_answers": self._meter.num_computed})
-        if time.monotonic() - self._said < self._interval_s:
+        is_waiting = workers is not None and not workers.ready  # the workers' own lines tell
+        if is_waiting or time.monotonic() - self._said < self._interval_s:
             return
         self._said = time.monotonic()
         rate = format_rate(work.rate_now or 0.0, work.unit)

@@ -225,6 +225,8 @@ def test_splits_are_chosen_by_name(tmp_path: Path) -> None:
         return [os.path.relpath(file.path, tmp_path) for file in files]
 
     assert read() == read(path="*.jsonl") == ["train.jsonl"]
+    held_out = list_inputs(str(tmp_path), "evaluate.held_out_path")
+    assert len(held_out) == 3, "which file is held out is for the user to say"
     assert read("train", "test") == ["test.jsonl", "train.jsonl"]
     assert read("eval", "dev") == ["more/validation/a.jsonl", "test.jsonl"]
     assert read(path="test.jsonl") == ["test.jsonl"]

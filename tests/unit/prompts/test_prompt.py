@@ -288,7 +288,7 @@ def test_any_conversation_renders_with_all_its_texts_and_within_its_limit(case, 
     shown = example(*turns, (ASSISTANT, reply))
     whole = made.demonstration(shown, max_tokens=10**6)
     text = decode(tokenizer, whole.token_ids)
-    assert all(message.content in text for message in shown.messages)
+    assert all(message.content.strip() in text for message in shown.messages)
     assert whole.num_dropped_tokens == 0
     for limit in {whole.num_tokens // 2, whole.num_tokens - 1}:
         cut = made.demonstration(shown, max_tokens=limit)

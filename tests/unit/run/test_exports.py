@@ -169,8 +169,9 @@ def test_llamafactory_loads_its_shape(out_dir: str) -> None:
 
 TEMPLATE = (
     "{% for tool in tools or [] %}<tool>{{ tool | tojson }}</tool>{% endfor %}"
-    "{% for m in messages %}<{{ m.role }}>{{ m.reasoning_content }}{{ m.content }}"
-    "{% for c in m.tool_calls or [] %}{{ c.function.arguments.port }}{% endfor %}"
+    "{% for message in messages %}<{{ message['role'] }}>{{ message['reasoning_content'] }}"
+    "{{ message['content'] }}"
+    "{% for call in message['tool_calls'] or [] %}{{ call['function'] }}{% endfor %}"
     "<end>{% endfor %}"
 )
 
