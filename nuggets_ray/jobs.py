@@ -30,7 +30,7 @@ def _plan() -> Main:
         if _is_glance(config):
             from nuggets_ray.prepare.glance import glance
 
-            return glance(config)
+            return glance(config.data, config.model, config.prompt)
         from nuggets_ray.stages.score.plan import plan
 
         return plan(config)

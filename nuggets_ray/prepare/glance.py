@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby, islice
 from typing import Any
 
-from nuggets_ray.config.schema import Config, DataConfig
+from nuggets_ray.config.schema import DataConfig, ModelConfig, PromptConfig
 from nuggets_ray.data.counts import FieldCounts, listed, warnings
 from nuggets_ray.data.examples import SourceRow, choose_rules, file_rows, parse_rows
 from nuggets_ray.data.inputs import InputFile, Listing, find_inputs
@@ -33,13 +33,13 @@ MAX_REASONS = 10
 ReadRow = tuple[SourceRow, Example]
 
 
-def glance(config: Config) -> dict[str, Any]:
+def glance(data: DataConfig, model: ModelConfig, prompt: PromptConfig) -> dict[str, Any]:
     """Read the first rows, print what they are, and return the job's JSON object. Raises UserError
     where the data or the tokenizer cannot be read, or the format cannot be recognised.
     """
-    listing = find_inputs(config.data.path, splits=config.data.splits)
-    rules = choose_rules(config.data, listing.files)
-    rows, is_whole = _first_rows(config.data, listing.files)
+    listing = find_inputs(data.path, splits=data.splits)
+    rules = choose_rules(data, listing.files)
+    rows, is_whole = _first_rows(data, listing.files)
     counts = FieldCounts()
     read: list[ReadRow] = []
     skipped: list[tuple[SourceRow, str]] = []
@@ -50,8 +50,8 @@ def glance(config: Config) -> dict[str, Any]:
             read.append((row, result))
     lines = _file_lines(listing, rules.format)
     lines += _row_lines(rows, is_whole, read, skipped, counts)
-    lines += [f"  warning: {text}" for text in _warnings(counts, config.data)]
-    lines += _rendered(config, read)
+    lines += [f"  warning: {text}" for text in _warnings(counts, data)]
+    lines += _rendered(data, model, prompt, read)
     print("\n".join(lines))
     num_rows = {"num_rows": len(rows), "num_examples": len(read), "num_skipped": len(skipped)}
     return {"wrote": [], "status": "done", **num_rows, "is_whole": is_whole}
@@ -117,23 +117,24 @@ def _warnings(counts: FieldCounts, data: DataConfig) -> list[str]:
     return warnings(counts.read, counts.left, data.columns)
 
 
-def _rendered(config: Config, read: Sequence[ReadRow]) -> list[str]:
+def _rendered(
+    data: DataConfig, model: ModelConfig, config: PromptConfig, read: Sequence[ReadRow]
+) -> list[str]:
     """Rows from the start, the middle and the end of those read, and how many are too long."""
     shown = sorted({0, len(read) // 2, len(read) - 1}) if read else []
-    if not config.model.path:
+    if not model.path:
         texts = [_turns(read[place][1]) for place in shown]
         lines = ["", "prompt", *_pairs({"template": "none: give model.path for its own"})]
     else:
-        tokenizer = load_tokenizer(config.model)
-        prompt = make_prompt(tokenizer, config.prompt)
+        tokenizer = load_tokenizer(model)
+        prompt = make_prompt(tokenizer, config)
         encodings = [prompt.demonstration(example) for _, example in read]
         num_long = sum(encoding.num_dropped_tokens > 0 for encoding in encodings)
-        limit = config.prompt.max_demonstration_tokens
+        limit = config.max_demonstration_tokens
         pairs = {
-            "template": f"{prompt.name} (prompt.template={config.prompt.template})",
+            "template": f"{prompt.name} (prompt.template={config.template})",
             "tokens": f"{sum(e.num_tokens for e in encodings) / max(1, len(read)):,.0f} a row",
-            f"longer than {limit:,} tokens": f"{num_long:,} (data.on_too_long="
-            f"{config.data.on_too_long})",
+            f"longer than {limit:,} tokens": f"{num_long:,} (data.on_too_long={data.on_too_long})",
         }
         lines = ["", "prompt", *_pairs(pairs)]
         texts = [_marked(encodings[place], tokenizer) for place in shown]

@@ -23,7 +23,8 @@ def write(path: Path, rows: list[Any]) -> Path:
 
 def look(capsys: pytest.CaptureFixture[str], data: DataConfig, **more: Any) -> tuple[str, Any]:
     """The page and the job's JSON object."""
-    result = glance(Config("", data=data, **more))
+    config = Config("", data=data, **more)
+    result = glance(config.data, config.model, config.prompt)
     return capsys.readouterr().out, result
 
 
@@ -85,4 +86,4 @@ def test_rows_in_the_model_s_template_with_a_tokenizer_alone(
 def test_a_format_that_cannot_be_told_is_the_error_of_a_run(tmp_path: Path) -> None:
     data = write(tmp_path / "a.jsonl", [{"a": 1}])
     with pytest.raises(UserError, match="data.format"):
-        glance(Config("", data=DataConfig(str(data))))
+        glance(DataConfig(str(data)), ModelConfig(), PromptConfig())
