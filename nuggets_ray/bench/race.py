@@ -19,7 +19,7 @@ import numpy as np
 from nuggets_ray.bench.plan import BenchResults
 from nuggets_ray.bench.session import check_request, finish
 from nuggets_ray.bench.tables import Row, make_row
-from nuggets_ray.bench.worlds import WORLDS, World
+from nuggets_ray.bench.worlds import WORLDS, RaceWorld
 from nuggets_ray.config.schema import Config
 from nuggets_ray.markdown import markdown_table
 from nuggets_ray.schedule.race import RaceSettings, plan
@@ -109,7 +109,7 @@ def race_world(world: Raceable, K: int, max_loss: float = 0.01) -> dict[str, Any
     }
 
 
-def outcome(world: World, num_kept: int) -> RaceOutcome:
+def outcome(world: RaceWorld, num_kept: int) -> RaceOutcome:
     """Race in `world` and hold the rows that were chosen against full scoring's."""
     result = race_world(world, num_kept)
     chosen = result["chosen"]

@@ -31,7 +31,7 @@ LENGTH_CORRELATION = 0.6
 
 
 @dataclass(slots=True)
-class World:
+class RaceWorld:
     """`delta` (N, M) in nats is what full scoring sees; tokens of a demonstration and of an anchor;
     `passes`, `tokens` and `rounds` count what was asked."""
 
@@ -51,15 +51,15 @@ class World:
         return asked
 
 
-def exchangeable(num_candidates: int, num_anchors: int, seed: int) -> World:
+def exchangeable(num_candidates: int, num_anchors: int, seed: int) -> RaceWorld:
     rng = np.random.default_rng(seed)
     chance_N = _win_chance(rng, num_candidates)
     delta = rng.standard_normal((num_candidates, num_anchors), dtype=np.float32)
     delta += ndtri(chance_N)[:, None].astype(np.float32)
-    return World(delta * np.float32(0.05), *_lengths(rng, chance_N, num_anchors))
+    return RaceWorld(delta * np.float32(0.05), *_lengths(rng, chance_N, num_anchors))
 
 
-def item_response(num_candidates: int, num_anchors: int, seed: int) -> World:
+def item_response(num_candidates: int, num_anchors: int, seed: int) -> RaceWorld:
     rng = np.random.default_rng(seed)
     chance_N = _win_chance(rng, num_candidates)
     ability, difficulties = np.linspace(-8, 8, 401), rng.normal(0, 1.5, 2000)
@@ -69,10 +69,10 @@ def item_response(num_candidates: int, num_anchors: int, seed: int) -> World:
     delta = (slope_M * (ability_N[:, None] - rng.normal(0, 1.5, num_anchors))).astype(np.float32)
     uniform = np.clip(rng.random(delta.shape, dtype=np.float32), 1e-6, 1 - 1e-6)
     delta += np.log(uniform / (1 - uniform))
-    return World(delta * np.float32(0.03), *_lengths(rng, chance_N, num_anchors))
+    return RaceWorld(delta * np.float32(0.03), *_lengths(rng, chance_N, num_anchors))
 
 
-def factor(num_candidates: int, num_anchors: int, seed: int, tail: float = 0.0) -> World:
+def factor(num_candidates: int, num_anchors: int, seed: int, tail: float = 0.0) -> RaceWorld:
     """`tail`: the share of the noise that is many small factors, which a race does not model."""
     rng = np.random.default_rng(seed)
     num_factors = len(FACTOR_VARIANCE)
@@ -95,14 +95,14 @@ def factor(num_candidates: int, num_anchors: int, seed: int, tail: float = 0.0) 
     delta = theta_NQ @ loadings_MQ.T - cut_M + noise * np.sqrt(noise_M)
     scale_M = 0.06 * np.exp(0.4 * rng.standard_normal(num_anchors))
     lengths = _lengths(rng, theta_NQ[:, 0], num_anchors)
-    return World((delta * scale_M).astype(np.float32), *lengths)
+    return RaceWorld((delta * scale_M).astype(np.float32), *lengths)
 
 
-def factor_tail(num_candidates: int, num_anchors: int, seed: int) -> World:
+def factor_tail(num_candidates: int, num_anchors: int, seed: int) -> RaceWorld:
     return factor(num_candidates, num_anchors, seed, tail=TAIL_SHARE)
 
 
-WORLDS: dict[str, Callable[[int, int, int], World]] = {
+WORLDS: dict[str, Callable[[int, int, int], RaceWorld]] = {
     "exchangeable": exchangeable,
     "item_response": item_response,
     "factor": factor,

@@ -53,7 +53,7 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class RowAnswers:
     """Log-probs `one_shot` (n, S) of `rows` (indices of entrants) on `anchors`, and `tokens` (n, 3)
     of their demonstrations: prompt, answer, dropped."""
 
@@ -74,7 +74,7 @@ class Replay:
     seen: Seen
     waiting: tuple[Waiting, ...]
     is_covered_N: np.ndarray
-    answers: Callable[[], Iterable[Answered]]
+    answers: Callable[[], Iterable[RowAnswers]]
 
 
 def race_hashes(content_ids: np.ndarray, seed: int) -> np.ndarray:
@@ -95,7 +95,7 @@ def replay(out_dir: str, field: Field, rounds: Sequence[Round]) -> Replay:
     is_complete_N = np.zeros(num_rows, bool)
     for rows, _ in _complete(out_dir, field, with_log_probs=False):
         is_complete_N[rows] = True
-    held: list[Answered] = []
+    held: list[RowAnswers] = []
     waiting: list[Waiting] = []
     for decided in rounds:
         is_answered_N = is_complete_N.copy()
@@ -111,7 +111,7 @@ def replay(out_dir: str, field: Field, rounds: Sequence[Round]) -> Replay:
     blocks = [decided.block for decided in rounds if decided.block is not None]
     every = np.arange(len(field.zero_shot_M))
 
-    def answers() -> Iterator[Answered]:
+    def answers() -> Iterator[RowAnswers]:
         yield from held
         if is_covered_N.any():
             for decided in rounds:
@@ -130,7 +130,7 @@ def replay(out_dir: str, field: Field, rounds: Sequence[Round]) -> Replay:
 
 def _answers(
     out_dir: str, field: Field, decided: Round, is_complete_N: np.ndarray
-) -> Iterator[Answered]:
+) -> Iterator[RowAnswers]:
     """The answers of a round, of entrants that are not complete, each row once."""
     is_read_N = is_complete_N.copy()
     for answers in read_answers(out_dir, decided.number):
@@ -141,7 +141,9 @@ def _answers(
         if len(keep):
             is_read_N[rows[keep]] = True
             anchors = decided.asks[answers.ask].anchors
-            yield Answered(rows[keep], anchors, answers.one_shot_NS[keep], answers.tokens_N3[keep])
+            yield RowAnswers(
+                rows[keep], anchors, answers.one_shot_NS[keep], answers.tokens_N3[keep]
+            )
 
 
 def _waiting(field: Field, decided: Round, is_answered_N: np.ndarray) -> Iterator[Waiting]:

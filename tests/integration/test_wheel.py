@@ -69,7 +69,7 @@ def test_the_wheel_holds_the_package_and_its_configuration(wheel: Path) -> None:
         }
     package = {
         str(path.relative_to(ROOT))
-        for suffix in ("py", "jsonl", "typed")
+        for suffix in ("py", "jsonl", "txt", "typed")
         for path in (ROOT / "nuggets_ray").rglob(f"*.{suffix}")
     }
     conf = {f"nuggets_ray/{path.relative_to(ROOT)}" for path in (ROOT / "conf").rglob("*.yaml")}

@@ -4,18 +4,18 @@ import dataclasses
 
 import numpy as np
 
-from nuggets_ray.bench.worlds import World
+from nuggets_ray.bench.worlds import RaceWorld
 from nuggets_ray.schedule.race import RacePlan, RaceSettings, plan
 from nuggets_ray.schedule.seen import ALL, Entrants, Seen, SeenPart
 
 
-def full_order(world: World) -> np.ndarray:
+def full_order(world: RaceWorld) -> np.ndarray:
     """Full scoring's ranking: wins, ties by mean delta."""
     wins_N = np.count_nonzero(world.delta > 0, axis=1)
     return np.lexsort((-world.delta.mean(axis=1), -wins_N))
 
 
-def share_kept(world: World, chosen: np.ndarray, num_kept: int) -> float:
+def share_kept(world: RaceWorld, chosen: np.ndarray, num_kept: int) -> float:
     return len(np.intersect1d(chosen, full_order(world)[:num_kept])) / num_kept
 
 
@@ -23,7 +23,7 @@ def share_kept(world: World, chosen: np.ndarray, num_kept: int) -> float:
 class Race:
     """What has been asked of `world`; `hash_N` says who is in the pilot."""
 
-    world: World
+    world: RaceWorld
     settings: RaceSettings
     hash_N: np.ndarray
     blocks: list[np.ndarray] = dataclasses.field(default_factory=list)
@@ -61,12 +61,12 @@ class Race:
         return step
 
 
-def start_race(world: World, settings: RaceSettings) -> Race:
+def start_race(world: RaceWorld, settings: RaceSettings) -> Race:
     hash_N = np.random.default_rng(5).permutation(len(world.delta)).astype(np.uint64)
     return Race(world, settings, hash_N)
 
 
-def complete_race(world: World, settings: RaceSettings) -> Race:
+def complete_race(world: RaceWorld, settings: RaceSettings) -> Race:
     """Every row on every anchor."""
     race = start_race(world, settings)
     num_rows, num_anchors = world.delta.shape

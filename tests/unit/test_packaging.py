@@ -32,7 +32,8 @@ def test_every_file_that_is_read_is_named(pyproject: dict[str, Any]) -> None:
         for pattern in patterns
         for path in (ROOT / folders.get(package, package.replace(".", "/"))).glob(pattern)
     }
-    data = {*ROOT.glob("conf/**/*.yaml"), *ROOT.glob("nuggets_ray/**/*.jsonl")}
+    data = set(ROOT.glob("conf/**/*.yaml"))
+    data |= {path for end in ("jsonl", "txt") for path in ROOT.glob(f"nuggets_ray/**/*.{end}")}
     assert shipped == data | {ROOT / "nuggets_ray" / "py.typed"}
 
 

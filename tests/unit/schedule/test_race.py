@@ -5,15 +5,17 @@ import pytest
 from race_steps import Race, full_order, share_kept, start_race
 
 from nuggets_ray.bench.race import race_world
-from nuggets_ray.bench.worlds import WORLDS, World
+from nuggets_ray.bench.worlds import WORLDS, RaceWorld
 from nuggets_ray.schedule.race import RaceSettings, why_full
 from nuggets_ray.schedule.seen import ALL
 
 NUM_CANDIDATES = 800
 
 
-def made(delta: np.ndarray) -> World:
-    return World(delta.astype(np.float32), np.full(len(delta), 80.0), np.full(delta.shape[1], 75.0))
+def made(delta: np.ndarray) -> RaceWorld:
+    return RaceWorld(
+        delta.astype(np.float32), np.full(len(delta), 80.0), np.full(delta.shape[1], 75.0)
+    )
 
 
 def ranked(race: Race) -> np.ndarray:
@@ -47,7 +49,7 @@ def test_rows_in_another_order_change_nothing() -> None:
     race = start_race(world, RaceSettings(20))
     chosen = ranked(race)[:20]
     rows = np.random.default_rng(1).permutation(600)
-    other_world = World(world.delta[rows], world.demo_tokens[rows], world.anchor_tokens)
+    other_world = RaceWorld(world.delta[rows], world.demo_tokens[rows], world.anchor_tokens)
     again = ranked(Race(other_world, race.settings, race.hash_N[rows]))[:20]
     assert set(rows[again]) == set(chosen)
     assert other_world.passes == world.passes
@@ -57,7 +59,7 @@ def test_anchors_in_another_order_change_nothing() -> None:
     world = WORLDS["factor"](600, 80, 2)
     chosen = ranked(start_race(world, RaceSettings(20)))[:20]
     anchors = np.random.default_rng(1).permutation(80)
-    other = World(world.delta[:, anchors], world.demo_tokens, world.anchor_tokens[anchors])
+    other = RaceWorld(world.delta[:, anchors], world.demo_tokens, world.anchor_tokens[anchors])
     assert set(ranked(start_race(other, RaceSettings(20)))[:20]) == set(chosen)
 
 
@@ -74,7 +76,7 @@ def test_a_plan_made_again_from_what_was_seen_is_the_same() -> None:
 
 def test_rows_added_afterwards_are_raced_and_the_promise_is_kept() -> None:
     whole = WORLDS["factor"](1200, 80, 4)
-    part = World(whole.delta[:800], whole.demo_tokens[:800], whole.anchor_tokens)
+    part = RaceWorld(whole.delta[:800], whole.demo_tokens[:800], whole.anchor_tokens)
     grown = start_race(whole, RaceSettings(36))
     race = Race(part, RaceSettings(24), grown.hash_N[:800])
     race.run()
