@@ -122,7 +122,7 @@ def read(entrants: Entrants, seen: Seen, pilot: np.ndarray) -> Fitted:
     order = np.argsort(entrants.hash_N, kind="stable")
     sample = np.union1d(order[: REFIT_ROWS if len(seen.blocks) else 0], pilot)
     delta = _gather(seen, sample, num_rows, num_anchors)
-    pilot_delta_PM = delta[np.searchsorted(sample, np.sort(pilot))].astype(np.float64)
+    pilot_delta_PM = delta[np.searchsorted(sample, pilot)].astype(np.float64)
     model = fit(pilot_delta_PM)
     if len(seen.blocks):
         model = refit(model, _groups(seen, sample, delta))

@@ -61,7 +61,7 @@ def posterior_of_run(entrants: Entrants, seen: Seen, top_k: int) -> PosteriorSco
     # scoring, the pilot in a race
     by_hash = complete[np.argsort(entrants.hash_N[complete], kind="stable")]
     fit_rows = FIT_ROWS if len(seen.blocks) == 0 else pilot_size(entrants.num_candidates)
-    fitted = read(entrants, seen, np.sort(by_hash[:fit_rows]))
+    fitted = read(entrants, seen, by_hash[:fit_rows])
     scores = posterior_scores(fitted, top_k)
     is_unmet_N = seen.stage_N == 0
     for values_N in (scores.score_N, scores.low_N, scores.high_N):
