@@ -15,7 +15,7 @@ from nuggets_ray.config.compose import load
 from nuggets_ray.config.keys import sections
 from nuggets_ray.errors import UserError
 
-SCORING = ("model", "data", "prompt", "anchors", "score", "schedule", "cluster")
+SCORING = ("model", "data", "prompt", "anchors", "score", "schedule", "race", "cluster")
 
 ODD = [
     "/data/a (1).jsonl",
@@ -185,7 +185,7 @@ def test_what_was_meant_is_told_ready_to_paste(arguments: str, meant: str) -> No
     ("arguments", "words"),
     [
         (["prompt=1"], ["prompt=1", "alpaca, auto, chat, official"]),
-        (["schedule=race"], ["schedule=race", "full"]),
+        (["schedule=quick"], ["schedule=quick", "full"]),
         (["score=3"], ["score=3", "section", "score.dtype, score.backend"]),
         (["seed=abc"], ["seed=abc", "whole number"]),
         (["seed=1,2"], ["seed=1,2", "--multirun"]),
