@@ -20,6 +20,7 @@ def claim(run: Run, settings: Mapping[str, Any]) -> None:
     is_other = any(recorded.get(key, value) != value for key, value in settings.items())
     if is_other and not score_parts(run.out_dir):
         io.delete(RunFolder(run.out_dir).anchors)
+        io.delete(RunFolder(run.out_dir).rounds)
         rewrite_skipped(run.out_dir, {}, 0)  # what it could not score is tried again
         run.manifest["fingerprint"] = {k: v for k, v in recorded.items() if k not in settings}
     run.set_fingerprint(settings)

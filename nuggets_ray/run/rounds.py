@@ -153,6 +153,14 @@ def answered_ids(out_dir: str, number: int) -> np.ndarray:
     return np.unique(np.concatenate(ids)) if ids else np.array([], dtype=str)
 
 
+def pilot_ids(out_dir: str) -> np.ndarray | None:
+    """The content_ids that a race drew at random to meet every anchor: of all complete rows the
+    only ones that stand for all. None where no race was run."""
+    pilots = (one for one in read_rounds(out_dir) if one.report.get("phase") == "pilot")
+    asks = [ask for decided in pilots for ask in decided.asks]
+    return np.concatenate([ask.content_ids for ask in asks]) if asks else None
+
+
 def settled_k(manifest: Mapping[str, Any]) -> int | None:
     """The K that the run's last race settled; None where none was run, or it fell back to full."""
     top_k = manifest.get("race", {}).get("top_k")

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from nuggets_ray.evaluate.verdict.evidence import BOTTOM, GOLDEN, OTHER, RANDOM, Arm, gather
 from nuggets_ray.evaluate.verdict.reliability import (
@@ -18,6 +20,7 @@ from nuggets_ray.evaluate.verdict.verdict import decide
 from nuggets_ray.run.anchors import read_anchors
 from nuggets_ray.run.joined import read_scored
 from nuggets_ray.run.layout import RunFolder
+from nuggets_ray.run.rounds import pilot_ids
 from nuggets_ray.run.scores import read_scores
 from nuggets_ray.run.trained_on import TrainedSelection
 
@@ -78,14 +81,22 @@ def verdict_of_run(
 def score_signs(
     out_dir: str, golden: TrainedSelection, seed: int
 ) -> tuple[SplitHalf | None, LengthEffect | None]:
-    """Stability of the scores across anchors, and how far length explains the golden selection."""
+    """Stability of the scores across anchors, and how far length explains the golden selection; in
+    a race by its pilot, as the other complete rows are the good ones."""
     scores = read_scored(out_dir).scores
-    length = length_effect(
-        scores.num_answer_tokens, golden.num_answer_tokens_K, scores.golden_score
-    )
+    pilot = pilot_ids(out_dir)
+    golden_score_N = scores.golden_score
+    if pilot is not None:
+        is_of_pilot_N = np.isin(scores.content_id.astype(str), pilot)
+        golden_score_N = np.where(is_of_pilot_N, golden_score_N, np.nan)
+    length = length_effect(scores.num_answer_tokens, golden.num_answer_tokens_K, golden_score_N)
     _, zero_shot_A = read_anchors(RunFolder(out_dir).anchors)
     rows: list[np.ndarray] = []
-    for table in read_scores(out_dir, ["one_shot_logprob"]):
+    for table in read_scores(out_dir, ["content_id", "status", "one_shot_logprob"]):
+        table = table.filter(pc.equal(table["status"], "complete"))
+        if pilot is not None:
+            among = pa.array(pilot, pa.string())
+            table = table.filter(pc.is_in(table["content_id"], value_set=among))
         left = MAX_SPLIT_ROWS - sum(map(len, rows))
         if left <= 0:
             break

@@ -23,13 +23,13 @@ from nuggets_ray.run.accounts import (
     count_killed_attempts,
     near_tie_fraction,
 )
-from nuggets_ray.run.candidates import CandidateIds, read_candidate_ids
+from nuggets_ray.run.candidates import CandidateIds, is_among, read_candidate_ids
 from nuggets_ray.run.claim import claim
 from nuggets_ray.run.job_configs import write_config
 from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.manifest import Run
 from nuggets_ray.run.preview import NUM_CANDIDATES, write_preview
-from nuggets_ray.run.scores import compact_scores
+from nuggets_ray.run.scores import compact_scores, complete_ids
 from nuggets_ray.run.skipped import count_kinds, give_up, read_skipped, rewrite_skipped
 from nuggets_ray.schedule.todo import Todo, find_todo
 from nuggets_ray.score.checks import check_fields, check_inputs
@@ -117,7 +117,8 @@ def _score(config: Config, given: Config, run: Run, workers: Workers) -> dict[st
     write_posteriors(run, config, candidates, replace(todo, left_out=left_out), base, prompt)
     accounts = account(config.out_dir, prepared.num_rows, candidates, left_out)
     check_accounts(accounts, left_out, config.data)
-    _preview(setup, prompt, candidates, accounts.is_scored_N, base)
+    is_complete_N = is_among(candidates.example_id_N, complete_ids(config.out_dir))
+    _preview(setup, prompt, candidates, is_complete_N, base)
     return _finish(run, accounts, base, setup.dtype)
 
 
@@ -147,10 +148,14 @@ def _score_what_is_left(
 
 
 def _preview(
-    setup: Setup, prompt: Prompt, candidates: CandidateIds, is_scored_N: np.ndarray, base: ZeroShot
+    setup: Setup,
+    prompt: Prompt,
+    candidates: CandidateIds,
+    is_complete_N: np.ndarray,
+    base: ZeroShot,
 ) -> None:
     out_dir, rules = setup.config.out_dir, setup.rules
-    rows = np.flatnonzero(is_scored_N)[:NUM_CANDIDATES]
+    rows = np.flatnonzero(is_complete_N)[:NUM_CANDIDATES]
     originals = {str(candidates.example_id_N[row]): candidates.read_row(row) for row in rows}
     examples = {i: rules.parse(row) for i, row in originals.items()}
     anchors, limit = base.anchors, setup.max_demonstration_tokens

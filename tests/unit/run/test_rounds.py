@@ -1,5 +1,6 @@
 """Rounds of a race: what is decided is what is read, and a plan half written does not count."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from nuggets_ray.run.rounds import (
     Round,
     RoundAsk,
     answered_ids,
+    pilot_ids,
     read_answers,
     read_rounds,
     write_answers,
@@ -41,6 +43,14 @@ def test_a_plan_without_its_last_file_does_not_count(tmp_path: Path) -> None:
     write_round(str(tmp_path), ROUND)
     Path(RunFolder(str(tmp_path)).round(2).plan).unlink()
     assert read_rounds(str(tmp_path)) == []
+
+
+def test_the_pilot_is_known(tmp_path: Path) -> None:
+    assert pilot_ids(str(tmp_path)) is None
+    write_round(str(tmp_path), dataclasses.replace(ROUND, number=0, report={"phase": "pilot"}))
+    write_round(str(tmp_path), ROUND)
+    pilot = pilot_ids(str(tmp_path))
+    assert pilot is not None and pilot.tolist() == ["a", "b", "c"]
 
 
 def test_answers_read_back_by_ask(tmp_path: Path) -> None:
