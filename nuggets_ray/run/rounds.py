@@ -147,12 +147,6 @@ def read_answers(out_dir: str, number: int) -> Iterator[Answers]:
         )
 
 
-def answered_ids(out_dir: str, number: int) -> np.ndarray:
-    """The content_ids that a round has answers of."""
-    ids = [answers.content_ids for answers in read_answers(out_dir, number)]
-    return np.unique(np.concatenate(ids)) if ids else np.array([], dtype=str)
-
-
 def pilot_ids(out_dir: str) -> np.ndarray | None:
     """The content_ids that a race drew at random to meet every anchor: of all complete rows the
     only ones that stand for all. None where no race was run."""

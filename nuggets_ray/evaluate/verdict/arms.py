@@ -92,8 +92,8 @@ def score_signs(
     length = length_effect(scores.num_answer_tokens, golden.num_answer_tokens_K, golden_score_N)
     _, zero_shot_A = read_anchors(RunFolder(out_dir).anchors)
     rows: list[np.ndarray] = []
-    for table in read_scores(out_dir, ["content_id", "status", "one_shot_logprob"]):
-        table = table.filter(pc.equal(table["status"], "complete"))
+    for table in read_scores(out_dir, ["content_id", "golden_score", "one_shot_logprob"]):
+        table = table.filter(pc.is_valid(table["golden_score"]))
         if pilot is not None:
             among = pa.array(pilot, pa.string())
             table = table.filter(pc.is_in(table["content_id"], value_set=among))

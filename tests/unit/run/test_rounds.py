@@ -10,7 +10,6 @@ from nuggets_ray.run.rounds import (
     AnsweredRow,
     Round,
     RoundAsk,
-    answered_ids,
     pilot_ids,
     read_answers,
     read_rounds,
@@ -62,5 +61,4 @@ def test_answers_read_back_by_ask(tmp_path: Path) -> None:
     assert answers[0].one_shot_NS.tolist() == [[-1.5, -2.5]]
     assert answers[0].tokens_N3.tolist() == [[3, 4, 1]]
     assert answers[1].content_ids.tolist() == ["c"]
-    assert answered_ids(out_dir, 2).tolist() == ["a", "c"]
-    assert answered_ids(out_dir, 7).tolist() == []
+    assert list(read_answers(out_dir, 7)) == []
