@@ -65,11 +65,15 @@ def _none_can_be_read(config: DataConfig, rules: Rules, parsed: Sequence[ParsedR
     values = [row.value for row, _ in parsed]
     names = {str(name) for value in values if isinstance(value, dict) for name in value}
     fields = ", ".join(sorted(names)[:MAX_FIELDS])
-    key = f"data.columns={config.columns}" if config.columns else f"data.format={rules.format}"
+    first = f"the first {len(parsed)} rows of data.path={config.path}"
+    if config.columns or config.format != "auto":
+        given = f"columns={config.columns}" if config.columns else f"format={config.format}"
+        wrong, way_out = f"data.{given}: none of {first} can be read so", "give another"
+    else:
+        wrong, way_out = f"none of {first}, read as {rules.format}, can be scored", "mend the data"
     setting = propose(values, rules)
     return (
-        f"{key}: none of the first {len(parsed)} rows of data.path={config.path} can be read so "
-        f"({told}): "
-        + (f"set {setting}" if setting else "give another")
+        f"{wrong} ({told}): "
+        + (f"set {setting}" if setting else way_out)
         + (f"; the fields of the rows are {fields}" if fields else "")
     )

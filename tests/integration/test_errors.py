@@ -27,7 +27,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         ("data.path={folder}/rows.jsnl", ["data.path", "rows.jsnl"]),
         ("data.path={folder}/empty.jsonl", ["data.path", "no rows"]),
-        ("data.path={folder}/bad.jsonl", ["empty_answer", "9 of 9"]),
+        ("data.path={folder}/bad.jsonl", ["9 empty_answer", "bad.jsonl", "mend the data"]),
         ("data.limt=3", ["data.limt", "data.limit"]),
         ("data.limit=many", ["data.limit=many"]),
         ("model.path={folder}/nowhere", ["model.path", "nowhere"]),

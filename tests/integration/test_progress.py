@@ -150,12 +150,13 @@ def test_a_training_tells_what_it_does_and_who_was_lost(
         assert workers is not None and (workers.ready, workers.lost, workers.replaced) == (0, 1, 0)
         ray.get(board.started.remote([{**step, "step": 3}]))
         progress.poll()
-        ray.get(board.add.remote(step))
+        for number in (4, 5, 6):
+            ray.get(board.add.remote({**step, "step": number}))
         progress.close()
     last = read_stage_status(str(tmp_path), "finetune-m")
     assert last is not None and last.work is not None and last.workers is not None
-    assert (last.work.unit, last.work.num_done, last.work.num_total) == ("steps", 4, 10)
-    assert last.work.eta_s == pytest.approx(6 * 0.5) and last.numbers == numbers
+    assert (last.work.unit, last.work.num_done, last.work.num_total) == ("steps", 6, 10)
+    assert last.work.eta_s == pytest.approx(4 * 0.5) and last.numbers == numbers
     assert (last.workers.ready, last.workers.lost, last.workers.replaced) == (2, 1, 1)
     assert "compiling shm (a minute)" in caplog.text
     assert "workers are lost (rank 1: it was killed by SIGKILL): all begin again" in caplog.text

@@ -35,7 +35,7 @@ BACKEND = "vllm" if importlib.util.find_spec("vllm") else "transformers"
 
 @dataclass(frozen=True, order=True)
 class Door:
-    """Where a process of the run listens; `process` is its name, such as ray::Replica."""
+    """Where a process of the run listens; `process` is its name, such as ray::ReplicaActor."""
 
     process: str
     address: str
@@ -140,7 +140,7 @@ def watched(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Watch
 def test_every_door_is_on_loopback(watched: Watched) -> None:
     seen = {door.process for door in watched.doors}
     assert seen >= {"gcs_server", "raylet", *AGENTS, "ray::MapWorker"}, seen
-    assert seen >= {"ray::RayTrainWorker", "ray::Replica"}, seen
+    assert seen >= {"ray::RayTrainWorker", "ray::ReplicaActor"}, seen
     assert [door for door in sorted(watched.doors) if not door.is_loopback] == []
 
 

@@ -2,6 +2,7 @@
 and at the first worker that fails otherwise.
 """
 
+import json
 import shutil
 from pathlib import Path
 
@@ -58,5 +59,6 @@ def test_a_scoring_worker_that_cannot_have_the_model_says_so(
     config = Config(model=ModelConfig(str(model)))
     setup = scorer.Setup(config, "try", "cpu", "float32", "alpaca", 100, 0.0)
     baseline_ref = ray.put(ZeroShot((), np.zeros(0)))
-    worker = scorer.Scorer(setup, [baseline_ref], Counter.remote())
-    assert worker({"block": np.array(["[]"])}) == {"result": ['{"refused": "it does not fit"}']}
+    worker = scorer.Scorer(setup, [baseline_ref], Counter.remote(), None)
+    [answer] = worker({"ticket": np.array([3])})["result"]
+    assert json.loads(answer) == {"refused": "it does not fit", "ticket": 3}
