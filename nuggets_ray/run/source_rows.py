@@ -31,13 +31,15 @@ def read_source_table(
     """The candidates of these ids, in the order given, with the types of their source; `rows` are
     their row_json.
 
-    None where a source is no table, and, with a warning, where one is gone or has other rows now,
-    or the types of several do not go together.
+    None where the sources are no tables, and, with a warning, where only some are, one is gone or
+    has other rows now, or the types of several do not go together.
     """
     places = _places(out_dir, example_ids)
     paths = places["source_path"].unique().to_pylist()
-    kinds = {path: kind_of(path) for path in paths}
-    if any(kind is None or kind.name not in TABLES for kind in kinds.values()):
+    plain = [path for path in paths if not _is_table(path)]
+    if plain:
+        if len(plain) < len(paths):
+            _tell(" and ".join(plain), "beside a table has no others")
         return None
     tables, order = [], []
     for path in paths:
@@ -60,6 +62,11 @@ def read_source_table(
         _tell(" and ".join(paths), f"differ in their types ({error})")
         return None
     return whole.take(np.argsort(np.concatenate(order)))
+
+
+def _is_table(path: str) -> bool:
+    kind = kind_of(path)
+    return kind is not None and kind.name in TABLES
 
 
 def _tell(path: str, why: str) -> None:

@@ -133,3 +133,16 @@ def test_rows_of_text_files_have_no_types_of_their_own(tmp_path: Path) -> None:
     (tmp_path / "data" / "a.jsonl").write_text(lines)
     write_run(str(tmp_path / "run"), tmp_path / "data")
     assert read_source_table(str(tmp_path / "run"), np.array(["c03"]), [b"{}"]) is None
+
+
+def test_rows_of_tables_and_of_text_files_together_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "data").mkdir()
+    pq.write_table(source(0), tmp_path / "data" / "a.parquet")
+    lines = "".join(f'{{"instruction": "q{i}"}}\n' for i in range(10, 20))
+    (tmp_path / "data" / "b.jsonl").write_text(lines)
+    out_dir = str(tmp_path / "run")
+    write_run(out_dir, tmp_path / "data")
+    choose(out_dir, SelectConfig(fraction=1.0))
+    assert "b.jsonl beside a table has no others" in caplog.text
