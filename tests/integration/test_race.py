@@ -133,3 +133,11 @@ def test_where_nothing_is_to_gain_all_is_scored_and_it_is_said(
     assert "nothing to gain" in done.stderr and "12 candidates are fewer than 400" in done.stderr
     assert json.loads((out_dir / "manifest.json").read_text())["race"]["fell_back"]
     assert {row["status"] for row in scores_of(out_dir).values()} == {"complete"}
+
+
+def test_a_plan_of_a_race_says_that_its_cost_is_that_of_full_scoring(
+    data: Path, tiny_model: Path, tmp_path: Path, shared_ray: None
+) -> None:
+    done = run_job("plan", *score_overrides(data, tiny_model, tmp_path, *RACE))
+    assert done.returncode == 0, done.stderr
+    assert "is that of scoring every row on every anchor" in done.stderr

@@ -5,6 +5,7 @@ Reading the data is the run's own first step, and what it writes is kept for the
 calibration on one replica turns tokens into hours. Nothing is scored.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -23,7 +24,7 @@ from nuggets_ray.run.candidates import CandidateIds, is_among, read_candidate_id
 from nuggets_ray.run.job_configs import write_config
 from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.manifest import Run
-from nuggets_ray.run.scores import score_parts, scored_ids
+from nuggets_ray.run.scores import complete_ids, score_parts
 from nuggets_ray.run.skipped import read_skipped
 from nuggets_ray.schedule.todo import find_todo
 from nuggets_ray.score import plan as facts
@@ -42,6 +43,9 @@ CALIBRATION_S = 20.0
 NUM_CALIBRATION_CANDIDATES = 16
 
 
+logger = logging.getLogger(__name__)
+
+
 def plan(config: Config) -> dict[str, Any]:
     """Read the data, choose the anchors, calibrate; print the plan and write plan.json.
 
@@ -49,6 +53,11 @@ def plan(config: Config) -> dict[str, Any]:
     would load a model.
     """
     check_inputs(config)
+    if config.schedule.name == "race":
+        logger.warning(
+            "schedule=race: the cost that follows is that of scoring every row on every anchor; "
+            "the race computes a part of it, which is known once it has begun"
+        )
     config = replace(config, model=replace(config.model, path=resolve_path(config.model)))
     with Run(config.out_dir, "plan") as run, connected(config.cluster) as workers:
         write_config(config.out_dir, "plan", config)
@@ -102,7 +111,7 @@ def _facts(
     fits_N = facts.fits_context(candidates, limit, config.data.on_too_long)
     todo = find_todo(config.out_dir, candidates, excluded_ids, config.data.retry)
     todo_tokens_N = np.minimum(candidates.num_tokens_N[todo.is_todo_N & fits_N], limit)
-    num_scored = int(is_among(candidates.example_id_N, scored_ids(config.out_dir)).sum())
+    num_scored = int(is_among(candidates.example_id_N, complete_ids(config.out_dir)).sum())
     context = context_tokens(config.model, config.score)
     per_worker = workers.gpus_per_worker or workers.cpus_per_worker
     hardware = facts.Hardware(workers.num_workers, workers.device, per_worker)
