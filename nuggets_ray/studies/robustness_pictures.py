@@ -7,6 +7,9 @@ from nuggets_ray.studies.anchor_robustness import GOLDEN, Robustness, SizePoint
 from nuggets_ray.studies.page import Picture
 from nuggets_ray.studies.pictures import COLOURS, MARKS, figure, key, name, png
 
+MIN_RATIO = 1.7
+"""Between two numbers at a logarithmic axis."""
+
 
 def cut_picture(found: Robustness, num_anchors: int, shares: Sequence[float]) -> Picture:
     """The overlap of the kept rows by number of anchors, a line a cut."""
@@ -19,6 +22,7 @@ def cut_picture(found: Robustness, num_anchors: int, shares: Sequence[float]) ->
         ]
         _line(panel, curve, index, f"top {100 * share:g}%")
     _mark_run(panel, num_anchors)
+    _log_ticks(panel, [point.num_anchors for point in found.points])
     panel.set_ylim(0, 1.02)
     panel.set_xlabel("anchors (each set)")
     panel.set_ylabel("share of kept rows that\nanother set keeps too")
@@ -42,6 +46,8 @@ def signal_picture(found: Robustness, num_anchors: int) -> Picture:
     _mark_run(alike, num_anchors)
     name(alike, "each signal against itself on other anchors")
     name(golden, "each signal against golden_score on others")
+    _log_ticks(alike, [point.num_anchors for point in found.points])
+    _log_ticks(golden, [point.num_anchors for point in found.points if point.is_measured])
     for panel in (alike, golden):
         panel.set_ylim(0, 1.02)
         panel.set_xlabel("anchors (each set)")
@@ -62,7 +68,7 @@ def composition_picture(found: Robustness) -> Picture:
             color=COLOURS[index], marker=MARKS[index], markersize=9, linewidth=2, capsize=4,
             label=rule,
         )  # fmt: skip
-    _log_ticks(panel, sorted({point.num_anchors for point in found.composition}))
+    _log_ticks(panel, [point.num_anchors for point in found.composition])
     panel.set_xlabel("anchors, chosen from half of the run's")
     panel.set_ylabel("Spearman correlation with the\ngolden score on the other half")
     name(panel, "bars: standard deviation over draws")
@@ -88,17 +94,19 @@ def _line(panel: Any, curve: Sequence[tuple[int, float, bool]], index: int, labe
                 1, len(joined)
             ), **style,
         )  # fmt: skip
-    _log_ticks(panel)
 
 
-def _log_ticks(panel: Any, ticks: Sequence[int] | None = None) -> None:
-    from matplotlib.ticker import NullLocator, ScalarFormatter
+def _log_ticks(panel: Any, sizes: Sequence[int]) -> None:
+    """A logarithmic axis with the sizes written at it, but where they would touch."""
+    from matplotlib.ticker import NullLocator
 
+    ticks: list[int] = []
+    for size in sorted(set(sizes)):
+        if not ticks or size >= MIN_RATIO * ticks[-1]:
+            ticks.append(size)
     panel.set_xscale("log")
-    panel.xaxis.set_major_formatter(ScalarFormatter())
-    if ticks is not None:
-        panel.set_xticks(list(ticks))
-        panel.xaxis.set_minor_locator(NullLocator())
+    panel.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+    panel.xaxis.set_minor_locator(NullLocator())
 
 
 def _mark_run(panel: Any, num_anchors: int) -> None:
