@@ -161,6 +161,10 @@ class RaceConfig:
     """Rows that are wanted; null: top_fraction, or what select.* asks for."""
     top_fraction: float | None = number(None, at_least=0, at_most=1)
     """Share of the distinct rows that is wanted."""
+    min_score: float | None = number(None, at_least=0, at_most=1)
+    """Rows whose golden score is above this are wanted; null: top_k or top_fraction, or what
+    select.* asks for.
+    """
     max_loss: float = number(0.01, at_least=0, at_most=0.5)
     """Share of the wanted rows that may be lost, expected; 0: none that could still win."""
     pilot: int | None = number(None, at_least=16)
