@@ -11,7 +11,8 @@
    winners expected to be lost, stays within what this round may spend of max_loss x K. That is
    decided afresh each time: one left behind comes back when it looks better, and catches up.
 4. After the last block the live rows meet the anchors that are left, and have a golden score.
-   That is the last barrier: two more than there are blocks, never another.
+   Where that changes what is expected of the rows left behind, one more barrier completes those
+   that came back; there is never another.
 
 Under a threshold of the golden score the rows above it are wanted, and K is how many of them are
 expected.
@@ -34,7 +35,7 @@ from nuggets_ray.schedule.informative import block_ends
 from nuggets_ray.schedule.seen import ALL, Entrants, Seen, first_blocks
 
 MIN_CANDIDATES, MIN_ANCHORS, MAX_TOP_SHARE = 400, 40, 0.3
-NUM_BLOCKS = 6
+NUM_BLOCKS = 5
 # The loss is estimated anew when the live rows are complete: another barrier only well above it.
 SETTLED = 3.0
 # The front is where the live rows are; up to nine in ten of them may be catching up.
@@ -61,8 +62,8 @@ class RaceSettings:
 
     @property
     def max_barriers(self) -> int:
-        """The pilot, the blocks, the rest."""
-        return self.num_blocks + 2
+        """The pilot, the blocks, the rest, and one where the rest changed what is expected."""
+        return self.num_blocks + 3
 
 
 @dataclass(frozen=True, slots=True)

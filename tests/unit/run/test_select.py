@@ -226,7 +226,7 @@ def raced_run(path: str, race: dict[str, Any]) -> str:
         for number in range(8)
     ]
     write_eliminated_scores(path, "attempt", left)
-    write_json(RunFolder(path).manifest, {"race": race})
+    write_json(RunFolder(path).manifest, {"schema_version": 1, "race": race})
     return path
 
 

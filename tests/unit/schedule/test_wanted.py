@@ -30,7 +30,7 @@ def test_what_the_race_says_goes_before_what_select_asks(
 @pytest.mark.parametrize(
     ("race", "select", "words"),
     [
-        (RaceConfig(top_k=7, top_fraction=0.1), FRACTION, "leave one out"),
+        (RaceConfig(top_k=7, top_fraction=0.1), FRACTION, "leave one in"),
         (RaceConfig(top_fraction=0.0), FRACTION, "race.top_fraction=0"),
         (RaceConfig(top_k=7, min_score=0.8), FRACTION, "race.top_k=7 and race.min_score=0.8"),
         (RaceConfig(min_score=1.0), FRACTION, "race.min_score=1.0"),
