@@ -250,10 +250,9 @@ def _by_counting(ahead: Forecast, fitted: Fitted, settings: RaceSettings) -> np.
     num_anchors = fitted.num_anchors
     sure_N = fitted.wins_N.copy()
     sure_N[fitted.complete] = fitted.win_share(fitted.complete) * num_anchors
-    bar = settings.min_wins(num_anchors)
-    if bar is None:
-        assert settings.top_k is not None
-        bar = float(np.sort(sure_N)[-settings.top_k])
+    min_wins = settings.min_wins(num_anchors)
+    assert settings.top_k is not None
+    bar = float(np.sort(sure_N)[-settings.top_k]) if min_wins is None else min_wins
     unseen_I = num_anchors - fitted.num_seen_N[ahead.rows]
     could_win: np.ndarray = ahead.rows[fitted.wins_N[ahead.rows] + unseen_I >= bar]
     return could_win
