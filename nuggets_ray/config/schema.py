@@ -99,8 +99,10 @@ class AnchorsConfig:
 
     method: str = choice("random", "kmeans", "file")
     """random, kmeans (both drawn from the candidates) or file."""
-    num: int | None = number(100, at_least=1)
-    """Number of anchors; with a file, its first N rows (null: all)."""
+    num: int | None = number(None, at_least=1)
+    """Number of anchors; null: 100, or 1,000 under schedule=race with at least 10,000 distinct
+    candidates (in a new folder), and all rows of a file; with a file, its first N rows.
+    """
     path: str | None = None
     """The anchor file, in any format data.path takes, or `demo`."""
     format: str = "auto"
