@@ -16,15 +16,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from nuggets_ray.config.study import MIN_SIZE, StudyConfig
+from nuggets_ray.schedule.split_halves import overlap_of
 from nuggets_ray.studies.anchor_rules import RULES
 from nuggets_ray.studies.matrix import DeltaMatrix
 from nuggets_ray.studies.measures import MEASURES, golden_score
 from nuggets_ray.studies.repeatability import (
-    Agreement,
+    RankAgreement,
     agree,
     extend,
     mean_agreement,
-    overlap_at,
     ratio_for,
 )
 
@@ -45,8 +45,8 @@ class SizePoint:
     num_anchors: int
     is_measured: bool
     num_draws: int
-    agreement: Agreement
-    golden: Agreement | None = None
+    agreement: RankAgreement
+    golden: RankAgreement | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class CompositionPoint:
     rule: str
     num_anchors: int
     num_held_out: int
-    agreement: Agreement
+    agreement: RankAgreement
     spread: float
 
 
@@ -170,8 +170,8 @@ def _measure(
     points = []
     for size in sizes:
         rng = np.random.default_rng([seed, size])
-        alike: list[Agreement] = []
-        golden: list[Agreement] = []
+        alike: list[RankAgreement] = []
+        golden: list[RankAgreement] = []
         for _ in range(num_draws):
             order = rng.permutation(matrix.num_anchors)
             one, other = (matrix.delta_NA[:, order[i : i + size]] for i in (0, size))
@@ -197,7 +197,7 @@ def _checks(measured: Sequence[SizePoint], half: int, shares: list[float]) -> It
     for index, share in enumerate(shares):
         yield Check(
             quarter.measure, share, there.overlaps[index], more.overlaps[index],
-            overlap_at(max(there.linear, 0.0), share),
+            overlap_of(max(there.linear, 0.0), share),
         )  # fmt: skip
 
 

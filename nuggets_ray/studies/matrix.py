@@ -9,14 +9,13 @@ Legend: N rows, A anchors.
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from nuggets_ray.config.keys import job_command
 from nuggets_ray.errors import UserError
 from nuggets_ray.run.anchors import read_anchors
 from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.manifest import read_manifest
+from nuggets_ray.run.matrix_signals import read_matrix
 from nuggets_ray.run.rounds import pilot_ids
 from nuggets_ray.run.scores import read_scores
 from nuggets_ray.schedule.replay import race_hashes
@@ -45,7 +44,7 @@ class DeltaMatrix:
         return int(self.delta_NA.shape[1])
 
 
-def read_matrix(out_dir: str, max_rows: int, seed: int) -> DeltaMatrix:
+def read_deltas(out_dir: str, max_rows: int, seed: int) -> DeltaMatrix:
     """At most `max_rows` rows, those with the smallest seeded hashes.
 
     Raises UserError where nothing is scored, or too little to tell anything.
@@ -72,13 +71,13 @@ def read_matrix(out_dir: str, max_rows: int, seed: int) -> DeltaMatrix:
 
 def _complete_ids(out_dir: str) -> tuple[np.ndarray, bool]:
     """The content_ids that met every anchor, sorted; whether others were left behind."""
-    found: list[np.ndarray] = []
+    found = [np.array([], dtype=str)]
     has_eliminated = False
-    for table in read_scores(out_dir, ["content_id", "status"]):
-        is_complete = pc.equal(table["status"], "complete")
-        has_eliminated = has_eliminated or not pc.all(is_complete, min_count=0).as_py()
+    for table in read_scores(out_dir, ["content_id", "golden_score"]):
+        is_complete = table["golden_score"].is_valid()
+        has_eliminated = has_eliminated or table["golden_score"].null_count > 0
         found.append(table.filter(is_complete)["content_id"].to_numpy().astype(str))
-    return np.unique(np.concatenate(found)) if found else np.array([], dtype=str), has_eliminated
+    return np.unique(np.concatenate(found)), has_eliminated
 
 
 def _deltas(out_dir: str, content_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -86,18 +85,9 @@ def _deltas(out_dir: str, content_ids: np.ndarray) -> tuple[np.ndarray, np.ndarr
     zero_shot_A = read_anchors(RunFolder(out_dir).anchors)[1].astype(np.float32)
     delta_NA = np.empty((len(content_ids), len(zero_shot_A)), np.float32)
     is_read_N = np.zeros(len(content_ids), bool)
-    value_set = pa.array(content_ids, pa.string())
-    columns = ["content_id", "status", "self_anchor_index", "one_shot_logprob"]
-    for table in read_scores(out_dir, columns):
-        wanted = pc.is_in(table["content_id"], value_set=value_set)
-        table = table.filter(pc.and_(wanted, pc.equal(table["status"], "complete")))
-        if not table.num_rows:
-            continue
-        place = np.searchsorted(content_ids, table["content_id"].to_numpy().astype(str))
-        one_shot = table["one_shot_logprob"].combine_chunks().flatten().to_numpy()
-        delta = one_shot.reshape(table.num_rows, len(zero_shot_A)) - zero_shot_A
-        own = pc.fill_null(table["self_anchor_index"], -1).to_numpy()
-        delta[np.flatnonzero(own >= 0), own[own >= 0]] = np.nan
-        delta_NA[place] = delta
-        is_read_N[place] = True
+    for part in read_matrix(out_dir):
+        place = np.searchsorted(content_ids, part.content_id_N).clip(max=len(content_ids) - 1)
+        is_wanted = content_ids[place] == part.content_id_N
+        delta_NA[place[is_wanted]] = part.one_shot_NA[is_wanted] - zero_shot_A
+        is_read_N[place[is_wanted]] = True
     return content_ids[is_read_N], delta_NA[is_read_N]

@@ -1,9 +1,9 @@
 """How rows are ranked from their deltas on some of the anchors: the golden score, and what stands
 beside it.
 
-    golden_score              share of the anchors with delta > 0, ties by mean delta
-    mean_standardised_delta   mean of delta over the anchor's own spread among the rows
-    posterior_score           win share expected over infinitely many such anchors
+    golden_score        share of the anchors with delta > 0, ties by mean delta
+    standardised_delta  mean of delta over the anchor's own spread among the rows
+    posterior_score     win share expected over infinitely many such anchors
 
 Legend: N rows, A anchors, S anchors of a subset.
 """
@@ -14,7 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from nuggets_ray.schedule.posterior import posterior_of_run
+from nuggets_ray.schedule.race import RaceSettings
 from nuggets_ray.schedule.seen import ALL, Entrants, Seen, SeenPart
+from nuggets_ray.signals.standardised_delta import Spread, standardised_delta
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +43,10 @@ def golden_score(delta_NS: np.ndarray) -> Ranking:
     return Ranking(wins_N / known_N, np.nansum(delta_NS, axis=1) / known_N)
 
 
-def mean_standardised_delta(delta_NS: np.ndarray) -> Ranking:
-    spread_S = np.nanstd(delta_NS, axis=0)
-    # an anchor whose deltas are all alike tells no row from another
-    scaled_NS = delta_NS[:, spread_S > 0] / spread_S[spread_S > 0]
-    known_N = np.maximum(np.count_nonzero(~np.isnan(scaled_NS), axis=1), 1)
-    score_N = np.nansum(scaled_NS, axis=1) / known_N
+def of_standardised_delta(delta_NS: np.ndarray) -> Ranking:
+    spread = Spread(delta_NS.shape[1])
+    spread.add(delta_NS)
+    score_N = np.nan_to_num(standardised_delta(delta_NS, spread.sd_A))
     return Ranking(score_N, np.zeros_like(score_N))
 
 
@@ -58,7 +58,7 @@ def posterior_score(delta_NS: np.ndarray) -> Ranking | None:
     entrants = Entrants(rows.astype(np.uint64), np.ones(num_rows), np.ones(num_anchors))
     part = SeenPart(rows, np.arange(num_anchors), delta_NS)
     seen = Seen(np.full(num_rows, ALL), [], lambda: [part])
-    found = posterior_of_run(entrants, seen, max(1, num_rows // 20))
+    found = posterior_of_run(entrants, seen, RaceSettings(max(1, num_rows // 20)))
     if isinstance(found, str):
         return None
     return Ranking(found.score_N, np.zeros(num_rows))
@@ -66,6 +66,6 @@ def posterior_score(delta_NS: np.ndarray) -> Ranking | None:
 
 MEASURES: dict[str, Callable[[np.ndarray], Ranking | None]] = {
     "golden_score": golden_score,
-    "mean_standardised_delta": mean_standardised_delta,
+    "standardised_delta": of_standardised_delta,
     "posterior_score": posterior_score,
 }

@@ -5,13 +5,8 @@ A score on n anchors whose correlation with one on n others is r has, on k n anc
     r_k = k r / (1 + (k - 1) r)                                       (Spearman 1910, Brown 1910)
 
 That holds for linear correlations over all rows. The share of a top cut that two sets both keep
-does not follow from it: rows near the cut are few and nearly alike, and the bulk says little of
-them. So the cut gets a correlation of its own, that of the bivariate normal whose upper tails
-overlap as measured,
-
-    overlap(rho, f) = P(X > q, Y > q) / f,     P(X > q) = f,     corr(X, Y) = rho
-
-and that one is carried to other numbers of anchors. Subsampling says how well (see the study).
+does not follow from it: the cut has a correlation of its own (schedule/split_halves.py), and that
+one is carried to other numbers of anchors. Subsampling says how well (see the study).
 
 Legend: N rows.
 """
@@ -22,16 +17,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
-from scipy.optimize import brentq
-from scipy.special import ndtri
 
+from nuggets_ray.schedule.split_halves import correlation_of, overlap_of
 from nuggets_ray.studies.measures import Ranking
-
-MAX_CORRELATION = 0.9999
 
 
 @dataclass(frozen=True, slots=True)
-class Agreement:
+class RankAgreement:
     """Of two rankings: linear, Spearman's and Kendall's correlation; `overlaps`, a cut each, the
     share of the kept rows that both keep; `error`, the standard error of one score that their
     differences show, without the shift that all rows share."""
@@ -43,14 +35,14 @@ class Agreement:
     overlaps: tuple[float, ...]
 
 
-def agree(first: Ranking, second: Ranking, kept: Sequence[int]) -> Agreement:
+def agree(first: Ranking, second: Ranking, kept: Sequence[int]) -> RankAgreement:
     """`kept`: rows that each cut keeps. Correlations are 0 where a ranking has no spread."""
     x_N, y_N = first.score_N, second.score_N
     overlaps = [len(np.intersect1d(first.top(k), second.top(k))) / k for k in kept]
     error = float(np.std(x_N - y_N) / math.sqrt(2))
     if np.ptp(x_N) == 0 or np.ptp(y_N) == 0:
-        return Agreement(0.0, 0.0, 0.0, error, tuple(overlaps))
-    return Agreement(
+        return RankAgreement(0.0, 0.0, 0.0, error, tuple(overlaps))
+    return RankAgreement(
         linear=float(np.corrcoef(x_N, y_N)[0, 1]),
         spearman=float(stats.spearmanr(x_N, y_N).statistic),
         kendall=float(stats.kendalltau(x_N, y_N).statistic),
@@ -59,12 +51,12 @@ def agree(first: Ranking, second: Ranking, kept: Sequence[int]) -> Agreement:
     )
 
 
-def mean_agreement(agreements: Sequence[Agreement]) -> Agreement:
+def mean_agreement(agreements: Sequence[RankAgreement]) -> RankAgreement:
     """The mean of each number over draws."""
     overlaps = np.mean([one.overlaps for one in agreements], axis=0)
     numbers = ("linear", "spearman", "kendall", "error")
     means = {name: float(np.mean([getattr(one, name) for one in agreements])) for name in numbers}
-    return Agreement(**means, overlaps=tuple(overlaps.tolist()))
+    return RankAgreement(**means, overlaps=tuple(overlaps.tolist()))
 
 
 def spearman_brown(correlation: float, ratio: float) -> float:
@@ -73,35 +65,15 @@ def spearman_brown(correlation: float, ratio: float) -> float:
     return ratio * correlation / (1 + (ratio - 1) * correlation)
 
 
-def overlap_at(correlation: float, share: float) -> float:
-    """The share of the upper `share` of one variable that is in that of the other too, of a
-    bivariate normal."""
-    quantile = float(ndtri(share))
-    covariance = [[1.0, correlation], [correlation, 1.0]]
-    joint = stats.multivariate_normal([0, 0], covariance, allow_singular=True)
-    return float(joint.cdf([quantile, quantile])) / share
-
-
-def correlation_at_cut(overlap: float, share: float) -> float:
-    """The correlation, in [0, 1), at which `overlap_at` gives this overlap; 0 where it is not above
-    chance."""
-    if overlap <= overlap_at(0.0, share):
-        return 0.0
-    if overlap >= overlap_at(MAX_CORRELATION, share):
-        return MAX_CORRELATION
-    found = brentq(lambda rho: overlap_at(rho, share) - overlap, 0.0, MAX_CORRELATION, xtol=1e-4)
-    return float(found)
-
-
-def extend(measured: Agreement, ratio: float, shares: Sequence[float]) -> Agreement:
+def extend(measured: RankAgreement, ratio: float, shares: Sequence[float]) -> RankAgreement:
     """What is expected of `ratio` times as many anchors."""
     overlaps = [
-        overlap_at(spearman_brown(correlation_at_cut(overlap, share), ratio), share)
+        overlap_of(spearman_brown(correlation_of(overlap, share), ratio), share)
         for overlap, share in zip(measured.overlaps, shares, strict=True)
     ]
     of_ranks = 2 * math.sin(math.pi * measured.spearman / 6)  # a normal pair's own correlation
     of_pairs = math.sin(math.pi * measured.kendall / 2)
-    return Agreement(
+    return RankAgreement(
         linear=spearman_brown(measured.linear, ratio),
         spearman=6 / math.pi * math.asin(spearman_brown(of_ranks, ratio) / 2),
         kendall=2 / math.pi * math.asin(spearman_brown(of_pairs, ratio)),
@@ -110,11 +82,11 @@ def extend(measured: Agreement, ratio: float, shares: Sequence[float]) -> Agreem
     )
 
 
-def ratio_for(measured: Agreement, cut: int, share: float, wanted: float) -> float:
+def ratio_for(measured: RankAgreement, cut: int, share: float, wanted: float) -> float:
     """How many times as many anchors the cut takes until its overlap is `wanted`; inf where what
     was measured is not above chance."""
-    now = correlation_at_cut(measured.overlaps[cut], share)
-    then = correlation_at_cut(wanted, share)
+    now = correlation_of(measured.overlaps[cut], share)
+    then = correlation_of(wanted, share)
     if now <= 0:
         return math.inf
     return then * (1 - now) / (now * (1 - then))

@@ -8,7 +8,7 @@ from typing import Any
 from nuggets_ray.config.study import StudyConfig
 from nuggets_ray.studies.anchor_robustness import study_robustness
 from nuggets_ray.studies.facts import run_facts
-from nuggets_ray.studies.matrix import read_matrix
+from nuggets_ray.studies.matrix import read_deltas
 from nuggets_ray.studies.page import Report, write_report
 from nuggets_ray.studies.robustness_report import robustness_report
 
@@ -30,7 +30,7 @@ def study_run(out_dir: str, config: StudyConfig, seed: int) -> dict[str, Any]:
 
 def _anchor_robustness(out_dir: str, config: StudyConfig, seed: int) -> Report:
     facts = run_facts(out_dir, seed)
-    matrix = read_matrix(out_dir, config.max_rows, seed)
+    matrix = read_deltas(out_dir, config.max_rows, seed)
     if matrix.is_pilot:
         logger.info(
             "the race left rows behind: the study rests on its pilot, %d random rows that met "

@@ -7,7 +7,7 @@ from nuggets_ray.studies.measures import (
     MEASURES,
     Ranking,
     golden_score,
-    mean_standardised_delta,
+    of_standardised_delta,
     posterior_score,
 )
 
@@ -22,7 +22,7 @@ def test_the_golden_score_is_the_share_of_wins_among_the_anchors_that_are_known(
 
 def test_a_standardised_delta_is_in_spreads_of_its_anchor() -> None:
     delta = np.array([[1.0, 10.0, 5.0], [3.0, 30.0, 5.0]])
-    ranking = mean_standardised_delta(delta)
+    ranking = of_standardised_delta(delta)
     np.testing.assert_allclose(ranking.score_N, [1.0, 3.0])  # spreads 1 and 10; the third has none
 
 
@@ -42,4 +42,4 @@ def test_the_posterior_takes_rows_and_anchors_enough() -> None:
 
 
 def test_the_measures_are_those_of_the_selection() -> None:
-    assert list(MEASURES) == ["golden_score", "mean_standardised_delta", "posterior_score"]
+    assert list(MEASURES) == ["golden_score", "standardised_delta", "posterior_score"]

@@ -7,12 +7,10 @@ import pytest
 
 from nuggets_ray.studies.measures import Ranking
 from nuggets_ray.studies.repeatability import (
-    Agreement,
+    RankAgreement,
     agree,
-    correlation_at_cut,
     extend,
     mean_agreement,
-    overlap_at,
     ratio_for,
     spearman_brown,
 )
@@ -41,7 +39,10 @@ def test_a_shift_that_all_rows_share_is_no_error() -> None:
 
 def test_means_over_draws() -> None:
     found = mean_agreement(
-        [Agreement(0.2, 0.4, 0.6, 1.0, (0.0, 1.0)), Agreement(0.4, 0.4, 0.2, 3.0, (1.0, 1.0))]
+        [
+            RankAgreement(0.2, 0.4, 0.6, 1.0, (0.0, 1.0)),
+            RankAgreement(0.4, 0.4, 0.2, 3.0, (1.0, 1.0)),
+        ]
     )
     assert found.linear == pytest.approx(0.3) and found.error == 2.0
     assert found.overlaps == (0.5, 1.0)
@@ -56,23 +57,6 @@ def test_spearman_brown_is_that_of_sums_of_parallel_halves() -> None:
     predicted = spearman_brown(float(np.corrcoef(*two)[0, 1]), 4)
     assert predicted == pytest.approx(np.corrcoef(*twenty)[0, 1], abs=0.01)
     assert spearman_brown(-0.2, 3) == 0
-
-
-@pytest.mark.parametrize(("correlation", "share"), [(0.0, 0.05), (0.5, 0.1), (0.9, 0.02)])
-def test_the_overlap_is_that_of_a_normal_pair(correlation: float, share: float) -> None:
-    rng = np.random.default_rng(1)
-    x_N = rng.standard_normal(1_000_000)
-    y_N = correlation * x_N + math.sqrt(1 - correlation**2) * rng.standard_normal(1_000_000)
-    both = (x_N > np.quantile(x_N, 1 - share)) & (y_N > np.quantile(y_N, 1 - share))
-    assert overlap_at(correlation, share) == pytest.approx(both.mean() / share, abs=0.01)
-    assert correlation_at_cut(overlap_at(correlation, share), share) == pytest.approx(
-        correlation, abs=1e-3
-    )
-
-
-def test_the_ends_of_an_overlap_have_a_correlation_too() -> None:
-    assert correlation_at_cut(0.0, 0.1) == 0.0
-    assert 0.999 < correlation_at_cut(1.0, 0.1) < 1
 
 
 def test_what_more_anchors_give_is_seen_in_a_normal_world() -> None:
@@ -97,4 +81,4 @@ def test_what_more_anchors_give_is_seen_in_a_normal_world() -> None:
 
 
 def test_no_number_of_anchors_is_foreseen_where_halves_agree_by_chance() -> None:
-    assert ratio_for(Agreement(0, 0, 0, 0.1, (0.05,)), 0, 0.1, 0.5) == math.inf
+    assert ratio_for(RankAgreement(0, 0, 0, 0.1, (0.05,)), 0, 0.1, 0.5) == math.inf
