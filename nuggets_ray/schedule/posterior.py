@@ -4,7 +4,9 @@ this kind, from all the factor model knows of it.
     posterior_score = E[mean over anchors of Phi((loadings_j . theta - cut_j) / sqrt(noise_j))]
 
 It ranks better than the share of M anchors that were won, whose sampling noise it does not carry,
-and it is there for every row, whatever the row has met. It is no golden score.
+and it is there for every row, whatever the row has met. It is no golden score. Its interval is for
+other anchors of this kind; anchors whose deltas move as one count as one, and where fewer than 40
+are left it is unknown.
 
 Legend: N rows, M anchors.
 """
@@ -27,6 +29,8 @@ from nuggets_ray.schedule.seen import ALL, Entrants, Seen
 from nuggets_ray.schedule.top_share import fit_prior, moments
 
 Z_95 = 1.959963984540054
+TWINS, TWIN_ROWS = 0.99, 500
+"""Correlation over the rows, of which so many are looked at, from which two anchors count as one."""
 MIN_ANCHORS, MIN_COMPLETE = 40, 100
 FIT_ROWS = 4000
 """Rows that the model is fitted on where all are complete: more would change little."""
@@ -50,6 +54,17 @@ def why_none(num_complete: int, num_anchors: int) -> str | None:
     return None
 
 
+def num_distinct(delta_PM: np.ndarray) -> int:
+    """Anchors that are not the like of an earlier one, over rows that met them all. An anchor on
+    which all rows are equal is the like of none."""
+    delta_PM = delta_PM[:TWIN_ROWS]
+    centered_PM = np.nan_to_num(delta_PM - np.nanmean(delta_PM, axis=0))
+    size_M = np.linalg.norm(centered_PM, axis=0)
+    unit_PM = centered_PM / np.where(size_M > 0, size_M, np.inf)
+    is_twin_MM = np.triu(unit_PM.T @ unit_PM, 1) > TWINS
+    return int(np.count_nonzero(~is_twin_MM.any(axis=0)))
+
+
 def posterior_of_run(
     entrants: Entrants, seen: Seen, settings: RaceSettings
 ) -> PosteriorScores | str:
@@ -64,6 +79,12 @@ def posterior_of_run(
     by_hash = complete[np.argsort(entrants.hash_N[complete], kind="stable")]
     fit_rows = FIT_ROWS if len(seen.blocks) == 0 else pilot_size(entrants.num_candidates)
     fitted = read(entrants, seen, by_hash[:fit_rows])
+    num_unlike = num_distinct(fitted.pilot_delta_PM)
+    if num_unlike < MIN_ANCHORS:
+        return (
+            f"of {entrants.num_anchors} anchors {num_unlike} are distinct, the others' deltas move "
+            f"with theirs: fewer than {MIN_ANCHORS}"
+        )
     scores = posterior_scores(fitted, count_wanted(fitted, settings))
     is_unmet_N = seen.stage_N == 0
     for values_N in (scores.score_N, scores.low_N, scores.high_N):
@@ -74,7 +95,7 @@ def posterior_of_run(
 def posterior_scores(fitted: Fitted, top_k: int) -> PosteriorScores:
     """The posterior score of every row; `top_k` says where precision matters most."""
     num_anchors = fitted.num_anchors
-    every = np.arange(num_anchors)
+    every, num_unlike = np.arange(num_anchors), num_distinct(fitted.pilot_delta_PM)
     direction = ability(fitted.model, first_aim(fitted, top_k))
     prior = fit_prior(along(fitted, direction))
     score_N, spread_N = np.zeros(len(fitted.wins_N)), np.zeros(len(fitted.wins_N))
@@ -88,8 +109,10 @@ def posterior_scores(fitted: Fitted, top_k: int) -> PosteriorScores:
             share_n = wins.center_N / num_anchors
             # the M anchors are a sample themselves: their chances of a win vary about their mean
             of_anchors_n = np.maximum((wins.center_N - own_n) / num_anchors - share_n**2, 0)
+            # and of none or all won it is not known that there is no other: a win more or less
+            variance_n = of_anchors_n / num_unlike + 1 / num_unlike**2
             score_N[part] = mean_n / num_anchors
-            spread_N[part] = np.sqrt((spread_n / num_anchors) ** 2 + of_anchors_n / num_anchors)
+            spread_N[part] = np.sqrt((spread_n / num_anchors) ** 2 + variance_n)
     score_N = np.clip(score_N, 0, 1)
     low_N = np.clip(score_N - Z_95 * spread_N, 0, 1)
     return PosteriorScores(score_N, low_N, np.clip(score_N + Z_95 * spread_N, 0, 1))

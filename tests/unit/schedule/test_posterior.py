@@ -1,11 +1,12 @@
 """The posterior score ranks better than the share of wins, and says how sure it is."""
 
 import numpy as np
+import pytest
 from race_steps import complete_race, start_race
 
-from nuggets_ray.bench.worlds import WORLDS
+from nuggets_ray.bench.worlds import WORLDS, RaceWorld
 from nuggets_ray.schedule.forecast import read
-from nuggets_ray.schedule.posterior import posterior_scores, why_none
+from nuggets_ray.schedule.posterior import posterior_of_run, posterior_scores, why_none
 from nuggets_ray.schedule.race import RaceSettings
 from nuggets_ray.schedule.seen import ALL
 
@@ -42,3 +43,23 @@ def test_where_there_is_too_little_it_says_so() -> None:
     assert "anchors" in str(why_none(500, 30))
     assert "rows" in str(why_none(50, 100))
     assert why_none(100, 40) is None
+
+
+def test_of_one_anchor_again_and_again_nothing_is_known() -> None:
+    rng = np.random.default_rng(0)
+    again = np.repeat(rng.normal(size=(150, 30)), 4, axis=1)
+    again += 1e-4 * rng.normal(size=again.shape)
+    world = RaceWorld(again.astype(np.float32), np.full(150, 80.0), np.full(120, 75.0))
+    race = complete_race(world, RaceSettings(5))
+    assert "30 are distinct" in str(posterior_of_run(race.entrants, race.seen, race.settings))
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0, 0.5])
+def test_rows_that_are_all_alike_have_the_share_that_they_won(share: float) -> None:
+    delta = np.tile(np.where(np.arange(100) < 100 * share, 0.1, -0.1), (150, 1))
+    world = RaceWorld(delta.astype(np.float32), np.full(150, 80.0), np.full(100, 75.0))
+    race = complete_race(world, RaceSettings(5))
+    posterior = posterior_of_run(race.entrants, race.seen, race.settings)
+    assert not isinstance(posterior, str)
+    assert ((posterior.low_N <= share) & (share <= posterior.high_N)).all()
+    assert (posterior.high_N - posterior.low_N > 0.01).all()
