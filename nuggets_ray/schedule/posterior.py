@@ -30,7 +30,7 @@ from nuggets_ray.schedule.top_share import fit_prior, moments
 
 Z_95 = 1.959963984540054
 TWINS, TWIN_ROWS = 0.99, 500
-"""Correlation over the rows, of which so many are looked at, from which two anchors count as one."""
+"""Correlation over so many rows from which two anchors count as one."""
 MIN_ANCHORS, MIN_COMPLETE = 40, 100
 FIT_ROWS = 4000
 """Rows that the model is fitted on where all are complete: more would change little."""
