@@ -32,7 +32,8 @@ CHUNK = 4096
 @dataclass(frozen=True, slots=True)
 class Fitted:
     """What was seen, in numbers a row: `evidence_NQ` (FactorModel.evidence), `wins_N` and
-    `num_seen_N` so far, `delta_sum_N` in nats; `pilot_delta_PM` the pilot's deltas."""
+    `num_seen_N` so far, `delta_sum_N` in nats; `pilot_delta_PM` the pilot's deltas, `demo_tokens` of a
+    demonstration on average."""
 
     model: FactorModel
     seen: Seen
@@ -42,6 +43,7 @@ class Fitted:
     delta_sum_N: np.ndarray
     pilot_delta_PM: np.ndarray
     anchor_tokens_M: np.ndarray
+    demo_tokens: float
 
     @property
     def num_anchors(self) -> int:
@@ -84,6 +86,13 @@ class Fitted:
         """The `size` most informative anchors after the recorded blocks."""
         met = first_blocks(self.seen.blocks, len(self.seen.blocks))
         return choose_block(self.model, met, size, aim, self.anchor_tokens_M)
+
+    def variance(self, met: np.ndarray, unseen: np.ndarray, theta_Q: np.ndarray) -> float:
+        """Variance of the final wins of a row at `theta_Q` (Q,) once it has met these anchors."""
+        covariance = self.model.covariance(met)
+        expected = expect_unseen(self.model, theta_Q[None], covariance, unseen)
+        gradient = expected.gradient_NQ[0]
+        return float(expected.own_N[0] + gradient @ covariance @ gradient + 1 / 12)
 
     def stages(self) -> list[tuple[int, np.ndarray]]:
         """Every stage that rows are at, and those rows."""
@@ -138,7 +147,7 @@ def read(entrants: Entrants, seen: Seen, pilot: np.ndarray) -> Fitted:
         delta_sum_N[part.rows] += np.nansum(part.delta, axis=1)
     return Fitted(
         *(model, seen, evidence_NQ, wins_N, num_seen_N, delta_sum_N, pilot_delta_PM),
-        entrants.anchor_tokens_M,
+        *(entrants.anchor_tokens_M, float(np.mean(entrants.demo_tokens_N))),
     )
 
 

@@ -32,14 +32,19 @@ import numpy as np
 
 from nuggets_ray.schedule.forecast import Fitted, Forecast, first_aim, forecast, read
 from nuggets_ray.schedule.informative import block_ends
+from nuggets_ray.schedule.look_ahead import Road, next_step
 from nuggets_ray.schedule.seen import ALL, Entrants, Seen, first_blocks
 
 MIN_CANDIDATES, MIN_ANCHORS, MAX_TOP_SHARE = 400, 40, 0.3
 NUM_BLOCKS = 5
 # The loss is estimated anew when the live rows are complete: another barrier only well above it.
-SETTLED = 3.0
-# The front is where the live rows are; up to nine in ten of them may be catching up.
-FRONT_SHARE = 0.9
+SETTLED = 1.5
+NUM_RESERVED = 1
+"""Barriers kept back: once many rows are complete, more is known of those left behind."""
+NUM_STOPS = 12
+"""Places beyond the recorded blocks that are weighed for the end of the next."""
+NOMINAL_LOSS = 1e-3
+"""Where nothing may be lost, blocks are as long as for this share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,35 +192,41 @@ def _next(fitted: Fitted, settings: RaceSettings, num_left: int) -> RacePlan:
     ahead = forecast(fitted, settings.top_k, settings.min_wins(num_anchors))
     top_k = max(1, round(ahead.num_reaching)) if settings.min_score is not None else settings.top_k
     settings = replace(settings, top_k=top_k)
-    allowed = settings.max_loss * top_k
-    ends = block_ends(num_anchors, settings.num_blocks)
-    front = _front(ahead, fitted, settings, allowed)
-    allowed_now = allowed * min(1.0, front / len(ends))
-    live = _live(ahead, fitted, settings, allowed_now)
-    is_through = front >= len(ends) and settings.max_loss > 0
-    if num_left <= 0 or (is_through and ahead.probability_I.sum() <= SETTLED * allowed):
-        live = live[:0]
-    is_last = num_left == 1 or front >= len(ends) or len(live) <= top_k
-    block = None
-    target: int | None = None
-    if len(live) and not is_last:
-        target = front + 1
-        if target > len(seen.blocks):
-            size = int(ends[front]) - len(first_blocks(seen.blocks, front))
-            block = fitted.next_block(size, _aim(ahead, fitted, live))
-            seen = Seen(seen.stage_N, [*seen.blocks, block], seen.parts)
-    asked = live if target is None else live[seen.stage_N[live] < target]
-    is_left = ~np.isin(ahead.rows, live)
+    may_lose = settings.max_loss * top_k
+    is_settled = settings.max_loss > 0 and ahead.probability_I.sum() <= SETTLED * may_lose
+    asked = stays = np.zeros(0, np.int64)
+    block, target = None, None
+    if num_left > 0 and not is_settled:
+        order, road, ends = _road(fitted, _aim(ahead, fitted))
+        at_I = seen.stage_N[ahead.rows] - 1
+        expected = may_lose or NOMINAL_LOSS * top_k
+        ahead_of_last = max(num_left - NUM_RESERVED, 1)
+        step = next_step(road, at_I, ahead.probability_I, ahead_of_last, expected)
+        asked, stays, stop = ahead.rows[step.goes_I], ahead.rows[step.stays_I], step.stop
+        if settings.max_loss == 0:
+            could_win = _by_counting(ahead, fitted, settings)
+            is_short = seen.stage_N[could_win] - 1 < stop
+            stop = stop if num_left > 1 and is_short.any() else len(ends) - 1
+            asked, stays = could_win, could_win
+        if stop < len(ends) - 1:
+            target = stop + 1
+            asked = asked[seen.stage_N[asked] < target]
+            if target > len(seen.blocks):
+                target = len(seen.blocks) + 1
+                block = order[: ends[stop] - ends[len(seen.blocks) - 1]]
+                seen = Seen(seen.stage_N, [*seen.blocks, block], seen.parts)
+    is_left = ~np.isin(ahead.rows, np.union1d(asked, stays))
     lost = float(ahead.probability_I[is_left].sum())
+    furthest = int(seen.stage_N[ahead.rows].max(initial=0))
     report = RaceReport(
-        phase="settled" if not len(live) else "the rest" if target is None else f"block {target}",
+        phase="settled" if not len(asked) else "the rest" if target is None else f"block {target}",
         num_live=len(asked),
         num_left=int(is_left.sum()),
         num_complete=len(fitted.complete),
-        num_back=int(np.count_nonzero(seen.stage_N[live] < front)),
+        num_back=int(np.count_nonzero(seen.stage_N[asked] < furthest)),
         cutoff=ahead.cutoff,
         kappa=ahead.kappa,
-        allowed_loss=allowed_now,
+        allowed_loss=may_lose,
         expected_loss=lost,
         expected_recall=max(0.0, 1 - lost / top_k),
         top_k=top_k,
@@ -223,25 +234,19 @@ def _next(fitted: Fitted, settings: RaceSettings, num_left: int) -> RacePlan:
     return RacePlan(_asks(asked, seen, num_anchors, target), block, target, report, fitted)
 
 
-def _front(ahead: Forecast, fitted: Fitted, settings: RaceSettings, allowed: float) -> int:
-    """The stage at which the live rows stand: rows that came back are behind it and catch up;
-    where rows were added, they are the front and meet the recorded blocks in order."""
-    seen = fitted.seen
-    live = _live(ahead, fitted, settings, allowed)
-    if not len(live):
-        return len(seen.blocks)
-    return int(np.quantile(seen.stage_N[live], FRONT_SHARE, method="higher"))
-
-
-def _live(
-    ahead: Forecast, fitted: Fitted, settings: RaceSettings, allowed_loss: float
-) -> np.ndarray:
-    """All incomplete rows but the least likely whose summed probability stays within the loss."""
-    if settings.max_loss == 0:
-        return _by_counting(ahead, fitted, settings)
-    order = np.argsort(ahead.probability_I, kind="stable")
-    num_left = int(np.searchsorted(np.cumsum(ahead.probability_I[order]), allowed_loss, "right"))
-    return np.sort(ahead.rows[order[num_left:]])
+def _road(fitted: Fitted, aim: np.ndarray) -> tuple[np.ndarray, Road, np.ndarray]:
+    """The anchors that no block holds, most informative first; what is ahead of a row at `aim`
+    along them, and where it can stop: after each recorded block, at places between, at the end."""
+    blocks, num_anchors = fitted.seen.blocks, fitted.num_anchors
+    order = fitted.next_block(num_anchors, aim)
+    recorded = np.cumsum([len(block) for block in blocks])
+    between = np.geomspace(recorded[-1], num_anchors, NUM_STOPS + 2)[1:-1].round().astype(np.int64)
+    ends = np.unique(np.concatenate([recorded, between, [num_anchors]]))
+    every = np.concatenate([*blocks, order])
+    variance_J = [fitted.variance(every[:end], every[end:], aim) for end in ends[:-1]]
+    tokens = np.cumsum(fitted.anchor_tokens_M[every])[ends - 1]
+    road = Road(np.array([*variance_J, 0.0]), tokens, fitted.demo_tokens)
+    return order, road, ends
 
 
 def _by_counting(ahead: Forecast, fitted: Fitted, settings: RaceSettings) -> np.ndarray:
@@ -258,11 +263,10 @@ def _by_counting(ahead: Forecast, fitted: Fitted, settings: RaceSettings) -> np.
     return could_win
 
 
-def _aim(ahead: Forecast, fitted: Fitted, live: np.ndarray) -> np.ndarray:
-    """Mean theta of the live rows, weighted by how undecided they are, (Q,)."""
-    probability_I = ahead.probability_I[np.searchsorted(ahead.rows, live)]
-    weight_I = np.maximum(probability_I * (1 - probability_I), 1e-12)
-    aim: np.ndarray = weight_I @ fitted.theta(live) / weight_I.sum()
+def _aim(ahead: Forecast, fitted: Fitted) -> np.ndarray:
+    """Mean theta of the incomplete rows, weighted by how undecided they are, (Q,)."""
+    weight_I = np.maximum(ahead.probability_I * (1 - ahead.probability_I), 1e-12)
+    aim: np.ndarray = weight_I @ fitted.theta(ahead.rows) / weight_I.sum()
     return aim
 
 
