@@ -8,6 +8,11 @@ from dataclasses import dataclass, field
 from nuggets_ray.config.limits import choice, number, share
 from nuggets_ray.errors import UserError
 
+SIGNALS = (
+    *("golden_score", "posterior_score", "standardised_delta", "loss_ratio"),
+    *("perplexity", "ifd", "ifd_perplexity", "rds", "longest"),
+)
+"""What groups can be made by."""
 MIN_SIZE = 2
 """Anchors of a set that is compared with another."""
 
@@ -16,8 +21,10 @@ MIN_SIZE = 2
 class StudyConfig:
     """What is studied, and how finely."""
 
-    name: str = choice("anchor_robustness")
-    """anchor_robustness: what a score owes to the anchors that it was taken on."""
+    name: str = choice("anchor_robustness", "correlation")
+    """anchor_robustness: what a score owes to the anchors that it was taken on; correlation: does a
+    model learn more from rows with higher scores.
+    """
     sizes: list[int] = field(default_factory=list)
     """anchor_robustness: numbers of anchors to tell of; empty: 10, 20, 50, 100, ... up to ten times
     those of the run. Up to half of the run's they are measured, above predicted.
@@ -32,6 +39,16 @@ class StudyConfig:
     """
     max_rows: int = number(20_000, at_least=100)
     """anchor_robustness: of more rows than this, so many are drawn by hash."""
+    by: str = choice(*SIGNALS)
+    """correlation: the signal that the groups are made by."""
+    groups: int = number(5, at_least=3, at_most=20)
+    """correlation: groups of as many rows, of rising signal."""
+    seeds: int = number(3, at_least=3)
+    """correlation: trainings of each arm."""
+    arms: list[str] = field(default_factory=list)
+    """correlation: only these arms, such as [group-1,group-5,random]; empty: all."""
+    keep_models: bool = False
+    """correlation: keep the weights of the arms once their numbers are kept."""
 
 
 def check_study(config: StudyConfig) -> None:

@@ -22,10 +22,15 @@ def study_run(out_dir: str, config: StudyConfig, seed: int) -> dict[str, Any]:
     """
     started = time.monotonic()
     report = STUDIES[config.name](out_dir, config, seed)
-    wrote = write_report(out_dir, config.name, report)
-    print(f"{report.title}\n\n" + "\n\n".join(report.meaning) + f"\n\n{wrote[0]}")
     logger.info("study=%s took %.1f s", config.name, time.monotonic() - started)
-    return {"wrote": wrote, "status": "done", "study": config.name}
+    return finish_study(out_dir, config.name, report)
+
+
+def finish_study(out_dir: str, name: str, report: Report) -> dict[str, Any]:
+    """Write the page of a study and print what it means; the job's JSON object."""
+    wrote = write_report(out_dir, name, report)
+    print(f"{report.title}\n\n" + "\n\n".join(report.meaning) + f"\n\n{wrote[0]}")
+    return {"wrote": wrote, "status": "done", "study": name}
 
 
 def _anchor_robustness(out_dir: str, config: StudyConfig, seed: int) -> Report:
