@@ -21,9 +21,10 @@ MIN_SIZE = 2
 class StudyConfig:
     """What is studied, and how finely."""
 
-    name: str = choice("anchor_robustness", "correlation")
+    name: str = choice("anchor_robustness", "correlation", "scalability")
     """anchor_robustness: what a score owes to the anchors that it was taken on; correlation: does a
-    model learn more from rows with higher scores.
+    model learn more from rows with higher scores; scalability: what scoring costs up to a million
+    rows.
     """
     sizes: list[int] = field(default_factory=list)
     """anchor_robustness: numbers of anchors to tell of; empty: 10, 20, 50, 100, ... up to ten times
@@ -49,6 +50,16 @@ class StudyConfig:
     """correlation: only these arms, such as [group-1,group-5,random]; empty: all."""
     keep_models: bool = False
     """correlation: keep the weights of the arms once their numbers are kept."""
+    candidates: list[int] = field(
+        default_factory=lambda: [10_000, 30_000, 100_000, 300_000, 1_000_000]
+    )
+    """scalability: numbers of candidates to tell of; those races are for the smallest and the
+    largest of study.cuts.
+    """
+    race_rows: int = number(10_000, at_least=1000)
+    """scalability: rows of the largest race that is rehearsed, without a model."""
+    price_per_hour: float | None = number(None, at_least=0)
+    """scalability: price of an hour of one worker, in any currency; null: no money is told."""
 
 
 def check_study(config: StudyConfig) -> None:
@@ -59,5 +70,10 @@ def check_study(config: StudyConfig) -> None:
     for cut in config.cuts:
         if not 0 < cut <= 0.5:
             raise UserError(f"study.cuts={cut}: give shares of the rows in (0, 0.5], such as 0.05")
+    for num in config.candidates:
+        if num < 1:
+            raise UserError(f"study.candidates={num}: give numbers of rows, such as [100000]")
+    if not config.candidates:
+        raise UserError("study.candidates is empty: give numbers of rows, such as [100000]")
     if not config.cuts:
         raise UserError("study.cuts is empty: give shares of the rows, such as [0.01,0.05]")
