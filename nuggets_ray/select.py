@@ -202,9 +202,11 @@ def rank(scores: Scores, config: SelectConfig, seed: int) -> Ranking:
 
 def _is_within_bounds(scores: Scores, config: SelectConfig) -> np.ndarray:
     tokens_N = scores.num_answer_tokens
-    low = 0 if config.min_answer_tokens is None else config.min_answer_tokens
-    high = np.inf if config.max_answer_tokens is None else config.max_answer_tokens
-    is_within_N: np.ndarray = (tokens_N >= low) & (tokens_N <= high)
+    is_within_N = np.ones(len(tokens_N), bool)
+    if config.min_answer_tokens is not None:
+        is_within_N &= tokens_N >= config.min_answer_tokens
+    if config.max_answer_tokens is not None:
+        is_within_N &= tokens_N <= config.max_answer_tokens
     return is_within_N
 
 

@@ -51,8 +51,8 @@ def _near_duplicates_text(near: NearDuplicates | None) -> str:
     if near is None:
         return "Near-duplicates among them are not counted: pip install 'datasketch>=2,<3'."
     return (
-        f"Of the {near.num_compared:,} best of them {near.num_rows:,} are near-duplicates of a better one (J of word 5-grams at "
-        f"least {near.min_similarity:g})."
+        f"Of the {near.num_compared:,} best of them {near.num_rows:,} are near-duplicates of a "
+        f"better one (J of word 5-grams at least {near.min_similarity:g})."
     )
 
 

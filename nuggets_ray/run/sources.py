@@ -1,4 +1,4 @@
-"""Where rows are from, by fields of the original rows: for a selection's profile, and select.per."""
+"""Where rows are from, by fields of the original rows: for a selection's profile and select.per."""
 
 import json
 from collections.abc import Sequence
