@@ -177,7 +177,7 @@ def _until_tokens(given: _Given) -> Chosen:
     if num_tokens >= wanted:
         row_K = row_K[: num_within(tokens_N[row_K], given.config)]
     elif len(given.ranked_R) < given.ranking.num_eligible:
-        raise _not_settled(given, _deeper(given, wanted / max(1, num_tokens)))
+        raise _not_settled(given, _deeper(given, Fraction(wanted, max(1, num_tokens))))
     dropped = tuple(kept.dropped) if kept is not None else ()
     return Chosen(_selection(given, row_K), near_duplicates=dropped)
 
@@ -235,19 +235,20 @@ def _fill(
         got_C = cells.count(rows)
         is_behind_C = (got_C < wanted_C) & (there_C < available_C)
         if is_raced and is_behind_C.any():
-            factor = (wanted_C[is_behind_C] / np.maximum(got_C[is_behind_C], 1)).max()
+            behind = zip(wanted_C[is_behind_C].tolist(), got_C[is_behind_C].tolist(), strict=True)
+            factor = max(Fraction(wanted, max(got, 1)) for wanted, got in behind)
             is_none = (got_C[is_behind_C] == 0).any()
-            raise _not_settled(given, None if is_none else _deeper(given, float(factor)))
+            raise _not_settled(given, None if is_none else _deeper(given, factor))
         is_short_C = got_C < room.room_C
         if not is_short_C.any():
             return rows, room, kept
         available_C[is_short_C] = got_C[is_short_C]
 
 
-def _deeper(given: _Given, factor: float) -> int:
+def _deeper(given: _Given, factor: Fraction) -> int:
     """How many rows a race should settle, if `factor` times as many come out of it."""
     assert given.materials.num_settled is not None
-    return math.ceil(given.materials.num_settled * max(factor, 1.0) * MARGIN)
+    return math.ceil(given.materials.num_settled * max(factor, Fraction(1)) * MARGIN)
 
 
 def _not_settled(given: _Given, top_k: int | None) -> UserError:

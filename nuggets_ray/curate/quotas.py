@@ -49,13 +49,17 @@ def divide(num: int, weights: Sequence[float], available_G: np.ndarray) -> np.nd
     proportion to their weights. The sum is `num`, or less where all that there is is taken.
     """
     quota_G = np.zeros(len(available_G), np.int64)
-    weight_G = np.asarray(weights, float)
-    while (missing := min(num, int(available_G.sum())) - int(quota_G.sum())) > 0:
-        open_ = np.flatnonzero((quota_G < available_G) & (weight_G > 0))
-        if not len(open_):
+    open_ = np.flatnonzero(np.asarray(weights, float) > 0)
+    while len(open_):
+        share_G = apportion(num, [weights[group] for group in open_])
+        is_short = share_G > available_G[open_]
+        if not is_short.any():
+            quota_G[open_] = share_G
             break
-        more = apportion(missing, [weights[group] for group in open_])
-        quota_G[open_] = np.minimum(quota_G[open_] + more, available_G[open_])
+        short = open_[is_short]
+        quota_G[short] = available_G[short]
+        num -= int(available_G[short].sum())
+        open_ = open_[~is_short]
     return quota_G
 
 
@@ -95,9 +99,11 @@ def length_edges(target_lengths: np.ndarray) -> np.ndarray:
     """The upper ends of bins that hold about equally many of these lengths, but for the last bin,
     which has none: (B - 1,), ascending. Rows of one length share a bin.
     """
-    inner = np.linspace(0, 1, NUM_BINS + 1)[1:-1]
-    edges = np.unique(np.quantile(target_lengths, inner, method="inverted_cdf"))
-    return edges[edges < target_lengths.max()]
+    ordered = np.sort(target_lengths)
+    # the last row of each tenth, of which the last of all is no end
+    ends = [-(-len(ordered) * tenth // NUM_BINS) - 1 for tenth in range(1, NUM_BINS)]
+    edges = np.unique(ordered[ends])
+    return edges[edges < ordered[-1]]
 
 
 def length_bins(lengths_N: np.ndarray, edges: np.ndarray) -> np.ndarray:
@@ -107,14 +113,17 @@ def length_bins(lengths_N: np.ndarray, edges: np.ndarray) -> np.ndarray:
 
 def spread(num: int, weight_B: np.ndarray, available_B: np.ndarray) -> np.ndarray:
     """`num` rows over bins of length in proportion to `weight_B`; what a bin cannot fill goes to
-    the nearest bin that can, of two the shorter. The sum is `num`, or all that is available.
+    the nearest bins that can, shorter and longer ones alike. The sum is `num`, or all that is
+    available.
     """
     wanted_B = apportion(num, weight_B.tolist())
     room_B = np.minimum(wanted_B, available_B)
     for short in np.flatnonzero(wanted_B > available_B):
         missing = int(wanted_B[short] - available_B[short])
-        for other in sorted(range(len(room_B)), key=lambda bin_: (abs(bin_ - short), bin_)):
-            moved = min(missing, int(available_B[other] - room_B[other]))
-            room_B[other] += moved
-            missing -= moved
+        for distance in range(1, len(room_B)):
+            sides = [short - distance, short + distance]
+            near = np.array([side for side in sides if 0 <= side < len(room_B)], int)
+            moved = divide(missing, [1] * len(near), (available_B - room_B)[near])
+            room_B[near] += moved
+            missing -= int(moved.sum())
     return room_B

@@ -17,6 +17,7 @@ from nuggets_ray.run.rounds import settled_k
 from nuggets_ray.run.row_hashes import read_row_hashes
 from nuggets_ray.run.selections import answer_lengths, make_record, selection_names
 from nuggets_ray.run.sources import read_field
+from nuggets_ray.select import default_name
 
 Embed = Callable[[np.ndarray], np.ndarray]
 """example_ids (P,) -> their vectors (P, D), by the run's model."""
@@ -38,7 +39,7 @@ def read_materials(
             "them"
         )
     sources = None if config.per is None else read_field(out_dir, scored.table, config.per)
-    lengths = None if config.match_length is None else _lengths(out_dir, config.match_length)
+    lengths = None if config.match_length is None else _lengths(out_dir, config)
     return Materials(
         sources=sources,
         target_lengths=lengths,
@@ -57,8 +58,14 @@ def num_settled(out_dir: str, scored: Scored, config: SelectConfig) -> int | Non
     return None if config.by != "golden_score" or is_whole else top_k
 
 
-def _lengths(out_dir: str, name: str) -> np.ndarray:
-    there = selection_names(out_dir)
+def _lengths(out_dir: str, config: SelectConfig) -> np.ndarray:
+    """The answer tokens of the selection that select.match_length names."""
+    name, there = str(config.match_length), selection_names(out_dir)
+    if name == (config.name or default_name(config)):
+        raise UserError(
+            f"select.match_length={name} is this selection itself: give another, such as random-0, "
+            "or another select.name"
+        )
     if name not in there:
         made = f"there are: {', '.join(there)}" if there else "there is none yet"
         raise UserError(

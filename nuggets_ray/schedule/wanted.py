@@ -4,6 +4,7 @@ import math
 from fractions import Fraction
 
 from nuggets_ray.config.schema import RaceConfig, SelectConfig
+from nuggets_ray.config.select_steps import expected_depth
 from nuggets_ray.errors import UserError
 
 
@@ -25,8 +26,16 @@ def check_wanted(race: RaceConfig, select: SelectConfig) -> None:
 
 
 def wanted_rows(race: RaceConfig, select: SelectConfig, num_candidates: int) -> int:
-    """The race's K, of `num_candidates` distinct rows. Raises UserError for more than there are."""
+    """The race's K, of `num_candidates` distinct rows: race.*, or as many rows as a selection by
+    select.* is expected to go down the ranking. Raises UserError for more than there are.
+    """
     check_wanted(race, select)
+    num_rows = _num_rows(race, select, num_candidates)
+    is_given = race.top_k is not None or race.top_fraction is not None
+    return num_rows if is_given else min(expected_depth(select, num_rows), num_candidates)
+
+
+def _num_rows(race: RaceConfig, select: SelectConfig, num_candidates: int) -> int:
     if race.top_k is not None:
         top_k, setting = race.top_k, f"race.top_k={race.top_k}"
     elif race.top_fraction is None and select.rule == "top_k":
