@@ -181,9 +181,6 @@ _ALL = (
         uses=("select", "cluster"),
         examples={
             "out_dir=runs/first": "the best 5% of the scored rows, as selections/golden",
-            "out_dir=runs/first select=top_k select.k=1000 select.name=best": (
-                "the best 1,000, as selections/best"
-            ),
             "out_dir=runs/first select.by=random select.draw=1": (
                 "as many random rows, to compare with"
             ),

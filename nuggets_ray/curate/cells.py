@@ -14,7 +14,7 @@ from nuggets_ray.select import Scores
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class CellRoom:
     """`quota_G` rows of each value, `room_C` of each cell; `num_moved` rows are to come from
     another length than the one that is matched has, as there are none of that.
     """
@@ -49,7 +49,7 @@ class Cells:
 
     def room(
         self, config: SelectConfig, num: int, eligible_C: np.ndarray, available_C: np.ndarray
-    ) -> Room:
+    ) -> CellRoom:
         """How many of `num` rows each cell is to give, where each has so many eligible rows, of
         which so many are left to choose from.
         """
@@ -67,7 +67,7 @@ class Cells:
             [spread(int(quota), self.weight_B, without_bounds) for quota in quota_G]
         )
         num_moved = int(np.maximum(wanted_GB - room_GB, 0).sum())
-        return Room(quota_G, room_GB.ravel(), num_moved)
+        return CellRoom(quota_G, room_GB.ravel(), num_moved)
 
 
 def make_cells(
@@ -80,7 +80,8 @@ def make_cells(
     names, and by the lengths of a selection. Without both there is one.
     """
     num_rows = len(scores.example_id)
-    values, group_N = ("",), np.zeros(num_rows, np.int64)
+    values: tuple[str, ...] = ("",)
+    group_N = np.zeros(num_rows, np.int64)
     if sources is not None:
         values, group_N = _groups(sources, is_eligible_N)
     weight_B, bin_N = np.ones(1, np.int64), np.zeros(num_rows, np.int64)

@@ -22,7 +22,7 @@ import numpy as np
 from nuggets_ray.config.keys import job_command
 from nuggets_ray.config.schema import SelectConfig
 from nuggets_ray.config.select_steps import COUNTED, has_steps
-from nuggets_ray.curate.cells import Cells, Room, make_cells
+from nuggets_ray.curate.cells import CellRoom, Cells, make_cells
 from nuggets_ray.curate.diversity import CHOICES, directions
 from nuggets_ray.curate.near_duplicates import HashedRows, KeptRows, NearDuplicate, ReadHashes
 from nuggets_ray.curate.quotas import Sources
@@ -200,8 +200,9 @@ def _counted(given: _Given) -> Chosen:
         quotas = _quotas(cells, config, num, eligible_C, cells.count(row_K))
     matched = None
     if materials.target_lengths is not None:
-        means = (materials.target_lengths.mean(), scores.num_answer_tokens[row_K].mean())
-        matched = Matched(*map(float, means), room.num_moved)
+        mean_wanted = float(materials.target_lengths.mean())
+        mean_kept = float(scores.num_answer_tokens[row_K].mean())
+        matched = Matched(mean_wanted, mean_kept, room.num_moved)
     dropped = tuple(kept.dropped) if kept is not None else ()
     return Chosen(_selection(given, row_K), num, quotas, dropped, num_pool, matched)
 
@@ -219,7 +220,7 @@ def _quotas(
 
 def _fill(
     given: _Given, cells: Cells, num: int, eligible_C: np.ndarray
-) -> tuple[np.ndarray, Room, KeptRows | None]:
+) -> tuple[np.ndarray, CellRoom, KeptRows | None]:
     """The rows of the walk, for diversity those of its pool, and the room of each cell."""
     config, is_raced = given.config, given.materials.num_settled is not None
     pool = Fraction(str(config.pool)) if config.diversity != "none" else Fraction(1)

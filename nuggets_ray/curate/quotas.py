@@ -87,7 +87,8 @@ def row_quotas(
             )
     given = [config.quotas.get(value, 0) for value in values]
     wanted_G = apportion(num, given) if is_shares(config.quotas) else np.array(given, np.int64)
-    return np.minimum(wanted_G, available_G)
+    quota_G: np.ndarray = np.minimum(wanted_G, available_G)
+    return quota_G
 
 
 def _named(values: Sequence[str], at_most: int = 20) -> str:
@@ -103,7 +104,8 @@ def length_edges(target_lengths: np.ndarray) -> np.ndarray:
     # the last row of each tenth, of which the last of all is no end
     ends = [-(-len(ordered) * tenth // NUM_BINS) - 1 for tenth in range(1, NUM_BINS)]
     edges = np.unique(ordered[ends])
-    return edges[edges < ordered[-1]]
+    inner: np.ndarray = edges[edges < ordered[-1]]
+    return inner
 
 
 def length_bins(lengths_N: np.ndarray, edges: np.ndarray) -> np.ndarray:
@@ -117,7 +119,7 @@ def spread(num: int, weight_B: np.ndarray, available_B: np.ndarray) -> np.ndarra
     available.
     """
     wanted_B = apportion(num, weight_B.tolist())
-    room_B = np.minimum(wanted_B, available_B)
+    room_B: np.ndarray = np.minimum(wanted_B, available_B)
     for short in np.flatnonzero(wanted_B > available_B):
         missing = int(wanted_B[short] - available_B[short])
         for distance in range(1, len(room_B)):

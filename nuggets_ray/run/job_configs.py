@@ -30,18 +30,17 @@ def scored_config(out_dir: str) -> Config | None:
     scored = read_config(out_dir, "score")
     if scored is None:
         return None
-
-    def section(kind: type[Section]) -> Section:
-        name = kind.__name__.removesuffix("Config").lower()
-        known = {item.name for item in fields(kind)}  # a later version may have had others
-        return kind(**{key: value for key, value in scored[name].items() if key in known})
-
     return Config(
         out_dir,
-        model=section(ModelConfig),
-        prompt=section(PromptConfig),
-        score=section(ScoreConfig),
+        model=_section(ModelConfig, scored["model"]),
+        prompt=_section(PromptConfig, scored["prompt"]),
+        score=_section(ScoreConfig, scored["score"]),
     )
+
+
+def _section(kind: type[Section], values: dict[str, Any]) -> Section:
+    known = {item.name for item in fields(kind)}  # another version may have had others
+    return kind(**{key: value for key, value in values.items() if key in known})
 
 
 def taken_from_run(out_dir: str, model: ModelConfig, prompt: PromptConfig) -> dict[str, Any]:

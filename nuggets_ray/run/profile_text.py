@@ -49,7 +49,7 @@ def _overlaps_text(profile: Profile) -> str:
 
 def _near_duplicates_text(near: NearDuplicates | None) -> str:
     if near is None:
-        return "Near-duplicates among them are not counted: pip install 'datasketch>=2,<3'."
+        return "Near-duplicates among them are not counted."
     return (
         f"Of the {near.num_compared:,} best of them {near.num_rows:,} are near-duplicates of a "
         f"better one (J of word 5-grams at least {near.min_similarity:g})."

@@ -17,6 +17,7 @@ from nuggets_ray.curate.quotas import Sources
 from nuggets_ray.errors import UserError
 from nuggets_ray.run.joined import Scored
 from nuggets_ray.run.row_hashes import read_row_hashes
+from nuggets_ray.run.row_text import row_rules
 from nuggets_ray.run.sources import read_sources
 from nuggets_ray.select import Scores, Selection, select
 
@@ -49,7 +50,7 @@ class Figures:
 
 
 @dataclass(frozen=True, slots=True)
-class Overlap:
+class SharedRows:
     """How many of the kept rows are in as many by another rule too, and would be by chance."""
 
     name: str
@@ -83,7 +84,7 @@ class Profile:
 
     kept: Figures
     all_scored: Figures
-    overlaps: tuple[Overlap, ...]
+    overlaps: tuple[SharedRows, ...]
     near_duplicates: NearDuplicates | None
     sources: tuple[SourceCounts, ...]
 
@@ -99,8 +100,12 @@ def profile_of(
 
 
 def _near_duplicates(out_dir: str, example_ids: np.ndarray) -> NearDuplicates | None:
-    """The near-duplicates among the best rows, None where datasketch is missing."""
+    """The near-duplicates among the best rows, None where datasketch is missing, or the run does
+    not say how its rows are read.
+    """
     best = example_ids[:MAX_COMPARED]
+    if row_rules(out_dir) is None:
+        return None
     try:
         check_installed("selections/NAME/profile.json, for near-duplicates,")
     except UserError as error:
@@ -149,7 +154,7 @@ def _figures(scores: Scores, rows: np.ndarray) -> Figures:
 
 def _overlaps(
     scores: Scores, row_K: np.ndarray, config: SelectConfig, seed: int
-) -> Sequence[Overlap]:
+) -> Sequence[SharedRows]:
     """What the rows share with as many golden, longest and random ones, where there are as many."""
     by_chance = len(row_K) ** 2 / len(scores.example_id)
     overlaps = []
@@ -159,7 +164,7 @@ def _overlaps(
             rows = select(scores, as_many, seed).row_K
         except UserError:  # fewer are scored on every anchor
             continue
-        overlaps.append(Overlap(name, len(np.intersect1d(row_K, rows)), by_chance))
+        overlaps.append(SharedRows(name, len(np.intersect1d(row_K, rows)), by_chance))
     return overlaps
 
 
