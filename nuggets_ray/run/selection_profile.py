@@ -27,7 +27,7 @@ SIMILARITY = 0.8
 """From which J on two rows count as nearly the same: the usual bound (Lee et al. 2022,
 2107.06499)."""
 MAX_COMPARED = 20_000
-"""So many of the best rows are compared, in about half a minute."""
+"""So many of the best rows are compared, in about ten seconds."""
 QUANTILES = {"min": 0.0, "p10": 0.1, "p50": 0.5, "p90": 0.9, "max": 1.0}
 OTHERS = {
     "golden": SelectConfig("top_k", by="golden_score"),
