@@ -153,8 +153,6 @@ def _selection(given: _Given, row_K: np.ndarray) -> Selection:
 
 def _until_threshold(given: _Given) -> Chosen:
     past = past_threshold(given.ranking, given.config)
-    if len(np.setdiff1d(past, given.ranked_R)):
-        raise _not_settled(given, len(past))
     kept = given.kept()
     one_cell_N = np.zeros(len(given.scores.example_id), np.int64)
     row_K = walk(past, one_cell_N, np.array([len(past)]), kept)

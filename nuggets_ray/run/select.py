@@ -14,7 +14,6 @@ import numpy as np
 import pyarrow as pa
 
 from nuggets_ray import io
-from nuggets_ray.config.keys import job_command
 from nuggets_ray.config.schema import Config, SelectConfig
 from nuggets_ray.curate.choose import Chosen, choose
 from nuggets_ray.errors import UserError
@@ -23,11 +22,12 @@ from nuggets_ray.run.exports import write_exports
 from nuggets_ray.run.job_configs import check_same_run, write_config
 from nuggets_ray.run.joined import Scored, read_rows, read_scored
 from nuggets_ray.run.layout import RunFolder, SelectionFolder
-from nuggets_ray.run.select_materials import Embed, num_settled, read_materials
+from nuggets_ray.run.select_materials import Embed, read_materials
 from nuggets_ray.run.select_report import selection_report
 from nuggets_ray.run.selected_rows import json_columns, to_jsonl, to_table
 from nuggets_ray.run.selection_profile import Profile, profile_of
 from nuggets_ray.run.selections import models_of
+from nuggets_ray.run.settled import check_settled
 from nuggets_ray.run.source_rows import read_source_table
 from nuggets_ray.select import (
     OUR_COLUMNS,
@@ -179,29 +179,11 @@ def _choose(
     num_scored = len(scored.scores.example_id)
     if scored.num_pending:
         logger.warning("partial: %d of %d candidates are scored", num_scored, scored.num_candidates)
-    settled = num_settled(out_dir, scored, config)
-    if settled is not None and config.order == "bottom":
-        raise UserError(
-            "select.order=bottom: the race left the worst rows behind, without a golden score: "
-            "take select.by=posterior_score select.order=bottom, or score on with schedule=full"
-        )
     materials = read_materials(out_dir, config, scored, embed)
     chosen = choose(scored.scores, config, seed, materials)
-    if settled is not None:
-        _check_settled(out_dir, scored.scores, chosen.selection, settled)
+    check_settled(out_dir, scored.scores, chosen.selection, config)
     _tell(chosen, config, num_scored)
     return scored, chosen
-
-
-def _check_settled(out_dir: str, scores: Scores, selection: Selection, top_k: int) -> None:
-    """Raise UserError where a race left rows behind that might belong to this selection."""
-    num_rows = len(np.unique(scores.content_id[selection.row_K]))
-    if num_rows > top_k:
-        raise UserError(
-            f"this keeps {num_rows} rows, and the race in {out_dir} settled the best {top_k}: run "
-            f"{job_command('score')} with this out_dir, schedule=race and race.top_k={num_rows}, "
-            "which goes on from where it ended, or take fewer"
-        )
 
 
 def _tell(chosen: Chosen, config: SelectConfig, num_scored: int) -> None:

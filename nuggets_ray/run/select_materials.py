@@ -12,10 +12,9 @@ from nuggets_ray.curate.choose import Materials
 from nuggets_ray.curate.near_duplicates import check_installed
 from nuggets_ray.errors import UserError
 from nuggets_ray.run.joined import Scored
-from nuggets_ray.run.manifest import read_manifest
-from nuggets_ray.run.rounds import settled_k
 from nuggets_ray.run.row_hashes import read_row_hashes
 from nuggets_ray.run.selections import answer_lengths, make_record, selection_names
+from nuggets_ray.run.settled import num_settled
 from nuggets_ray.run.sources import read_field
 from nuggets_ray.select import default_name
 
@@ -45,17 +44,8 @@ def read_materials(
         target_lengths=lengths,
         read_hashes=lambda rows: read_row_hashes(out_dir, scores.example_id[rows]),
         embed=None if embed is None else lambda rows: embed(scores.example_id[rows]),
-        num_settled=num_settled(out_dir, scored, config),
+        num_settled=num_settled(out_dir, scores, config),
     )
-
-
-def num_settled(out_dir: str, scored: Scored, config: SelectConfig) -> int | None:
-    """How many of the best rows by golden score a race settled; None where all have their score, or
-    they are ranked by what all have.
-    """
-    top_k = settled_k(read_manifest(out_dir) or {})
-    is_whole = not np.isnan(scored.scores.golden_score).any()
-    return None if config.by != "golden_score" or is_whole else top_k
 
 
 def _lengths(out_dir: str, config: SelectConfig) -> np.ndarray:

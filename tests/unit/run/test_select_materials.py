@@ -8,11 +8,9 @@ from shown_run import readable_run
 
 from nuggets_ray.config.schema import Config, SelectConfig
 from nuggets_ray.errors import UserError
-from nuggets_ray.io import write_json
 from nuggets_ray.run.joined import read_scored
-from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.select import select_candidates
-from nuggets_ray.run.select_materials import num_settled, read_materials
+from nuggets_ray.run.select_materials import read_materials
 
 
 @pytest.fixture
@@ -47,13 +45,3 @@ def test_texts_are_read_when_they_are_asked_for(out_dir: str) -> None:
     read = materials(out_dir, max_similarity=0.8).read_hashes
     one, other = read(np.array([0, 1]))
     assert one.dtype == np.uint32 and len(one) and one.tolist() != other.tolist()
-
-
-def test_a_race_settles_what_it_says_where_rows_are_ranked_by_its_score(out_dir: str) -> None:
-    scored = read_scored(out_dir)
-    write_json(RunFolder(out_dir).manifest, {"schema_version": 1, "race": {"top_k": 4}})
-    by_score, by_length = SelectConfig("top_k", k=2), SelectConfig("top_k", k=2, by="longest")
-    assert num_settled(out_dir, scored, by_score) is None, "every row has its score"
-    scored.scores.golden_score[3] = np.nan
-    assert num_settled(out_dir, scored, by_score) == 4
-    assert num_settled(out_dir, scored, by_length) is None
