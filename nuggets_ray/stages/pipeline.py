@@ -50,8 +50,9 @@ def pipeline(config: Config) -> dict[str, Any]:
         _say_what_a_verdict_can_tell(config)
     with connected(config.cluster):
         result = score(config)
-        if (first := before_golden(config.select)) is not None:
-            result["wrote"] += select_beside(replace(config, select=first))
+        first = before_golden(config.select)
+        if first is not None and (known := _known(config.out_dir, first)) is not None:
+            result["wrote"] += select_beside(replace(config, select=known))
         selected = select_candidates(config, embedder(config))
         result["wrote"] += selected["wrote"]
         counts = (selected["num_rows"], selected["mean_answer_tokens"])
