@@ -7,7 +7,7 @@ stages check the rest, and these too, as they are called by others than the comm
 from collections.abc import Callable
 
 from nuggets_ray.anchors.file import anchor_files
-from nuggets_ray.anchors.random import check_num, require_num
+from nuggets_ray.anchors.random import DEFAULT_NUM, check_num
 from nuggets_ray.config.schema import Config, DataConfig
 from nuggets_ray.data.first_look import first_look
 from nuggets_ray.data.hub import is_hub
@@ -30,7 +30,7 @@ def check_score(config: Config) -> None:
     """Raise UserError for data, anchors, a model or an out_dir that cannot be."""
     _check_format(config.data)
     is_drawn = config.anchors.method != "file"
-    _check_rows(config.data, require_num(config.anchors.num) if is_drawn else None)
+    _check_rows(config.data, (config.anchors.num or DEFAULT_NUM) if is_drawn else None)
     if not is_drawn:
         anchor_files(config.anchors)
     check_path(config.model)
