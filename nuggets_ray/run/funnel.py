@@ -38,6 +38,7 @@ class FunnelRound:
     allowed_loss: float
     expected_loss: float
     expected_recall: float | None
+    top_k: int | None = None
     num_alive: int | None = None
     num_passes: int | None = None
     num_tokens: int | None = None
@@ -81,6 +82,7 @@ def make_funnel(
                 allowed_loss=report.get("allowed_loss", 0.0),
                 expected_loss=report.get("expected_loss", 0.0),
                 expected_recall=report.get("expected_recall"),
+                top_k=report.get("top_k"),
                 num_alive=None if num_rows is None else num_rows - num_out,
                 num_passes=passes,
                 num_tokens=report.get("num_tokens"),

@@ -27,33 +27,38 @@ def promise_at(race: Mapping[str, Any], num_rows: int) -> dict[str, Any] | None:
 
 
 def promise_lines(race: Mapping[str, Any]) -> list[str]:
-    """What was promised and what it rests on, what was saved and how long it took, a line each."""
-    lines = [recall_line(race, race["top_k"])]
-    if basis := basis_line(race):
-        lines.append(basis)
-    lines.append(savings_line(race))
-    if times := times_line(race):
-        lines.append(times)
-    return lines
+    """What was promised and what it rests on, what was saved and how long it took, a line each; or
+    why there was no race. [] of a run that was none."""
+    if "fell_back" in race:
+        return [f"nothing to gain, so all was scored: {race['fell_back']}"]
+    if race.get("top_k") is None:
+        return []
+    lines = (
+        *(recall_line(race, race["top_k"]), basis_line(race)),
+        *(savings_line(race), times_line(race)),
+    )
+    return [line for line in lines if line]
 
 
 def recall_line(race: Mapping[str, Any], num_rows: int) -> str:
     """The recall of the best `num_rows`, and the agreement beside it."""
+    num_anchors = race["num_anchors"]
+    if race["num_complete"] >= race["num_candidates"]:
+        return f"every row met all {num_anchors} anchors: nothing was left behind"
     promise = promise_at(race, num_rows)
-    if promise is None or race["num_complete"] >= race["num_candidates"]:
-        if race["num_complete"] >= race["num_candidates"]:
-            return f"every row met all {race['num_anchors']} anchors: nothing was left behind"
-        recall = race.get("expected_recall") or 0.0
-        return f"of the best {race['top_k']}, {_share(recall)} of what full scoring would have kept"
-    at_least = "at least " if promise["is_of"] > num_rows else ""
-    kept = (
-        f"the best {num_rows} are expected to hold {at_least}{_share(promise['expected_recall'])} "
-        f"of what full scoring on these {race['num_anchors']} anchors would have kept"
+    if promise is None:  # of an older version
+        recall, num_rows, at_least = race.get("expected_recall") or 0.0, race["top_k"], ""
+        agreement: Mapping[str, Any] | str = "this race did not look"
+    else:
+        recall, agreement = promise["expected_recall"], promise["agreement"]
+        at_least = "at least " if promise["is_of"] > num_rows else ""
+    return (
+        f"the best {num_rows} are expected to hold {at_least}{_share(recall)} of what full scoring "
+        f"on these {num_anchors} anchors would have kept; {agreement_text(agreement)}"
     )
-    return f"{kept}; {agreement_text(promise['agreement'], race)}"
 
 
-def agreement_text(agreement: Mapping[str, Any] | str, race: Mapping[str, Any]) -> str:
+def agreement_text(agreement: Mapping[str, Any] | str) -> str:
     """How far two anchor sets of this size agree, or why that is not known."""
     if isinstance(agreement, str):
         return f"how far two anchor sets of this size agree cannot be told ({agreement})"

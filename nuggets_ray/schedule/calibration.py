@@ -1,8 +1,9 @@
 """Do the stated spreads of a race hold? Predicted final wins beside those that came.
 
 On the pilot's held-out folds: rows that met every anchor, predicted from each of the blocks by a
-model fitted on the other folds. On the survivors: what the last plan before a row was completed said
-of it. A promised recall rests on both; where a 95% interval covers much less, it is worth less.
+model fitted on the other folds. On the survivors: what the last plan said of rows before they
+were completed. A promised recall rests on both; where a 95% interval covers much less, it is worth
+less.
 
 Legend: P pilot rows, M anchors, n predicted rows.
 """
