@@ -26,6 +26,18 @@ def promise_at(race: Mapping[str, Any], num_rows: int) -> dict[str, Any] | None:
     }
 
 
+def selection_promise(race: Mapping[str, Any], num_rows: int) -> dict[str, Any] | None:
+    """What is promised of a selection of the best `num_rows` golden scores: {settled, text and what
+    `promise_at` tells}; None of a run that was no race."""
+    if race.get("top_k") is None:
+        return None
+    return {
+        "settled": race["top_k"],
+        **(promise_at(race, num_rows) or {}),
+        "text": [line for line in (recall_line(race, num_rows), basis_line(race)) if line],
+    }
+
+
 def promise_lines(race: Mapping[str, Any]) -> list[str]:
     """What was promised and what it rests on, what was saved and how long it took, a line each; or
     why there was no race. [] of a run that was none."""

@@ -22,8 +22,7 @@ ROUNDING = 1 / 12
 """Variance of a whole number of wins about a real one."""
 MIN_COVERED = 0.85
 """Below it a promise is warned of: on real matrices 0.91 to 0.97 were covered."""
-MIN_PREDICTIONS = 20
-"""Of fewer predictions no share is warned of."""
+ONE_SIDED_95 = 1.645
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +38,9 @@ class Coverage:
 
     @property
     def is_doubtful(self) -> bool:
-        return self.num_predictions >= MIN_PREDICTIONS and self.covered < MIN_COVERED
+        """Whether less is covered than chance alone would make of MIN_COVERED."""
+        by_chance = ONE_SIDED_95 * np.sqrt(MIN_COVERED * (1 - MIN_COVERED) / self.num_predictions)
+        return bool(self.covered + by_chance < MIN_COVERED)
 
 
 def coverage(mean_n: np.ndarray, spread_n: np.ndarray, wins_n: np.ndarray) -> Coverage | None:
