@@ -99,7 +99,7 @@ def _select(config: Config) -> tuple[dict[str, Any], Scored, Selection]:
     settings = {**asdict(config.select), "name": name, "seed": config.seed}
     for key in ("replace", "export", "show_text"):  # they say nothing of which rows were chosen
         del settings[key]
-    summary["race"] = _promise(config, scored.scores, selection)
+    summary["race"] = _promise(config.out_dir, config.select, scored.scores, selection)
     write_json(folder.record, {"settings": settings, **summary, "json_columns": as_json})
     write_config(config.out_dir, "select_topk", config)
     wrote = [folder.jsonl, folder.parquet, folder.record, *exported]
@@ -219,14 +219,16 @@ def format_summary(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _promise(config: Config, scores: Scores, selection: Selection) -> dict[str, Any] | None:
+def _promise(
+    out_dir: str, config: SelectConfig, scores: Scores, selection: Selection
+) -> dict[str, Any] | None:
     """What a race promised of the best by golden score, as deep as the selection reaches."""
-    if (config.select.by, config.select.order) != ("golden_score", "top"):
+    if (config.by, config.order) != ("golden_score", "top"):
         return None
     is_kept_R = np.isin(selection.ranked_R, selection.row_K)
     depth = int(np.flatnonzero(is_kept_R).max(initial=-1)) + 1
     num_rows = len(np.unique(scores.content_id[selection.ranked_R[:depth]]))
-    return selection_promise((read_manifest(config.out_dir) or {}).get("race", {}), num_rows)
+    return selection_promise((read_manifest(out_dir) or {}).get("race", {}), num_rows)
 
 
 def _our_columns(scores: Scores, selection: Selection, prefix: str) -> pa.Table:

@@ -33,7 +33,7 @@ from nuggets_ray.score.checks import check_fields, check_inputs
 from nuggets_ray.score.fingerprint import anchors_rule, settings_fingerprint
 from nuggets_ray.score.limits import context_tokens, demonstration_limit
 from nuggets_ray.score.memory import replica_memory
-from nuggets_ray.score.plan_race import race_facts, race_hint
+from nuggets_ray.score.plan_race import Pairs, race_facts, race_hint
 from nuggets_ray.stages.cluster.workers import Workers, check_shared_folder, connected
 from nuggets_ray.stages.score.anchors import choose_anchors, measure, settle_num
 from nuggets_ray.stages.score.job import make_setup
@@ -123,12 +123,13 @@ def _facts(
     }
     can_race_N = ~candidates.is_duplicate_N & fits_N
     can_race_N &= ~is_among(candidates.content_id_N, todo.left_out)
-    racing = (config, np.minimum(candidates.num_tokens_N[can_race_N], limit), anchors)
+    tokens_N = np.minimum(candidates.num_tokens_N[can_race_N], limit)
+    pairs = Pairs(tokens_N, anchors, measured, hardware)
     if config.schedule.name == "race":
         funnel = read_funnel(config.out_dir, run.manifest)
         sections["cost"] = {"of": "full scoring", **sections["cost"]}
-        sections["race"] = race_facts(*racing, measured, hardware, funnel)
-    elif hint := race_hint(*racing, measured, hardware):
+        sections["race"] = race_facts(config.race, config.select, pairs, price, funnel)
+    elif hint := race_hint(config.race, config.select, pairs):
         sections["cost"]["a race"] = hint
     return sections
 
