@@ -66,8 +66,8 @@ def recall_line(race: Mapping[str, Any], num_rows: int) -> str:
         recall, agreement = promise["expected_recall"], promise["agreement"]
         at_least = "at least " if promise["is_of"] > num_rows else ""
     return (
-        f"the best {num_rows} are expected to hold {at_least}{_recall(recall)} of what full scoring "
-        f"on these {num_anchors} anchors would have kept; {agreement_text(agreement)}"
+        f"the best {num_rows} are expected to hold {at_least}{_recall(recall)} of what full "
+        f"scoring on these {num_anchors} anchors would have kept; {agreement_text(agreement)}"
     )
 
 
@@ -126,7 +126,7 @@ def times_line(race: Mapping[str, Any]) -> str:
 
 def _recall(recall: float) -> str:
     """0.997, and 1 only where nothing is lost."""
-    return f"{math.floor(recall * 1000) / 1000:g}"
+    return f"{math.floor(recall * 1000 + 1e-9) / 1000:g}"
 
 
 def _share(share: float) -> str:
