@@ -27,7 +27,7 @@ from nuggets_ray.run.select_report import selection_report
 from nuggets_ray.run.selected_rows import json_columns, to_jsonl, to_table
 from nuggets_ray.run.selection_profile import Profile, profile_of
 from nuggets_ray.run.selections import models_of
-from nuggets_ray.run.settled import check_settled
+from nuggets_ray.run.settled import check_settled, promise_of
 from nuggets_ray.run.source_rows import read_source_table
 from nuggets_ray.select import (
     OUR_COLUMNS,
@@ -115,6 +115,7 @@ def _select(config: Config, embed: Embed | None) -> _Made:
     settings = {**asdict(config.select), "name": name, "seed": config.seed}
     for key in ("replace", "export", "show_text"):  # they say nothing of which rows were chosen
         del settings[key]
+    summary["race"] = promise_of(config.out_dir, scored.scores, selection, config.select)
     write_json(folder.record, {"settings": settings, **summary, "json_columns": as_json})
     write_config(config.out_dir, "select_topk", config)
     wrote = [folder.jsonl, folder.parquet, folder.record, folder.profile, *listed, *exported]
@@ -245,6 +246,9 @@ def format_summary(result: dict[str, Any]) -> str:
         value = result[key]
         shown = "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
         lines.append(f"  {key:<20}{shown:>12}")
+    if (race := result.get("race")) is not None:
+        lines += ["", f"The race settled the best {race['settled']}:"]
+        lines += [f"  {text}" for text in race["text"]]
     return "\n".join(lines)
 
 

@@ -2,12 +2,15 @@
 golden score, and might belong to the best.
 """
 
+from typing import Any
+
 import numpy as np
 
 from nuggets_ray.config.keys import job_command
 from nuggets_ray.config.schema import SelectConfig
 from nuggets_ray.errors import UserError
 from nuggets_ray.run.manifest import read_manifest
+from nuggets_ray.run.promise import selection_promise
 from nuggets_ray.run.rounds import settled_k, settled_score
 from nuggets_ray.select import Scores, Selection, past_threshold
 
@@ -58,3 +61,15 @@ def _check_settled_score(out_dir: str, num_rows: int, top_k: int, config: Select
         f"rows behind that may be above it too: run {job_command('score')} with this out_dir, "
         f"schedule=race and race.min_score={config.min_score:g}, which goes on from where it ended"
     )
+
+
+def promise_of(
+    out_dir: str, scores: Scores, selection: Selection, config: SelectConfig
+) -> dict[str, Any] | None:
+    """What a race promised of the best by golden score, as deep as the selection reaches."""
+    if (config.by, config.order) != ("golden_score", "top"):
+        return None
+    ranked_R = selection.ranking.ranked_R
+    depth = int(np.flatnonzero(np.isin(ranked_R, selection.row_K)).max(initial=-1)) + 1
+    num_rows = len(np.unique(scores.content_id[ranked_R[:depth]]))
+    return selection_promise((read_manifest(out_dir) or {}).get("race", {}), num_rows)
