@@ -54,7 +54,7 @@ class Scores:
 
 
 @dataclass(frozen=True, slots=True)
-class Ranking:
+class Ranked:
     """The rows that can be chosen, `ranked_R`, best first: indices into the arrays of Scores.
 
     `measure_N` is what they are ranked by. `is_eligible_N` counts rows without a measure too.
@@ -84,7 +84,7 @@ class Selection:
     name: str
     row_K: np.ndarray
     cutoff: float | None
-    ranking: Ranking
+    ranking: Ranked
 
 
 def check_config(config: SelectConfig) -> None:
@@ -173,7 +173,7 @@ def select(scores: Scores, config: SelectConfig, seed: int) -> Selection:
     return Selection(config.name or default_name(config), row_K, cutoff, ranking)
 
 
-def rank(scores: Scores, config: SelectConfig, seed: int) -> Ranking:
+def rank(scores: Scores, config: SelectConfig, seed: int) -> Ranked:
     """The eligible rows, best first. Raises UserError where there are none."""
     if len(scores.example_id) == 0:
         raise UserError(
@@ -191,7 +191,7 @@ def rank(scores: Scores, config: SelectConfig, seed: int) -> Ranking:
             f"to {high} tokens"
         )
     ranked = _rank(scores, measure_N, config, seed)
-    return Ranking(
+    return Ranked(
         ranked[is_eligible_N[ranked]],
         measure_N,
         is_eligible_N,
@@ -210,7 +210,7 @@ def _is_within_bounds(scores: Scores, config: SelectConfig) -> np.ndarray:
     return is_within_N
 
 
-def cut(scores: Scores, ranking: Ranking, config: SelectConfig) -> np.ndarray:
+def cut(scores: Scores, ranking: Ranked, config: SelectConfig) -> np.ndarray:
     """The best rows of a ranking by the rule, best first: (K,). Raises UserError where it asks for
     rows that do not exist, or keeps none.
     """
@@ -266,7 +266,7 @@ def _rank(scores: Scores, measure_N: np.ndarray, config: SelectConfig, seed: int
     return np.compress(is_rankable[ranked], ranked)
 
 
-def num_wanted(ranking: Ranking, config: SelectConfig) -> int:
+def num_wanted(ranking: Ranked, config: SelectConfig) -> int:
     """How many rows top_k or top_fraction keeps. Raises UserError for more than can be chosen."""
     num_eligible, num_ranked = ranking.num_eligible, len(ranking.ranked_R)
     if config.rule == "top_k":
@@ -304,7 +304,7 @@ def num_within(num_answer_tokens_K: np.ndarray, config: SelectConfig) -> int:
     return int(np.argmin(np.abs(total_K - config.tokens))) + 1
 
 
-def past_threshold(ranking: Ranking, config: SelectConfig) -> np.ndarray:
+def past_threshold(ranking: Ranked, config: SelectConfig) -> np.ndarray:
     """The rows past select.min_score, best first. Raises UserError where there are none."""
     ranked, measure_N = ranking.ranked_R, ranking.measure_N
     side, extreme, way_out = {

@@ -29,7 +29,7 @@ from nuggets_ray.curate.quotas import Sources
 from nuggets_ray.curate.walk import walk
 from nuggets_ray.errors import UserError
 from nuggets_ray.select import (
-    Ranking,
+    Ranked,
     Scores,
     Selection,
     check_config,
@@ -107,7 +107,7 @@ class _Given:
     scores: Scores
     config: SelectConfig
     materials: Materials
-    ranking: Ranking
+    ranking: Ranked
     ranked_R: np.ndarray
     hashed: HashedRows | None
 
