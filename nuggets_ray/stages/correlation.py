@@ -69,7 +69,6 @@ def study_correlation(config: Config) -> Report:
 
 def _check(config: Config) -> None:
     check_finetune(config.finetune)
-    check_method(config.evaluate, config.judge, config.generate)
     if config.evaluate.method != BENCHMARK:
         raise UserError(
             f"evaluate={config.evaluate.method}: study=correlation evaluates by likelihood: leave "
@@ -80,6 +79,7 @@ def _check(config: Config) -> None:
             f"evaluate.primary={config.evaluate.primary}: the gain is {BENCHMARK}/{MEAN_LOGPROB}: "
             "leave it out"
         )
+    check_method(config.evaluate, config.judge, config.generate)
     check_held_out(config.out_dir, config.evaluate.held_out_path)
 
 
