@@ -73,7 +73,8 @@ def _bottom(evidence: Evidence, bottom: str) -> Sign:
         return Sign(None)
     return Sign(
         golden < other,
-        f"the bottom is better than {evidence.golden} ({bottom} {number_text(other)}, "
+        f"the {evidence.named(bottom)} is better than {evidence.golden} ({bottom} "
+        f"{number_text(other)}, "
         f"{evidence.golden} {number_text(golden)}; two trainings differ by up to "
         f"{number_text(by_chance)} by chance)",
     )
