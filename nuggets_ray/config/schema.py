@@ -174,8 +174,8 @@ class RaceConfig:
     """Rows that meet every anchor first; null: 48 below 1,000 rows, 96 below 5,000, 128 below
     20,000, else 256.
     """
-    rounds: int = number(5, at_least=2, at_most=20)
-    """Blocks of anchors between the pilot and the rest: barriers are three more at most."""
+    rounds: int = number(8, at_least=3, at_most=20)
+    """Rounds at most, a barrier each: the pilot, the first block, others as it goes, the rest."""
 
 
 @dataclass(frozen=True)

@@ -32,8 +32,8 @@ CHUNK = 4096
 @dataclass(frozen=True, slots=True)
 class Fitted:
     """What was seen, in numbers a row: `evidence_NQ` (FactorModel.evidence), `wins_N` and
-    `num_seen_N` so far, `delta_sum_N` in nats; `pilot_delta_PM` the pilot's deltas, `demo_tokens` of a
-    demonstration on average."""
+    `num_seen_N` so far, `delta_sum_N` in nats; `pilot_delta_PM` the pilot's deltas, `demo_tokens`
+    of a demonstration on average."""
 
     model: FactorModel
     seen: Seen
@@ -86,13 +86,6 @@ class Fitted:
         """The `size` most informative anchors after the recorded blocks."""
         met = first_blocks(self.seen.blocks, len(self.seen.blocks))
         return choose_block(self.model, met, size, aim, self.anchor_tokens_M)
-
-    def variance(self, met: np.ndarray, unseen: np.ndarray, theta_Q: np.ndarray) -> float:
-        """Variance of the final wins of a row at `theta_Q` (Q,) once it has met these anchors."""
-        covariance = self.model.covariance(met)
-        expected = expect_unseen(self.model, theta_Q[None], covariance, unseen)
-        gradient = expected.gradient_NQ[0]
-        return float(expected.own_N[0] + gradient @ covariance @ gradient + 1 / 12)
 
     def stages(self) -> list[tuple[int, np.ndarray]]:
         """Every stage that rows are at, and those rows."""

@@ -8,13 +8,9 @@ from nuggets_ray.schedule.factor_model import FactorModel, expect_unseen
 FIRST_BLOCK_SHARE, SMALLEST_BLOCK = 0.01, 5
 
 
-def block_ends(num_anchors: int, num_blocks: int) -> np.ndarray:
-    """How many anchors are met after each block: geometric, to 0.6 of 100 and 0.4 of 1,000. The
-    last blocks cost most and must still leave something to be saved by not completing."""
-    last = num_anchors * float(np.interp(np.log10(num_anchors), [2, 3], [0.6, 0.4]))
-    first = min(max(SMALLEST_BLOCK, FIRST_BLOCK_SHARE * num_anchors), last)
-    ends: np.ndarray = np.unique(np.round(np.geomspace(first, last, num_blocks)).astype(np.int64))
-    return ends
+def first_block_size(num_anchors: int) -> int:
+    """How many anchors all rows meet after the pilot."""
+    return min(max(SMALLEST_BLOCK, round(FIRST_BLOCK_SHARE * num_anchors)), num_anchors)
 
 
 def choose_block(

@@ -1,7 +1,7 @@
 """How far the rows go next: the cheapest way to spend the barriers that are left.
 
-A row that met the first n anchors is expected to end at the cut-off or above with probability
-P = Phi(x), x = (expected wins - tau) / sqrt(v_n). More anchors move the expectation as a martingale:
+A row that met the first n anchors ends at the cut-off or above with probability P = Phi(x),
+x = (expected wins - tau) / sqrt(v_n). More anchors move what is expected as a martingale:
 
     x' = (x sqrt(v_n) + e sqrt(v_n - v_n')) / sqrt(v_n'),  e ~ N(0, 1)
 
@@ -21,13 +21,17 @@ row waits for a better one.
 Legend: J numbers of anchors met, ascending, the last of them all; X grid points of x.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import ndtr, ndtri
 
+from nuggets_ray.schedule.factor_model import FactorModel, expect_unseen
+
 GRID_X = np.linspace(-6.0, 6.0, 49)
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(15)
+NUM_STOPS = 12
 FRONT_SHARE = 0.9
 """Of the rows that are worth going on with, those that the next stop must be ahead of."""
 SMALLEST_PRICE, LARGEST_PRICE, BISECTIONS = 1.0, 1e12, 40
@@ -35,17 +39,18 @@ SMALLEST_PRICE, LARGEST_PRICE, BISECTIONS = 1.0, 1e12, 40
 
 @dataclass(frozen=True, slots=True)
 class Road:
-    """What is ahead: `variance_J` of a row's final wins after so many anchors, falling; the tokens
-    `anchor_tokens_J` of those anchors together, and what it costs to read a demonstration again."""
+    """Where rows can stop: after `ends_J` anchors; `variance_J` of a row's final wins there, which
+    falls to 0, and `anchor_tokens_J` of those anchors together."""
 
+    ends_J: np.ndarray
     variance_J: np.ndarray
     anchor_tokens_J: np.ndarray
-    demo_tokens: float
 
-    def cost_JJ(self) -> np.ndarray:
-        """Tokens of a row from one to another, infinite where that is not ahead."""
+    def cost_JJ(self, demo_tokens: float) -> np.ndarray:
+        """Tokens of a row from one to another, its demonstration read again; infinite where that is
+        not ahead."""
         step_JJ = self.anchor_tokens_J - self.anchor_tokens_J[:, None]
-        return np.where(step_JJ > 0, step_JJ + self.demo_tokens, np.inf)
+        return np.where(step_JJ > 0, step_JJ + demo_tokens, np.inf)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,24 +63,51 @@ class Step:
     stays_I: np.ndarray
 
 
+def road_ahead(
+    model: FactorModel,
+    blocks: Sequence[np.ndarray],
+    order: np.ndarray,
+    anchor_tokens_M: np.ndarray,
+    aim: np.ndarray,
+) -> Road:
+    """The road of a row at theta = `aim` (Q,) along the recorded blocks and then the anchors of
+    `order`: stops after each block, NUM_STOPS further on, and the end."""
+    every = np.concatenate([*blocks, order])
+    recorded = np.cumsum([len(block) for block in blocks])
+    between = np.geomspace(recorded[-1], len(every), NUM_STOPS + 2)[1:-1].round().astype(np.int64)
+    ends_J = np.unique(np.concatenate([recorded, between, [len(every)]]))
+    variance_J = np.zeros(len(ends_J))
+    for stop, end in enumerate(ends_J[:-1]):
+        covariance = model.covariance(every[:end])
+        expected = expect_unseen(model, aim[None], covariance, every[end:])
+        gradient = expected.gradient_NQ[0]
+        variance_J[stop] = expected.own_N[0] + gradient @ covariance @ gradient + 1 / 12
+    return Road(ends_J, variance_J, np.cumsum(anchor_tokens_M[every])[ends_J - 1])
+
+
 def next_step(
-    road: Road, at_I: np.ndarray, probability_I: np.ndarray, num_barriers: int, may_lose: float
+    road: Road,
+    demo_tokens: float,
+    at_I: np.ndarray,
+    probability_I: np.ndarray,
+    num_barriers: int,
+    may_lose: float,
 ) -> Step:
     """The next of `num_barriers` barriers for rows that met `at_I` (index into J) and end at the
     cut-off or above with `probability_I`; `may_lose` of the winners may be lost, expected."""
     x_I = np.clip(ndtri(np.clip(probability_I, 0.0, 1.0)), GRID_X[0], GRID_X[-1])
     rows_JX = _histogram(at_I, x_I, len(road.variance_J))
-    moves = _transitions(road.variance_J)
+    moves, cost_JJ = _transitions(road.variance_J), road.cost_JJ(demo_tokens)
     low, high = SMALLEST_PRICE, LARGEST_PRICE
     for _ in range(BISECTIONS):
         price = np.sqrt(low * high)
-        _, lost_JX = _value(road, moves, price, num_barriers)
+        _, lost_JX = _value(cost_JJ, moves, price, num_barriers)
         if np.sum(rows_JX * lost_JX) > may_lose:
             low = price
         else:
             high = price
-    later_JX, _ = _value(road, moves, high, num_barriers - 1)
-    go_JJX = _go(road, moves, later_JX)
+    later_JX, _ = _value(cost_JJ, moves, high, num_barriers - 1)
+    go_JJX = _go(cost_JJ, moves, later_JX)
     leave_X = high * ndtr(GRID_X)
     # Rows that are as far as the stop, or further, wait.
     next_JJX = np.where(np.isfinite(go_JJX), go_JJX, later_JX[:, None])
@@ -88,15 +120,15 @@ def next_step(
 
 
 def _value(
-    road: Road, moves: np.ndarray, price: float, num_barriers: int
+    cost_JJ: np.ndarray, moves: np.ndarray, price: float, num_barriers: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """V (J, X), and the probability that the row is a winner that will be lost."""
     winner_X = ndtr(GRID_X)
-    num_stops = len(road.variance_J)
+    num_stops = len(cost_JJ)
     leave_JX = np.tile(price * winner_X, (num_stops, 1))
     value_JX, lost_JX = leave_JX, np.tile(winner_X, (num_stops, 1))
     for _ in range(num_barriers):
-        go_JJX = _go(road, moves, value_JX)
+        go_JJX = _go(cost_JJ, moves, value_JX)
         best_JX = np.argmin(go_JJX, axis=1)
         goes_JX = np.take_along_axis(go_JJX, best_JX[:, None], axis=1)[:, 0]
         lost_JJX = np.einsum("jkxy,ky->jkx", moves, lost_JX)
@@ -107,10 +139,10 @@ def _value(
     return value_JX, lost_JX
 
 
-def _go(road: Road, moves: np.ndarray, later_JX: np.ndarray) -> np.ndarray:
+def _go(cost_JJ: np.ndarray, moves: np.ndarray, later_JX: np.ndarray) -> np.ndarray:
     """Cost of going from each to each, and what is to be expected there, (J, J, X)."""
     expected_JJX = np.einsum("jkxy,ky->jkx", moves, later_JX)
-    cost: np.ndarray = road.cost_JJ()[:, :, None] + expected_JJX
+    cost: np.ndarray = cost_JJ[:, :, None] + expected_JJX
     return cost
 
 

@@ -5,17 +5,17 @@
 1. The pilot, the candidates with the smallest hashes, meets every anchor. The factor model of the
    deltas (factor_model.py) is fitted on it.
 2. All others meet a first block of anchors: those that tell most, a token, of the rows at the
-   cut-off (informative.py). Block after block, only rows that may still be among the best K go on.
-3. Before each block the probability P of ending among the best K is computed for every incomplete
-   row (forecast.py, top_share.py). The least likely are left behind as long as their summed P, the
-   winners expected to be lost, stays within what this round may spend of max_loss x K. That is
-   decided afresh each time: one left behind comes back when it looks better, and catches up.
-4. After the last block the live rows meet the anchors that are left, and have a golden score.
-   Where that changes what is expected of the rows left behind, one more barrier completes those
-   that came back; there is never another.
+   cut-off (informative.py).
+3. Before each further barrier the probability P of ending among the best K is computed for every
+   incomplete row (forecast.py, top_share.py). From these follow the length of the next block and
+   the rows that it is worth its tokens for (look_ahead.py), such that the winners expected to be
+   lost in the end, the summed P of the rows left behind, are max_loss x K. That is decided afresh
+   each time: one left behind comes back when it looks better, and catches up.
+4. At last the rows that are left meet all other anchors, and have a golden score. One barrier is
+   kept back: where that changed what is expected of others, those are completed too.
 
-Under a threshold of the golden score the rows above it are wanted, and K is how many of them are
-expected.
+A race has `max_barriers` barriers at most. Under a threshold of the golden score the rows above it
+are wanted, and K is how many of them are expected.
 
 The stated recall is 1 - (summed P of the rows left behind) / K: a calibrated expectation of the
 share of full scoring's best K that is kept, no guarantee.
@@ -25,24 +25,22 @@ Legend: N candidates, M anchors, S anchors of a block, I incomplete rows.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 import numpy as np
 
 from nuggets_ray.schedule.forecast import Fitted, Forecast, first_aim, forecast, read
-from nuggets_ray.schedule.informative import block_ends
-from nuggets_ray.schedule.look_ahead import Road, next_step
+from nuggets_ray.schedule.informative import first_block_size
+from nuggets_ray.schedule.look_ahead import next_step, road_ahead
 from nuggets_ray.schedule.seen import ALL, Entrants, Seen, first_blocks
 
 MIN_CANDIDATES, MIN_ANCHORS, MAX_TOP_SHARE = 400, 40, 0.3
-NUM_BLOCKS = 5
-# The loss is estimated anew when the live rows are complete: another barrier only well above it.
+MAX_BARRIERS = 8
+# The loss is estimated anew at each barrier: another only where it is above what may be lost.
 SETTLED = 1.5
 NUM_RESERVED = 1
 """Barriers kept back: once many rows are complete, more is known of those left behind."""
-NUM_STOPS = 12
-"""Places beyond the recorded blocks that are weighed for the end of the next."""
 NOMINAL_LOSS = 1e-3
 """Where nothing may be lost, blocks are as long as for this share."""
 
@@ -56,7 +54,7 @@ class RaceSettings:
     top_k: int | None = None
     max_loss: float = 0.01
     pilot: int | None = None
-    num_blocks: int = NUM_BLOCKS
+    max_barriers: int = MAX_BARRIERS
     min_score: float | None = None
 
     def min_wins(self, num_anchors: int) -> int | None:
@@ -64,11 +62,6 @@ class RaceSettings:
         if self.min_score is None:
             return None
         return math.floor(Fraction(str(self.min_score)) * num_anchors) + 1
-
-    @property
-    def max_barriers(self) -> int:
-        """The pilot, the blocks, the rest, and one where the rest changed what is expected."""
-        return self.num_blocks + 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +75,9 @@ class Ask:
 @dataclass(frozen=True, slots=True)
 class RaceReport:
     """What a plan rests on. `num_live` rows are asked, `num_left` are left behind, `num_back` of
-    the live had been; `expected_loss` is the summed P of those left, of which the round may spend
-    `allowed_loss`; `cutoff` in wins; `kappa` is by how much the pilot's folds widen the spread;
-    `top_k` rows are wanted, under a threshold as many as are expected above it."""
+    the live are behind the others; `expected_loss` is the summed P of those left, which may be
+    `allowed_loss` in the end; `cutoff` in wins; `kappa` is by how much the pilot's folds widen the
+    spread; `top_k` rows are wanted, under a threshold as many as are expected above it."""
 
     phase: str
     num_live: int
@@ -142,7 +135,9 @@ def plan(entrants: Entrants, seen: Seen, settings: RaceSettings, num_barriers: i
     num_complete = int(np.count_nonzero(seen.stage_N == ALL))
     if len(waiting):
         report = RaceReport("pilot", len(waiting), 0, num_complete, top_k=settings.top_k)
-        return RacePlan(_asks(waiting, seen, entrants.num_anchors, None), None, None, report, None)
+        return RacePlan(
+            ask_missing(waiting, seen, entrants.num_anchors, None), None, None, report, None
+        )
     fitted = read(entrants, seen, pilot)
     settings = replace(settings, top_k=count_wanted(fitted, settings))
     assert settings.top_k is not None
@@ -152,11 +147,13 @@ def plan(entrants: Entrants, seen: Seen, settings: RaceSettings, num_barriers: i
     if len(newcomers):
         block = None
         if not seen.blocks:
-            size = int(block_ends(entrants.num_anchors, settings.num_blocks)[0])
+            size = first_block_size(entrants.num_anchors)
             block = fitted.next_block(size, first_aim(fitted, settings.top_k))
             seen = Seen(seen.stage_N, [block], seen.parts)
         report = RaceReport("block 1", len(newcomers), 0, num_complete, top_k=settings.top_k)
-        return RacePlan(_asks(newcomers, seen, entrants.num_anchors, 1), block, 1, report, fitted)
+        return RacePlan(
+            ask_missing(newcomers, seen, entrants.num_anchors, 1), block, 1, report, fitted
+        )
     if num_complete == entrants.num_candidates:
         report = RaceReport(
             "settled", 0, 0, num_complete, expected_recall=1.0, top_k=settings.top_k
@@ -181,7 +178,7 @@ def plan_rest(entrants: Entrants, seen: Seen) -> RacePlan:
     phase = "the rest of all rows" if len(left) else "settled"
     num_complete = entrants.num_candidates - len(left)
     report = RaceReport(phase, len(left), 0, num_complete, expected_recall=1.0)
-    return RacePlan(_asks(left, seen, entrants.num_anchors, None), None, None, report, None)
+    return RacePlan(ask_missing(left, seen, entrants.num_anchors, None), None, None, report, None)
 
 
 def _next(fitted: Fitted, settings: RaceSettings, num_left: int) -> RacePlan:
@@ -194,28 +191,15 @@ def _next(fitted: Fitted, settings: RaceSettings, num_left: int) -> RacePlan:
     settings = replace(settings, top_k=top_k)
     may_lose = settings.max_loss * top_k
     is_settled = settings.max_loss > 0 and ahead.probability_I.sum() <= SETTLED * may_lose
-    asked = stays = np.zeros(0, np.int64)
-    block, target = None, None
-    if num_left > 0 and not is_settled:
-        order, road, ends = _road(fitted, _aim(ahead, fitted))
-        at_I = seen.stage_N[ahead.rows] - 1
-        expected = may_lose or NOMINAL_LOSS * top_k
-        ahead_of_last = max(num_left - NUM_RESERVED, 1)
-        step = next_step(road, at_I, ahead.probability_I, ahead_of_last, expected)
-        asked, stays, stop = ahead.rows[step.goes_I], ahead.rows[step.stays_I], step.stop
-        if settings.max_loss == 0:
-            could_win = _by_counting(ahead, fitted, settings)
-            is_short = seen.stage_N[could_win] - 1 < stop
-            stop = stop if num_left > 1 and is_short.any() else len(ends) - 1
-            asked, stays = could_win, could_win
-        if stop < len(ends) - 1:
-            target = stop + 1
-            asked = asked[seen.stage_N[asked] < target]
-            if target > len(seen.blocks):
-                target = len(seen.blocks) + 1
-                block = order[: ends[stop] - ends[len(seen.blocks) - 1]]
-                seen = Seen(seen.stage_N, [*seen.blocks, block], seen.parts)
-    is_left = ~np.isin(ahead.rows, np.union1d(asked, stays))
+    ends = num_left <= 0 or is_settled
+    none = np.zeros(0, np.int64)
+    further = (
+        _Further(none, none, None, None) if ends else _go_on(ahead, fitted, settings, num_left)
+    )
+    asked, target, block = further.asked, further.target, further.block
+    if block is not None:
+        seen = Seen(seen.stage_N, [*seen.blocks, block], seen.parts)
+    is_left = ~np.isin(ahead.rows, np.union1d(asked, further.waiting))
     lost = float(ahead.probability_I[is_left].sum())
     furthest = int(seen.stage_N[ahead.rows].max(initial=0))
     report = RaceReport(
@@ -231,22 +215,48 @@ def _next(fitted: Fitted, settings: RaceSettings, num_left: int) -> RacePlan:
         expected_recall=max(0.0, 1 - lost / top_k),
         top_k=top_k,
     )
-    return RacePlan(_asks(asked, seen, num_anchors, target), block, target, report, fitted)
+    return RacePlan(ask_missing(asked, seen, num_anchors, target), block, target, report, fitted)
 
 
-def _road(fitted: Fitted, aim: np.ndarray) -> tuple[np.ndarray, Road, np.ndarray]:
-    """The anchors that no block holds, most informative first; what is ahead of a row at `aim`
-    along them, and where it can stop: after each recorded block, at places between, at the end."""
-    blocks, num_anchors = fitted.seen.blocks, fitted.num_anchors
+@dataclass(frozen=True, slots=True)
+class _Further:
+    """Rows `asked`, and those `waiting` where they are already; `target` and `block` as in
+    RacePlan."""
+
+    asked: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    waiting: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    target: int | None = None
+    block: np.ndarray | None = None
+
+
+def _go_on(ahead: Forecast, fitted: Fitted, settings: RaceSettings, num_left: int) -> _Further:
+    """Which rows go on, and how far. Where nothing may be lost, all that could still win."""
+    assert settings.top_k is not None
+    stage_N, blocks, num_anchors = fitted.seen.stage_N, fitted.seen.blocks, fitted.num_anchors
+    aim = _aim(ahead, fitted)
     order = fitted.next_block(num_anchors, aim)
-    recorded = np.cumsum([len(block) for block in blocks])
-    between = np.geomspace(recorded[-1], num_anchors, NUM_STOPS + 2)[1:-1].round().astype(np.int64)
-    ends = np.unique(np.concatenate([recorded, between, [num_anchors]]))
-    every = np.concatenate([*blocks, order])
-    variance_J = [fitted.variance(every[:end], every[end:], aim) for end in ends[:-1]]
-    tokens = np.cumsum(fitted.anchor_tokens_M[every])[ends - 1]
-    road = Road(np.array([*variance_J, 0.0]), tokens, fitted.demo_tokens)
-    return order, road, ends
+    road = road_ahead(fitted.model, blocks, order, fitted.anchor_tokens_M, aim)
+    step = next_step(
+        road,
+        fitted.demo_tokens,
+        stage_N[ahead.rows] - 1,
+        ahead.probability_I,
+        num_barriers=max(num_left - NUM_RESERVED, 1),
+        may_lose=(settings.max_loss or NOMINAL_LOSS) * settings.top_k,
+    )
+    stop, last = step.stop, len(road.ends_J) - 1
+    asked, waiting = ahead.rows[step.goes_I], ahead.rows[step.stays_I]
+    if settings.max_loss == 0:
+        asked = waiting = _by_counting(ahead, fitted, settings)
+        if num_left == 1 or not (stage_N[asked] - 1 < stop).any():
+            stop = last
+    if stop == last:
+        return _Further(asked, waiting)
+    asked = asked[stage_N[asked] - 1 < stop]
+    if stop < len(blocks):
+        return _Further(asked, waiting, stop + 1, None)
+    block = order[: road.ends_J[stop] - road.ends_J[len(blocks) - 1]]
+    return _Further(asked, waiting, len(blocks) + 1, block)
 
 
 def _by_counting(ahead: Forecast, fitted: Fitted, settings: RaceSettings) -> np.ndarray:
@@ -270,7 +280,7 @@ def _aim(ahead: Forecast, fitted: Fitted) -> np.ndarray:
     return aim
 
 
-def _asks(rows: np.ndarray, seen: Seen, num_anchors: int, target: int | None) -> list[Ask]:
+def ask_missing(rows: np.ndarray, seen: Seen, num_anchors: int, target: int | None) -> list[Ask]:
     """What `rows` miss of the first `target` blocks, or of all anchors: an ask a stage."""
     asks = []
     for stage in np.unique(seen.stage_N[rows]):

@@ -124,7 +124,7 @@ def _wanted_text(top_k: int | None, num_rows: int) -> str:
 
 
 def _settings(race: RaceConfig) -> RaceSettings:
-    return RaceSettings(None, race.max_loss, pilot=race.pilot, num_blocks=race.rounds)
+    return RaceSettings(None, race.max_loss, pilot=race.pilot, max_barriers=race.rounds)
 
 
 def _beside(values: Sequence[float]) -> Mapping[str, float]:

@@ -181,7 +181,7 @@ def _start(
         wanted_rows(config.race, config.select, len(rows)) if is_race else len(rows),
         config.race.max_loss,
         pilot=config.race.pilot,
-        num_blocks=config.race.rounds,
+        max_barriers=config.race.rounds,
         min_score=wanted_score(config.race, config.select) if is_race else None,
     )
     self_N = np.full(len(rows), -1)

@@ -176,12 +176,12 @@ def test_a_threshold_that_nothing_or_a_third_reaches_is_raced_to_an_end() -> Non
 
 
 @pytest.mark.parametrize("kind", WORLDS)
-@pytest.mark.parametrize("num_blocks", [2, 5])
-def test_barriers_are_three_more_than_blocks_at_most(kind: str, num_blocks: int) -> None:
+@pytest.mark.parametrize("max_barriers", [3, 5, 8])
+def test_barriers_are_never_more_than_allowed(kind: str, max_barriers: int) -> None:
     for seed in range(4):
-        race = start_race(WORLDS[kind](500, 60, seed), RaceSettings(15, num_blocks=num_blocks))
+        race = start_race(WORLDS[kind](500, 60, seed), RaceSettings(15, max_barriers=max_barriers))
         race.run()
-        assert race.num_barriers <= num_blocks + 3
+        assert race.num_barriers <= max_barriers
 
 
 def test_a_left_behind_row_can_come_back() -> None:
