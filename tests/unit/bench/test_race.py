@@ -1,5 +1,7 @@
 """bench=race counts as full scoring would."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -46,4 +48,14 @@ def test_the_table_has_a_line_a_case(
     monkeypatch.setattr(race, "NUM_CANDIDATES", 600)
     bench = BenchConfig(name="race", cases=["factor-100-5%"], repeats=2)
     assert race.bench(Config(bench=bench))["num_rows"] == len(race.METRICS)
-    assert "factor-100-5%" in capsys.readouterr().out
+    assert re.search(r"factor-100-5% *\| 2 ", capsys.readouterr().out)
+
+
+def test_a_large_case_has_its_own_number_of_candidates_and_of_seeds(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    large = race.Case("factor", 60, 0.05, num_candidates=700, max_seeds=1)
+    assert "factor-1000-1%-50000" in race.CASES and large.name == "factor-60-5%-700"
+    monkeypatch.setattr(race, "CASES", {large.name: large})
+    race.bench(Config(bench=BenchConfig(name="race", repeats=20)))
+    assert re.search(r"factor-60-5%-700 *\| 1 ", capsys.readouterr().out)
