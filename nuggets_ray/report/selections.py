@@ -1,0 +1,225 @@
+"""The selections: what each holds beside all rows, what they share, where their rows are from, and
+what to type next.
+
+Legend: N scored rows, V values of a source.
+"""
+
+import shlex
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nuggets_ray.config.keys import shell_command
+from nuggets_ray.report.material import Chosen, Material
+from nuggets_ray.report.picture import BLUE, GRAY, Picture, draw, label
+from nuggets_ray.report.section import Grid, Section
+from nuggets_ray.run.layout import RunFolder
+from nuggets_ray.units import num_text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+TITLE = "Selections"
+NUM_SOURCES = 12
+NUM_SHARED = 12
+ALL = "all scored rows"
+
+
+def selections(material: Material) -> Section:
+    """The section; of the main selection its sources and its commands."""
+    if material.joined is None or not material.selections:
+        command = f"{shell_command('select')} out_dir={shlex.quote(material.out_dir)}"
+        absent = f"No selection is made yet: {command} select=top_fraction select.fraction=0.05"
+        return Section("selections", TITLE, absent=absent)
+    main = material.main
+    assert main is not None, "there are selections"
+    figure = _source_figure(material, main)
+    return Section(
+        "selections",
+        TITLE,
+        {
+            "table": _table(material),
+            "shared": _shared(material),
+            "main": main.name,
+            "sources": _sources(material, main),
+            "notes": list(_notes(material, main)),
+            "files": _files(main),
+            "commands": next_commands(material, main),
+        },
+        (figure,) if figure is not None else (),
+    )
+
+
+def next_commands(material: Material, main: Chosen) -> list[tuple[str, str]]:
+    """(what for, command): read it, train on it, serve the model, score on or race again."""
+    run, name = RunFolder(material.out_dir), main.name
+    here = f"out_dir={shlex.quote(material.out_dir)}"
+    folder = run.selection(name)
+    data = material.settings.get("data", {}).get("path", "")
+    model = material.settings.get("model", {}).get("path", "")
+    scored = f"data.path={shlex.quote(data)} model.path={shlex.quote(model)} {here}"
+    again = f"{shell_command('score')} {scored} schedule=race race.top_k={main.record['num_rows']}"
+    return [
+        (
+            "Load it in Python",
+            f"datasets.load_dataset({folder.path!r}, split='train')",
+        ),
+        (
+            "Train the run's model on it",
+            f"{shell_command('finetune')} {here} finetune.selection={name} finetune=lora",
+        ),
+        (
+            "Serve that model, once it is trained",
+            f"vllm serve {shlex.quote(run.model(name).path)} --served-model-name {name}",
+        ),
+        ("Compare the models of the run", f"{shell_command('evaluate')} {here}"),
+        ("Score on as a race, after rows were added, for as many of the best", again),
+        (
+            "See more rows",
+            f"{shell_command('show')} {here} show.order=bottom show.num=3",
+        ),
+    ]
+
+
+def _files(main: Chosen) -> list[tuple[str, str]]:
+    """(words, address from the page) of the files of a selection."""
+    base = f"../selections/{main.name}"
+    names = ("README.md", "selected.jsonl", "selected.parquet", "selection.json")
+    return [(name, f"{base}/{name}") for name in names]
+
+
+def _table(material: Material) -> Grid:
+    golden_N, tokens_N = material.golden_N, material.column("num_answer_tokens")
+    table = material.table
+    is_copy_N = table["example_id"].to_numpy() != table["content_id"].to_numpy()
+    rows: list[list[str]] = []
+    everything = np.ones(len(golden_N), bool)
+    views = {name: one.is_kept_N for name, one in material.selections.items()}
+    for name, is_in_N in {**views, ALL: everything}.items():
+        if not is_in_N.any():
+            continue
+        known = golden_N[is_in_N & ~np.isnan(golden_N)]
+        record = material.selections[name].record if name in material.selections else {}
+        rows.append(
+            [
+                name + (" (partial)" if record.get("partial") else ""),
+                _how(record),
+                f"{int(is_in_N.sum()):,}",
+                f"{known.mean():.3f}" if len(known) else "",
+                f"{material.column('mean_delta')[is_in_N].mean():+.3f}",
+                num_text(float(tokens_N[is_in_N].sum())),
+                num_text(float(np.median(tokens_N[is_in_N]))),
+                f"{int(is_copy_N[is_in_N].sum()):,}",
+            ]
+        )
+    header = (
+        *("selection", "chosen by", "rows", "mean score", "mean delta", "answer tokens"),
+        *("median length", "exact copies"),
+    )
+    return Grid(header, rows)
+
+
+def _how(record: Any) -> str:
+    settings = record.get("settings")
+    if not settings:
+        return ""
+    key = {"top_fraction": "fraction", "top_k": "k", "top_tokens": "tokens"}.get(
+        settings["rule"], "min_score"
+    )
+    return f"{settings['by']}, {settings['order']}, {settings['rule']} {settings.get(key)}"
+
+
+def _shared(material: Material) -> Grid | None:
+    """How many rows of each selection (a line) are in each other one (a column)."""
+    chosen = list(material.selections.values())[:NUM_SHARED]
+    if len(chosen) < 2:
+        return None
+    rows = [
+        [
+            one.name,
+            *(
+                f"{(one.is_kept_N & other.is_kept_N).sum() / max(1, one.is_kept_N.sum()):.0%}"
+                for other in chosen
+            ),
+        ]
+        for one in chosen
+    ]
+    caption = "The share of a selection's rows (a line) that another (a column) holds too"
+    return Grid(["", *(one.name for one in chosen)], rows, caption)
+
+
+def _source_counts(material: Material, main: Chosen) -> tuple[np.ndarray, np.ndarray] | None:
+    """(kept_V, all_V) rows of each value, None where nothing tells rows apart."""
+    sources = material.sources
+    if sources is None:
+        return None
+    num, is_told_N = len(sources.values), sources.value_N >= 0
+    kept_V = np.bincount(sources.value_N[is_told_N & main.is_kept_N], minlength=num)
+    return kept_V, np.bincount(sources.value_N[is_told_N], minlength=num)
+
+
+def _sources(material: Material, main: Chosen) -> Grid | None:
+    counts = _source_counts(material, main)
+    if counts is None or material.sources is None:
+        return None
+    kept_V, all_V = counts
+    golden_N, value_N = material.golden_N, material.sources.value_N
+    order = np.lexsort((-all_V, -kept_V))[:NUM_SOURCES]
+    rows = []
+    for value in order:
+        golden = golden_N[(value_N == value) & ~np.isnan(golden_N)]
+        rows.append(
+            [
+                material.sources.values[value],
+                f"{kept_V[value]:,}",
+                f"{all_V[value]:,}",
+                f"{kept_V[value] / max(1, all_V[value]):.1%}",
+                f"{golden.mean():.3f}" if len(golden) else "",
+            ]
+        )
+    more = len(all_V) - len(order)
+    name = material.sources.name
+    caption = f"Rows by {name}" + (f" ({more:,} more are not shown)" if more > 0 else "")
+    header = (name, f"kept in {main.name}", "all scored", "share kept", "mean score")
+    return Grid(header, rows, caption)
+
+
+def _source_figure(material: Material, main: Chosen) -> Picture | None:
+    counts = _source_counts(material, main)
+    if counts is None or material.sources is None:
+        return None
+    kept_V, all_V = counts
+    order = np.lexsort((-all_V, -kept_V))[:NUM_SOURCES][::-1]
+    names = [label(material.sources.values[value]) for value in order]
+    place = np.arange(len(order))
+
+    def plot(figure: "Figure") -> None:
+        axes = figure.subplots()
+        share = 100 * kept_V[order] / max(1, kept_V.sum())
+        axes.barh(place + 0.2, share, 0.38, color=BLUE, label=f"of {main.name}")
+        axes.barh(place - 0.2, 100 * all_V[order] / max(1, all_V.sum()), 0.38, color=GRAY,
+                  label="of all scored rows")  # fmt: skip
+        axes.set_yticks(place, names)
+        axes.set_xlabel("share of rows, %")
+        axes.grid(axis="y", visible=False)
+        axes.legend()
+
+    alt = f"Where the rows of {main.name} are from, beside all scored rows."
+    return draw("sources", alt, plot, height=1.2 + 0.3 * len(order))
+
+
+def _notes(material: Material, main: Chosen) -> Iterator[str]:
+    record = main.record
+    if record.get("partial"):
+        yield (
+            f"{main.name} is partial: it was made while {record['num_scored']:,} of "
+            f"{record['num_candidates']:,} candidates were scored."
+        )
+    if record.get("num_copies_left_out"):
+        yield f"{record['num_copies_left_out']:,} exact copies of other rows were left out."
+    if record.get("num_near_duplicates_left_out"):
+        yield f"{record['num_near_duplicates_left_out']:,} near-duplicates were left out."
+    if not material.table["content_id"].combine_chunks().null_count:
+        num_copies = material.table.num_rows - len(material.table["content_id"].unique())
+        yield f"{num_copies:,} of the scored rows are exact copies of others."
