@@ -11,7 +11,7 @@ from nuggets_ray.config.keys import shell_command
 from nuggets_ray.evaluate.verdict.reliability import length_effect
 from nuggets_ray.report.anchors import helped_share
 from nuggets_ray.report.material import Material
-from nuggets_ray.report.section import Section
+from nuggets_ray.report.page import Section
 from nuggets_ray.report.skipped import read_fields
 from nuggets_ray.run.skipped import EXCLUDED_REASONS, read_skipped
 from nuggets_ray.run.stage_status import read_stage_status
@@ -50,7 +50,9 @@ def _of_the_run(material: Material) -> Iterator[Caution]:
     for stage in material.manifest.get("stages", {}):
         told = read_stage_status(material.out_dir, stage)
         if told is not None and told.error is not None:
-            yield Caution(f"{stage}: {told.error.text}", "Mend it, and give the same command again.")
+            yield Caution(
+                f"{stage}: {told.error.text}", "Mend it, and give the same command again."
+            )
         if told is not None and told.warning is not None:
             yield Caution(f"{stage} warned: {told.warning.text}", "Its log has what led to it.")
     engine = material.manifest.get("engine", {})
@@ -108,7 +110,7 @@ def _of_the_scores(material: Material) -> Iterator[Caution]:
         num_settled = int(((helped_A < 0.02) | (helped_A > 0.98)).sum())
         if num_settled > MANY_SETTLED * len(helped_A):
             yield Caution(
-                f"{num_settled} of {len(helped_A)} anchors are helped, or hurt, by nearly every row.",
+                f"{num_settled} of {len(helped_A)} anchors are helped, or hurt, by nearly all rows.",
                 "Take anchors of the task that counts, neither trivial nor hopeless for the model.",
             )
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nuggets_ray.evaluate.verdict.reliability import split_half
-from nuggets_ray.report.material import Material, Sampled
+from nuggets_ray.report.material import Material, Sampled, evenly
+from nuggets_ray.report.page import Grid, Section
 from nuggets_ray.report.picture import BLUE, Picture, draw
-from nuggets_ray.report.section import Grid, Section
 from nuggets_ray.run.row_text import one_line
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def _matrix(material: Material, sample: Sampled) -> Picture:
     from matplotlib.colors import LinearSegmentedColormap
 
     order_S = np.argsort(-material.golden_N[sample.rows_S], kind="stable")
-    places = np.unique(np.linspace(0, len(order_S) - 1, min(MAP_ROWS, len(order_S))).astype(int))
+    places = evenly(len(order_S), MAP_ROWS)
     order_A = np.argsort(material.anchors[1], kind="stable")
     delta = sample.delta_SA[order_S[places]][:, order_A]
     limit = float(np.nanquantile(np.abs(delta), 0.95)) or 1e-6
@@ -130,6 +130,8 @@ def _matrix(material: Material, sample: Sampled) -> Picture:
         axes.set_yticks([])
         figure.colorbar(image, ax=axes, label="delta (nats per answer token)")
 
-    rows = f"{len(places):,} rows" if len(places) == len(order_S) else f"{len(places):,} rows, spread"
+    rows = (
+        f"{len(places):,} rows" if len(places) == len(order_S) else f"{len(places):,} rows, spread"
+    )
     alt = f"The win matrix: {rows} by {delta.shape[1]:,} anchors; blue helps, orange hurts."
     return draw("matrix", alt, plot, height=4.2)

@@ -6,7 +6,7 @@ from typing import Any
 
 from nuggets_ray import io
 from nuggets_ray.report.material import Material
-from nuggets_ray.report.section import Section
+from nuggets_ray.report.page import Section
 from nuggets_ray.run.row_text import cut
 
 TITLE = "Answers side by side"
@@ -20,13 +20,13 @@ def answers(material: Material) -> Section:
     """Answers of all models side by side, and the judge's words on the pairs that were lost."""
     if not material.config.text:
         return Section("answers", TITLE, absent="Texts are left out (report.text=false).")
-    shown = read_side_by_side(material)
+    shown, pages = read_side_by_side(material), read_pages(material)
     lost = read_lost(material)
-    if not shown and not lost:
+    if not (shown or pages or lost):
         absent = "No answers were written: evaluate.show_answers=5, or a judged benchmark, does it."
         return Section("answers", TITLE, absent=absent)
     values = {"shown": shown[:MAX_ANSWERS], "lost": lost[:MAX_LOST], "num_lost": len(lost)}
-    return Section("answers", TITLE, values)
+    return Section("answers", TITLE, values | {"pages": pages})
 
 
 def read_side_by_side(material: Material) -> list[dict[str, Any]]:
@@ -34,13 +34,26 @@ def read_side_by_side(material: Material) -> list[dict[str, Any]]:
     folder, most = material.folder.evaluation, material.config.max_chars
     shown = []
     for uri in io.list_files(folder.path, ".json"):
-        if not uri.rpartition("/")[2].startswith("answers"):
+        if not _is_of_answers(uri):
             continue
         for one in json.loads(io.read_bytes(uri)):
             texts = {name: cut(text, most) for name, text in one["answers"].items()}
             asked, own = cut(one["asked"], most), cut(one["own_answer"], most)
             shown.append({"asked": asked, "own_answer": own, "answers": texts})
     return shown
+
+
+def read_pages(material: Material) -> list[str]:
+    """The pages of answers of an earlier version, which wrote nothing for programs."""
+    folder = material.folder.evaluation
+    there = {uri.removesuffix(".json") for uri in io.list_files(folder.path, ".json")}
+    pages = [uri for uri in io.list_files(folder.path, ".md") if _is_of_answers(uri)]
+    texts = [io.read_bytes(uri).decode() for uri in pages if uri.removesuffix(".md") not in there]
+    return [cut(text, MAX_ANSWERS * material.config.max_chars) for text in texts]
+
+
+def _is_of_answers(uri: str) -> bool:
+    return uri.rpartition("/")[2].startswith("answers")
 
 
 def read_lost(material: Material) -> list[dict[str, Any]]:

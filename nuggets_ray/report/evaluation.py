@@ -1,6 +1,4 @@
-"""Did the selection help? The verdict in large type with its caveats, the numbers behind it, and every
-result.
-"""
+"""Did the selection help? The verdict with its caveats, the numbers behind it, and every result."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -14,8 +12,8 @@ from nuggets_ray.evaluate.verdict.evidence import ROW_DRAWS, TOKEN_DRAWS
 from nuggets_ray.evaluate.verdict.paragraph import BETTER, WORSE
 from nuggets_ray.evaluate.verdict.power import power_text
 from nuggets_ray.report.material import Material
+from nuggets_ray.report.page import Grid, Section
 from nuggets_ray.report.picture import BLUE, GRAY, ORANGE, Picture, draw, label
-from nuggets_ray.report.section import Grid, Section
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -179,8 +179,8 @@ class Material:
         is_there_S = np.array([len(log_probs.get(i, ())) == len(anchors) for i in ids], bool)
         if not is_there_S.any():
             return None
-        one_shot_SA = np.array([log_probs[i] for i, there in zip(ids, is_there_S, strict=True)
-                                if there], np.float32)  # fmt: skip
+        there = [i for i, is_there in zip(ids, is_there_S, strict=True) if is_there]
+        one_shot_SA = np.array([log_probs[i] for i in there], np.float32)
         delta_SA = one_shot_SA - zero_shot_A
         self_S = np.array(
             [-1 if i is None else i for i in taken["self_anchor_index"].to_pylist()], np.int64
@@ -193,3 +193,9 @@ class Material:
     def is_partial(self) -> bool:
         """Whether candidates still wait for a score."""
         return self.joined is None or self.joined.num_pending > 0
+
+
+def evenly(num: int, most: int) -> np.ndarray:
+    """At most `most` of the places 0 to num - 1, spread evenly, both ends among them."""
+    places: np.ndarray = np.unique(np.linspace(0, num - 1, min(most, num)).astype(int))
+    return places

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from nuggets_ray.report.material import Material
-from nuggets_ray.report.section import Grid, Section
+from nuggets_ray.report.page import Grid, Section
 from nuggets_ray.run.rounds import read_rounds
 from nuggets_ray.run.status import RunStatus
 from nuggets_ray.units import duration_text, size_text

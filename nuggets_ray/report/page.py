@@ -9,7 +9,8 @@ itself; an inline handler or style of a row would not run even if it got there.
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -17,11 +18,32 @@ import jinja2
 from markupsafe import Markup
 
 from nuggets_ray.report.picture import Picture
-from nuggets_ray.report.section import Section
 from nuggets_ray.run.row_text import printable
 
 INVISIBLE = dict.fromkeys(map(ord, "\u200e\u200f\u061c\ufeff\u2028\u2029"), " ")
 """Marks of direction, and line breaks that are none: printable() leaves them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """`key` is its place in the page and the name of its template; `absent` says what is not there
+    and what brings it, where there is nothing to show.
+    """
+
+    key: str
+    title: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+    pictures: tuple[Picture, ...] = ()
+    absent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A table: cells are texts, or numbers to be shown as they are."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+    caption: str = ""
 
 
 def harmless(value: Any) -> Any:

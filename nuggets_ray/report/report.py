@@ -16,10 +16,9 @@ from nuggets_ray.report.answers import answers
 from nuggets_ray.report.evaluation import evaluation, large_verdict, results_of
 from nuggets_ray.report.material import Material
 from nuggets_ray.report.overview import overview
-from nuggets_ray.report.page import render
+from nuggets_ray.report.page import Section, render
 from nuggets_ray.report.rows import rows
 from nuggets_ray.report.scores import lengths, scores
-from nuggets_ray.report.section import Section
 from nuggets_ray.report.selections import selections
 from nuggets_ray.report.separation import separation
 from nuggets_ray.report.signals import signals

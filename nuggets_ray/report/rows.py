@@ -10,8 +10,8 @@ import numpy as np
 
 from nuggets_ray.config.report import ReportConfig
 from nuggets_ray.report.material import Material
+from nuggets_ray.report.page import Section
 from nuggets_ray.report.scores import NO_SCORES
-from nuggets_ray.report.section import Section
 from nuggets_ray.run.row_text import cut, one_line
 from nuggets_ray.run.shown_rows import AnchorDelta, ShownRow, read_shown
 
@@ -116,7 +116,8 @@ def _lines(material: Material, groups: Mapping[int, tuple[str, ...]]) -> list[Ro
     rank_N = np.empty(material.table.num_rows, np.int64)
     rank_N[material.ranked_N] = np.arange(1, material.table.num_rows + 1)
     lines = []
-    for place, shown in zip(places, read_shown(material.out_dir, material.table, places), strict=True):
+    all_shown = read_shown(material.out_dir, material.table, places)
+    for place, shown in zip(places, all_shown, strict=True):
         kept_in = [name for name, one in material.selections.items() if one.is_kept_N[place]]
         num = config.num_anchors
         lines.append(

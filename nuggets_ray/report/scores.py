@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nuggets_ray.report.material import POINTS, Chosen, Material
-from nuggets_ray.report.picture import BLUE, GRAY, INK, ORANGE, Picture, draw
-from nuggets_ray.report.section import Grid, Section
+from nuggets_ray.report.material import POINTS, Chosen, Material, evenly
+from nuggets_ray.report.page import Grid, Section
+from nuggets_ray.report.picture import BLUE, GRAY, ORANGE, Picture, draw
 from nuggets_ray.run.selection_profile import format_ties
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def _draw_cut(axes: Any, cut: tuple[float, float, float] | None) -> None:
 
 def _by_rank(material: Material, main: Chosen | None) -> Picture:
     ranked_N = material.ranked_N[~np.isnan(material.golden_N[material.ranked_N])]
-    places = np.unique(np.linspace(0, len(ranked_N) - 1, min(RANK_POINTS, len(ranked_N))).astype(int))
+    places = evenly(len(ranked_N), RANK_POINTS)
     rows = ranked_N[places]
     low, high = (material.column(name)[rows] for name in ("score_low", "score_high"))
 
@@ -155,7 +155,7 @@ def _by_rank(material: Material, main: Chosen | None) -> Picture:
 
 def _scatter(material: Material, main: Chosen | None) -> Picture:
     known = np.flatnonzero(~np.isnan(material.golden_N))
-    shown = known[np.unique(np.linspace(0, len(known) - 1, min(POINTS, len(known))).astype(int))]
+    shown = known[evenly(len(known), POINTS)]
     tokens_N, golden_N = material.column("num_answer_tokens"), material.golden_N
     kept = np.zeros(len(shown), bool) if main is None else main.is_kept_N[shown]
     centre_B, median_B = _medians(tokens_N[known], golden_N[known])

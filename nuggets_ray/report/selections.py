@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nuggets_ray import io
 from nuggets_ray.config.keys import shell_command
 from nuggets_ray.report.material import Chosen, Material
+from nuggets_ray.report.page import Grid, Section
 from nuggets_ray.report.picture import BLUE, GRAY, Picture, draw, label
-from nuggets_ray.report.section import Grid, Section
 from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.units import num_text
 
@@ -44,7 +45,7 @@ def selections(material: Material) -> Section:
             "main": main.name,
             "sources": _sources(material, main),
             "notes": list(_notes(material, main)),
-            "files": _files(main),
+            "files": _files(material, main),
             "commands": next_commands(material, main),
         },
         (figure,) if figure is not None else (),
@@ -82,11 +83,12 @@ def next_commands(material: Material, main: Chosen) -> list[tuple[str, str]]:
     ]
 
 
-def _files(main: Chosen) -> list[tuple[str, str]]:
-    """(words, address from the page) of the files of a selection."""
-    base = f"../selections/{main.name}"
-    names = ("README.md", "selected.jsonl", "selected.parquet", "selection.json")
-    return [(name, f"{base}/{name}") for name in names]
+def _files(material: Material, main: Chosen) -> list[tuple[str, str]]:
+    """(name, address from the page) of the files of a selection that are there."""
+    folder = material.folder.selection(main.name)
+    files = (folder.card, folder.jsonl, folder.parquet, folder.record)
+    paths = [uri.removeprefix(material.out_dir).lstrip("/") for uri in files if io.exists(uri)]
+    return [(path.rpartition("/")[2], f"../{path}") for path in paths]
 
 
 def _table(material: Material) -> Grid:

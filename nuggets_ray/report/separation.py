@@ -4,7 +4,7 @@ import json
 
 from nuggets_ray import io
 from nuggets_ray.report.material import Material
-from nuggets_ray.report.section import Grid, Section
+from nuggets_ray.report.page import Grid, Section
 
 
 def separation(material: Material) -> Section | None:

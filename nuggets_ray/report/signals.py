@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nuggets_ray.report.material import Material
+from nuggets_ray.report.page import Grid, Section
 from nuggets_ray.report.picture import Picture, draw, label
 from nuggets_ray.report.scores import NO_SCORES, rank_correlation
-from nuggets_ray.report.section import Grid, Section
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -89,7 +89,7 @@ def _table(measures: Mapping[str, np.ndarray], top_k: int) -> Grid:
         f"among the lowest {top_k:,}",
     )
     by_chance = top_k / max(1, int((~np.isnan(golden_N)).sum()))
-    caption = f"How many of the {top_k:,} golden rows other signals pick too; by chance {by_chance:.0%}"
+    caption = f"How many of the best {top_k:,} other signals pick too; by chance {by_chance:.0%}"
     return Grid(header, rows, caption)
 
 

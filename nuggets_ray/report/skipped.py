@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from nuggets_ray import io
 from nuggets_ray.report.material import Material
-from nuggets_ray.report.section import Grid, Section
+from nuggets_ray.report.page import Grid, Section
 from nuggets_ray.run.row_text import one_line
 from nuggets_ray.run.skipped import EXCLUDED_REASONS, read_skipped
 

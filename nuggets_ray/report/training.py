@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from nuggets_ray import io
 from nuggets_ray.config.keys import shell_command
 from nuggets_ray.report.material import Material
+from nuggets_ray.report.page import Grid, Section
 from nuggets_ray.report.picture import MARKERS, SERIES, Picture, draw, label
-from nuggets_ray.report.section import Grid, Section
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
