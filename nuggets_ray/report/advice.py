@@ -9,7 +9,7 @@ import numpy as np
 
 from nuggets_ray.config.keys import shell_command
 from nuggets_ray.evaluate.verdict.reliability import length_effect
-from nuggets_ray.report.anchors import helped_share
+from nuggets_ray.report.anchors import SETTLED, helped_share
 from nuggets_ray.report.material import Material
 from nuggets_ray.report.page import Section
 from nuggets_ray.report.skipped import read_fields
@@ -107,10 +107,10 @@ def _of_the_scores(material: Material) -> Iterator[Caution]:
         )
     if material.sample is not None:
         helped_A = helped_share(material.sample)
-        num_settled = int(((helped_A < 0.02) | (helped_A > 0.98)).sum())
+        num_settled = int(((helped_A < SETTLED) | (helped_A > 1 - SETTLED)).sum())
         if num_settled > MANY_SETTLED * len(helped_A):
             yield Caution(
-                f"{num_settled} of {len(helped_A)} anchors are helped, or hurt, by nearly all rows.",
+                f"{num_settled} of {len(helped_A)} anchors go one way under nearly all rows.",
                 "Take anchors of the task that counts, neither trivial nor hopeless for the model.",
             )
 

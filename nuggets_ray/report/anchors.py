@@ -10,7 +10,7 @@ import numpy as np
 from nuggets_ray.evaluate.verdict.reliability import split_half
 from nuggets_ray.report.material import Material, Sampled, evenly
 from nuggets_ray.report.page import Grid, Section
-from nuggets_ray.report.picture import BLUE, Picture, draw
+from nuggets_ray.report.picture import BLUE, Picture, draw, gain_colours
 from nuggets_ray.run.row_text import one_line
 
 if TYPE_CHECKING:
@@ -107,21 +107,17 @@ def _difficulty(material: Material, helped_A: np.ndarray) -> Picture:
 
 def _matrix(material: Material, sample: Sampled) -> Picture:
     """Rows by golden score, anchors by difficulty; blue: the row helps, orange: it hurts."""
-    from matplotlib.colors import LinearSegmentedColormap
-
     order_S = np.argsort(-material.golden_N[sample.rows_S], kind="stable")
     places = evenly(len(order_S), MAP_ROWS)
     order_A = np.argsort(material.anchors[1], kind="stable")
     delta = sample.delta_SA[order_S[places]][:, order_A]
     limit = float(np.nanquantile(np.abs(delta), 0.95)) or 1e-6
-    colours = LinearSegmentedColormap.from_list("gain", ["#d55e00", "#f7f7f7", "#0072b2"])
-    colours.set_bad("#8a8a8a")
 
     def plot(figure: "Figure") -> None:
         axes = figure.subplots()
         image = axes.imshow(
             np.ma.masked_invalid(delta),
-            **{"aspect": "auto", "cmap": colours, "vmin": -limit, "vmax": limit},
+            **{"aspect": "auto", "cmap": gain_colours(), "vmin": -limit, "vmax": limit},
             interpolation="nearest",
         )
         axes.grid(False)

@@ -115,7 +115,9 @@ class Material:
 
     @cached_property
     def selections(self) -> dict[str, Chosen]:
-        """The selections that are whole."""
+        """The selections that are whole; none before the first score."""
+        if self.joined is None:
+            return {}
         ids_N = self.table["example_id"].to_numpy()
         chosen = {}
         for name in selection_names(self.out_dir):

@@ -88,6 +88,14 @@ def draw(
     return Picture(name, alt, themed(as_svg, name, alt), as_png)
 
 
+def gain_colours() -> Any:
+    """A colour map from what hurts (orange) over nothing (white) to what helps (blue)."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    colours = LinearSegmentedColormap.from_list("gain", [ORANGE, "#f7f7f7", BLUE])
+    return colours.with_extremes(bad=GRAY)
+
+
 def _saved(figure: "Figure", kind: str, **how: Any) -> bytes:
     written = io.BytesIO()
     figure.savefig(written, format=kind, **how)

@@ -11,7 +11,7 @@ import numpy as np
 
 from nuggets_ray.report.material import Material
 from nuggets_ray.report.page import Grid, Section
-from nuggets_ray.report.picture import Picture, draw, label
+from nuggets_ray.report.picture import Picture, draw, gain_colours, label
 from nuggets_ray.report.scores import NO_SCORES, rank_correlation
 
 if TYPE_CHECKING:
@@ -103,11 +103,8 @@ def _correlations(measures: Mapping[str, np.ndarray]) -> Picture:
             square[i, j] = np.nan if correlation is None else correlation
 
     def plot(figure: "Figure") -> None:
-        from matplotlib.colors import LinearSegmentedColormap
-
         axes = figure.subplots()
-        colours = LinearSegmentedColormap.from_list("gain", ["#d55e00", "#f7f7f7", "#0072b2"])
-        image = axes.imshow(square, cmap=colours, vmin=-1, vmax=1)
+        image = axes.imshow(square, cmap=gain_colours(), vmin=-1, vmax=1)
         axes.grid(False)
         axes.set_xticks(range(len(names)), [label(name) for name in names], rotation=30, ha="right")
         axes.set_yticks(range(len(names)), [label(name) for name in names])
