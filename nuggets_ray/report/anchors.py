@@ -3,7 +3,7 @@
 Legend: S rows of the sample, A anchors.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -95,7 +95,7 @@ def _difficulty(material: Material, helped_A: np.ndarray) -> Picture:
     zero_shot_A = material.anchors[1]
 
     def plot(figure: "Figure") -> None:
-        axes = figure.subplots()
+        axes: Any = figure.subplots()
         axes.scatter(zero_shot_A, helped_A, s=22, c=BLUE, alpha=0.75, linewidths=0)
         axes.set_xlabel("log-prob of the answer without a row (nats per token; left is harder)")
         axes.set_ylabel("share of rows that help")
@@ -114,9 +114,9 @@ def _matrix(material: Material, sample: Sampled) -> Picture:
     limit = float(np.nanquantile(np.abs(delta), 0.95)) or 1e-6
 
     def plot(figure: "Figure") -> None:
-        axes = figure.subplots()
+        axes: Any = figure.subplots()
         image = axes.imshow(
-            np.ma.masked_invalid(delta),
+            delta,
             **{"aspect": "auto", "cmap": gain_colours(), "vmin": -limit, "vmax": limit},
             interpolation="nearest",
         )

@@ -116,7 +116,7 @@ def _arms(numbers: Mapping[str, Any]) -> Picture | None:
     drawn = {arm for kind in draws for arm in kind["arms"]}
 
     def plot(figure: "Figure") -> None:
-        axes = figure.subplots()
+        axes: Any = figure.subplots()
         for place, name in enumerate(names):
             is_golden = name == numbers.get("golden")
             colour = BLUE if is_golden else ORANGE if name in drawn else GRAY

@@ -108,7 +108,7 @@ def _histogram(material: Material, main: Chosen | None) -> Picture:
     kept_N = np.zeros(len(golden_N), bool) if main is None else main.is_kept_N
 
     def plot(figure: "Figure") -> None:
-        axes = figure.subplots()
+        axes: Any = figure.subplots()
         axes.hist(golden_N[known_N], edges, color=GRAY, alpha=0.55, label="all scored rows")
         if main is not None and kept_N.any():
             label = f"kept in {main.name}"
@@ -139,7 +139,7 @@ def _by_rank(material: Material, main: Chosen | None) -> Picture:
     low, high = (material.column(name)[rows] for name in ("score_low", "score_high"))
 
     def plot(figure: "Figure") -> None:
-        axes = figure.subplots()
+        axes: Any = figure.subplots()
         axes.fill_between(places + 1, low, high, color=BLUE, alpha=0.2, label="95% interval")
         axes.plot(places + 1, material.golden_N[rows], color=BLUE, label="golden score")
         if main is not None and cut_interval(material, main) is not None:
@@ -163,7 +163,7 @@ def _scatter(material: Material, main: Chosen | None) -> Picture:
     def plot(figure: "Figure") -> None:
         from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-        axes = figure.subplots()
+        axes: Any = figure.subplots()
         for rows, colour, marker, size, name in (
             (shown[~kept], GRAY, "o", 12, "left out" if kept.any() else "rows"),
             (shown[kept], BLUE, "^", 28, "kept"),

@@ -197,7 +197,7 @@ def _source_figure(material: Material, main: Chosen) -> Picture | None:
     place = np.arange(len(order))
 
     def plot(figure: "Figure") -> None:
-        axes = figure.subplots()
+        axes: Any = figure.subplots()
         share = 100 * kept_V[order] / max(1, kept_V.sum())
         axes.barh(place + 0.2, share, 0.38, color=BLUE, label=f"of {main.name}")
         axes.barh(place - 0.2, 100 * all_V[order] / max(1, all_V.sum()), 0.38, color=GRAY,

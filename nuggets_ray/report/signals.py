@@ -5,7 +5,7 @@ Legend: N scored rows, M measures.
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -103,7 +103,7 @@ def _correlations(measures: Mapping[str, np.ndarray]) -> Picture:
             square[i, j] = np.nan if correlation is None else correlation
 
     def plot(figure: "Figure") -> None:
-        axes = figure.subplots()
+        axes: Any = figure.subplots()
         image = axes.imshow(square, cmap=gain_colours(), vmin=-1, vmax=1)
         axes.grid(False)
         axes.set_xticks(range(len(names)), [label(name) for name in names], rotation=30, ha="right")

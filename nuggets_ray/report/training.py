@@ -132,7 +132,7 @@ def _curves(trained: Sequence[Trained]) -> Picture:
     def plot(figure: "Figure") -> None:
         from matplotlib.ticker import MaxNLocator
 
-        axes = figure.subplots()
+        axes: Any = figure.subplots()
         for place, one in enumerate(trained):
             colour = SERIES[place % len(SERIES)]
             steps, losses = one.series("loss")
