@@ -7,7 +7,7 @@ stages check the rest, and these too, as they are called by others than the comm
 from collections.abc import Callable
 
 from nuggets_ray.anchors.file import anchor_files
-from nuggets_ray.anchors.random import check_num, require_num
+from nuggets_ray.anchors.random import DEFAULT_NUM, check_num
 from nuggets_ray.config.schema import Config, DataConfig
 from nuggets_ray.data.first_look import first_look
 from nuggets_ray.data.hub import is_hub
@@ -24,13 +24,14 @@ from nuggets_ray.model.load import check_path
 from nuggets_ray.run.manifest import check_out_dir
 from nuggets_ray.run.track import check_tracker
 from nuggets_ray.select import check_config
+from nuggets_ray.studies.facts import run_facts
 
 
 def check_score(config: Config) -> None:
     """Raise UserError for data, anchors, a model or an out_dir that cannot be."""
     _check_format(config.data)
     is_drawn = config.anchors.method != "file"
-    _check_rows(config.data, require_num(config.anchors.num) if is_drawn else None)
+    _check_rows(config.data, (config.anchors.num or DEFAULT_NUM) if is_drawn else None)
     if not is_drawn:
         anchor_files(config.anchors)
     check_path(config.model)
@@ -82,6 +83,16 @@ def check_pipeline(config: Config) -> None:
         check_held_out(config.out_dir, config.evaluate.held_out_path)
 
 
+def check_study(config: Config) -> None:
+    """Raise UserError for what scoring would refuse, where there is something to score; otherwise
+    for a run without scores.
+    """
+    if config.data.path:
+        check_score(config)
+    else:
+        run_facts(config.out_dir, config.seed)
+
+
 def check_status(config: Config) -> None:
     """Raise UserError for an address of a kind that is none of ours."""
     open_fs(config.out_dir)
@@ -115,6 +126,7 @@ CHECKS: dict[str, Callable[[Config], None]] = {
     "finetune": check_finetune,
     "evaluate": check_evaluate,
     "pipeline": check_pipeline,
+    "study": check_study,
     "status": check_status,
     "bench": check_bench,
 }

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nuggets_ray.evaluate.verdict.reliability import split_half
+from nuggets_ray.report.chart import BLUE, Chart, draw, gain_colours
 from nuggets_ray.report.material import Material, Sampled, evenly
 from nuggets_ray.report.page import Grid, Section
-from nuggets_ray.report.picture import BLUE, Picture, draw, gain_colours
 from nuggets_ray.run.row_text import one_line
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def _table(material: Material, helped_A: np.ndarray) -> Grid:
     return Grid(header, rows, "The anchors that most rows help, and those that fewest do")
 
 
-def _difficulty(material: Material, helped_A: np.ndarray) -> Picture:
+def _difficulty(material: Material, helped_A: np.ndarray) -> Chart:
     zero_shot_A = material.anchors[1]
 
     def plot(figure: "Figure") -> None:
@@ -105,7 +105,7 @@ def _difficulty(material: Material, helped_A: np.ndarray) -> Picture:
     return draw("anchors", alt, plot)
 
 
-def _matrix(material: Material, sample: Sampled) -> Picture:
+def _matrix(material: Material, sample: Sampled) -> Chart:
     """Rows by golden score, anchors by difficulty; blue: the row helps, orange: it hurts."""
     order_S = np.argsort(-material.golden_N[sample.rows_S], kind="stable")
     places = evenly(len(order_S), MAP_ROWS)

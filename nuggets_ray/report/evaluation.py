@@ -11,9 +11,9 @@ from nuggets_ray.evaluate.tables import interval_text, metric_text, number_text
 from nuggets_ray.evaluate.verdict.evidence import ROW_DRAWS, TOKEN_DRAWS
 from nuggets_ray.evaluate.verdict.paragraph import BETTER, WORSE
 from nuggets_ray.evaluate.verdict.power import power_text
+from nuggets_ray.report.chart import BLUE, GRAY, ORANGE, Chart, draw, label
 from nuggets_ray.report.material import Material
 from nuggets_ray.report.page import Grid, Section
-from nuggets_ray.report.picture import BLUE, GRAY, ORANGE, Picture, draw, label
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -106,7 +106,7 @@ def _differences(numbers: Mapping[str, Any]) -> Grid | None:
     return Grid(header, rows, f"Row by row over {numbers['num_rows']:,} rows") if rows else None
 
 
-def _arms(numbers: Mapping[str, Any]) -> Picture | None:
+def _arms(numbers: Mapping[str, Any]) -> Chart | None:
     """Every arm's value, and where a further random draw of each kind would lie."""
     values = numbers.get("values", {})
     if len(values) < 2:

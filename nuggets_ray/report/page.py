@@ -17,7 +17,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from nuggets_ray.report.picture import Picture
+from nuggets_ray.report.chart import Chart
 from nuggets_ray.run.row_text import printable
 
 INVISIBLE = dict.fromkeys(map(ord, "\u200e\u200f\u061c\ufeff\u2028\u2029"), " ")
@@ -33,7 +33,7 @@ class Section:
     key: str
     title: str
     values: Mapping[str, Any] = field(default_factory=dict)
-    pictures: tuple[Picture, ...] = ()
+    pictures: tuple[Chart, ...] = ()
     absent: str = ""
 
 
@@ -71,7 +71,7 @@ def templates() -> jinja2.Environment:
     return environment
 
 
-def inline(picture: Picture) -> Markup:
+def inline(picture: Chart) -> Markup:
     """A picture's SVG, which matplotlib has escaped."""
     return Markup(picture.svg)
 

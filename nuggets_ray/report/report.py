@@ -23,6 +23,7 @@ from nuggets_ray.report.selections import selections
 from nuggets_ray.report.separation import separation
 from nuggets_ray.report.signals import signals
 from nuggets_ray.report.skipped import skipped
+from nuggets_ray.report.studies import studies
 from nuggets_ray.report.training import training
 
 logger = logging.getLogger(__name__)
@@ -67,6 +68,7 @@ def _sections(material: Material) -> list[Section]:
         training(material),
         evaluation(material),
         answers(material),
+        studies(material),
         separation(material),
         skipped(material),
     ]

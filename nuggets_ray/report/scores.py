@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nuggets_ray.report.chart import BLUE, GRAY, ORANGE, Chart, draw
 from nuggets_ray.report.material import POINTS, Chosen, Material, evenly
 from nuggets_ray.report.page import Grid, Section
-from nuggets_ray.report.picture import BLUE, GRAY, ORANGE, Picture, draw
 from nuggets_ray.run.selection_profile import format_ties
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def _cut_text(material: Material, main: Chosen | None) -> str:
     )
 
 
-def _histogram(material: Material, main: Chosen | None) -> Picture:
+def _histogram(material: Material, main: Chosen | None) -> Chart:
     golden_N = material.golden_N
     known_N = ~np.isnan(golden_N)
     num_anchors = max(1, int(np.nanmax(material.column("num_anchors"))))
@@ -132,7 +132,7 @@ def _draw_cut(axes: Any, cut: tuple[float, float, float] | None) -> None:
         axes.axvspan(low, high, color=ORANGE, alpha=0.15, label="its 95% interval")
 
 
-def _by_rank(material: Material, main: Chosen | None) -> Picture:
+def _by_rank(material: Material, main: Chosen | None) -> Chart:
     ranked_N = material.ranked_N[~np.isnan(material.golden_N[material.ranked_N])]
     places = evenly(len(ranked_N), RANK_POINTS)
     rows = ranked_N[places]
@@ -153,7 +153,7 @@ def _by_rank(material: Material, main: Chosen | None) -> Picture:
     return draw("ranks", "Golden scores by rank, with the 95% interval of each.", plot)
 
 
-def _scatter(material: Material, main: Chosen | None) -> Picture:
+def _scatter(material: Material, main: Chosen | None) -> Chart:
     known = np.flatnonzero(~np.isnan(material.golden_N))
     shown = known[evenly(len(known), POINTS)]
     tokens_N, golden_N = material.column("num_answer_tokens"), material.golden_N

@@ -12,9 +12,9 @@ import numpy as np
 
 from nuggets_ray import io
 from nuggets_ray.config.keys import shell_command
+from nuggets_ray.report.chart import BLUE, GRAY, Chart, draw, label
 from nuggets_ray.report.material import Chosen, Material
 from nuggets_ray.report.page import Grid, Section
-from nuggets_ray.report.picture import BLUE, GRAY, Picture, draw, label
 from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.units import num_text
 
@@ -187,7 +187,7 @@ def _sources(material: Material, main: Chosen) -> Grid | None:
     return Grid(header, rows, caption)
 
 
-def _source_figure(material: Material, main: Chosen) -> Picture | None:
+def _source_figure(material: Material, main: Chosen) -> Chart | None:
     counts = _source_counts(material, main)
     if counts is None or material.sources is None:
         return None

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nuggets_ray.report.chart import Chart, draw, gain_colours, label
 from nuggets_ray.report.material import Material
 from nuggets_ray.report.page import Grid, Section
-from nuggets_ray.report.picture import Picture, draw, gain_colours, label
 from nuggets_ray.report.scores import NO_SCORES, rank_correlation
+from nuggets_ray.run import measures as run_measures
+from nuggets_ray.run.measures import known_signals
+from nuggets_ray.signals.names import OF_MATRIX
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -50,6 +53,10 @@ def read_measures(material: Material) -> dict[str, np.ndarray]:
     }
     if material.posterior_N is not None:
         measures["posterior_score"] = material.posterior_N
+    if material.anchors[0]:
+        names = [*OF_MATRIX, *known_signals(material.out_dir)]
+        told = run_measures.read_measures(material.out_dir, material.table, names).values
+        measures |= {name: told[name] for name in names if not np.isnan(told[name]).all()}
     return measures
 
 
@@ -93,7 +100,7 @@ def _table(measures: Mapping[str, np.ndarray], top_k: int) -> Grid:
     return Grid(header, rows, caption)
 
 
-def _correlations(measures: Mapping[str, np.ndarray]) -> Picture:
+def _correlations(measures: Mapping[str, np.ndarray]) -> Chart:
     names = list(measures)[:MAX_MEASURES]
     square = np.full((len(names), len(names)), np.nan)
     for i, one in enumerate(names):

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from nuggets_ray import io
 from nuggets_ray.config.keys import shell_command
+from nuggets_ray.report.chart import MARKERS, SERIES, Chart, draw, label
 from nuggets_ray.report.material import Material
 from nuggets_ray.report.page import Grid, Section
-from nuggets_ray.report.picture import MARKERS, SERIES, Picture, draw, label
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -128,7 +128,7 @@ def _serve(material: Material, one: Trained) -> str:
     return f"vllm serve {path} --served-model-name {one.name}"
 
 
-def _curves(trained: Sequence[Trained]) -> Picture:
+def _curves(trained: Sequence[Trained]) -> Chart:
     def plot(figure: "Figure") -> None:
         from matplotlib.ticker import MaxNLocator
 

@@ -112,9 +112,18 @@ class RunFolder:
         return RoundFolder(join(self.rounds, str(number).zfill(4)))
 
     @property
+    def signals(self) -> str:
+        """The folder of what rows told beside their scores."""
+        return join(self.out_dir, "signals")
+
+    def signal_part(self, name: str) -> str:
+        """Signals of a block of rows."""
+        return join(self.signals, f"part-{name}.parquet")
+
+    @property
     def posterior(self) -> str:
         """The posterior score of every row."""
-        return join(self.out_dir, "signals", "posterior.parquet")
+        return join(self.signals, "posterior.parquet")
 
     @property
     def preview(self) -> str:
@@ -170,6 +179,15 @@ class RunFolder:
     def report(self) -> "ReportFolder":
         """The run as a page."""
         return ReportFolder(join(self.out_dir, "report"))
+
+    @property
+    def studies(self) -> str:
+        """The folder of all studies."""
+        return join(self.out_dir, "studies")
+
+    def study(self, name: str) -> "StudyFolder":
+        """What a study found."""
+        return StudyFolder(join(self.studies, name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -380,3 +398,29 @@ class EvaluationFolder:
     def lm_eval_responses(self, model: str) -> str:
         """The folder of what a model responded to the harness, kept by request."""
         return join(self.path, "lm_eval", model, "responses")
+
+
+@dataclass(frozen=True, slots=True)
+class StudyFolder:
+    """studies/NAME/."""
+
+    path: str
+
+    @property
+    def page(self) -> str:
+        """What was run, what came out and what it means, for people."""
+        return join(self.path, "study.md")
+
+    @property
+    def numbers(self) -> str:
+        """The same for programs."""
+        return join(self.path, "numbers.json")
+
+    @property
+    def table(self) -> str:
+        """The numbers alone, as a table."""
+        return join(self.path, "numbers.parquet")
+
+    def picture(self, name: str) -> str:
+        """A picture of the page."""
+        return join(self.path, f"{name}.png")

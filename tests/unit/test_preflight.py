@@ -62,11 +62,6 @@ FEW_ROWS = (
     2,
     "anchors.num=100 is more than the 3 different candidates",
 )
-NO_NUMBER = (
-    ["data.path={rows}", "model.path={model}", "anchors.num=null"],
-    2,
-    "anchors.num=null: random and k-means anchors need a number",
-)
 NO_FOLDER = (
     ["data.path=demo", "model.path={model}", "out_dir={model}/config.json/run"],
     2,
@@ -92,7 +87,7 @@ WRONG_STAGE = (
 OF_JOB = {
     "plan": [NO_DATA, NO_MODEL, NO_ANCHORS, NO_FOLDER, NO_FORMAT, NO_COLUMN, FEW_ROWS],
     "score": [
-        *(NO_DATA, NO_MODEL, NO_ANCHORS, NO_FOLDER, NO_FORMAT, NO_COLUMN, FEW_ROWS, NO_NUMBER),
+        *(NO_DATA, NO_MODEL, NO_ANCHORS, NO_FOLDER, NO_FORMAT, NO_COLUMN, FEW_ROWS),
     ],
     "select": [([], 2, "holds no scores yet")],
     "show": [([], 2, "holds no scores yet")],
@@ -100,6 +95,8 @@ OF_JOB = {
     "finetune": [NO_DATA, NO_MODEL, NO_FOLDER, NO_SELECTION, WRONG_STAGE, NO_FORMAT, NO_COLUMN],
     "evaluate": [NO_MODEL, NO_ROWS, NO_PROMPTS, NO_SUCH],
     "pipeline": [NO_DATA, NO_MODEL, NO_ANCHORS, NO_FOLDER, NO_PROMPTS, WRONG_STAGE],
+    "report": [([], 2, "no run has begun there")],
+    "study": [([], 2, "holds no scores yet"), NO_DATA, NO_MODEL, NO_ANCHORS],
     "bench": [NO_MODEL, (["bench=finetune", *NO_DATA[0]], 2, NO_DATA[2])],
 }
 

@@ -6,6 +6,7 @@ added later.
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -14,7 +15,9 @@ from nuggets_ray import io
 from nuggets_ray.anchors.drawn import MAX_KMEANS_ROWS, drawn_examples, nearest_to_centres
 from nuggets_ray.anchors.encode import encode_anchors, warn_of_cuts
 from nuggets_ray.anchors.file import load_examples
-from nuggets_ray.anchors.random import check_num, random_ids, require_num
+from nuggets_ray.anchors.number import default_num
+from nuggets_ray.anchors.random import DEFAULT_NUM, check_num, random_ids
+from nuggets_ray.config.schema import Config
 from nuggets_ray.prompts.prompt import Prompt
 from nuggets_ray.records import Anchor, Encoding, Example
 from nuggets_ray.run.anchors import read_anchors, write_anchors
@@ -23,7 +26,7 @@ from nuggets_ray.run.claim import claim
 from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.manifest import Run
 from nuggets_ray.score.calibrate import Measured, measure_engine
-from nuggets_ray.score.fingerprint import anchors_fingerprint
+from nuggets_ray.score.fingerprint import anchors_fingerprint, num_of_rule
 from nuggets_ray.score.golden import NOISE_BAND_NATS
 from nuggets_ray.score.one_shot import check_finite
 from nuggets_ray.score.zero_shot import ZeroShot
@@ -31,6 +34,29 @@ from nuggets_ray.stages.cluster.workers import Workers
 from nuggets_ray.stages.score.worker import Setup, load_engine, model_result, model_task
 
 logger = logging.getLogger(__name__)
+
+
+def settle_num(run: Run, config: Config, candidates: CandidateIds) -> Config:
+    """`config` with the number of anchors that are to be drawn: as given, else that of the anchors
+    which the folder has, else the default.
+    """
+    anchors, schedule = config.anchors, config.schedule.name
+    if anchors.method == "file" or anchors.num is not None:
+        return config
+    num = None
+    if io.exists(RunFolder(config.out_dir).anchors):
+        recorded = run.manifest.get("fingerprint", {}).get("anchors_rule", "")
+        num = num_of_rule(recorded, anchors.method, config.seed)
+    if num is None:
+        num_distinct = int(np.count_nonzero(~candidates.is_duplicate_N))
+        num = default_num(schedule, config.race, config.select, num_distinct)
+        if num != DEFAULT_NUM:
+            logger.info(
+                "%d anchors are drawn, as schedule=%s has %d different candidates to share their "
+                "cost (full scoring draws %d; anchors.num=N: another number)",
+                *(num, schedule, num_distinct, DEFAULT_NUM),
+            )
+    return replace(config, anchors=replace(anchors, num=num))
 
 
 def anchors_with_zero_shot(
@@ -102,7 +128,8 @@ def choose_anchors(
     config = setup.config.anchors
     if config.method == "file":
         return encode_anchors(load_examples(config), "file", prompt)
-    num = require_num(config.num)
+    num = config.num
+    assert num is not None  # settle_num
     seed = setup.config.seed
     ids = candidates.content_id_N[~candidates.is_duplicate_N].tolist()
     if config.method == "kmeans":

@@ -33,7 +33,7 @@ from nuggets_ray.run.scores import compact_scores, complete_ids
 from nuggets_ray.run.skipped import count_kinds, give_up, read_skipped, rewrite_skipped
 from nuggets_ray.schedule.todo import Todo, find_todo
 from nuggets_ray.score.checks import check_fields, check_inputs
-from nuggets_ray.score.fingerprint import settings_fingerprint
+from nuggets_ray.score.fingerprint import anchors_rule, settings_fingerprint
 from nuggets_ray.score.limits import demonstration_limit
 from nuggets_ray.score.zero_shot import ZeroShot
 from nuggets_ray.stages.cluster.workers import (
@@ -42,7 +42,7 @@ from nuggets_ray.stages.cluster.workers import (
     on_worker,
     told_connected,
 )
-from nuggets_ray.stages.score.anchors import anchors_with_zero_shot
+from nuggets_ray.stages.score.anchors import anchors_with_zero_shot, settle_num
 from nuggets_ray.stages.score.prepare import prepare
 from nuggets_ray.stages.score.race import is_raced, race, write_posteriors
 from nuggets_ray.stages.score.rows import score_rows
@@ -101,6 +101,10 @@ def _score(config: Config, given: Config, run: Run, workers: Workers) -> dict[st
     run.manifest |= {"inputs": files, "data_format": prepared.format}
     check_fields(config.out_dir, config.select.prefix)
     candidates = read_candidate_ids(config.out_dir)
+    config = settle_num(run, config, candidates)
+    claim(run, anchors_rule(config.anchors, config.seed))
+    setup = replace(setup, config=config)
+    write_config(config.out_dir, "score", replace(given, anchors=config.anchors))
     count_killed_attempts(run)
     base = anchors_with_zero_shot(run, setup, prompt, candidates, workers)
     limit = demonstration_limit(config.model, config.score, config.prompt, base.max_tokens)

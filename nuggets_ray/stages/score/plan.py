@@ -30,11 +30,11 @@ from nuggets_ray.schedule.todo import find_todo
 from nuggets_ray.score import plan as facts
 from nuggets_ray.score.calibrate import spread_rows
 from nuggets_ray.score.checks import check_fields, check_inputs
-from nuggets_ray.score.fingerprint import settings_fingerprint
+from nuggets_ray.score.fingerprint import anchors_rule, settings_fingerprint
 from nuggets_ray.score.limits import context_tokens, demonstration_limit
 from nuggets_ray.score.memory import replica_memory
 from nuggets_ray.stages.cluster.workers import Workers, check_shared_folder, connected
-from nuggets_ray.stages.score.anchors import choose_anchors, measure
+from nuggets_ray.stages.score.anchors import choose_anchors, measure, settle_num
 from nuggets_ray.stages.score.job import make_setup
 from nuggets_ray.stages.score.prepare import prepare
 from nuggets_ray.stages.score.worker import Setup
@@ -72,7 +72,10 @@ def plan(config: Config) -> dict[str, Any]:
         prepared = prepare(config, run.attempt_id)
         check_fields(config.out_dir, config.select.prefix)
         candidates = read_candidate_ids(config.out_dir)
-        setup = replace(setup, data_format=prepared.format)
+        config = settle_num(run, config, candidates)
+        if is_scored:
+            run.set_fingerprint(anchors_rule(config.anchors, config.seed))
+        setup = replace(setup, config=config, data_format=prepared.format)
         if is_scored and config.anchors.method != "file":
             anchors = read_anchors(RunFolder(config.out_dir).anchors)[0]
         else:

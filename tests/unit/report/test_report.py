@@ -15,7 +15,7 @@ from nuggets_ray.run.layout import RunFolder
 
 KEYS = {
     *("overview", "warnings", "scores", "rows", "lengths", "anchors", "selections", "signals"),
-    *("training", "evaluation", "answers", "skipped"),
+    *("training", "evaluation", "answers", "studies", "skipped"),
 }
 
 

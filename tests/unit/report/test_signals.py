@@ -15,7 +15,8 @@ def test_measures_of_a_run(tmp_path: Path) -> None:
     write_posterior(out_dir, ids, np.linspace(0, 1, 12), np.zeros(12), np.ones(12))
     run = material(out_dir)
     assert list(read_measures(run)) == [
-        *("golden_score", "mean_delta", "num_answer_tokens", "posterior_score")
+        *("golden_score", "mean_delta", "num_answer_tokens", "posterior_score"),
+        *("standardised_delta", "loss_ratio"),
     ]
     section = signals(run)
     rows = {row[0]: row for row in section.values["table"].rows}

@@ -24,7 +24,12 @@ from nuggets_ray.model.load import load_tokenizer
 from nuggets_ray.prompts.prompt import make_prompt
 from nuggets_ray.records import Anchor, Encoding
 from nuggets_ray.score import fingerprint
-from nuggets_ray.score.fingerprint import anchors_fingerprint, settings_fingerprint
+from nuggets_ray.score.fingerprint import (
+    anchors_fingerprint,
+    anchors_rule,
+    num_of_rule,
+    settings_fingerprint,
+)
 
 
 def of_settings(config: Config, dtype: str = "float32") -> dict[str, Any]:
@@ -35,6 +40,22 @@ def of_settings(config: Config, dtype: str = "float32") -> dict[str, Any]:
 def changed(before: dict[str, Any], after: dict[str, Any]) -> set[str]:
     assert before.keys() == after.keys()
     return {key for key in before if before[key] != after[key]}
+
+
+def test_the_rule_of_drawn_anchors_is_open_until_their_number_is_known(config: Config) -> None:
+    known = of_settings(config)
+    is_open = of_settings(replace(config, anchors=AnchorsConfig()))
+    assert known.keys() - is_open.keys() == {"anchors_rule"}
+    assert {**is_open, **anchors_rule(config.anchors, config.seed)} == known
+    of_file = of_settings(replace(config, anchors=AnchorsConfig("file", path="/a.json")))
+    assert of_file["anchors_rule"] == "file, num None"
+
+
+def test_the_number_can_be_read_from_a_rule_of_the_same_method_and_seed() -> None:
+    rule = anchors_rule(AnchorsConfig("kmeans", num=12), 3)["anchors_rule"]
+    assert num_of_rule(rule, "kmeans", 3) == 12
+    assert num_of_rule(rule, "random", 3) is num_of_rule(rule, "kmeans", 4) is None
+    assert num_of_rule("", "random", 0) is None
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import xml.etree.ElementTree as ET
 from typing import Any
 
-from nuggets_ray.report.picture import BLUE, INK, SERIES, THEME, draw, label
+from nuggets_ray.report.chart import BLUE, INK, SERIES, THEME, draw, label
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -60,7 +60,7 @@ KEPT_OF_FONT = re.compile(r"(\d+(?:\.\d+)?)px")
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class Chart:
     """A chart: `name` of its file, `alt` what it shows in words, for those who do not see it."""
 
     name: str
@@ -71,7 +71,7 @@ class Picture:
 
 def draw(
     name: str, alt: str, plot: Callable[["Figure"], None], width: float = 7.2, height: float = 3.4
-) -> Picture:
+) -> Chart:
     """The picture that `plot` puts into an empty figure of so many inches."""
     import matplotlib
     from matplotlib.figure import Figure
@@ -85,7 +85,7 @@ def draw(
         plot(figure)
         as_svg = _saved(figure, "svg", metadata={"Date": None, "Creator": None})
         as_png = _saved(figure, "png", dpi=PNG_DPI, facecolor="white")
-    return Picture(name, alt, themed(as_svg, name, alt), as_png)
+    return Chart(name, alt, themed(as_svg, name, alt), as_png)
 
 
 def gain_colours() -> Any:
