@@ -36,7 +36,7 @@ THEME = {
 }
 """What stands in the page for each colour; page.css gives the variables for light and for dark."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,
     "font.family": ["DejaVu Sans"],
@@ -128,8 +128,8 @@ def themed(svg: bytes, name: str, alt: str) -> str:
                 node.set(key, value)
         for key, value in list(node.attrib.items()):
             node.set(key, _in_page(key, value, name))
-    for size in ("width", "height"):
-        root.attrib.pop(size, None)
+    for given in ("width", "height"):
+        root.attrib.pop(given, None)
     root.set("role", "img")
     root.set("aria-label", alt)
     root.set("stroke-linejoin", "round")

@@ -111,7 +111,10 @@ class Material:
         """Row indices, best first; ties by mean delta, then example_id."""
         ids_N = self.table["example_id"].to_numpy().astype(str)
         unknown_N = np.isnan(self.measure_N)
-        return np.lexsort((ids_N, -self.column("mean_delta"), -self.measure_N, unknown_N))
+        order: np.ndarray = np.lexsort(
+            (ids_N, -self.column("mean_delta"), -self.measure_N, unknown_N)
+        )
+        return order
 
     @cached_property
     def selections(self) -> dict[str, Chosen]:
