@@ -39,7 +39,7 @@ def signals(material: Material) -> Section:
     return Section(
         "signals",
         TITLE,
-        {"table": _table(measures, top_k), "top_k": top_k},
+        {"table": _table(measures, material.ranked_N[:top_k]), "top_k": top_k},
         (_correlations(measures),),
     )
 
@@ -71,9 +71,9 @@ def top_rows(measure_N: np.ndarray, num: int) -> np.ndarray:
     return np.argsort(np.where(np.isnan(measure_N), np.inf, -measure_N), kind="stable")[:num]
 
 
-def _table(measures: Mapping[str, np.ndarray], top_k: int) -> Grid:
-    golden_N = measures[GOLDEN]
-    top = top_rows(golden_N, top_k)
+def _table(measures: Mapping[str, np.ndarray], top_K: np.ndarray) -> Grid:
+    """A line a measure; `top_K`: the best rows by golden score."""
+    golden_N, top_k = measures[GOLDEN], len(top_K)
     rows = []
     for name, measure_N in measures.items():
         if name == GOLDEN:
@@ -87,8 +87,8 @@ def _table(measures: Mapping[str, np.ndarray], top_k: int) -> Grid:
                 name,
                 f"{int(both_N.sum()):,}",
                 "no spread" if correlation is None else f"{correlation:+.2f}",
-                f"{len(np.intersect1d(top, highest)) / top_k:.0%}",
-                f"{len(np.intersect1d(top, lowest)) / top_k:.0%}",
+                f"{len(np.intersect1d(top_K, highest)) / top_k:.0%}",
+                f"{len(np.intersect1d(top_K, lowest)) / top_k:.0%}",
             ]
         )
     header = (

@@ -11,14 +11,14 @@
   const filters = Array.from(document.querySelectorAll("select[data-filter]"));
 
   const show = () => {
-    const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const wanted = search.value.trim().toLowerCase();
     let shown = 0;
     for (const row of rows) {
       const fits = filters.every((filter) => {
         const held = (row.dataset[filter.dataset.filter] || "").split(" ");
         return filter.value === "" || held.includes(filter.value);
       });
-      row.hidden = !(fits && words.every((word) => texts.get(row).includes(word)));
+      row.hidden = !(fits && texts.get(row).includes(wanted));
       shown += row.hidden ? 0 : 1;
     }
     said.textContent = shown + " of " + rows.length + " rows shown";

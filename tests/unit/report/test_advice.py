@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pyarrow as pa
 from reported_run import add_stage, choose, material, scored, skip
 from scored_run import write_candidates, write_scores
 
@@ -47,7 +48,8 @@ def test_near_ties_and_cut_rows(tmp_path: Path) -> None:
     table = io.read_table(part)
     for name, value in (("num_near_ties", 2), ("num_dropped_tokens", 5)):
         place = table.column_names.index(name)
-        table = table.set_column(place, table.schema.field(place), [[value] * table.num_rows])
+        column = pa.array([value] * table.num_rows, pa.int32())
+        table = table.set_column(place, table.schema.field(place), column)
     io.write_table(part, table)
     text = seen(out_dir)
     assert "51% of all wins and losses are within the rounding" in text

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from reported_run import add_stage, material, scored
 from scored_run import write_candidates, write_scores
 
@@ -38,8 +39,8 @@ def test_a_race_saves_passes(tmp_path: Path) -> None:
     (part,) = io.list_files(run.scores, ".parquet")
     table = io.read_table(part)
     place = table.column_names.index("num_anchors")
-    few = np.full(table.num_rows, 2, np.int32)
-    io.write_table(part, table.set_column(place, table.schema.field(place), [few]))
+    few = pa.array([2] * table.num_rows, pa.int32())
+    io.write_table(part, table.set_column(place, table.schema.field(place), few))
     ids = np.array(["c01", "c02"])
     ask = RoundAsk(ids, np.array([0, 3]))
     write_round(out_dir, Round(0, (ask,), None, None, {}))
