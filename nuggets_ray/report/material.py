@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from nuggets_ray import io
 from nuggets_ray.config.report import ReportConfig
+from nuggets_ray.curate.quotas import Sources
 from nuggets_ray.errors import UserError
 from nuggets_ray.records import Anchor
 from nuggets_ray.run.anchors import read_anchors
@@ -26,9 +27,8 @@ from nuggets_ray.run.manifest import read_manifest
 from nuggets_ray.run.posterior import read_posterior
 from nuggets_ray.run.row_text import distinct_texts
 from nuggets_ray.run.scores import read_log_probs, score_parts
-from nuggets_ray.run.select_report import read_sources
-from nuggets_ray.run.selection_profile import Sources
 from nuggets_ray.run.selections import read_selection, selection_names
+from nuggets_ray.run.sources import read_sources
 from nuggets_ray.run.status import RunStatus, read_status
 
 COLUMNS = (*SCORE_COLUMNS, "num_dropped_tokens")
@@ -40,7 +40,7 @@ MAIN = "golden"
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class KeptRows:
     """A selection: what selection.json says, and its rows as a mask of the scored ones, (N,)."""
 
     name: str
@@ -117,7 +117,7 @@ class Material:
         return order
 
     @cached_property
-    def selections(self) -> dict[str, Chosen]:
+    def selections(self) -> dict[str, KeptRows]:
         """The selections that are whole; none before the first score."""
         if self.joined is None:
             return {}
@@ -127,11 +127,11 @@ class Material:
             record = read_selection(self.out_dir, name) or {}
             column = f"{record.get('settings', {}).get('prefix', '')}example_id"
             kept = io.read_table(self.folder.selection(name).parquet, columns=[column])[column]
-            chosen[name] = Chosen(name, record, is_among(ids_N, kept.to_pylist()))
+            chosen[name] = KeptRows(name, record, is_among(ids_N, kept.to_pylist()))
         return chosen
 
     @cached_property
-    def main(self) -> Chosen | None:
+    def main(self) -> KeptRows | None:
         """The selection whose cut is shown. Raises UserError for one that is asked for and not
         there.
         """
@@ -145,9 +145,14 @@ class Material:
         return None if name is None else self.selections[name]
 
     @cached_property
-    def sources(self) -> Sources | None:
-        """Where rows are from, by the first field that tells them apart, or by file."""
+    def all_sources(self) -> list[Sources]:
+        """Where rows are from, by each field that tells them apart, or by file."""
         return read_sources(self.out_dir, self.table)
+
+    @property
+    def sources(self) -> Sources | None:
+        """The first of them, None where nothing tells rows apart."""
+        return next(iter(self.all_sources), None)
 
     @cached_property
     def anchors(self) -> tuple[list[Anchor], np.ndarray]:

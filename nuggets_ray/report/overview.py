@@ -4,11 +4,10 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-import numpy as np
-
 from nuggets_ray.report.material import Material
 from nuggets_ray.report.page import Grid, Section
-from nuggets_ray.run.rounds import read_rounds
+from nuggets_ray.run.funnel import funnel_table, read_funnel
+from nuggets_ray.run.promise import promise_lines
 from nuggets_ray.run.status import RunStatus
 from nuggets_ray.units import duration_text, size_text
 
@@ -17,6 +16,7 @@ ATTEMPT_COLUMNS = ("stage", "attempt", "status", "began", "took", "predicted", "
 
 def overview(material: Material) -> Section:
     """The section: facts of the run, its stages and attempts, the rounds of a race."""
+    funnel = read_funnel(material.out_dir, material.manifest)
     return Section(
         "overview",
         "What was run, and what it cost",
@@ -24,7 +24,8 @@ def overview(material: Material) -> Section:
             "facts": [(name, value) for name, value in _facts(material) if value],
             "attempts": Grid(ATTEMPT_COLUMNS, list(_attempts(material))),
             "passes": passes_text(material),
-            "rounds": _rounds(material),
+            "funnel": funnel_table(funnel) if funnel else [],
+            "promises": promise_lines(material.manifest.get("race", {})),
             "command": material.status.told.command
             if material.status is not None and material.status.told is not None
             else "",
@@ -161,17 +162,3 @@ def _work(attempt: Mapping[str, Any]) -> str:
     if attempt.get("tokens_per_s"):
         told.append(f"{attempt['tokens_per_s']:,.0f} tokens/s")
     return ", ".join(told)
-
-
-def _rounds(material: Material) -> Grid | None:
-    rounds = read_rounds(material.out_dir)
-    if not rounds:
-        return None
-    rows = []
-    for one in rounds:
-        ids = sum(len(ask.content_ids) for ask in one.asks)
-        pairs = sum(len(ask.content_ids) * len(ask.anchors) for ask in one.asks)
-        anchors = np.unique(np.concatenate([ask.anchors for ask in one.asks]))
-        rows.append([str(one.number), f"{ids:,}", f"{len(anchors):,}", f"{pairs:,}"])
-    header = ("round", "rows asked", "anchors", "pairs computed")
-    return Grid(header, rows, "The rounds of the race: what each asked")

@@ -4,6 +4,7 @@ what to type next.
 Legend: N scored rows, V values of a source.
 """
 
+import json
 import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -12,8 +13,9 @@ import numpy as np
 
 from nuggets_ray import io
 from nuggets_ray.config.keys import shell_command
+from nuggets_ray.curate.quotas import Sources
 from nuggets_ray.report.chart import BLUE, GRAY, Chart, draw, label
-from nuggets_ray.report.material import Chosen, Material
+from nuggets_ray.report.material import KeptRows, Material
 from nuggets_ray.report.page import Grid, Section
 from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.units import num_text
@@ -35,7 +37,7 @@ def selections(material: Material) -> Section:
         return Section("selections", TITLE, absent=absent)
     main = material.main
     assert main is not None, "there are selections"
-    figure = _source_figure(material, main)
+    charts = (_source_figure(material.sources, main),) if material.sources is not None else ()
     return Section(
         "selections",
         TITLE,
@@ -43,16 +45,16 @@ def selections(material: Material) -> Section:
             "table": _table(material),
             "shared": _shared(material),
             "main": main.name,
-            "sources": _sources(material, main),
+            "sources": [_source_grid(material, one, main) for one in material.all_sources],
             "notes": list(_notes(material, main)),
             "files": _files(material, main),
             "commands": next_commands(material, main),
         },
-        (figure,) if figure is not None else (),
+        charts,
     )
 
 
-def next_commands(material: Material, main: Chosen) -> list[tuple[str, str]]:
+def next_commands(material: Material, main: KeptRows) -> list[tuple[str, str]]:
     """(what for, command): read it, train on it, serve the model, score on or race again."""
     run, name = RunFolder(material.out_dir), main.name
     here = f"out_dir={shlex.quote(material.out_dir)}"
@@ -83,10 +85,10 @@ def next_commands(material: Material, main: Chosen) -> list[tuple[str, str]]:
     ]
 
 
-def _files(material: Material, main: Chosen) -> list[tuple[str, str]]:
+def _files(material: Material, main: KeptRows) -> list[tuple[str, str]]:
     """(name, address from the page) of the files of a selection that are there."""
     folder = material.folder.selection(main.name)
-    files = (folder.card, folder.jsonl, folder.parquet, folder.record)
+    files = (folder.card, folder.jsonl, folder.parquet, folder.record, folder.near_duplicates)
     paths = [uri.removeprefix(material.out_dir).lstrip("/") for uri in files if io.exists(uri)]
     return [(path.rpartition("/")[2], f"../{path}") for path in paths]
 
@@ -151,29 +153,23 @@ def _shared(material: Material) -> Grid | None:
     return Grid(["", *(one.name for one in chosen)], rows, caption)
 
 
-def _source_counts(material: Material, main: Chosen) -> tuple[np.ndarray, np.ndarray] | None:
-    """(kept_V, all_V) rows of each value, None where nothing tells rows apart."""
-    sources = material.sources
-    if sources is None:
-        return None
+def _source_counts(sources: Sources, main: KeptRows) -> tuple[np.ndarray, np.ndarray]:
+    """(kept_V, all_V) rows of each value."""
     num, is_told_N = len(sources.values), sources.value_N >= 0
     kept_V = np.bincount(sources.value_N[is_told_N & main.is_kept_N], minlength=num)
     return kept_V, np.bincount(sources.value_N[is_told_N], minlength=num)
 
 
-def _sources(material: Material, main: Chosen) -> Grid | None:
-    counts = _source_counts(material, main)
-    if counts is None or material.sources is None:
-        return None
-    kept_V, all_V = counts
-    golden_N, value_N = material.golden_N, material.sources.value_N
+def _source_grid(material: Material, sources: Sources, main: KeptRows) -> Grid:
+    kept_V, all_V = _source_counts(sources, main)
+    golden_N, value_N = material.golden_N, sources.value_N
     order = np.lexsort((-all_V, -kept_V))[:NUM_SOURCES]
     rows = []
     for value in order:
         golden = golden_N[(value_N == value) & ~np.isnan(golden_N)]
         rows.append(
             [
-                material.sources.values[value],
+                sources.values[value],
                 f"{kept_V[value]:,}",
                 f"{all_V[value]:,}",
                 f"{kept_V[value] / max(1, all_V[value]):.1%}",
@@ -181,27 +177,23 @@ def _sources(material: Material, main: Chosen) -> Grid | None:
             ]
         )
     more = len(all_V) - len(order)
-    name = material.sources.name
-    caption = f"Rows by {name}" + (f" ({more:,} more are not shown)" if more > 0 else "")
-    header = (name, f"kept in {main.name}", "all scored", "share kept", "mean score")
+    caption = f"Rows by {sources.name}" + (f" ({more:,} more are not shown)" if more > 0 else "")
+    header = (sources.name, f"kept in {main.name}", "all scored", "share kept", "mean score")
     return Grid(header, rows, caption)
 
 
-def _source_figure(material: Material, main: Chosen) -> Chart | None:
-    counts = _source_counts(material, main)
-    if counts is None or material.sources is None:
-        return None
-    kept_V, all_V = counts
+def _source_figure(sources: Sources, main: KeptRows) -> Chart:
+    kept_V, all_V = _source_counts(sources, main)
     order = np.lexsort((-all_V, -kept_V))[:NUM_SOURCES][::-1]
-    names = [label(material.sources.values[value]) for value in order]
+    names = [label(sources.values[value]) for value in order]
     place = np.arange(len(order))
 
     def plot(figure: "Figure") -> None:
         axes: Any = figure.subplots()
-        share = 100 * kept_V[order] / max(1, kept_V.sum())
-        axes.barh(place + 0.2, share, 0.38, color=BLUE, label=f"of {main.name}")
-        axes.barh(place - 0.2, 100 * all_V[order] / max(1, all_V.sum()), 0.38, color=GRAY,
-                  label="of all scored rows")  # fmt: skip
+        kept = 100 * kept_V[order] / max(1, kept_V.sum())
+        everything = 100 * all_V[order] / max(1, all_V.sum())
+        axes.barh(place + 0.2, kept, 0.38, color=BLUE, label=f"of {main.name}")
+        axes.barh(place - 0.2, everything, 0.38, color=GRAY, label="of all scored rows")
         axes.set_yticks(place, names)
         axes.set_xlabel("share of rows, %")
         axes.grid(axis="y", visible=False)
@@ -211,7 +203,7 @@ def _source_figure(material: Material, main: Chosen) -> Chart | None:
     return draw("sources", alt, plot, height=1.2 + 0.3 * len(order))
 
 
-def _notes(material: Material, main: Chosen) -> Iterator[str]:
+def _notes(material: Material, main: KeptRows) -> Iterator[str]:
     record = main.record
     if record.get("partial"):
         yield (
@@ -220,8 +212,12 @@ def _notes(material: Material, main: Chosen) -> Iterator[str]:
         )
     if record.get("num_copies_left_out"):
         yield f"{record['num_copies_left_out']:,} exact copies of other rows were left out."
-    if record.get("num_near_duplicates_left_out"):
-        yield f"{record['num_near_duplicates_left_out']:,} near-duplicates were left out."
-    if not material.table["content_id"].combine_chunks().null_count:
-        num_copies = material.table.num_rows - len(material.table["content_id"].unique())
-        yield f"{num_copies:,} of the scored rows are exact copies of others."
+    uri = material.folder.selection(main.name).profile
+    near = json.loads(io.read_bytes(uri)).get("near_duplicates") if io.exists(uri) else None
+    if near is not None:
+        yield (
+            f"{near['num_rows']:,} of its {near['num_compared']:,} best rows are nearly the same as "
+            f"a better one (Jaccard similarity of word 5-grams at least {near['min_similarity']})."
+        )
+    num_copies = material.table.num_rows - len(material.table["content_id"].unique())
+    yield f"{num_copies:,} of the scored rows are exact copies of others."

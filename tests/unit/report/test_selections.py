@@ -18,7 +18,7 @@ def test_each_selection_beside_all_rows(tmp_path: Path) -> None:
     assert table.rows[0][1:3] == ["golden_score, top, top_k 4", "4"]
     assert table.rows[-1][-1] == "1", "an exact copy"
     assert section.values["shared"].rows[0] == ["golden", "100%", "100%"]
-    assert section.values["sources"].header[0] == "category"
+    assert section.values["sources"][0].header[0] == "category"
     assert [name for name, _ in section.values["files"]] == [
         *("README.md", "selected.jsonl", "selected.parquet", "selection.json")
     ]
