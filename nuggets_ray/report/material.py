@@ -40,7 +40,7 @@ MAIN = "golden"
 
 
 @dataclass(frozen=True, slots=True)
-class KeptRows:
+class ChosenRows:
     """A selection: what selection.json says, and its rows as a mask of the scored ones, (N,)."""
 
     name: str
@@ -117,7 +117,7 @@ class Material:
         return order
 
     @cached_property
-    def selections(self) -> dict[str, KeptRows]:
+    def selections(self) -> dict[str, ChosenRows]:
         """The selections that are whole; none before the first score."""
         if self.joined is None:
             return {}
@@ -127,11 +127,11 @@ class Material:
             record = read_selection(self.out_dir, name) or {}
             column = f"{record.get('settings', {}).get('prefix', '')}example_id"
             kept = io.read_table(self.folder.selection(name).parquet, columns=[column])[column]
-            chosen[name] = KeptRows(name, record, is_among(ids_N, kept.to_pylist()))
+            chosen[name] = ChosenRows(name, record, is_among(ids_N, kept.to_pylist()))
         return chosen
 
     @cached_property
-    def main(self) -> KeptRows | None:
+    def main(self) -> ChosenRows | None:
         """The selection whose cut is shown. Raises UserError for one that is asked for and not
         there.
         """

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nuggets_ray.report.chart import BLUE, GRAY, ORANGE, Chart, draw
-from nuggets_ray.report.material import POINTS, KeptRows, Material, evenly
+from nuggets_ray.report.material import POINTS, ChosenRows, Material, evenly
 from nuggets_ray.report.page import Grid, Section
 from nuggets_ray.run.score_histogram import format_ties
 
@@ -68,7 +68,7 @@ def _figures(golden_N: np.ndarray) -> list[tuple[str, str]]:
     return [("rows with a golden score", f"{len(known):,}"), ("mean", f"{known.mean():.3f}"), *told]
 
 
-def cut_interval(material: Material, main: KeptRows) -> tuple[float, float, float] | None:
+def cut_interval(material: Material, main: ChosenRows) -> tuple[float, float, float] | None:
     """(score, low, high) of the last kept row, None for what was not chosen by golden score."""
     settings = main.record.get("settings", {})
     cutoff = main.record.get("cutoff")
@@ -81,7 +81,7 @@ def cut_interval(material: Material, main: KeptRows) -> tuple[float, float, floa
     return float(cutoff), float(low), float(high)
 
 
-def _cut_text(material: Material, main: KeptRows | None) -> str:
+def _cut_text(material: Material, main: ChosenRows | None) -> str:
     if main is None:
         return "There is no selection yet, so no cut is shown."
     cut = cut_interval(material, main)
@@ -100,7 +100,7 @@ def _cut_text(material: Material, main: KeptRows | None) -> str:
     )
 
 
-def _histogram(material: Material, main: KeptRows | None) -> Chart:
+def _histogram(material: Material, main: ChosenRows | None) -> Chart:
     golden_N = material.golden_N
     known_N = ~np.isnan(golden_N)
     num_anchors = max(1, int(np.nanmax(material.column("num_anchors"))))
@@ -132,7 +132,7 @@ def _draw_cut(axes: Any, cut: tuple[float, float, float] | None) -> None:
         axes.axvspan(low, high, color=ORANGE, alpha=0.15, label="its 95% interval")
 
 
-def _by_rank(material: Material, main: KeptRows | None) -> Chart:
+def _by_rank(material: Material, main: ChosenRows | None) -> Chart:
     ranked_N = material.ranked_N[~np.isnan(material.golden_N[material.ranked_N])]
     places = evenly(len(ranked_N), RANK_POINTS)
     rows = ranked_N[places]
@@ -153,7 +153,7 @@ def _by_rank(material: Material, main: KeptRows | None) -> Chart:
     return draw("ranks", "Golden scores by rank, with the 95% interval of each.", plot)
 
 
-def _scatter(material: Material, main: KeptRows | None) -> Chart:
+def _scatter(material: Material, main: ChosenRows | None) -> Chart:
     known = np.flatnonzero(~np.isnan(material.golden_N))
     shown = known[evenly(len(known), POINTS)]
     tokens_N, golden_N = material.column("num_answer_tokens"), material.golden_N
@@ -217,7 +217,7 @@ def rank_correlation(one_N: np.ndarray, other_N: np.ndarray) -> float | None:
     return float(stats.spearmanr(one_N, other_N).statistic)
 
 
-def _by_length(material: Material, main: KeptRows | None) -> tuple[Grid, str]:
+def _by_length(material: Material, main: ChosenRows | None) -> tuple[Grid, str]:
     """A line a tenth of the rows by length, and how much of the selection would stay if as many
     were kept of each.
     """

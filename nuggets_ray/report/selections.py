@@ -15,7 +15,7 @@ from nuggets_ray import io
 from nuggets_ray.config.keys import shell_command
 from nuggets_ray.curate.quotas import Sources
 from nuggets_ray.report.chart import BLUE, GRAY, Chart, draw, label
-from nuggets_ray.report.material import KeptRows, Material
+from nuggets_ray.report.material import ChosenRows, Material
 from nuggets_ray.report.page import Grid, Section
 from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.units import num_text
@@ -54,7 +54,7 @@ def selections(material: Material) -> Section:
     )
 
 
-def next_commands(material: Material, main: KeptRows) -> list[tuple[str, str]]:
+def next_commands(material: Material, main: ChosenRows) -> list[tuple[str, str]]:
     """(what for, command): read it, train on it, serve the model, score on or race again."""
     run, name = RunFolder(material.out_dir), main.name
     here = f"out_dir={shlex.quote(material.out_dir)}"
@@ -85,7 +85,7 @@ def next_commands(material: Material, main: KeptRows) -> list[tuple[str, str]]:
     ]
 
 
-def _files(material: Material, main: KeptRows) -> list[tuple[str, str]]:
+def _files(material: Material, main: ChosenRows) -> list[tuple[str, str]]:
     """(name, address from the page) of the files of a selection that are there."""
     folder = material.folder.selection(main.name)
     files = (folder.card, folder.jsonl, folder.parquet, folder.record, folder.near_duplicates)
@@ -153,14 +153,14 @@ def _shared(material: Material) -> Grid | None:
     return Grid(["", *(one.name for one in chosen)], rows, caption)
 
 
-def _source_counts(sources: Sources, main: KeptRows) -> tuple[np.ndarray, np.ndarray]:
+def _source_counts(sources: Sources, main: ChosenRows) -> tuple[np.ndarray, np.ndarray]:
     """(kept_V, all_V) rows of each value."""
     num, is_told_N = len(sources.values), sources.value_N >= 0
     kept_V = np.bincount(sources.value_N[is_told_N & main.is_kept_N], minlength=num)
     return kept_V, np.bincount(sources.value_N[is_told_N], minlength=num)
 
 
-def _source_grid(material: Material, sources: Sources, main: KeptRows) -> Grid:
+def _source_grid(material: Material, sources: Sources, main: ChosenRows) -> Grid:
     kept_V, all_V = _source_counts(sources, main)
     golden_N, value_N = material.golden_N, sources.value_N
     order = np.lexsort((-all_V, -kept_V))[:NUM_SOURCES]
@@ -182,7 +182,7 @@ def _source_grid(material: Material, sources: Sources, main: KeptRows) -> Grid:
     return Grid(header, rows, caption)
 
 
-def _source_figure(sources: Sources, main: KeptRows) -> Chart:
+def _source_figure(sources: Sources, main: ChosenRows) -> Chart:
     kept_V, all_V = _source_counts(sources, main)
     order = np.lexsort((-all_V, -kept_V))[:NUM_SOURCES][::-1]
     names = [label(sources.values[value]) for value in order]
@@ -203,7 +203,7 @@ def _source_figure(sources: Sources, main: KeptRows) -> Chart:
     return draw("sources", alt, plot, height=1.2 + 0.3 * len(order))
 
 
-def _notes(material: Material, main: KeptRows) -> Iterator[str]:
+def _notes(material: Material, main: ChosenRows) -> Iterator[str]:
     record = main.record
     if record.get("partial"):
         yield (
@@ -216,8 +216,8 @@ def _notes(material: Material, main: KeptRows) -> Iterator[str]:
     near = json.loads(io.read_bytes(uri)).get("near_duplicates") if io.exists(uri) else None
     if near is not None:
         yield (
-            f"{near['num_rows']:,} of its {near['num_compared']:,} best rows are nearly the same as "
-            f"a better one (Jaccard similarity of word 5-grams at least {near['min_similarity']})."
+            f"{near['num_rows']:,} of its {near['num_compared']:,} best rows are nearly the same "
+            f"as a better one (Jaccard of word 5-grams at least {near['min_similarity']})."
         )
     num_copies = material.table.num_rows - len(material.table["content_id"].unique())
     yield f"{num_copies:,} of the scored rows are exact copies of others."

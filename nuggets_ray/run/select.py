@@ -123,8 +123,8 @@ def _select(config: Config, embed: Embed | None) -> _Made:
     io.write_bytes(folder.card, _card(config.out_dir, name, record, columns).encode())
     write_json(folder.record, record)
     write_config(config.out_dir, "select_topk", config)
-    wrote = [folder.jsonl, folder.parquet, folder.card, folder.record, folder.profile]
-    wrote += [*listed, *exported]
+    wrote = [folder.jsonl, folder.parquet, folder.record, folder.profile, *listed, *exported]
+    wrote.append(folder.card)
     result = {"wrote": wrote, "status": "done", "name": name, **summary}
     return _Made(result, scored, chosen, profile)
 
