@@ -19,18 +19,19 @@ def random_ids(content_ids: Sequence[str], num: int, seed: int) -> list[str]:
     """
     distinct = set(content_ids)
     check_num(num, len(distinct))
+    return heapq.nsmallest(num, distinct, key=lambda content_id: draw_hash(content_id, seed))
 
-    def draw(content_id: str) -> bytes:
-        return hashlib.sha256(f"{seed}:anchor:{content_id}".encode()).digest()
 
-    return heapq.nsmallest(num, distinct, key=draw)
+def draw_hash(content_id: str, seed: int) -> bytes:
+    """What candidates are drawn by, smallest first."""
+    return hashlib.sha256(f"{seed}:anchor:{content_id}".encode()).digest()
 
 
 def require_num(num: int | None) -> int:
     """anchors.num where anchors are drawn. Raises UserError for null."""
     if num is None:
         raise UserError(
-            "anchors.num=null: random and k-means anchors need a number, as in anchors.num=100"
+            "anchors.num=null: anchors that are drawn need a number, as in anchors.num=100"
         )
     return num
 

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from nuggets_ray.config.anchor_sets import anchor_sets
 from nuggets_ray.config.command_line import grammar, hints, overrides
 from nuggets_ray.config.keys import CONF_DIR, sections
 from nuggets_ray.config.schema import Config, check
@@ -92,6 +93,7 @@ def resolve(composed: Any) -> Config:
         anchors=replace(config.anchors, roles=_plain_names(config.anchors.roles)),
     )
     check(config)
+    anchor_sets(config.anchors)
     return absolute(config)
 
 
@@ -164,7 +166,14 @@ def absolute(config: Config) -> Config:
         model=replace(config.model, path=path("model.path", config.model.path)),
         data=replace(config.data, path=path("data.path", config.data.path)),
         anchors=replace(
-            config.anchors, path=path("anchors.path", config.anchors.path or "") or None
+            config.anchors,
+            path=path("anchors.path", config.anchors.path or "") or None,
+            sets={
+                name: {**one, "path": path(f"anchors.sets.{name}.path", one["path"])}
+                if one.get("path")
+                else one
+                for name, one in config.anchors.sets.items()
+            },
         ),
         evaluate=replace(
             config.evaluate,

@@ -97,8 +97,8 @@ class PromptConfig:
 class AnchorsConfig:
     """The task set that every candidate is held against."""
 
-    method: str = choice("random", "kmeans", "file")
-    """random, kmeans (both drawn from the candidates) or file."""
+    method: str = choice("random", "kmeans", "stratified", "file")
+    """random, kmeans, stratified (drawn from the candidates) or file."""
     num: int | None = number(100, at_least=1)
     """Number of anchors; with a file, its first N rows (null: all)."""
     path: str | None = None
@@ -109,6 +109,18 @@ class AnchorsConfig:
     """As data.columns, for the anchor file."""
     roles: dict[str, str] = field(default_factory=dict)
     """As data.roles, for the anchor file."""
+    per: str | None = None
+    """stratified: the field of the rows whose values are the strata (source_path: their file);
+    null: k-means clusters of the model's mean hidden states.
+    """
+    quotas: str = choice("proportional", "equal")
+    """stratified: how many anchors a stratum gives: proportional (to its rows) or equal."""
+    clusters: int = number(10, at_least=2)
+    """stratified without `per`: number of k-means clusters."""
+    sets: dict[str, Any] = field(default_factory=dict)
+    """Several anchor sets in one pass, name -> the keys of a set (method, num, path, ...), as in
+    {maths: {path: m.jsonl}, writing: {path: w.jsonl, num: 50}, mixed: {method: kmeans}}.
+    """
     exclude_from_candidates: bool = False
     """Do not score the rows that are anchors (reason is_anchor); otherwise only the self-pair is
     left out.

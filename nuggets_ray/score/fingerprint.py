@@ -1,13 +1,11 @@
 """What can change one candidate's numbers, as {key: value}: scores of different fingerprints never
 share a folder.
 
-Weights and tokenizer, dtype, backend, template and truncation, the anchors in order, the version of
-the score code. Not in it: the candidates, data.limit, schedule, pack size, workers, cluster,
-out_dir.
+Weights and tokenizer, dtype, backend, template and truncation, the version of the score code; and
+the anchors, which anchors/fingerprint.py tells apart. Not in it: the candidates, data.limit,
+schedule, pack size, workers, cluster, out_dir.
 """
 
-import hashlib
-from collections.abc import Sequence
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
@@ -16,7 +14,6 @@ from nuggets_ray.config.schema import Config
 from nuggets_ray.model.identity import tokenizer_fingerprint, weights_fingerprint
 from nuggets_ray.model.vllm import as_fingerprint
 from nuggets_ray.prompts.prompt import Prompt
-from nuggets_ray.records import Anchor
 
 SCORE_VERSION = 2
 """Raise when a change of the code can change a candidate's numbers."""
@@ -26,11 +23,6 @@ def settings_fingerprint(
     config: Config, prompt: Prompt, tokenizer: PreTrainedTokenizerBase, dtype: str
 ) -> dict[str, Any]:
     """The part of the fingerprint that is known before any anchor is chosen."""
-    anchors = config.anchors
-    if anchors.method == "file":
-        rule = f"file, num {anchors.num}"
-    else:
-        rule = f"{anchors.method}, num {anchors.num}, seed {config.seed}"
     return {
         "weights": weights_fingerprint(config.model),
         "tokenizer": tokenizer_fingerprint(tokenizer),
@@ -39,16 +31,5 @@ def settings_fingerprint(
         "backend_arguments": as_fingerprint(config.score.vllm),
         "template": f"{prompt.name} {prompt.fingerprint}",
         "on_too_long": config.data.on_too_long,
-        "anchors_rule": rule,
         "score_version": SCORE_VERSION,
     }
-
-
-def anchors_fingerprint(anchors: Sequence[Anchor]) -> dict[str, str]:
-    """The anchors' contents in order, as token ids and answer masks."""
-    digest = hashlib.sha256()
-    for anchor in anchors:
-        digest.update(anchor.encoding.token_ids.astype("<i8").tobytes())
-        digest.update(anchor.encoding.answer_mask.tobytes())
-        digest.update(b"|")
-    return {"anchors": digest.hexdigest()[:16]}

@@ -65,7 +65,7 @@ FEW_ROWS = (
 NO_NUMBER = (
     ["data.path={rows}", "model.path={model}", "anchors.num=null"],
     2,
-    "anchors.num=null: random and k-means anchors need a number",
+    "anchors.num=null: anchors that are drawn need a number",
 )
 NO_FOLDER = (
     ["data.path=demo", "model.path={model}", "out_dir={model}/config.json/run"],

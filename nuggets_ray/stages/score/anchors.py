@@ -1,29 +1,49 @@
 """Choose the anchors and compute their zero-shot log-probs, once a run: anchors.parquet.
 
-Random and k-means anchors are drawn from the candidates once and reused, also when candidates are
-added later.
+Anchors that are drawn from the candidates are drawn once and reused, also when candidates are added
+later. Anchors that are asked for beyond those of a scored run are added to it (added.py).
 """
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 import torch
 
-from nuggets_ray import io
-from nuggets_ray.anchors.drawn import MAX_KMEANS_ROWS, drawn_examples, nearest_to_centres
+from nuggets_ray.anchors.drawn import (
+    MAX_KMEANS_ROWS,
+    drawn_examples,
+    hidden_states,
+    strata_by_field,
+)
 from nuggets_ray.anchors.encode import encode_anchors, warn_of_cuts
 from nuggets_ray.anchors.file import load_examples
+from nuggets_ray.anchors.fingerprint import anchors_fingerprint, drawn_rules, recorded_rules
+from nuggets_ray.anchors.kmeans import cluster_of, kmeans_ids
+from nuggets_ray.anchors.known import (
+    OtherAnchorsError,
+    check_rules,
+    check_sets,
+    new_of_file,
+    num_to_draw,
+    numbered,
+)
 from nuggets_ray.anchors.random import check_num, random_ids, require_num
+from nuggets_ray.anchors.stratified import stratified_ids
+from nuggets_ray.config.anchor_sets import anchor_sets, told_of_set
+from nuggets_ray.config.schema import AnchorsConfig
 from nuggets_ray.prompts.prompt import Prompt
-from nuggets_ray.records import Anchor, Encoding, Example
-from nuggets_ray.run.anchors import read_anchors, write_anchors
-from nuggets_ray.run.candidates import CandidateIds
-from nuggets_ray.run.claim import claim
+from nuggets_ray.records import Anchor, Encoding
+from nuggets_ray.run.added import check_can_grow, forget_added, still_pending
+from nuggets_ray.run.anchors import read_known, write_anchors
+from nuggets_ray.run.candidates import CandidateIds, is_among
+from nuggets_ray.run.claim import forget_unscored
 from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.manifest import Run
+from nuggets_ray.run.scores import score_parts
 from nuggets_ray.score.calibrate import Measured, measure_engine
-from nuggets_ray.score.fingerprint import anchors_fingerprint
 from nuggets_ray.score.golden import NOISE_BAND_NATS
 from nuggets_ray.score.one_shot import check_finite
 from nuggets_ray.score.zero_shot import ZeroShot
@@ -35,23 +55,60 @@ logger = logging.getLogger(__name__)
 
 def anchors_with_zero_shot(
     run: Run, setup: Setup, prompt: Prompt, candidates: CandidateIds, workers: Workers
-) -> ZeroShot:
-    """The anchors with their zero-shot log-probs, read from anchors.parquet or made and written
-    there.
+) -> tuple[ZeroShot, int]:
+    """The anchors with their zero-shot log-probs, and how many of them, the first ones, the scored
+    rows have met: fewer than all where some are being added to a scored run.
 
-    Raises UserError when the anchors are not those this folder was scored with, or one has no
-    finite log-prob.
+    What is not in anchors.parquet yet is computed. Raises UserError when an anchor that the scores
+    of this folder rest on is gone or changed, or one has no finite log-prob.
     """
-    uri = RunFolder(setup.config.out_dir).anchors
+    out_dir = setup.config.out_dir
     noise_band_nats = NOISE_BAND_NATS[setup.dtype]
     run.manifest["noise_band_nats"] = noise_band_nats
-    if io.exists(uri) and setup.config.anchors.method != "file":
-        anchors, zero_shot_A = read_anchors(uri)
-        return ZeroShot(tuple(anchors), zero_shot_A, noise_band_nats)
-    anchors = choose_anchors(setup, prompt, candidates, workers)
-    claim(run, anchors_fingerprint(anchors))
-    if io.exists(uri):
-        return ZeroShot(tuple(anchors), read_anchors(uri)[1], noise_band_nats)
+    known, zero_shot_K = read_known(out_dir)
+    is_scored = bool(score_parts(out_dir))
+    try:
+        anchors = choose_anchors(run, setup, prompt, candidates, workers, known)
+        is_other = len(anchors) > len(known) and not is_scored
+    except OtherAnchorsError:
+        if is_scored:
+            raise
+        is_other = True
+    if is_other:
+        # an attempt that failed before its first score must not bind the next one
+        forget_unscored(out_dir)
+        known, zero_shot_K = read_known(out_dir)
+        anchors = choose_anchors(run, setup, prompt, candidates, workers)
+    if len(anchors) == len(known):
+        forget_added(out_dir)
+        _record(run, setup, known)
+        return ZeroShot(tuple(known), zero_shot_K, noise_band_nats), len(known)
+    uri = RunFolder(out_dir).anchors
+    if is_scored:
+        check_can_grow(out_dir, known)
+        pending = still_pending(out_dir, known, anchors)
+        if pending is not None:
+            return ZeroShot(tuple(pending[0]), pending[1], noise_band_nats), len(known)
+        uri = RunFolder(out_dir).added.anchors
+    zero_shot_S = _zero_shot(run, setup, prompt, anchors[len(known) :], workers)
+    zero_shot_A = np.concatenate([zero_shot_K, zero_shot_S])
+    write_anchors(uri, anchors, zero_shot_A)
+    if not is_scored:
+        _record(run, setup, anchors)
+    return ZeroShot(tuple(anchors), zero_shot_A, noise_band_nats), len(known) or len(anchors)
+
+
+def _record(run: Run, setup: Setup, anchors: Sequence[Anchor]) -> None:
+    """What the scores rest on, for people and for a folder whose anchors.parquet is lost."""
+    rules = drawn_rules(setup.config.anchors, setup.config.seed)
+    fingerprint = run.manifest.setdefault("fingerprint", {})
+    fingerprint |= {"anchors": anchors_fingerprint(anchors), "anchors_rule": rules}
+    run.save()
+
+
+def _zero_shot(
+    run: Run, setup: Setup, prompt: Prompt, anchors: Sequence[Anchor], workers: Workers
+) -> np.ndarray:
     warn_of_cuts(anchors)
     run.tell("loading the model on one worker, to measure it and the anchors")
     measured = measure(setup, anchors, prompt, workers)
@@ -59,8 +116,7 @@ def anchors_with_zero_shot(
     run.manifest["calibration"] = {"tokens_per_s": measured.tokens_per_s, "device": setup.device}
     run.manifest["engine"] = measured.engine
     run.save()
-    write_anchors(uri, anchors, measured.zero_shot_A)
-    return ZeroShot(tuple(anchors), measured.zero_shot_A, noise_band_nats)
+    return measured.zero_shot_A
 
 
 def measure(
@@ -96,33 +152,91 @@ def _measure(
 
 
 def choose_anchors(
-    setup: Setup, prompt: Prompt, candidates: CandidateIds, workers: Workers
+    run: Run,
+    setup: Setup,
+    prompt: Prompt,
+    candidates: CandidateIds,
+    workers: Workers,
+    known: Sequence[Anchor] = (),
 ) -> list[Anchor]:
-    """The anchors by anchors.method: from the file, or drawn from the candidates (seeded)."""
-    config = setup.config.anchors
+    """The anchors that are asked for: those of `known`, in its order, then the others, set by set
+    in the order of anchors.sets.
+
+    What is drawn (seeded) is drawn beside the anchors of every file and of the sets before it.
+    Raises OtherAnchorsError where an anchor of `known` is not asked for any more.
+    """
+    sets = anchor_sets(setup.config.anchors)
+    check_sets(known, sets)
+    check_rules(
+        known,
+        recorded_rules(run.manifest.get("fingerprint", {})),
+        drawn_rules(setup.config.anchors, setup.config.seed),
+    )
+    new: dict[str, list[Anchor]] = {}
+    for name, config in sorted(sets.items(), key=lambda item: item[1].method != "file"):
+        others = [*known, *chain.from_iterable(new.values())]
+        with told_of_set(setup.config.anchors, name):
+            new[name] = _new_of_set(setup, name, config, prompt, candidates, workers, others)
+    return [*known, *chain.from_iterable(new[name] for name in sets)]
+
+
+def _new_of_set(
+    setup: Setup,
+    name: str,
+    config: AnchorsConfig,
+    prompt: Prompt,
+    candidates: CandidateIds,
+    workers: Workers,
+    others: Sequence[Anchor],
+) -> list[Anchor]:
+    """The anchors of a set that are not among `others`, those chosen so far."""
     if config.method == "file":
-        return encode_anchors(load_examples(config), "file", prompt)
-    num = require_num(config.num)
-    seed = setup.config.seed
-    ids = candidates.content_id_N[~candidates.is_duplicate_N].tolist()
-    if config.method == "kmeans":
-        check_num(num, len(ids))
-        sample = random_ids(ids, min(len(ids), MAX_KMEANS_ROWS), seed)
-        task = model_task(_kmeans, setup, workers)
-        chosen = model_result(task.remote(setup, sample, prompt, num), setup.config)
-    else:
-        chosen = random_ids(ids, num, seed)
-    return encode_anchors(_examples(setup, chosen), config.method, prompt)
+        given = encode_anchors(load_examples(config), name, prompt)
+        return numbered(name, new_of_file(name, given, others), others)
+    num = num_to_draw(name, config.method, require_num(config.num), others)
+    if not num:
+        return []
+    chosen = _draw(setup, replace(config, num=num), prompt, candidates, workers, others)
+    examples = drawn_examples(setup.config.out_dir, chosen, setup.rules)
+    return numbered(name, encode_anchors(examples, name, prompt), others)
 
 
-def _kmeans(setup: Setup, ids: list[str], prompt: Prompt, num: int) -> list[str]:
+def _draw(
+    setup: Setup,
+    config: AnchorsConfig,
+    prompt: Prompt,
+    candidates: CandidateIds,
+    workers: Workers,
+    others: Sequence[Anchor],
+) -> list[str]:
+    """The content_ids of config.num candidates, none of them among `others`."""
+    num, seed = require_num(config.num), setup.config.seed
+    is_taken_N = is_among(candidates.content_id_N, [anchor.content_id for anchor in others])
+    ids = candidates.content_id_N[~candidates.is_duplicate_N & ~is_taken_N].tolist()
+    check_num(num, len(ids))
+    if config.method == "random":
+        return random_ids(ids, num, seed)
+    if config.method == "stratified" and config.per is not None:
+        strata = strata_by_field(setup.config.out_dir, config.per)
+        stratum_of = {content_id: strata[content_id] for content_id in ids}
+        return stratified_ids(stratum_of, num, seed, config.quotas, f"anchors.per={config.per}")
+    sample = random_ids(ids, min(len(ids), MAX_KMEANS_ROWS), seed)
+    task = model_task(_by_hidden_states, setup, workers)
+    chosen: list[str] = model_result(task.remote(setup, config, sample, prompt), setup.config)
+    return chosen
+
+
+def _by_hidden_states(
+    setup: Setup, config: AnchorsConfig, ids: list[str], prompt: Prompt
+) -> list[str]:
     # on a worker, so that the driver holds neither rows nor hidden states
-    examples = zip(ids, _examples(setup, ids), strict=True)
-    token_ids = {content_id: prompt.anchor(example).token_ids for content_id, example in examples}
-    config = setup.config
-    return nearest_to_centres(config.model, setup.dtype, setup.device, token_ids, num, config.seed)
-
-
-def _examples(setup: Setup, ids: Sequence[str]) -> list[Example]:
-    config = setup.config
-    return drawn_examples(config.out_dir, ids, setup.rules)
+    examples = drawn_examples(setup.config.out_dir, ids, setup.rules)
+    token_ids = [prompt.anchor(example).token_ids for example in examples]
+    num, seed = require_num(config.num), setup.config.seed
+    hidden_NH = hidden_states(
+        setup.config.model, setup.dtype, setup.device, config.method, token_ids
+    )
+    if config.method == "kmeans":
+        return kmeans_ids(ids, hidden_NH, num, seed)
+    clusters = cluster_of(ids, hidden_NH, config.clusters, seed)
+    return stratified_ids(clusters, num, seed, config.quotas, "k-means cluster")

@@ -23,6 +23,7 @@ from nuggets_ray.run.accounts import (
     count_killed_attempts,
     near_tie_fraction,
 )
+from nuggets_ray.run.added import finish_swap
 from nuggets_ray.run.candidates import CandidateIds, is_among, read_candidate_ids
 from nuggets_ray.run.claim import claim
 from nuggets_ray.run.job_configs import write_config
@@ -42,6 +43,7 @@ from nuggets_ray.stages.cluster.workers import (
     on_worker,
     told_connected,
 )
+from nuggets_ray.stages.score.added import add_anchors
 from nuggets_ray.stages.score.anchors import anchors_with_zero_shot
 from nuggets_ray.stages.score.prepare import prepare
 from nuggets_ray.stages.score.race import is_raced, race, write_posteriors
@@ -89,6 +91,7 @@ def _score(config: Config, given: Config, run: Run, workers: Workers) -> dict[st
     logger.info("prompt=%s (prompt.template=%s)", prompt.name, config.prompt.template)
     warn_of_template(prompt)
     logger.info("%d workers on %s in %s", workers.num_workers, workers.device, setup.dtype)
+    finish_swap(config.out_dir)
     claim(run, settings_fingerprint(config, prompt, tokenizer, setup.dtype))
     write_config(config.out_dir, "score", given)
     check_shared_folder(config.out_dir)
@@ -102,9 +105,7 @@ def _score(config: Config, given: Config, run: Run, workers: Workers) -> dict[st
     check_fields(config.out_dir, config.select.prefix)
     candidates = read_candidate_ids(config.out_dir)
     count_killed_attempts(run)
-    base = anchors_with_zero_shot(run, setup, prompt, candidates, workers)
-    limit = demonstration_limit(config.model, config.score, config.prompt, base.max_tokens)
-    setup = replace(setup, max_demonstration_tokens=limit)
+    setup, base = _anchors(run, setup, prompt, candidates, workers)
     is_excluded = config.anchors.exclude_from_candidates
     excluded_ids = [anchor.content_id for anchor in base.anchors] if is_excluded else []
     todo = find_todo(config.out_dir, candidates, excluded_ids, config.data.retry)
@@ -120,6 +121,20 @@ def _score(config: Config, given: Config, run: Run, workers: Workers) -> dict[st
     is_complete_N = is_among(candidates.example_id_N, complete_ids(config.out_dir))
     _preview(setup, prompt, candidates, is_complete_N, base)
     return _finish(run, accounts, base, setup.dtype)
+
+
+def _anchors(
+    run: Run, setup: Setup, prompt: Prompt, candidates: CandidateIds, workers: Workers
+) -> tuple[Setup, ZeroShot]:
+    """The anchors that every scored row has met, those that are added among them."""
+    config = setup.config
+    while True:
+        base, num_met = anchors_with_zero_shot(run, setup, prompt, candidates, workers)
+        limit = demonstration_limit(config.model, config.score, config.prompt, base.max_tokens)
+        setup = replace(setup, max_demonstration_tokens=limit)
+        if num_met == len(base.anchors):
+            return setup, base
+        add_anchors(run, setup, candidates, base, num_met, prompt, workers)
 
 
 def _score_what_is_left(

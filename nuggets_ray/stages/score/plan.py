@@ -19,7 +19,7 @@ from nuggets_ray.model.size import model_size
 from nuggets_ray.prepare.prepared import Prepared
 from nuggets_ray.prompts.prompt import Prompt, make_prompt, warn_of_template
 from nuggets_ray.records import Anchor
-from nuggets_ray.run.anchors import read_anchors
+from nuggets_ray.run.anchors import read_known
 from nuggets_ray.run.candidates import CandidateIds, is_among, read_candidate_ids
 from nuggets_ray.run.job_configs import write_config
 from nuggets_ray.run.layout import RunFolder
@@ -73,14 +73,12 @@ def plan(config: Config) -> dict[str, Any]:
         check_fields(config.out_dir, config.select.prefix)
         candidates = read_candidate_ids(config.out_dir)
         setup = replace(setup, data_format=prepared.format)
-        if is_scored and config.anchors.method != "file":
-            anchors = read_anchors(RunFolder(config.out_dir).anchors)[0]
-        else:
-            anchors = choose_anchors(setup, prompt, candidates, workers)
+        known = read_known(config.out_dir)[0] if is_scored else []
+        anchors = choose_anchors(run, setup, prompt, candidates, workers, known)
         max_tokens = max(anchor.encoding.num_tokens for anchor in anchors)
         limit = demonstration_limit(config.model, config.score, config.prompt, max_tokens)
         setup = replace(setup, max_demonstration_tokens=limit)
-        sections = _facts(run, setup, prompt, prepared, candidates, anchors, workers)
+        sections = _facts(run, setup, prompt, prepared, candidates, anchors, len(known), workers)
     print(facts.format_facts(sections))
     uri = RunFolder(config.out_dir).plan
     write_json(uri, sections)
@@ -94,9 +92,11 @@ def _facts(
     prepared: Prepared,
     candidates: CandidateIds,
     anchors: Sequence[Anchor],
+    num_met: int,
     workers: Workers,
 ) -> dict[str, facts.Facts]:
-    """Measure a replica, and put together what is known of the run."""
+    """Measure a replica, and put together what is known of the run, whose scored rows have met the
+    first `num_met` anchors."""
     config, limit = setup.config, setup.max_demonstration_tokens
     sample = _sample(setup, prompt, candidates)
     measured = measure(setup, anchors, prompt, workers, sample, CALIBRATION_S)
@@ -111,7 +111,10 @@ def _facts(
     fits_N = facts.fits_context(candidates, limit, config.data.on_too_long)
     todo = find_todo(config.out_dir, candidates, excluded_ids, config.data.retry)
     todo_tokens_N = np.minimum(candidates.num_tokens_N[todo.is_todo_N & fits_N], limit)
-    num_scored = int(is_among(candidates.example_id_N, complete_ids(config.out_dir)).sum())
+    is_scored_N = is_among(candidates.example_id_N, complete_ids(config.out_dir))
+    num_scored = int(is_scored_N.sum())
+    scored_tokens_N = candidates.num_tokens_N[is_scored_N & ~candidates.is_duplicate_N & fits_N]
+    added = facts.Passes(np.minimum(scored_tokens_N, limit), anchors[num_met:])
     context = context_tokens(config.model, config.score)
     per_worker = workers.gpus_per_worker or workers.cpus_per_worker
     hardware = facts.Hardware(workers.num_workers, workers.device, per_worker)
@@ -123,7 +126,15 @@ def _facts(
         "anchors": facts.anchor_facts(anchors, candidates, fits_N, is_excluded),
         "out_dir": facts.out_dir_facts(config.out_dir, num_scored, run.manifest.get("fingerprint")),
         "memory": facts.memory_facts(predicted, size, measured, hardware),
-        "cost": facts.cost_facts(todo_tokens_N, anchors, size, measured, hardware, price),
+        "cost": facts.cost_facts(
+            todo_tokens_N,
+            anchors,
+            size,
+            measured,
+            hardware,
+            price,
+            added if num_met and added.anchors else None,
+        ),
     }
 
 

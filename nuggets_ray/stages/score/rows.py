@@ -4,8 +4,10 @@ answered for.
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import ray
@@ -28,6 +30,20 @@ LOST = "error: Ray lost its block"
 """Reason of a row that no worker died of and none answered for."""
 
 
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Candidates to compute: `rows` in blocks, `again` one by one, on `anchors` (none: on all, as
+    rows of scores/). `num_reused` are there already; `unanswered(rows, unscored)` gives those of
+    `rows` that came back neither with an answer nor among `unscored` (content_ids).
+    """
+
+    rows: np.ndarray
+    again: np.ndarray
+    anchors: tuple[int, ...]
+    num_reused: int
+    unanswered: Callable[[np.ndarray, Collection[str]], np.ndarray]
+
+
 def score_rows(
     run: Run,
     setup: Setup,
@@ -39,32 +55,49 @@ def score_rows(
     """Score the candidates of `todo` in blocks, then those that were given up before, one by one;
     {content_id: reason} of those that cannot be scored.
     """
-    config, out_dir = setup.config, setup.config.out_dir
     rows = np.flatnonzero(todo.is_todo_N & ~todo.is_again_N)
     again = np.flatnonzero(todo.is_again_N)
-    cost_N = candidates.num_tokens_N[rows] + base.num_tokens
+    left = partial(unanswered, setup.config.out_dir, candidates)
+    return compute(
+        run, setup, candidates, Job(rows, again, (), todo.num_reused, left), base, workers
+    )
+
+
+def compute(
+    run: Run, setup: Setup, candidates: CandidateIds, job: Job, base: ZeroShot, workers: Workers
+) -> dict[str, str]:
+    """Compute a job, what no worker answered for once more one by one; {content_id: reason} of
+    those that cannot be computed."""
+    config, rows, again = setup.config, job.rows, job.again
+    asked = base.take(job.anchors) if job.anchors else base
+    cost_N = candidates.num_tokens_N[rows] + asked.num_tokens
     tokens_per_s = run.manifest["calibration"]["tokens_per_s"]
-    num_tokens = float(cost_N.sum()) + (candidates.num_tokens_N[again] + base.num_tokens).sum()
+    num_tokens = float(cost_N.sum()) + (candidates.num_tokens_N[again] + asked.num_tokens).sum()
     run.update(predicted_s=round(num_tokens / tokens_per_s / workers.num_workers, 1))
     max_tokens, max_rows = tokens_per_s * config.score.block_s, config.score.block_rows
     plan = plan_blocks(cost_N, max_tokens, max_rows, workers.num_workers)
-    num_rows = todo.num_reused + len(rows) + len(again)
-    run.tell(f"scoring {len(rows) + len(again)} candidates in {len(plan) + len(again)} blocks")
-    progress = make_progress(run, num_rows, todo.num_reused, config, workers)
-    blocks = [Block(candidates.places(rows[index])) for index in plan]
-    with timed(run, progress, todo.num_reused):
-        max_blocks = len(plan) + len(again)
-        with ScorerPool(run, setup, ray.put(base), workers, progress, max_blocks) as pool:
-            unscored = pool.run(blocks)
-            left = unanswered(out_dir, candidates, rows, unscored)
-            check_deaths(unscored, len(left), len(rows), len(blocks))
-            # one a block: the death of a process is then the row's own
-            alone = np.concatenate([left, again])
-            one_by_one = [Block(candidates.places(alone[i : i + 1])) for i in range(len(alone))]
-            unscored |= pool.run(one_by_one)
-            lost = unanswered(out_dir, candidates, alone, unscored)
-            unscored |= dict.fromkeys(candidates.content_id_N[lost].tolist(), LOST)
-            progress.num_skipped += len(lost)
+    num_rows = job.num_reused + len(rows) + len(again)
+    what = f" on {len(job.anchors)} added anchors" if job.anchors else ""
+    num_blocks = len(plan) + len(again)
+    run.tell(f"scoring {len(rows) + len(again)} candidates{what} in {num_blocks} blocks")
+    progress = make_progress(run, num_rows, job.num_reused, config, workers)
+
+    def block(of: np.ndarray) -> Block:
+        return Block(candidates.places(of), anchors=job.anchors)
+
+    with (
+        timed(run, progress, job.num_reused),
+        ScorerPool(run, setup, ray.put(base), workers, progress, num_blocks) as pool,
+    ):
+        unscored = pool.run([block(rows[index]) for index in plan])
+        left = job.unanswered(rows, unscored)
+        check_deaths(unscored, len(left), len(rows), len(plan))
+        # one a block: the death of a process is then the row's own
+        alone = np.concatenate([left, again])
+        unscored |= pool.run([block(alone[i : i + 1]) for i in range(len(alone))])
+        lost = job.unanswered(alone, unscored)
+        unscored |= dict.fromkeys(candidates.content_id_N[lost].tolist(), LOST)
+        progress.num_skipped += len(lost)
     return unscored
 
 
