@@ -23,7 +23,7 @@ from nuggets_ray.score.one_shot import keeps_self
 from nuggets_ray.score.widen import widened_tables
 from nuggets_ray.score.zero_shot import ZeroShot
 from nuggets_ray.stages.cluster.workers import Workers
-from nuggets_ray.stages.score.rows import Job, compute
+from nuggets_ray.stages.score.rows import Asked, compute
 from nuggets_ray.stages.score.worker import Setup
 
 logger = logging.getLogger(__name__)
@@ -56,16 +56,16 @@ def add_anchors(
         *(len(added), num_known, len(rows)),
     )
 
-    def unanswered(asked: np.ndarray, unscored: Collection[str]) -> np.ndarray:
-        ids = candidates.content_id_N[asked]
+    def unanswered(among: np.ndarray, unscored: Collection[str]) -> np.ndarray:
+        ids = candidates.content_id_N[among]
         is_answered = is_among(ids, answered_ids(out_dir)) | is_among(ids, unscored)
-        return np.compress(~is_answered, asked)
+        return np.compress(~is_answered, among)
 
-    job = Job(rows[~is_done], np.zeros(0, np.int64), added, int(is_done.sum()), unanswered)
+    asked = Asked(rows[~is_done], np.zeros(0, np.int64), added, int(is_done.sum()), unanswered)
     unscored = {}
-    if len(job.rows):
-        unscored = compute(run, setup, candidates, job, base, workers)
-    num_met = len(job.rows) - len(unscored)
+    if len(asked.rows):
+        unscored = compute(run, setup, candidates, asked, base, workers)
+    num_met = len(asked.rows) - len(unscored)
     run.update(num_added_anchors=len(added), num_added_passes=num_met * len(added))
     _put_in_place(run, base, prompt)
     logger.info("golden scores are over %d anchors now", len(base.anchors))

@@ -31,7 +31,7 @@ LOST = "error: Ray lost its block"
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class Asked:
     """Candidates to compute: `rows` in blocks, `again` one by one, on `anchors` (none: on all, as
     rows of scores/). `num_reused` are there already; `unanswered(rows, unscored)` gives those of
     `rows` that came back neither with an answer nor among `unscored` (content_ids).
@@ -59,43 +59,43 @@ def score_rows(
     again = np.flatnonzero(todo.is_again_N)
     left = partial(unanswered, setup.config.out_dir, candidates)
     return compute(
-        run, setup, candidates, Job(rows, again, (), todo.num_reused, left), base, workers
+        run, setup, candidates, Asked(rows, again, (), todo.num_reused, left), base, workers
     )
 
 
 def compute(
-    run: Run, setup: Setup, candidates: CandidateIds, job: Job, base: ZeroShot, workers: Workers
+    run: Run, setup: Setup, candidates: CandidateIds, asked: Asked, base: ZeroShot, workers: Workers
 ) -> dict[str, str]:
-    """Compute a job, what no worker answered for once more one by one; {content_id: reason} of
+    """Compute what is asked, what no worker answered for once more one by one; {content_id: reason} of
     those that cannot be computed."""
-    config, rows, again = setup.config, job.rows, job.again
-    asked = base.take(job.anchors) if job.anchors else base
-    cost_N = candidates.num_tokens_N[rows] + asked.num_tokens
+    config, rows, again = setup.config, asked.rows, asked.again
+    anchors = base.take(asked.anchors) if asked.anchors else base
+    cost_N = candidates.num_tokens_N[rows] + anchors.num_tokens
     tokens_per_s = run.manifest["calibration"]["tokens_per_s"]
-    num_tokens = float(cost_N.sum()) + (candidates.num_tokens_N[again] + asked.num_tokens).sum()
+    num_tokens = float(cost_N.sum()) + (candidates.num_tokens_N[again] + anchors.num_tokens).sum()
     run.update(predicted_s=round(num_tokens / tokens_per_s / workers.num_workers, 1))
     max_tokens, max_rows = tokens_per_s * config.score.block_s, config.score.block_rows
     plan = plan_blocks(cost_N, max_tokens, max_rows, workers.num_workers)
-    num_rows = job.num_reused + len(rows) + len(again)
-    what = f" on {len(job.anchors)} added anchors" if job.anchors else ""
+    num_rows = asked.num_reused + len(rows) + len(again)
+    what = f" on {len(asked.anchors)} added anchors" if asked.anchors else ""
     num_blocks = len(plan) + len(again)
     run.tell(f"scoring {len(rows) + len(again)} candidates{what} in {num_blocks} blocks")
-    progress = make_progress(run, num_rows, job.num_reused, config, workers)
+    progress = make_progress(run, num_rows, asked.num_reused, config, workers)
 
     def block(of: np.ndarray) -> Block:
-        return Block(candidates.places(of), anchors=job.anchors)
+        return Block(candidates.places(of), anchors=asked.anchors)
 
     with (
-        timed(run, progress, job.num_reused),
+        timed(run, progress, asked.num_reused),
         ScorerPool(run, setup, ray.put(base), workers, progress, num_blocks) as pool,
     ):
         unscored = pool.run([block(rows[index]) for index in plan])
-        left = job.unanswered(rows, unscored)
+        left = asked.unanswered(rows, unscored)
         check_deaths(unscored, len(left), len(rows), len(plan))
         # one a block: the death of a process is then the row's own
         alone = np.concatenate([left, again])
         unscored |= pool.run([block(alone[i : i + 1]) for i in range(len(alone))])
-        lost = job.unanswered(alone, unscored)
+        lost = asked.unanswered(alone, unscored)
         unscored |= dict.fromkeys(candidates.content_id_N[lost].tolist(), LOST)
         progress.num_skipped += len(lost)
     return unscored
