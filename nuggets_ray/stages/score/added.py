@@ -23,7 +23,7 @@ from nuggets_ray.score.one_shot import keeps_self
 from nuggets_ray.score.widen import widened_tables
 from nuggets_ray.score.zero_shot import ZeroShot
 from nuggets_ray.stages.cluster.workers import Workers
-from nuggets_ray.stages.score.rows import Asked, compute
+from nuggets_ray.stages.score.rows import RowsAsked, compute
 from nuggets_ray.stages.score.worker import Setup
 
 logger = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ def add_anchors(
         is_answered = is_among(ids, answered_ids(out_dir)) | is_among(ids, unscored)
         return np.compress(~is_answered, among)
 
-    asked = Asked(rows[~is_done], np.zeros(0, np.int64), added, int(is_done.sum()), unanswered)
+    asked = RowsAsked(rows[~is_done], np.zeros(0, np.int64), added, int(is_done.sum()), unanswered)
     unscored = {}
     if len(asked.rows):
         unscored = compute(run, setup, candidates, asked, base, workers)

@@ -31,7 +31,7 @@ LOST = "error: Ray lost its block"
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class RowsAsked:
     """Candidates to compute: `rows` in blocks, `again` one by one, on `anchors` (none: on all, as
     rows of scores/). `num_reused` are there already; `unanswered(rows, unscored)` gives those of
     `rows` that came back neither with an answer nor among `unscored` (content_ids).
@@ -59,15 +59,20 @@ def score_rows(
     again = np.flatnonzero(todo.is_again_N)
     left = partial(unanswered, setup.config.out_dir, candidates)
     return compute(
-        run, setup, candidates, Asked(rows, again, (), todo.num_reused, left), base, workers
+        run, setup, candidates, RowsAsked(rows, again, (), todo.num_reused, left), base, workers
     )
 
 
 def compute(
-    run: Run, setup: Setup, candidates: CandidateIds, asked: Asked, base: ZeroShot, workers: Workers
+    run: Run,
+    setup: Setup,
+    candidates: CandidateIds,
+    asked: RowsAsked,
+    base: ZeroShot,
+    workers: Workers,
 ) -> dict[str, str]:
-    """Compute what is asked, what no worker answered for once more one by one; {content_id: reason} of
-    those that cannot be computed."""
+    """Compute what is asked, and once more one by one what no worker answered for; {content_id:
+    reason} of those that cannot be computed."""
     config, rows, again = setup.config, asked.rows, asked.again
     anchors = base.take(asked.anchors) if asked.anchors else base
     cost_N = candidates.num_tokens_N[rows] + anchors.num_tokens
