@@ -43,7 +43,7 @@ def drawn_rules(anchors: AnchorsConfig, seed: int) -> dict[str, str]:
 def _strata(one: AnchorsConfig) -> list[str]:
     if one.method != "stratified":
         return []
-    return [f"per {one.per}" if one.per else f"{one.clusters} clusters", one.quotas]
+    return [f"per {one.per}" if one.per else f"{one.clusters} clusters", one.divide]
 
 
 def recorded_rules(fingerprint: Mapping[str, Any]) -> dict[str, str]:

@@ -23,11 +23,11 @@ MAX_SHOWN = 8
 
 
 def stratified_ids(
-    stratum_of: Mapping[str, str], num: int, seed: int, quotas: str, what: str
+    stratum_of: Mapping[str, str], num: int, seed: int, divide: str, what: str
 ) -> list[str]:
     """`num` of the content_ids in {content_id: stratum}, smallest hash first.
 
-    `quotas`: proportional or equal; `what` names the strata in messages ("anchors.per=topic").
+    `divide`: proportional or equal; `what` names the strata in messages ("anchors.per=topic").
     Raises UserError where there are fewer content_ids than `num`, or more strata than anchors to
     share equally.
     """
@@ -36,12 +36,12 @@ def stratified_ids(
     for content_id, stratum in stratum_of.items():
         members[stratum].append(content_id)
     sizes = {stratum: len(ids) for stratum, ids in members.items()}
-    if quotas == "equal" and len(sizes) > num:
+    if divide == "equal" and len(sizes) > num:
         raise UserError(
             f"{what} has {len(sizes)} different values, which anchors.num={num} anchors cannot "
-            "share equally: raise anchors.num, or take anchors.quotas=proportional"
+            "share equally: raise anchors.num, or take anchors.divide=proportional"
         )
-    shares = (_equal if quotas == "equal" else _proportional)(sizes, num, seed)
+    shares = (_equal if divide == "equal" else _proportional)(sizes, num, seed)
     _tell(what, sizes, shares)
     chosen = [
         content_id
@@ -88,6 +88,6 @@ def _tell(what: str, sizes: Mapping[str, int], shares: Mapping[str, int]) -> Non
         num_rows = int(np.sum([sizes[stratum] for stratum, share in shares.items() if not share]))
         logger.warning(
             "%s: %d of its %d values, with %d rows in all, are too small for an anchor: raise "
-            "anchors.num, or take anchors.quotas=equal",
+            "anchors.num, or take anchors.divide=equal",
             *(what, num_without, len(sizes), num_rows),
         )

@@ -100,7 +100,7 @@ def _check_used(config: AnchorsConfig, prefix: str) -> None:
         "per": bool(config.per) and not is_stratified,
         "clusters": config.clusters != _default("clusters")
         and not (is_stratified and config.per is None),
-        "quotas": config.quotas != _default("quotas") and not is_stratified,
+        "divide": config.divide != _default("divide") and not is_stratified,
         "path": bool(config.path) and not is_file and prefix != "anchors.",  # compose.py tells it
     }
     for name, is_unused in unused.items():

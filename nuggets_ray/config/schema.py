@@ -113,7 +113,7 @@ class AnchorsConfig:
     """stratified: the field of the rows whose values are the strata (source_path: their file);
     null: k-means clusters of the model's mean hidden states.
     """
-    quotas: str = choice("proportional", "equal")
+    divide: str = choice("proportional", "equal")
     """stratified: how many anchors a stratum gives: proportional (to its rows) or equal."""
     clusters: int = number(10, at_least=2)
     """stratified without `per`: number of k-means clusters."""

@@ -219,7 +219,7 @@ def _draw(
     if config.method == "stratified" and config.per is not None:
         strata = strata_by_field(setup.config.out_dir, config.per)
         stratum_of = {content_id: strata[content_id] for content_id in ids}
-        return stratified_ids(stratum_of, num, seed, config.quotas, f"anchors.per={config.per}")
+        return stratified_ids(stratum_of, num, seed, config.divide, f"anchors.per={config.per}")
     sample = random_ids(ids, min(len(ids), MAX_KMEANS_ROWS), seed)
     task = model_task(_by_hidden_states, setup, workers)
     chosen: list[str] = model_result(task.remote(setup, config, sample, prompt), setup.config)
@@ -239,4 +239,4 @@ def _by_hidden_states(
     if config.method == "kmeans":
         return kmeans_ids(ids, hidden_NH, num, seed)
     clusters = cluster_of(ids, hidden_NH, config.clusters, seed)
-    return stratified_ids(clusters, num, seed, config.quotas, "k-means cluster")
+    return stratified_ids(clusters, num, seed, config.divide, "k-means cluster")

@@ -58,7 +58,7 @@ def test_the_rule_of_a_set_that_is_drawn_leaves_its_number_open() -> None:
             (AnchorsConfig(method="stratified"), 0),
             (AnchorsConfig(method="stratified", clusters=3), 0),
             (AnchorsConfig(method="stratified", per="topic"), 0),
-            (AnchorsConfig(method="stratified", per="topic", quotas="equal"), 0),
+            (AnchorsConfig(method="stratified", per="topic", divide="equal"), 0),
         )
     ]
     assert rules[0] == rules[1] == {"random": "random, seed 0"}

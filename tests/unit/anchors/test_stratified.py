@@ -12,8 +12,8 @@ SIZES = {"maths": 60, "code": 30, "writing": 9, "law": 1}
 STRATUM_OF = {f"{name}{i:02}": name for name, size in SIZES.items() for i in range(size)}
 
 
-def shares(num: int, quotas: str, seed: int = 0) -> dict[str, int]:
-    chosen = stratified_ids(STRATUM_OF, num, seed, quotas, "anchors.per=topic")
+def shares(num: int, divide: str, seed: int = 0) -> dict[str, int]:
+    chosen = stratified_ids(STRATUM_OF, num, seed, divide, "anchors.per=topic")
     assert len(set(chosen)) == len(chosen) == num
     return dict(Counter(STRATUM_OF[content_id] for content_id in chosen))
 

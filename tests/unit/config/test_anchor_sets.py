@@ -52,7 +52,7 @@ def test_each_set_has_its_own_keys_and_what_they_tell(
         ("anchors.sets={m: {path: a, method: random}}", r"anchors.sets.m.path=.* is not used"),
         ("anchors.sets={m: {per: a, clusters: 3}}", r"clusters=3 is not used by anchors.per"),
         ("anchors.per=topic", r"anchors.per=topic is not used by anchors.method=random"),
-        ("anchors.quotas=equal", r"anchors.quotas=equal is not used by anchors.method=random"),
+        ("anchors.divide=equal", r"anchors.divide=equal is not used by anchors.method=random"),
     ],
 )
 def test_what_no_set_can_have(override: str, message: str) -> None:
