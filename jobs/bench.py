@@ -1,5 +1,6 @@
 """Measure speed on this machine, or what bfloat16 changes: python jobs/bench.py
-bench=engine|peers|dtypes|finetune [bench.repeats=5] [bench.out=FILE.json] [bench.log=FILE]
+bench=engine|peers|dtypes|finetune|race|real_matrix [bench.repeats=5] [bench.out=FILE.json]
+[bench.log=FILE]
 """
 
 from nuggets_ray.jobs import run_job

@@ -73,7 +73,7 @@ def _pipeline() -> Main:
 
 
 def _bench() -> Main:
-    from nuggets_ray.bench import dtypes, engine, finetune, peers, race
+    from nuggets_ray.bench import dtypes, engine, finetune, peers, race, real_matrix
 
     benches = {
         "engine": engine.bench,
@@ -81,6 +81,7 @@ def _bench() -> Main:
         "dtypes": dtypes.bench,
         "finetune": finetune.bench,
         "race": race.bench,
+        "real_matrix": real_matrix.bench,
     }
     return lambda config: benches[config.bench.name](config)
 

@@ -7,7 +7,7 @@ stages check the rest, and these too, as they are called by others than the comm
 from collections.abc import Callable
 
 from nuggets_ray.anchors.file import anchor_files
-from nuggets_ray.anchors.random import check_num, require_num
+from nuggets_ray.anchors.random import DEFAULT_NUM, check_num
 from nuggets_ray.config.anchor_sets import anchor_sets, told_of_set
 from nuggets_ray.config.schema import Config, DataConfig
 from nuggets_ray.data.first_look import first_look
@@ -36,7 +36,7 @@ def check_score(config: Config) -> None:
             if one.method == "file":
                 anchor_files(one)
             else:
-                num_drawn.append(require_num(one.num))
+                num_drawn.append(one.num or DEFAULT_NUM)
     _check_rows(config.data, sum(num_drawn) if num_drawn else None)
     check_path(config.model)
     check_out_dir(config.out_dir)

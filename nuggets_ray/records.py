@@ -155,3 +155,24 @@ class ScoreRow:
     num_dropped_tokens: int
     self_anchor_index: int | None
     one_shot_logprob: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class SignalRow:
+    """What one scored candidate told beside its score, as written to signals/ (A anchors).
+
+    None: not asked. NaN: asked, and no number came of it. `answer_logprob` and `alone_logprob` are
+    those of its own answer, after its own prompt and after one that asks nothing, in nats per
+    answer token; the other columns follow from them (nuggets_ray/signals). `rds_cosine` has shape
+    (A,) float32, NaN for the row itself as an anchor.
+    """
+
+    content_id: str
+    answer_logprob: float | None = None
+    alone_logprob: float | None = None
+    perplexity: float | None = None
+    ifd: float | None = None
+    ifd_perplexity: float | None = None
+    is_ifd_above_1: bool | None = None
+    rds: float | None = None
+    rds_cosine: np.ndarray | None = None

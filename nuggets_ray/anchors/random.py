@@ -10,6 +10,9 @@ from collections.abc import Sequence
 
 from nuggets_ray.errors import UserError
 
+DEFAULT_NUM = 100
+"""Anchors that full scoring draws where anchors.num is not given."""
+
 
 def random_ids(content_ids: Sequence[str], num: int, seed: int) -> list[str]:
     """The `num` distinct content_ids with the smallest sha256("{seed}:anchor:{content_id}"),
@@ -25,15 +28,6 @@ def random_ids(content_ids: Sequence[str], num: int, seed: int) -> list[str]:
 def draw_hash(content_id: str, seed: int) -> bytes:
     """What candidates are drawn by, smallest first."""
     return hashlib.sha256(f"{seed}:anchor:{content_id}".encode()).digest()
-
-
-def require_num(num: int | None) -> int:
-    """anchors.num where anchors are drawn. Raises UserError for null."""
-    if num is None:
-        raise UserError(
-            "anchors.num=null: anchors that are drawn need a number, as in anchors.num=100"
-        )
-    return num
 
 
 def check_num(num: int, num_distinct: int) -> None:

@@ -9,6 +9,7 @@
 Legend: N candidates, M anchors.
 """
 
+import itertools
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -79,21 +80,21 @@ class RaceOutcome:
     promised: float
 
 
-def race_world(world: Raceable, K: int, max_loss: float = 0.01) -> dict[str, Any]:
+def race_world(world: Raceable, K: int, max_loss: float = 0.01, seed: int = 0) -> dict[str, Any]:
     """Race for the best `K` rows of `world`: {"chosen": rows in rank order, "expected_recall"}.
 
-    Of the world only `ask`, the tokens and the shape of `delta` are read; `world.rounds` counts the
-    barriers.
+    `seed` draws the pilot. Of the world only `ask`, the tokens and the shape of `delta` are read;
+    `world.rounds` counts the barriers.
     """
     num_candidates, num_anchors = world.delta.shape
-    hash_N = np.random.default_rng(0).permutation(num_candidates).astype(np.uint64)
+    hash_N = np.random.default_rng(seed).permutation(num_candidates).astype(np.uint64)
     entrants = Entrants(hash_N, world.demo_tokens, world.anchor_tokens)
     settings = RaceSettings(K, max_loss)
     stage_N = np.zeros(num_candidates, np.int64)
     blocks: list[np.ndarray] = []
     parts: list[SeenPart] = []
-    while True:
-        step = plan(entrants, Seen(stage_N, blocks, lambda: parts), settings)
+    for num_barriers in itertools.count():
+        step = plan(entrants, Seen(stage_N, blocks, lambda: parts), settings, num_barriers)
         if not step.asks:
             break
         blocks = blocks if step.block is None else [*blocks, step.block]
@@ -109,9 +110,9 @@ def race_world(world: Raceable, K: int, max_loss: float = 0.01) -> dict[str, Any
     }
 
 
-def outcome(world: RaceWorld, num_kept: int) -> RaceOutcome:
+def outcome(world: RaceWorld, num_kept: int, seed: int = 0) -> RaceOutcome:
     """Race in `world` and hold the rows that were chosen against full scoring's."""
-    result = race_world(world, num_kept)
+    result = race_world(world, num_kept, seed=seed)
     chosen = result["chosen"]
     wins_N = np.count_nonzero(world.delta > 0, axis=1)
     order = np.lexsort((-world.delta.mean(axis=1), -wins_N))

@@ -66,7 +66,7 @@ def _one_set(name: str, given: Any, config: AnchorsConfig) -> AnchorsConfig:
             raise UserError(f"{key}.{one}: there is no such key of a set{hint}")
         _check_type(f"{key}.{one}", value, get_type_hints(AnchorsConfig)[one])
     method = given.get("method") or _method(given)
-    num = given.get("num", None if method == "file" else config.num or _default("num"))
+    num = given.get("num", None if method == "file" else config.num)
     one_set = replace(AnchorsConfig(), **{**given, "method": method, "num": num})
     check_limits(one_set, f"{key}.")
     _check_used(one_set, f"{key}.")

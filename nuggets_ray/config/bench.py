@@ -12,10 +12,10 @@ from nuggets_ray.config.limits import choice, number
 class BenchConfig:
     """What is measured, and where the figures go."""
 
-    name: str = choice("engine", "peers", "dtypes", "finetune", "race")
+    name: str = choice("engine", "peers", "dtypes", "finetune", "race", "real_matrix")
     """engine: ours against the machine; peers: beside what else a user could run; dtypes: what
     bfloat16 does to the answer; finetune: training beside a plain transformers Trainer; race: what
-    schedule=race costs and keeps.
+    schedule=race costs and keeps in made-up worlds; real_matrix: the same on measured rows.
     """
     repeats: int = number(5, at_least=1)
     """Runs of each contender in each case, of which medians are shown."""
@@ -27,6 +27,8 @@ class BenchConfig:
     """Only these cases, such as [cut-200]; empty: all."""
     contenders: list[str] = field(default_factory=list)
     """Only these contenders, such as [official]; empty: all."""
+    matrix: str | None = None
+    """real_matrix: the npz file; null: 500 rows of Alpaca x 100 anchors, which come along."""
     make_peer_env: bool = False
     """peers: install Data-Juicer into an environment of its own under NUGGETS_CACHE (200 MB)."""
     out: str = ""

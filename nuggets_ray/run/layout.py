@@ -117,9 +117,18 @@ class RunFolder:
         return AddedFolder(join(self.out_dir, "added"))
 
     @property
+    def signals(self) -> str:
+        """The folder of what rows told beside their scores."""
+        return join(self.out_dir, "signals")
+
+    def signal_part(self, name: str) -> str:
+        """Signals of a block of rows."""
+        return join(self.signals, f"part-{name}.parquet")
+
+    @property
     def posterior(self) -> str:
         """The posterior score of every row."""
-        return join(self.out_dir, "signals", "posterior.parquet")
+        return join(self.signals, "posterior.parquet")
 
     @property
     def preview(self) -> str:

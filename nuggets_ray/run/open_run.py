@@ -22,9 +22,11 @@ from nuggets_ray.run.anchors import read_anchors
 from nuggets_ray.run.joined import join_scores, read_rows
 from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.manifest import read_manifest
+from nuggets_ray.run.measures import read_measures
 from nuggets_ray.run.scores import SCORE_SCHEMA
 from nuggets_ray.run.selected_rows import to_table
 from nuggets_ray.run.selections import selection_names
+from nuggets_ray.signals.names import SIGNALS
 
 LOG_PROBS = "one_shot_logprob"
 IDS = ("example_id", "content_id")
@@ -109,6 +111,21 @@ class OpenRun:
         for name in ours.column_names:
             rows = rows.append_column(name, ours[name])
         return rows
+
+    def signals(self) -> pa.Table:
+        """Every signal of the rows of `scores()`, in the same order: the ids, the signals by the
+        names that select.by takes (`longest` in answer tokens), null where a row has none, and
+        is_ifd_above_1. Computes what follows from the log-probs anew. Raises UserError where
+        nothing is scored yet.
+        """
+        names = [name for name in SIGNALS if name != "random"]
+        joined = join_scores(self.out_dir, _columns()).table
+        measures = read_measures(self.out_dir, joined, names).values
+        table = joined.select(list(IDS))
+        for name in names:
+            table = table.append_column(name, pa.array(measures[name], from_pandas=True))
+        above_N = [None if np.isnan(value) else value > 1 for value in measures["ifd"]]
+        return table.append_column("is_ifd_above_1", pa.array(above_N, pa.bool_()))
 
     @property
     def anchors(self) -> pa.Table:

@@ -4,7 +4,6 @@ import os
 import random
 import signal
 import subprocess
-import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 import psutil
 import pyarrow.parquet as pq
 import pytest
+from faulty_workers import KILLS_ITS_WORKER, run_faulty
 from score_runs import (
     command,
     environment,
@@ -214,19 +214,6 @@ def test_an_interrupted_run_keeps_what_is_finished(
     assert last["num_reused"] == kept and last["num_computed"] == NUM_ROWS - kept
 
 
-def run_faulty(fault: str, tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """The score job, whose workers have a fault: the body of a function that runs in each."""
-    script = tmp_path / "faulty.py"
-    script.write_text(FAULTY.replace("FAULT", textwrap.indent(fault, "    ")), encoding="utf-8")
-    return subprocess.run(
-        [*command("score", *arguments)[:1], str(script), *arguments],
-        capture_output=True,
-        text=True,
-        timeout=600,
-        env=environment(),
-    )
-
-
 def test_a_row_that_kills_its_worker_is_given_up_tried_once_more_and_the_rest_is_scored(
     data: Path, tiny_model: Path, undisturbed: Path, tmp_path: Path
 ) -> None:
@@ -306,19 +293,6 @@ io.delete = delete_or_stop
 run_job("score")
 '''
 
-KILLS_ITS_WORKER = """
-score_some = scorer.Scorer.score_some
-
-
-def poisoned(self, candidates, demonstrations):
-    if any(example.messages[0].text.startswith("Say number 77 ") for _, example in candidates):
-        os.kill(os.getpid(), signal.SIGKILL)
-    return score_some(self, candidates, demonstrations)
-
-
-scorer.Scorer.score_some = poisoned
-"""
-
 DIES_LOADING = """
 scorer.make_prompt = lambda *arguments: os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -341,28 +315,3 @@ def full(uri, data):
 
 io.write_bytes = full
 """
-
-FAULTY = '''
-"""The score job, in whose workers something is wrong."""
-
-import ray
-
-
-def break_worker():
-    import os
-    import signal
-
-    from nuggets_ray.stages.score import worker as scorer
-
-FAULT
-
-
-if __name__ == "__main__":
-    ray.init(
-        num_cpus=2, include_dashboard=False, object_store_memory=150_000_000, log_to_driver=False,
-        runtime_env={"worker_process_setup_hook": break_worker},
-    )
-    from nuggets_ray.jobs import run_job
-
-    run_job("score")
-'''

@@ -62,11 +62,6 @@ FEW_ROWS = (
     2,
     "anchors.num=100 is more than the 3 different candidates",
 )
-NO_NUMBER = (
-    ["data.path={rows}", "model.path={model}", "anchors.num=null"],
-    2,
-    "anchors.num=null: anchors that are drawn need a number",
-)
 NO_FOLDER = (
     ["data.path=demo", "model.path={model}", "out_dir={model}/config.json/run"],
     2,
@@ -92,7 +87,7 @@ WRONG_STAGE = (
 OF_JOB = {
     "plan": [NO_DATA, NO_MODEL, NO_ANCHORS, NO_FOLDER, NO_FORMAT, NO_COLUMN, FEW_ROWS],
     "score": [
-        *(NO_DATA, NO_MODEL, NO_ANCHORS, NO_FOLDER, NO_FORMAT, NO_COLUMN, FEW_ROWS, NO_NUMBER),
+        *(NO_DATA, NO_MODEL, NO_ANCHORS, NO_FOLDER, NO_FORMAT, NO_COLUMN, FEW_ROWS),
     ],
     "select": [([], 2, "holds no scores yet")],
     "show": [([], 2, "holds no scores yet")],

@@ -44,6 +44,7 @@ from nuggets_ray.stages.cluster.workers import (
     told_connected,
 )
 from nuggets_ray.stages.score.added import add_anchors
+from nuggets_ray.stages.score.anchor_choice import settle_num
 from nuggets_ray.stages.score.anchors import anchors_with_zero_shot
 from nuggets_ray.stages.score.prepare import prepare
 from nuggets_ray.stages.score.race import is_raced, race, write_posteriors
@@ -104,6 +105,9 @@ def _score(config: Config, given: Config, run: Run, workers: Workers) -> dict[st
     run.manifest |= {"inputs": files, "data_format": prepared.format}
     check_fields(config.out_dir, config.select.prefix)
     candidates = read_candidate_ids(config.out_dir)
+    config = settle_num(run, config, candidates)
+    setup = replace(setup, config=config)
+    write_config(config.out_dir, "score", replace(given, anchors=config.anchors))
     count_killed_attempts(run)
     setup, base = _anchors(run, setup, prompt, candidates, workers)
     is_excluded = config.anchors.exclude_from_candidates

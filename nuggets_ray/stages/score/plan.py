@@ -34,7 +34,8 @@ from nuggets_ray.score.fingerprint import settings_fingerprint
 from nuggets_ray.score.limits import context_tokens, demonstration_limit
 from nuggets_ray.score.memory import replica_memory
 from nuggets_ray.stages.cluster.workers import Workers, check_shared_folder, connected
-from nuggets_ray.stages.score.anchors import choose_anchors, measure
+from nuggets_ray.stages.score.anchor_choice import choose_anchors, settle_num
+from nuggets_ray.stages.score.anchors import measure
 from nuggets_ray.stages.score.job import make_setup
 from nuggets_ray.stages.score.prepare import prepare
 from nuggets_ray.stages.score.worker import Setup
@@ -72,7 +73,8 @@ def plan(config: Config) -> dict[str, Any]:
         prepared = prepare(config, run.attempt_id)
         check_fields(config.out_dir, config.select.prefix)
         candidates = read_candidate_ids(config.out_dir)
-        setup = replace(setup, data_format=prepared.format)
+        config = settle_num(run, config, candidates)
+        setup = replace(setup, config=config, data_format=prepared.format)
         known = read_known(config.out_dir)[0] if is_scored else []
         anchors = choose_anchors(run, setup, prompt, candidates, workers, known)
         max_tokens = max(anchor.encoding.num_tokens for anchor in anchors)

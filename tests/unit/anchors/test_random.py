@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nuggets_ray.anchors.random import random_ids, require_num
+from nuggets_ray.anchors.random import random_ids
 from nuggets_ray.errors import UserError
 
 CONTENT_IDS = [f"content-{i}" for i in range(50)]
@@ -42,9 +42,3 @@ def test_copies_do_not_count_as_candidates() -> None:
 def test_no_anchor_is_refused() -> None:
     with pytest.raises(UserError, match=r"anchors\.num=0"):
         random_ids(CONTENT_IDS, 0, seed=0)
-
-
-def test_drawn_anchors_need_a_number() -> None:
-    assert require_num(3) == 3
-    with pytest.raises(UserError, match=r"anchors\.num=null: .*as in anchors\.num=100"):
-        require_num(None)

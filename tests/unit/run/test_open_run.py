@@ -10,11 +10,12 @@ import pytest
 from nuggets_ray import io, open_run
 from nuggets_ray.errors import UserError
 from nuggets_ray.io import write_json
-from nuggets_ray.records import Anchor, Encoding, ScoreRow
+from nuggets_ray.records import Anchor, Encoding, ScoreRow, SignalRow
 from nuggets_ray.run.anchors import write_anchors
 from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.open_run import OpenRun
 from nuggets_ray.run.scores import write_scores
+from nuggets_ray.run.signals import write_signals
 
 ZERO_SHOT = np.array([-2.0, -1.0], np.float32)
 ROWS = [
@@ -144,3 +145,15 @@ def test_reading_writes_nothing(out_dir: str) -> None:
     run.scores(with_rows=True)
     run.matrix()
     assert {path: path.stat().st_mtime_ns for path in Path(out_dir).rglob("*")} == before
+
+
+def test_signals_stand_beside_the_scores_of_any_folder(out_dir: str) -> None:
+    write_signals(out_dir, "1", [SignalRow("bb", ifd=1.25, ifd_perplexity=1.5, perplexity=4.0)])
+    table = open_run(out_dir).signals()
+    assert table["example_id"].to_pylist() == ["aa", "bb", "aa-2"]
+    assert table["golden_score"].to_pylist() == [1.0, 0.5, 1.0]
+    assert table["perplexity"].to_pylist() == [None, 4.0, None]
+    assert table["is_ifd_above_1"].to_pylist() == [None, True, None]
+    assert table["loss_ratio"].to_pylist() == pytest.approx([2.0, 1.0, 2.0])
+    assert table["longest"].to_pylist() == [4.0] * 3
+    assert table["rds"].null_count == 3

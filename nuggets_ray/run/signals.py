@@ -1,0 +1,127 @@
+"""The files signals/part-*.parquet, with a column a field of `SignalRow`: what rows told beside
+their scores.
+
+A worker writes a block's signals as one part, atomically, before the block's scores: so a row that
+was scored with a signal asked has it. A row may be in several parts, which hold different signals
+of it; readers take each column from the first part that has it. Null: not asked; NaN: no number
+came of it. posterior.parquet in the same folder is posterior.py's.
+"""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import fields
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from nuggets_ray import io
+from nuggets_ray.records import SignalRow
+from nuggets_ray.run.layout import RunFolder
+from nuggets_ray.run.scores import COMPACT_ROWS
+
+SIGNALS_SCHEMA = pa.schema(
+    [
+        ("content_id", pa.string()),
+        ("answer_logprob", pa.float64()),
+        ("alone_logprob", pa.float64()),
+        ("perplexity", pa.float64()),
+        ("ifd", pa.float64()),
+        ("ifd_perplexity", pa.float64()),
+        ("is_ifd_above_1", pa.bool_()),
+        ("rds", pa.float64()),
+        ("rds_cosine", pa.list_(pa.float32())),
+    ]
+)
+
+
+def signal_parts(out_dir: str) -> list[str]:
+    """The parts, sorted; empty where no signal was asked yet."""
+    uris = io.list_files(RunFolder(out_dir).signals, ".parquet")
+    return [uri for uri in uris if uri.rpartition("/")[2].startswith("part-")]
+
+
+def write_signals(out_dir: str, attempt_id: str, rows: Sequence[SignalRow]) -> str:
+    """Write the signals of one block and return the part's path."""
+    columns = {f.name: [getattr(row, f.name) for row in rows] for f in fields(SignalRow)}
+    return _write(out_dir, attempt_id, pa.table(columns, schema=SIGNALS_SCHEMA))
+
+
+def read_column(out_dir: str, column: str) -> pa.Table:
+    """(content_id, column) of the rows that were asked for it, each once."""
+    tables = [SIGNALS_SCHEMA.empty_table().select(["content_id", column])]
+    for uri in signal_parts(out_dir):
+        table = io.read_table(uri, columns=["content_id", column])
+        tables.append(table.filter(table[column].is_valid()))
+    whole = pa.concat_tables(tables).combine_chunks()
+    ids = whole["content_id"]
+    first = pc.index_in(ids, value_set=ids.combine_chunks()).to_numpy()
+    return whole.filter(pa.array(first == np.arange(len(ids))))
+
+
+def ids_with(out_dir: str, signal: str, num_anchors: int) -> np.ndarray:
+    """The content_ids of which a signal of the pass (`perplexity`, `ifd`, `rds`) is known: (n,)
+    str. One that is held against the anchors counts where it has met all of them."""
+    table = read_column(out_dir, "rds_cosine" if signal == "rds" else signal)
+    if signal == "rds":
+        is_whole = pc.equal(pc.list_value_length(table["rds_cosine"]), num_anchors)
+        table = table.filter(is_whole)
+    ids: np.ndarray = table["content_id"].to_numpy().astype(str)
+    return ids
+
+
+def read_signal(out_dir: str, signal: str, content_ids: np.ndarray) -> np.ndarray:
+    """A signal of the pass, by its column, of each content_id: (N,) float64, NaN where it has none
+    or no number came of it."""
+    table = read_column(out_dir, signal)
+    values = table[signal].combine_chunks().take(_places(table, content_ids))
+    return np.asarray(values.to_numpy(zero_copy_only=False), dtype=np.float64)
+
+
+def read_cosines(out_dir: str, content_ids: np.ndarray, num_anchors: int) -> np.ndarray:
+    """Cosines with every anchor of each content_id: (N, A) float32; NaN where a row has none, and
+    for a row itself as an anchor."""
+    table = read_column(out_dir, "rds_cosine")
+    cosine_NA = np.full((len(content_ids), num_anchors), np.nan, np.float32)
+    place_N = _places(table, content_ids)
+    known = np.flatnonzero(place_N.is_valid().to_numpy(zero_copy_only=False))
+    lists = table["rds_cosine"].combine_chunks().take(place_N.drop_null())
+    for width in np.unique(pc.list_value_length(lists).to_numpy()):
+        is_such = pc.equal(pc.list_value_length(lists), width)
+        rows = known[is_such.to_numpy(zero_copy_only=False)]
+        some = lists.filter(is_such).flatten().to_numpy().reshape(len(rows), width)
+        cosine_NA[rows, : min(width, num_anchors)] = some[:, :num_anchors]
+    return cosine_NA
+
+
+def compact_signals(out_dir: str, attempt_id: str) -> None:
+    """Merge many small parts into few; nothing is rewritten where they are few already."""
+    old = signal_parts(out_dir)
+    if len(old) < 2:
+        return
+    num_rows = sum(io.read_table(uri, columns=["content_id"]).num_rows for uri in old)
+    if len(old) <= -(-num_rows // COMPACT_ROWS):
+        return
+    held: list[pa.Table] = []
+    for uri in old:
+        held.append(io.read_table(uri))
+        if sum(table.num_rows for table in held) >= COMPACT_ROWS:
+            _write(out_dir, f"compact-{attempt_id}", pa.concat_tables(held))
+            held = []
+    if held:
+        _write(out_dir, f"compact-{attempt_id}", pa.concat_tables(held))
+    for uri in old:
+        io.delete(uri)
+
+
+def _places(table: pa.Table, content_ids: np.ndarray) -> pa.Array:
+    """The row of each content_id, or null."""
+    return pc.index_in(
+        pa.array(content_ids, pa.string()), value_set=table["content_id"].combine_chunks()
+    )
+
+
+def _write(out_dir: str, writer: str, table: pa.Table) -> str:
+    uri = RunFolder(out_dir).signal_part(f"{writer}-{uuid.uuid4().hex[:12]}")
+    io.write_table(uri, table)
+    return uri
