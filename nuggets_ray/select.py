@@ -10,8 +10,9 @@ a row that can be chosen or counts in a fraction.
 import hashlib
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from fractions import Fraction
 
 import numpy as np
@@ -20,6 +21,7 @@ from nuggets_ray.config.keys import job_command
 from nuggets_ray.config.limits import check_limits
 from nuggets_ray.config.schema import SelectConfig
 from nuggets_ray.errors import UserError
+from nuggets_ray.mixture import SetScores, rank_mixture
 
 OUR_COLUMNS = ("example_id", "golden_score", "rank")
 RULES = {
@@ -37,7 +39,7 @@ class Scores:
     `golden_score` is float64, NaN where the row is not complete (eliminated early): such a row
     counts as scored and can be drawn at random or by length, but never by golden score.
     `mean_delta` is in nats per answer token. `posterior_score` is None where the run has none, NaN
-    where a row has none.
+    where a row has none. `sets`: the scores by those anchor sets that are asked for.
     """
 
     example_id: np.ndarray
@@ -46,6 +48,7 @@ class Scores:
     mean_delta: np.ndarray
     num_answer_tokens: np.ndarray
     posterior_score: np.ndarray | None = None
+    sets: Mapping[str, SetScores] = dataclass_field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +56,9 @@ class Selection:
     """The kept rows: `row_K` indexes the arrays of Scores, best rank first.
 
     `cutoff` is the measure (golden score, or answer tokens under by=longest) of the last kept row,
-    None under random. `num_copies` counts the scored rows that unique=true left out because their
-    content came before. `ranked_R`: all rows that could be chosen, best rank first.
+    None under random and of a mixture. `num_copies` counts the scored rows that unique=true left
+    out because their content came before. `ranked_R`: all rows that could be chosen, best rank
+    first.
     """
 
     name: str
@@ -87,6 +91,7 @@ def check_config(config: SelectConfig) -> None:
         raise UserError(f"select.tokens={config.tokens} keeps nothing: it must be at least 1")
     if config.by == "random":
         _check_random(config)
+    _check_sets(config)
     name = default_name(config) if config.name is None else config.name
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise UserError(
@@ -108,6 +113,31 @@ def _check_random(config: SelectConfig) -> None:
         )
     if config.draw < 0:
         raise UserError(f"select.draw={config.draw} is negative: draws are numbered from 0")
+
+
+def _check_sets(config: SelectConfig) -> None:
+    if config.set is None and not config.sets:
+        return
+    key = f"select.set={config.set}" if config.set else f"select.sets={config.sets}"
+    if config.set and config.sets:
+        raise UserError(f"{key} and select.sets={config.sets} exclude each other: leave one out")
+    if config.by != "golden_score":
+        raise UserError(
+            f"{key} says whose golden score it is, and is not used by select.by={config.by}: leave "
+            "one of the two out"
+        )
+    if not config.sets:
+        return
+    if config.rule == "threshold":
+        raise UserError(
+            f"{key}: a mixture of sets has no score to hold against a threshold: use "
+            "select=top_fraction, select=top_k or select=top_tokens"
+        )
+    if min(config.sets.values()) <= 0 or abs(sum(config.sets.values()) - 1) > 1e-6:
+        raise UserError(
+            f"{key}: the shares sum to {sum(config.sets.values()):g}: give shares above 0 that sum "
+            "to 1, as in {maths: 0.5, writing: 0.5}"
+        )
 
 
 def check_clash(columns: Iterable[str], prefix: str) -> None:
@@ -132,7 +162,8 @@ def default_name(config: SelectConfig) -> str:
         "longest": ("longest", "shortest"),
     }
     of_top, of_bottom = names[config.by]
-    return of_top if config.order == "top" else of_bottom
+    of_set = f"-{config.set}" if config.set else "-mixture" if config.sets else ""
+    return (of_top if config.order == "top" else of_bottom) + of_set
 
 
 def select(scores: Scores, config: SelectConfig, seed: int) -> Selection:
@@ -151,15 +182,14 @@ def select(scores: Scores, config: SelectConfig, seed: int) -> Selection:
     measure_N = _measure(scores, config)
     is_offered_N = first_copies(scores) if config.unique else np.ones(len(measure_N), bool)
     num_offered = int(is_offered_N.sum())
-    ranked = _rank(scores, measure_N, config, seed)
-    ranked = ranked[is_offered_N[ranked]]
+    ranked = _rank(scores, measure_N, is_offered_N, config, seed)
     if config.rule == "threshold":
         row_K = _past_threshold(ranked, measure_N, config)
     elif config.rule == "top_tokens":
         row_K = ranked[: _num_within(scores.num_answer_tokens[ranked], config)]
     else:
         row_K = ranked[: _num_kept(num_offered, len(ranked), config)]
-    cutoff = None if config.by == "random" else float(measure_N[row_K[-1]])
+    cutoff = None if config.by == "random" or config.sets else float(measure_N[row_K[-1]])
     name = config.name or default_name(config)
     return Selection(name, row_K, cutoff, len(measure_N) - num_offered, ranked)
 
@@ -183,7 +213,7 @@ def _measure(scores: Scores, config: SelectConfig) -> np.ndarray:
     if config.by == "longest":
         return scores.num_answer_tokens.astype(np.float64)
     if config.by == "golden_score":
-        return scores.golden_score
+        return scores.sets[config.set].golden_score if config.set else scores.golden_score
     if config.by == "posterior_score":
         if scores.posterior_score is None:
             raise UserError(
@@ -195,13 +225,30 @@ def _measure(scores: Scores, config: SelectConfig) -> np.ndarray:
     return np.zeros(len(scores.example_id))
 
 
-def _rank(scores: Scores, measure_N: np.ndarray, config: SelectConfig, seed: int) -> np.ndarray:
+def _rank(
+    scores: Scores,
+    measure_N: np.ndarray,
+    is_offered_N: np.ndarray,
+    config: SelectConfig,
+    seed: int,
+) -> np.ndarray:
     """Indices of the rows that can be chosen, in rank order."""
+    if config.sets:
+        ids, order = scores.example_id, config.order
+        return rank_mixture(scores.sets, config.sets, ids, is_offered_N, order)[0]
+    ranked = _rank_all(scores, measure_N, config, seed)
+    return np.compress(is_offered_N[ranked], ranked)
+
+
+def _rank_all(scores: Scores, measure_N: np.ndarray, config: SelectConfig, seed: int) -> np.ndarray:
+    """The rows that have what they are ranked by, in rank order."""
     if config.by == "random":
         # hashed a row, so that its draw is the same whatever other rows are there
         start = f"{seed}:random-{config.draw}:".encode()
         digests = [hashlib.sha256(start + id.encode()).hexdigest() for id in scores.example_id]
         return np.argsort(np.array(digests, dtype="S64"))
+    if config.set:
+        return scores.sets[config.set].rank(scores.example_id, config.order)
     sign = -1.0 if config.order == "top" else 1.0
     ranked: np.ndarray = np.lexsort((scores.example_id, sign * scores.mean_delta, sign * measure_N))
     is_rankable: np.ndarray = ~np.isnan(measure_N)

@@ -224,6 +224,12 @@ class SelectConfig:
     """top or bottom."""
     draw: int = 0
     """by=random: which draw; each is named random-<draw>."""
+    set: str | None = None
+    """by=golden_score: the anchor set whose golden score it is; null: that over all anchors."""
+    sets: dict[str, float] = field(default_factory=dict)
+    """by=golden_score: a mixture, the share of the rows that each anchor set gives, summing to 1,
+    as in {maths: 0.5, writing: 0.5}.
+    """
     name: str | None = None
     """Folder under selections/; null: golden, bottom, longest, shortest, random-<draw>[-tokens]."""
     prefix: str = ""

@@ -131,6 +131,11 @@ class RunFolder:
         return join(self.signals, "posterior.parquet")
 
     @property
+    def set_scores(self) -> str:
+        """The golden score of every row by anchor set."""
+        return join(self.signals, "anchor_sets.parquet")
+
+    @property
     def preview(self) -> str:
         """A few candidates and anchors with all that recomputing their log-probs needs."""
         return join(self.out_dir, "preview.jsonl")

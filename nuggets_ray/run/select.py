@@ -26,6 +26,7 @@ from nuggets_ray.run.rounds import settled_k, settled_score
 from nuggets_ray.run.select_report import selection_report
 from nuggets_ray.run.selected_rows import json_columns, to_jsonl, to_table
 from nuggets_ray.run.selections import models_of
+from nuggets_ray.run.set_scores import mixture_facts, with_set_scores
 from nuggets_ray.run.source_rows import read_source_table
 from nuggets_ray.select import (
     OUR_COLUMNS,
@@ -73,7 +74,7 @@ def _select(config: Config) -> tuple[dict[str, Any], Scored, Selection]:
     check_config(config.select)
     check_same_run(config)
     scored, selection = _choose(config.out_dir, config.select, config.seed)
-    name, summary = selection.name, _summary(scored, selection)
+    name, summary = selection.name, _summary(scored, selection, config.select)
     ours = _our_columns(scored.scores, selection, config.select.prefix)
     rows = read_rows(config.out_dir, ours[0].to_numpy())
     folder = RunFolder(config.out_dir).selection(name)
@@ -136,7 +137,7 @@ def _check_replaced(out_dir: str, name: str, rows: Sequence[bytes], ours: pa.Tab
 
 
 def _choose(out_dir: str, config: SelectConfig, seed: int) -> tuple[Scored, Selection]:
-    scored = read_scored(out_dir)
+    scored = with_set_scores(out_dir, read_scored(out_dir), config)
     num_scored = len(scored.scores.example_id)
     if scored.num_pending:
         logger.warning("partial: %d of %d candidates are scored", num_scored, scored.num_candidates)
@@ -158,6 +159,13 @@ def _check_settled(
     top_k, settled = settled_k(manifest), settled_score(manifest)
     if config.by != "golden_score" or top_k is None or not np.isnan(scores.golden_score).any():
         return
+    if config.set or config.sets:
+        key = f"select.set={config.set}" if config.set else f"select.sets={config.sets}"
+        raise UserError(
+            f"{key}: the race in {out_dir} settled the best rows by their golden scores over all "
+            "anchor sets, and left rows behind that may be better for one: score on with "
+            "schedule=full, or take the rows that are best over all"
+        )
     if config.order == "bottom":
         raise UserError(
             "select.order=bottom: the race left the worst rows behind, without a golden score: "
@@ -189,7 +197,7 @@ def _check_settled_score(
     )
 
 
-def _summary(scored: Scored, selection: Selection) -> dict[str, Any]:
+def _summary(scored: Scored, selection: Selection, config: SelectConfig) -> dict[str, Any]:
     golden_K = scored.scores.golden_score[selection.row_K]
     complete_K = golden_K[~np.isnan(golden_K)]
     return {
@@ -198,6 +206,7 @@ def _summary(scored: Scored, selection: Selection) -> dict[str, Any]:
         "num_scored": len(scored.scores.example_id),
         "num_candidates": scored.num_candidates,
         "num_copies_left_out": selection.num_copies,
+        "sets": mixture_facts(scored.scores, config, selection.ranked_R, selection.row_K),
         "cutoff": selection.cutoff,
         "mean_golden_score": float(complete_K.mean()) if len(complete_K) else None,
         "mean_answer_tokens": float(scored.scores.num_answer_tokens[selection.row_K].mean()),
@@ -211,6 +220,11 @@ def format_summary(result: dict[str, Any]) -> str:
         value = result[key]
         shown = "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
         lines.append(f"  {key:<20}{shown:>12}")
+    lines += [
+        f"  {one['num_rows']} rows of the set {one['name']} ({one['share']:.0%} asked for); mean "
+        f"golden score of all rows kept on it {one['mean_golden_score']:.4g}"
+        for one in result["sets"]
+    ]
     return "\n".join(lines)
 
 

@@ -31,6 +31,7 @@ from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.manifest import Run
 from nuggets_ray.run.preview import NUM_CANDIDATES, write_preview
 from nuggets_ray.run.scores import compact_scores, complete_ids
+from nuggets_ray.run.set_scores import write_set_scores
 from nuggets_ray.run.skipped import count_kinds, give_up, read_skipped, rewrite_skipped
 from nuggets_ray.schedule.todo import Todo, find_todo
 from nuggets_ray.score.checks import check_fields, check_inputs
@@ -120,6 +121,7 @@ def _score(config: Config, given: Config, run: Run, workers: Workers) -> dict[st
     compact_scores(config.out_dir, run.attempt_id, candidates.copies())
     rewrite_skipped(config.out_dir, left_out, config.data.excerpt_chars)
     write_posteriors(run, config, candidates, replace(todo, left_out=left_out), base, prompt)
+    write_set_scores(config.out_dir)
     accounts = account(config.out_dir, prepared.num_rows, candidates, left_out)
     check_accounts(accounts, left_out, config.data)
     is_complete_N = is_among(candidates.example_id_N, complete_ids(config.out_dir))
