@@ -6,7 +6,7 @@ any more would leave scores that rest on it, so it is refused.
 """
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from nuggets_ray.anchors.fingerprint import anchor_fingerprint
@@ -113,11 +113,6 @@ def numbered(name: str, new: Sequence[Anchor], known: Sequence[Anchor]) -> list[
 def are_the_same(some: Sequence[Anchor], others: Sequence[Anchor]) -> bool:
     """The same contents in the same order."""
     return [*map(anchor_fingerprint, some)] == [*map(anchor_fingerprint, others)]
-
-
-def are_among(some: Sequence[Anchor], others: Collection[Anchor]) -> bool:
-    """Whether every content of `some` is one of `others`."""
-    return {*map(anchor_fingerprint, some)} <= {*map(anchor_fingerprint, others)}
 
 
 def _names(anchors: Sequence[Anchor]) -> list[str]:

@@ -6,21 +6,18 @@ places; whoever finds swap.json finishes the change before anything else.
 """
 
 import json
-import logging
 from collections.abc import Sequence
 
 import numpy as np
 
 from nuggets_ray import io
-from nuggets_ray.anchors.known import are_among, are_the_same
+from nuggets_ray.anchors.known import are_the_same
 from nuggets_ray.errors import UserError
 from nuggets_ray.records import Anchor
 from nuggets_ray.run.anchors import read_anchors
 from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.rounds import read_answers, read_rounds
 from nuggets_ray.run.scores import complete_ids, complete_parts, score_parts
-
-logger = logging.getLogger(__name__)
 
 
 def check_can_grow(out_dir: str, known: Sequence[Anchor]) -> None:
@@ -48,27 +45,18 @@ def _is_racing(out_dir: str) -> bool:
     )
 
 
-def still_pending(
-    out_dir: str, known: Sequence[Anchor], anchors: Sequence[Anchor]
+def pending_anchors(
+    out_dir: str, known: Sequence[Anchor]
 ) -> tuple[list[Anchor], np.ndarray] | None:
-    """What an earlier attempt began to add to `known`, as the anchors of the run will be, with
-    their zero-shot log-probs (A,); None where there is nothing, or it is not among `anchors`, those
-    asked for now: then it is dropped, with a warning."""
+    """The anchors of the run as they will be, with their zero-shot log-probs (A,), where an earlier
+    attempt began to add some to the `known` ones; None where none did."""
     uri = RunFolder(out_dir).added.anchors
     if not io.exists(uri):
-        forget_added(out_dir)
         return None
     pending, zero_shot_A = read_anchors(uri)
-    num = len(known)
-    if are_the_same(pending[:num], known) and are_among(pending[num:], anchors[num:]):
-        return pending, zero_shot_A
-    logger.warning(
-        "an earlier attempt began to add %d anchors, and now others are asked for: what it "
-        "computed is dropped",
-        len(pending) - num,
-    )
-    forget_added(out_dir)
-    return None
+    num_known = len(known)
+    is_of_these = 0 < num_known < len(pending) and are_the_same(pending[:num_known], known)
+    return (pending, zero_shot_A) if is_of_these else None
 
 
 def forget_added(out_dir: str) -> None:

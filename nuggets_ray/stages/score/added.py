@@ -61,7 +61,14 @@ def add_anchors(
         is_answered = is_among(ids, answered_ids(out_dir)) | is_among(ids, unscored)
         return np.compress(~is_answered, among)
 
-    asked = RowsAsked(rows[~is_done], np.zeros(0, np.int64), added, int(is_done.sum()), unanswered)
+    asked = RowsAsked(
+        rows[~is_done],
+        np.zeros(0, np.int64),
+        added,
+        int(is_done.sum()),
+        unanswered,
+        lambda: len(answered_ids(out_dir)) - len(done),
+    )
     unscored = {}
     if len(asked.rows):
         unscored = compute(run, setup, candidates, asked, base, workers)

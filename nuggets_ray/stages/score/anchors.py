@@ -5,19 +5,20 @@ later. Anchors that are asked for beyond those of a scored run are added to it (
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 
 import numpy as np
 import torch
 
 from nuggets_ray.anchors.encode import warn_of_cuts
 from nuggets_ray.anchors.fingerprint import anchors_fingerprint, drawn_rules
-from nuggets_ray.anchors.known import (
-    OtherAnchorsError,
-)
+from nuggets_ray.anchors.known import OtherAnchorsError
+from nuggets_ray.config.schema import Config
 from nuggets_ray.prompts.prompt import Prompt
 from nuggets_ray.records import Anchor, Encoding
-from nuggets_ray.run.added import check_can_grow, forget_added, still_pending
+from nuggets_ray.run.added import check_can_grow, forget_added, pending_anchors
 from nuggets_ray.run.anchors import read_known, write_anchors
 from nuggets_ray.run.candidates import CandidateIds
 from nuggets_ray.run.claim import forget_unscored
@@ -34,6 +35,9 @@ from nuggets_ray.stages.score.worker import Setup, load_engine, model_result, mo
 
 logger = logging.getLogger(__name__)
 
+Choose = Callable[[Sequence[Anchor]], list[Anchor]]
+MeasureSome = Callable[[Sequence[Anchor]], np.ndarray]
+
 
 def anchors_with_zero_shot(
     run: Run, setup: Setup, prompt: Prompt, candidates: CandidateIds, workers: Workers
@@ -44,52 +48,71 @@ def anchors_with_zero_shot(
     What is not in anchors.parquet yet is computed. Raises UserError when an anchor that the scores
     of this folder rest on is gone or changed, or one has no finite log-prob.
     """
-    out_dir = setup.config.out_dir
-    noise_band_nats = NOISE_BAND_NATS[setup.dtype]
-    run.manifest["noise_band_nats"] = noise_band_nats
-    known, zero_shot_K = read_known(out_dir)
-    is_scored = bool(score_parts(out_dir))
-    try:
-        anchors = choose_anchors(run, setup, prompt, candidates, workers, known)
-        is_other = len(anchors) > len(known) and not is_scored
-    except OtherAnchorsError:
-        if is_scored:
-            raise
-        is_other = True
-    if is_other:
+    run.manifest["noise_band_nats"] = NOISE_BAND_NATS[setup.dtype]
+    choose = partial(choose_anchors, run, setup, prompt, candidates, workers)
+    measure_some = partial(_zero_shot, run, setup, prompt, workers)
+    grow = _of_scored if score_parts(setup.config.out_dir) else _of_unscored
+    anchors, zero_shot_A, num_met = grow(run, setup.config, choose, measure_some)
+    return ZeroShot(tuple(anchors), zero_shot_A, NOISE_BAND_NATS[setup.dtype]), num_met
+
+
+def _of_unscored(
+    run: Run, config: Config, choose: Choose, measure_some: MeasureSome
+) -> tuple[Sequence[Anchor], np.ndarray, int]:
+    """All anchors of a folder that holds no scores, with their zero-shot log-probs and number."""
+    known, zero_shot_A = read_known(run.out_dir)
+    anchors = None
+    with suppress(OtherAnchorsError):
+        anchors = choose(known)
+    if known and (anchors is None or len(anchors) > len(known)):
         # an attempt that failed before its first score must not bind the next one
-        forget_unscored(out_dir)
-        known, zero_shot_K = read_known(out_dir)
-        anchors = choose_anchors(run, setup, prompt, candidates, workers)
-    if len(anchors) == len(known):
-        forget_added(out_dir)
-        _record(run, setup, known)
-        return ZeroShot(tuple(known), zero_shot_K, noise_band_nats), len(known)
-    uri = RunFolder(out_dir).anchors
-    if is_scored:
+        forget_unscored(run.out_dir)
+        known, anchors = [], choose([])
+    assert anchors is not None
+    if not known:
+        zero_shot_A = measure_some(anchors)
+        write_anchors(RunFolder(run.out_dir).anchors, anchors, zero_shot_A)
+    _record(run, config, anchors)
+    return anchors, zero_shot_A, len(anchors)
+
+
+def _of_scored(
+    run: Run, config: Config, choose: Choose, measure_some: MeasureSome
+) -> tuple[Sequence[Anchor], np.ndarray, int]:
+    """The same of a folder that holds scores, and on how many of the anchors, the first, they
+    rest. Those that are asked for beside them are in added/ now; what an earlier attempt began to
+    add comes first."""
+    out_dir = run.out_dir
+    known, zero_shot_K = read_known(out_dir)
+    if pending := pending_anchors(out_dir, known):
+        try:
+            choose(pending[0])
+        except OtherAnchorsError as error:
+            logger.warning("what an earlier attempt began to add is dropped: %s", error)
+        else:
+            return *pending, len(known)
+    forget_added(out_dir)
+    anchors = choose(known)
+    added = anchors[len(known) :]
+    if added:
         check_can_grow(out_dir, known)
-        pending = still_pending(out_dir, known, anchors)
-        if pending is not None:
-            return ZeroShot(tuple(pending[0]), pending[1], noise_band_nats), len(known)
-        uri = RunFolder(out_dir).added.anchors
-    zero_shot_S = _zero_shot(run, setup, prompt, anchors[len(known) :], workers)
-    zero_shot_A = np.concatenate([zero_shot_K, zero_shot_S])
-    write_anchors(uri, anchors, zero_shot_A)
-    if not is_scored:
-        _record(run, setup, anchors)
-    return ZeroShot(tuple(anchors), zero_shot_A, noise_band_nats), len(known) or len(anchors)
+        zero_shot_K = np.concatenate([zero_shot_K, measure_some(added)])
+    _record(run, config, anchors)
+    if added:
+        write_anchors(RunFolder(out_dir).added.anchors, anchors, zero_shot_K)
+    return anchors, zero_shot_K, len(known)
 
 
-def _record(run: Run, setup: Setup, anchors: Sequence[Anchor]) -> None:
-    """What the scores rest on, for people and for a folder whose anchors.parquet is lost."""
-    rules = drawn_rules(setup.config.anchors, setup.config.seed)
+def _record(run: Run, config: Config, anchors: Sequence[Anchor]) -> None:
+    """What the scores rest on: the contents for people, the rules for the next attempt."""
+    rules = drawn_rules(config.anchors, config.seed)
     fingerprint = run.manifest.setdefault("fingerprint", {})
     fingerprint |= {"anchors": anchors_fingerprint(anchors), "anchors_rule": rules}
     run.save()
 
 
 def _zero_shot(
-    run: Run, setup: Setup, prompt: Prompt, anchors: Sequence[Anchor], workers: Workers
+    run: Run, setup: Setup, prompt: Prompt, workers: Workers, anchors: Sequence[Anchor]
 ) -> np.ndarray:
     warn_of_cuts(anchors)
     run.tell("loading the model on one worker, to measure it and the anchors")

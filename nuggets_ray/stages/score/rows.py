@@ -34,7 +34,8 @@ LOST = "error: Ray lost its block"
 class RowsAsked:
     """Candidates to compute: `rows` in blocks, `again` one by one, on `anchors` (none: on all, as
     rows of scores/). `num_reused` are there already; `unanswered(rows, unscored)` gives those of
-    `rows` that came back neither with an answer nor among `unscored` (content_ids).
+    `rows` that came back neither with an answer nor among `unscored` (content_ids); `num_written`
+    counts what this attempt wrote, where that is no rows of scores/.
     """
 
     rows: np.ndarray
@@ -42,6 +43,7 @@ class RowsAsked:
     anchors: tuple[int, ...]
     num_reused: int
     unanswered: Callable[[np.ndarray, Collection[str]], np.ndarray]
+    num_written: Callable[[], int] | None = None
 
 
 def score_rows(
@@ -91,7 +93,7 @@ def compute(
         return Block(candidates.places(of), anchors=asked.anchors)
 
     with (
-        timed(run, progress, asked.num_reused),
+        timed(run, progress, asked.num_reused, asked.num_written),
         ScorerPool(run, setup, ray.put(base), workers, progress, num_blocks) as pool,
     ):
         unscored = pool.run([block(rows[index]) for index in plan])
@@ -115,15 +117,20 @@ def make_progress(
 
 
 @contextmanager
-def timed(run: Run, progress: Progress, num_reused: int) -> Iterator[None]:
+def timed(
+    run: Run,
+    progress: Progress,
+    num_reused: int,
+    num_written: Callable[[], int] | None = None,
+) -> Iterator[None]:
     """Close the progress at the end, whatever it is, record the seconds it took; an interrupted run
-    says what is written."""
+    says what is written: rows of scores/, or what `num_written` counts in this attempt."""
     started = time.monotonic()
     try:
         yield
     except KeyboardInterrupt:
-        written = num_reused + num_scored_by(run.out_dir, run.attempt_id)
-        logger.warning("%d of %d candidates are written", written, progress.num_rows)
+        new = num_written() if num_written else num_scored_by(run.out_dir, run.attempt_id)
+        logger.warning("%d of %d candidates are written", num_reused + new, progress.num_rows)
         raise
     finally:
         progress.close()

@@ -15,7 +15,7 @@ from nuggets_ray.run.added import (
     begin_swap,
     check_can_grow,
     finish_swap,
-    still_pending,
+    pending_anchors,
 )
 from nuggets_ray.run.anchors import read_known, write_anchors
 from nuggets_ray.run.layout import RunFolder
@@ -51,19 +51,14 @@ def test_answers_are_read_once_a_row(tmp_path: Path) -> None:
     assert ids.tolist() == ["a", "b", "c"] and one_shot_nS[:, 1].tolist() == [0.0, -1.0, -2.0]
 
 
-def test_what_was_begun_goes_on_where_it_is_still_asked_for(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    out_dir, known = str(tmp_path), ANCHORS[:2]
-    assert still_pending(out_dir, known, ANCHORS) is None
+def test_what_was_begun_is_found_where_it_adds_to_the_anchors_there_are(tmp_path: Path) -> None:
+    out_dir = str(tmp_path)
+    assert pending_anchors(out_dir, ANCHORS[:2]) is None
     write_pending(out_dir, ANCHORS[:3])
-    for asked in (ANCHORS[:3], ANCHORS, [*known, ANCHORS[3], ANCHORS[2]]):
-        pending = still_pending(out_dir, known, asked)
-        assert pending is not None and len(pending[0]) == len(pending[1]) == 3
-    assert caplog.text == ""
-    assert still_pending(out_dir, known, [*known, ANCHORS[4]]) is None
-    assert "began to add 1 anchors, and now others" in caplog.text
-    assert not (tmp_path / "added").exists()
+    pending = pending_anchors(out_dir, ANCHORS[:2])
+    assert pending is not None and len(pending[0]) == len(pending[1]) == 3
+    for known in (ANCHORS[1:3], ANCHORS[:3], ANCHORS):  # others, and what a kill left behind
+        assert pending_anchors(out_dir, known) is None
 
 
 @pytest.mark.parametrize("cut", ["none", "copied", "deleted", "anchors", "half forgotten"])
