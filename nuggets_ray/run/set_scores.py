@@ -113,15 +113,13 @@ def with_set_scores(out_dir: str, scored: Scored, config: SelectConfig) -> Score
 
 
 def mixture_facts(
-    scores: Scores, config: SelectConfig, ranked_R: np.ndarray, row_K: np.ndarray
+    scores: Scores, config: SelectConfig, is_eligible_N: np.ndarray, row_K: np.ndarray
 ) -> list[dict[str, Any]]:
     """Of a mixture: for each set the share asked for, the kept rows that it gave, and the mean of
-    all kept rows' golden scores on it; `ranked_R` as the mixture ranked them. [] where select.sets
-    asks for none."""
+    all kept rows' golden scores on it; `is_eligible_N`: the rows that could be kept. [] where
+    select.sets asks for none."""
     if not config.sets:
         return []
-    is_eligible_N = np.zeros(len(scores.example_id), bool)
-    is_eligible_N[ranked_R] = True
     rows, given_by = rank_mixture(
         scores.sets, config.sets, scores.example_id, is_eligible_N, config.order
     )

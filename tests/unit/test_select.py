@@ -224,9 +224,9 @@ def test_of_exact_copies_the_first_is_kept_whatever_ranks_them(ranking: dict[str
     kept = [COPIED[row] for row in unique.row_K]
     assert len(kept) == 3, "half of six contents"
     assert all(len(id) == 1 for id in kept), "the first copies"
-    assert unique.num_copies == 12
+    assert unique.ranking.num_copies == 12
     everything = select(copied_scores(), replace(half, unique=False), 0)
-    assert len(everything.row_K) == 9 and everything.num_copies == 0
+    assert len(everything.row_K) == 9 and everything.ranking.num_copies == 0
 
 
 def test_copies_are_no_rows_to_ask_for() -> None:
