@@ -92,6 +92,9 @@ def check_study(config: Config) -> None:
     """Raise UserError for what scoring would refuse, where there is something to score; otherwise
     for a run without scores.
     """
+    if config.study.name == "correlation":
+        deepspeed_settings(config.finetune, "bfloat16", 1)
+        check_tracker(config.track)
     if config.data.path:
         check_score(config)
     else:

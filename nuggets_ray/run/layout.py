@@ -437,3 +437,7 @@ class StudyFolder:
     def picture(self, name: str) -> str:
         """A picture of the page."""
         return join(self.path, f"{name}.png")
+
+    def arm(self, label: str) -> str:
+        """What one training of the study gave."""
+        return join(self.path, "arms", f"{label}.json")
