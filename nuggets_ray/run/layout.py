@@ -112,6 +112,11 @@ class RunFolder:
         return RoundFolder(join(self.rounds, str(number).zfill(4)))
 
     @property
+    def added(self) -> "AddedFolder":
+        """What anchors that are being added to a scored run have computed so far."""
+        return AddedFolder(join(self.out_dir, "added"))
+
+    @property
     def signals(self) -> str:
         """The folder of what rows told beside their scores."""
         return join(self.out_dir, "signals")
@@ -124,6 +129,11 @@ class RunFolder:
     def posterior(self) -> str:
         """The posterior score of every row."""
         return join(self.signals, "posterior.parquet")
+
+    @property
+    def set_scores(self) -> str:
+        """The golden score of every row by anchor set."""
+        return join(self.signals, "anchor_sets.parquet")
 
     @property
     def preview(self) -> str:
@@ -210,6 +220,34 @@ class RoundFolder:
     def rows(self) -> str:
         """The rows that are asked."""
         return join(self.path, "plan.parquet")
+
+    def part(self, name: str) -> str:
+        """A block of answers."""
+        return join(self.path, f"part-{name}.parquet")
+
+
+@dataclass(frozen=True, slots=True)
+class AddedFolder:
+    """added/, until its columns are in scores/. `swap` is written last: where it stands, the parts
+    in `scores` take the place of those that it names.
+    """
+
+    path: str
+
+    @property
+    def anchors(self) -> str:
+        """anchors.parquet as it will be."""
+        return join(self.path, "anchors.parquet")
+
+    @property
+    def scores(self) -> str:
+        """The folder of the rows with their new columns."""
+        return join(self.path, "scores")
+
+    @property
+    def swap(self) -> str:
+        """Which parts of scores/ come, and which go."""
+        return join(self.path, "swap.json")
 
     def part(self, name: str) -> str:
         """A block of answers."""
@@ -439,3 +477,7 @@ class StudyFolder:
     def picture(self, name: str) -> str:
         """A picture of the page."""
         return join(self.path, f"{name}.png")
+
+    def arm(self, label: str) -> str:
+        """What one training of the study gave."""
+        return join(self.path, "arms", f"{label}.json")
