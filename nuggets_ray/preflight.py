@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from nuggets_ray.anchors.file import anchor_files
 from nuggets_ray.anchors.random import DEFAULT_NUM, check_num
+from nuggets_ray.config.anchor_sets import anchor_sets, told_of_set
 from nuggets_ray.config.schema import Config, DataConfig
 from nuggets_ray.data.first_look import first_look
 from nuggets_ray.data.hub import is_hub
@@ -18,10 +19,12 @@ from nuggets_ray.evaluate.likelihood.rows import check_held_out
 from nuggets_ray.evaluate.models import BASE, check_models
 from nuggets_ray.evaluate.results import open_results, read_results
 from nuggets_ray.finetune.deepspeed_config import deepspeed_settings
+from nuggets_ray.finetune.selections import before_golden
 from nuggets_ray.finetune.source import check_source
 from nuggets_ray.io import open_fs
 from nuggets_ray.model.load import check_path
 from nuggets_ray.run.manifest import check_out_dir
+from nuggets_ray.run.select_materials import check_materials
 from nuggets_ray.run.track import check_tracker
 from nuggets_ray.select import check_config
 from nuggets_ray.studies.facts import run_facts
@@ -30,10 +33,14 @@ from nuggets_ray.studies.facts import run_facts
 def check_score(config: Config) -> None:
     """Raise UserError for data, anchors, a model or an out_dir that cannot be."""
     _check_format(config.data)
-    is_drawn = config.anchors.method != "file"
-    _check_rows(config.data, (config.anchors.num or DEFAULT_NUM) if is_drawn else None)
-    if not is_drawn:
-        anchor_files(config.anchors)
+    num_drawn = []
+    for name, one in anchor_sets(config.anchors).items():
+        with told_of_set(config.anchors, name):
+            if one.method == "file":
+                anchor_files(one)
+            else:
+                num_drawn.append(one.num or DEFAULT_NUM)
+    _check_rows(config.data, sum(num_drawn) if num_drawn else None)
     check_path(config.model)
     check_out_dir(config.out_dir)
 
@@ -75,6 +82,8 @@ def check_evaluate(config: Config) -> None:
 def check_pipeline(config: Config) -> None:
     """Raise UserError for what any of the stages would refuse."""
     check_config(config.select)
+    is_matched_made = before_golden(config.select) is not None
+    check_materials(config.out_dir, config.select, is_matched_made)
     check_tracker(config.track)
     check_score(config)
     deepspeed_settings(config.finetune, "bfloat16", 1)

@@ -14,8 +14,9 @@ max_answer_tokens.
 import hashlib
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from fractions import Fraction
 
 import numpy as np
@@ -23,8 +24,9 @@ import numpy as np
 from nuggets_ray.config.keys import job_command
 from nuggets_ray.config.limits import check_limits
 from nuggets_ray.config.schema import SelectConfig
-from nuggets_ray.config.select_steps import check_steps
+from nuggets_ray.config.select_steps import check_sets, check_steps
 from nuggets_ray.errors import UserError
+from nuggets_ray.mixture import SetScores, rank_mixture
 
 OUR_COLUMNS = ("example_id", "golden_score", "rank")
 RULES = {
@@ -42,7 +44,7 @@ class Scores:
     `golden_score` is float64, NaN where the row is not complete (eliminated early): such a row
     counts as scored and can be drawn at random or by length, but never by golden score.
     `mean_delta` is in nats per answer token. `posterior_score` is None where the run has none, NaN
-    where a row has none.
+    where a row has none. `sets`: the scores by those anchor sets that are asked for.
     """
 
     example_id: np.ndarray
@@ -51,6 +53,7 @@ class Scores:
     mean_delta: np.ndarray
     num_answer_tokens: np.ndarray
     posterior_score: np.ndarray | None = None
+    sets: Mapping[str, SetScores] = dataclass_field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +81,8 @@ class Selection:
     """The kept rows: `row_K` indexes the arrays of Scores, best rank first.
 
     `cutoff` is the measure (golden score, or answer tokens under by=longest) of the last kept row,
-    None under random and where more than the rank decided. `ranking`: what it was made of.
+    None under random, of a mixture, and where more than the rank decided. `ranking`: what it was
+    made of.
     """
 
     name: str
@@ -110,6 +114,7 @@ def check_config(config: SelectConfig) -> None:
         raise UserError(f"select.tokens={config.tokens} keeps nothing: it must be at least 1")
     if config.by == "random":
         _check_random(config)
+    check_sets(config)
     check_steps(config)
     name = default_name(config) if config.name is None else config.name
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
@@ -156,7 +161,8 @@ def default_name(config: SelectConfig) -> str:
         "longest": ("longest", "shortest"),
     }
     of_top, of_bottom = names[config.by]
-    return of_top if config.order == "top" else of_bottom
+    of_set = f"-{config.set}" if config.set else "-mixture" if config.sets else ""
+    return (of_top if config.order == "top" else of_bottom) + of_set
 
 
 def select(scores: Scores, config: SelectConfig, seed: int) -> Selection:
@@ -169,7 +175,7 @@ def select(scores: Scores, config: SelectConfig, seed: int) -> Selection:
     check_config(config)
     ranking = rank(scores, config, seed)
     row_K = cut(scores, ranking, config)
-    cutoff = None if config.by == "random" else float(ranking.measure_N[row_K[-1]])
+    cutoff = None if config.by == "random" or config.sets else float(ranking.measure_N[row_K[-1]])
     return Selection(config.name or default_name(config), row_K, cutoff, ranking)
 
 
@@ -190,9 +196,8 @@ def rank(scores: Scores, config: SelectConfig, seed: int) -> Ranked:
             f"select.max_answer_tokens={config.max_answer_tokens} leave no row: answers have {low} "
             f"to {high} tokens"
         )
-    ranked = _rank(scores, measure_N, config, seed)
     return Ranked(
-        ranked[is_eligible_N[ranked]],
+        _rank(scores, measure_N, is_eligible_N, config, seed),
         measure_N,
         is_eligible_N,
         num_copies=int((~is_first_N).sum()),
@@ -241,7 +246,7 @@ def _measure(scores: Scores, config: SelectConfig) -> np.ndarray:
     if config.by == "longest":
         return scores.num_answer_tokens.astype(np.float64)
     if config.by == "golden_score":
-        return scores.golden_score
+        return scores.sets[config.set].golden_score if config.set else scores.golden_score
     if config.by == "posterior_score":
         if scores.posterior_score is None:
             raise UserError(
@@ -253,13 +258,30 @@ def _measure(scores: Scores, config: SelectConfig) -> np.ndarray:
     return np.zeros(len(scores.example_id))
 
 
-def _rank(scores: Scores, measure_N: np.ndarray, config: SelectConfig, seed: int) -> np.ndarray:
+def _rank(
+    scores: Scores,
+    measure_N: np.ndarray,
+    is_eligible_N: np.ndarray,
+    config: SelectConfig,
+    seed: int,
+) -> np.ndarray:
     """Indices of the rows that can be chosen, in rank order."""
+    if config.sets:
+        ids, order = scores.example_id, config.order
+        return rank_mixture(scores.sets, config.sets, ids, is_eligible_N, order)[0]
+    ranked = _rank_all(scores, measure_N, config, seed)
+    return np.compress(is_eligible_N[ranked], ranked)
+
+
+def _rank_all(scores: Scores, measure_N: np.ndarray, config: SelectConfig, seed: int) -> np.ndarray:
+    """The rows that have what they are ranked by, in rank order."""
     if config.by == "random":
         # hashed a row, so that its draw is the same whatever other rows are there
         start = f"{seed}:random-{config.draw}:".encode()
         digests = [hashlib.sha256(start + id.encode()).hexdigest() for id in scores.example_id]
         return np.argsort(np.array(digests, dtype="S64"))
+    if config.set:
+        return scores.sets[config.set].rank(scores.example_id, config.order)
     sign = -1.0 if config.order == "top" else 1.0
     ranked: np.ndarray = np.lexsort((scores.example_id, sign * scores.mean_delta, sign * measure_N))
     is_rankable: np.ndarray = ~np.isnan(measure_N)
