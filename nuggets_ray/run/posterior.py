@@ -1,5 +1,5 @@
 """signals/posterior.parquet: the posterior score of every row, with its 95% interval; written anew
-at the end of each scoring.
+at the end of a scoring that told anything new.
 """
 
 import numpy as np
@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 from nuggets_ray import io
 from nuggets_ray.run.layout import RunFolder
 
+BASIS = "computed from"
 POSTERIOR_SCHEMA = pa.schema(
     [
         ("content_id", pa.string()),
@@ -25,10 +26,24 @@ def write_posterior(
     score_N: np.ndarray,
     low_N: np.ndarray,
     high_N: np.ndarray,
+    basis: str = "",
 ) -> None:
-    """Write the posterior scores of rows, in place of what was there."""
+    """Write the posterior scores of rows, in place of what was there; `basis` names what they were
+    computed from."""
     columns = dict(zip(POSTERIOR_SCHEMA.names, (content_ids, score_N, low_N, high_N), strict=True))
-    io.write_table(RunFolder(out_dir).posterior, pa.table(columns, schema=POSTERIOR_SCHEMA))
+    table = pa.table(columns, schema=POSTERIOR_SCHEMA.with_metadata({BASIS: basis}))
+    io.write_table(RunFolder(out_dir).posterior, table)
+
+
+def posterior_basis(out_dir: str) -> str | None:
+    """What the posterior scores that are there were computed from; None where there are none, or
+    that was not written down yet."""
+    uri = RunFolder(out_dir).posterior
+    if not io.exists(uri):
+        return None
+    metadata = io.read_table(uri, []).schema.metadata or {}
+    basis = metadata.get(BASIS.encode())
+    return None if basis is None else str(basis.decode())
 
 
 def read_posterior(out_dir: str, content_ids: np.ndarray) -> np.ndarray | None:

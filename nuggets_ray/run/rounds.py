@@ -169,18 +169,26 @@ def write_answers(
 def read_answers(out_dir: str, number: int | None) -> Iterator[Answers]:
     """The answers of a round, or of anchors that are being added, a part at a time; a row may come
     twice."""
-    for uri in io.list_files(_folder(out_dir, number).path, ".parquet"):
-        if not uri.rpartition("/")[2].startswith("part-"):
-            continue
-        table = io.read_table(uri)
-        one_shot = table["one_shot_logprob"].combine_chunks()
-        tokens = [table[name].to_numpy() for name in ANSWERS_SCHEMA.names[2:5]]
-        yield Answers(
-            ask=table["ask"][0].as_py(),
-            content_ids=table["content_id"].to_numpy().astype(str),
-            one_shot_NS=one_shot.flatten().to_numpy().reshape(table.num_rows, -1),
-            tokens_N3=np.stack(tokens, axis=1),
-        )
+    for uri in answer_parts(out_dir, number):
+        yield read_part(uri)
+
+
+def answer_parts(out_dir: str, number: int | None) -> list[str]:
+    """The parts of a round's answers so far; a part is never written again."""
+    uris = io.list_files(_folder(out_dir, number).path, ".parquet")
+    return [uri for uri in uris if uri.rpartition("/")[2].startswith("part-")]
+
+
+def read_part(uri: str) -> Answers:
+    table = io.read_table(uri)
+    one_shot = table["one_shot_logprob"].combine_chunks()
+    tokens = [table[name].to_numpy() for name in ANSWERS_SCHEMA.names[2:5]]
+    return Answers(
+        ask=table["ask"][0].as_py(),
+        content_ids=table["content_id"].to_numpy().astype(str),
+        one_shot_NS=one_shot.flatten().to_numpy().reshape(table.num_rows, -1),
+        tokens_N3=np.stack(tokens, axis=1),
+    )
 
 
 def _folder(out_dir: str, number: int | None) -> RoundFolder | AddedFolder:

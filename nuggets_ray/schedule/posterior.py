@@ -11,6 +11,7 @@ are left it is unknown.
 Legend: N rows, M anchors.
 """
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,6 +64,17 @@ def num_distinct(delta_PM: np.ndarray) -> int:
     unit_PM = centered_PM / np.where(size_M > 0, size_M, np.inf)
     is_twin_MM = np.triu(unit_PM.T @ unit_PM, 1) > TWINS
     return int(np.count_nonzero(~is_twin_MM.any(axis=0)))
+
+
+def basis(
+    content_id_N: np.ndarray, zero_shot_M: np.ndarray, seen: Seen, settings: RaceSettings
+) -> str:
+    """A hash of what the posterior scores of a run follow from: its rows and how far they are, its
+    anchors by their zero-shot log-probs, what is wanted."""
+    digest = hashlib.sha256(repr((settings, [block.tolist() for block in seen.blocks])).encode())
+    for values in (content_id_N, zero_shot_M, seen.stage_N):
+        digest.update(np.ascontiguousarray(values).tobytes())
+    return digest.hexdigest()
 
 
 def posterior_of_run(

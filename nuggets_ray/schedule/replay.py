@@ -9,27 +9,39 @@ Legend: N entrants, M anchors, S anchors of an ask.
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nuggets_ray.run.rounds import Round, read_answers
+from nuggets_ray.run.rounds import Answers, Round, answer_parts, read_part
 from nuggets_ray.run.scores import read_scores
 from nuggets_ray.schedule.race import RaceSettings
 from nuggets_ray.schedule.seen import ALL, Seen, SeenPart
 
 
+@dataclass(slots=True)
+class PartsRead:
+    """What was read of rounds/: a part is never written again, so each is read and looked up once.
+    `rows` gives a part's entrants, -1 of rows that do not race; `held` the answers of blocks."""
+
+    content_id_N: np.ndarray = field(default_factory=lambda: np.zeros(0, np.str_))
+    rows: dict[str, np.ndarray] = field(default_factory=dict)
+    held: dict[str, Answers] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True)
 class Field:
     """The rows that race: `content_id_N`, `self_anchor_N` (the anchor that a row is, else -1), and
-    the anchors' zero-shot log-probs (M,) in nats per answer token."""
+    the anchors' zero-shot log-probs (M,) in nats per answer token; `read` goes with them where some
+    leave."""
 
     content_id_N: np.ndarray
     self_anchor_N: np.ndarray
     zero_shot_M: np.ndarray
+    read: PartsRead = field(default_factory=PartsRead)
 
     def find(self, content_ids: np.ndarray) -> np.ndarray:
         """Index of each content_id among the entrants, -1 where it does not race."""
@@ -97,17 +109,22 @@ def replay(out_dir: str, field: Field, rounds: Sequence[Round]) -> Replay:
     is_complete_N = np.zeros(num_rows, bool)
     for rows, _ in _complete(out_dir, field, with_log_probs=False):
         is_complete_N[rows] = True
+    none = np.zeros(0, np.int64)
     held: list[RowAnswers] = []
     waiting: list[Waiting] = []
     for decided in rounds:
         is_answered_N = is_complete_N.copy()
-        for answered in _answers(out_dir, field, decided, is_complete_N):
-            if decided.target is None:
-                is_covered_N[answered.rows] = True
-            else:
+        _read_new(out_dir, field, decided)
+        if decided.target is None:
+            for uri in answer_parts(out_dir, decided.number):
+                rows = field.read.rows.get(uri, none)
+                is_answered_N[rows[rows >= 0]] = True
+            is_covered_N |= is_answered_N & ~is_complete_N
+        else:
+            for answered in _answers(out_dir, field, decided, is_complete_N):
                 held.append(answered)
                 stage_N[answered.rows] = np.maximum(stage_N[answered.rows], decided.target)
-            is_answered_N[answered.rows] = True
+                is_answered_N[answered.rows] = True
         waiting += _waiting(field, decided, is_answered_N)
     stage_N[is_complete_N] = ALL
     blocks = [decided.block for decided in rounds if decided.block is not None]
@@ -147,22 +164,45 @@ def _is_of(report: Mapping[str, Any], settings: RaceSettings, num_rows: int) -> 
     return bool(is_wide and is_as_large and report.get("max_loss", 1.0) <= settings.max_loss)
 
 
+def _read_new(out_dir: str, field: Field, decided: Round) -> None:
+    """Read the parts of a round that are not read yet."""
+    read = field.read
+    if not np.array_equal(read.content_id_N, field.content_id_N):
+        moved = np.append(field.find(read.content_id_N), -1)
+        read.rows = {uri: moved[rows] for uri, rows in read.rows.items()}
+        read.content_id_N = field.content_id_N
+    ids: dict[str, np.ndarray] = {}
+    for uri in answer_parts(out_dir, decided.number):
+        if uri not in read.rows:
+            answers = read_part(uri)
+            ids[uri] = answers.content_ids
+            if decided.target is not None:
+                read.held[uri] = replace(answers, content_ids=answers.content_ids[:0])
+    if ids:  # looked up together: each look-up indexes all entrants
+        rows = field.find(np.concatenate(list(ids.values())))
+        ends = np.cumsum([len(some) for some in ids.values()])
+        read.rows |= dict(zip(ids, np.split(rows, ends[:-1]), strict=True))
+
+
 def _answers(
     out_dir: str, field: Field, decided: Round, is_complete_N: np.ndarray
 ) -> Iterator[RowAnswers]:
     """The answers of a round, of entrants that are not complete, each row once."""
     is_read_N = is_complete_N.copy()
-    for answers in read_answers(out_dir, decided.number):
-        rows = field.find(answers.content_ids)
-        _, first = np.unique(rows, return_index=True)
-        keep = first[rows[first] >= 0]
-        keep = keep[~is_read_N[rows[keep]]]
-        if len(keep):
-            is_read_N[rows[keep]] = True
+    for uri in answer_parts(out_dir, decided.number):
+        if uri not in field.read.rows:
+            continue  # written since
+        rows, answers = field.read.rows[uri], field.read.held.get(uri) or read_part(uri)
+        is_first = np.zeros(len(rows), bool)
+        is_first[np.unique(rows, return_index=True)[1]] = True
+        keep: np.ndarray | slice = is_first & (rows >= 0) & ~is_read_N[rows]
+        if np.all(keep):
+            keep = slice(None)  # no copy of what is held
+        kept = rows[keep]
+        if len(kept):
+            is_read_N[kept] = True
             anchors = decided.asks[answers.ask].anchors
-            yield RowAnswers(
-                rows[keep], anchors, answers.one_shot_NS[keep], answers.tokens_N3[keep]
-            )
+            yield RowAnswers(kept, anchors, answers.one_shot_NS[keep], answers.tokens_N3[keep])
 
 
 def _waiting(field: Field, decided: Round, is_answered_N: np.ndarray) -> Iterator[Waiting]:

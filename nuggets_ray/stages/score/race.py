@@ -19,11 +19,11 @@ from nuggets_ray.run.candidates import CandidateIds
 from nuggets_ray.run.funnel import funnel_line, read_funnel
 from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.manifest import Run
-from nuggets_ray.run.posterior import write_posterior
+from nuggets_ray.run.posterior import posterior_basis, write_posterior
 from nuggets_ray.run.round_times import RoundTimes
 from nuggets_ray.run.rounds import Round, read_rounds, write_round
 from nuggets_ray.schedule.full import plan_blocks
-from nuggets_ray.schedule.posterior import posterior_of_run
+from nuggets_ray.schedule.posterior import basis, posterior_of_run
 from nuggets_ray.schedule.race import RacePlan, RaceSettings, plan, plan_rest, why_full
 from nuggets_ray.schedule.race_cost import later_cost
 from nuggets_ray.schedule.record import ask_cost, record_race, round_asks, saved_passes
@@ -149,15 +149,20 @@ def write_posteriors(
     prompt: Prompt,
 ) -> None:
     """Write the posterior score of every row, whatever the schedule was, or say why there is
-    none."""
+    none. Where nothing was told that is new, it is there already."""
     racing = _start(run, config, candidates, todo, base, prompt)
+    seen = racing.replay().seen
+    field = racing.field
+    told = basis(field.content_id_N, field.zero_shot_M, seen, racing.settings)
+    if posterior_basis(run.out_dir) == told:
+        return
     io.delete(RunFolder(run.out_dir).posterior)
-    scores = posterior_of_run(racing.entrants, racing.replay().seen, racing.settings)
+    scores = posterior_of_run(racing.entrants, seen, racing.settings)
     if isinstance(scores, str):
         logger.info("no posterior scores: %s", scores)
         return
-    ids_N = racing.field.content_id_N
-    write_posterior(run.out_dir, ids_N, scores.score_N, scores.low_N, scores.high_N)
+    ids_N = field.content_id_N
+    write_posterior(run.out_dir, ids_N, scores.score_N, scores.low_N, scores.high_N, told)
 
 
 def _entrant_rows(candidates: CandidateIds, todo: Todo) -> np.ndarray:

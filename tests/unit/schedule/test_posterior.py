@@ -6,9 +6,9 @@ from race_steps import complete_race, start_race
 
 from nuggets_ray.bench.worlds import WORLDS, RaceWorld
 from nuggets_ray.schedule.forecast import read
-from nuggets_ray.schedule.posterior import posterior_of_run, posterior_scores, why_none
+from nuggets_ray.schedule.posterior import basis, posterior_of_run, posterior_scores, why_none
 from nuggets_ray.schedule.race import RaceSettings
-from nuggets_ray.schedule.seen import ALL
+from nuggets_ray.schedule.seen import ALL, Seen
 
 
 def test_it_is_nearer_to_the_win_share_over_other_anchors_than_the_win_share() -> None:
@@ -63,3 +63,18 @@ def test_rows_that_are_all_alike_have_the_share_that_they_won(share: float) -> N
     assert not isinstance(posterior, str)
     assert ((posterior.low_N <= share) & (share <= posterior.high_N)).all()
     assert (posterior.high_N - posterior.low_N > 0.01).all()
+
+
+def test_what_scores_follow_from_changes_with_what_was_seen_and_asked() -> None:
+    ids, every, zero = np.array(["a", "b"]), np.full(2, ALL), np.array([-1.0, -2.0])
+    begun = np.array([1, ALL])
+    one = basis(ids, zero, Seen(every, [], list), RaceSettings(2))
+    assert one == basis(ids.copy(), zero, Seen(every.copy(), [], list), RaceSettings(2))
+    others = {
+        basis(ids[::-1], zero, Seen(every, [], list), RaceSettings(2)),
+        basis(ids, zero[:1], Seen(every, [], list), RaceSettings(2)),
+        basis(ids, zero, Seen(begun, [np.array([3])], list), RaceSettings(2)),
+        basis(ids, zero, Seen(begun, [np.array([4])], list), RaceSettings(2)),
+        basis(ids, zero, Seen(every, [], list), RaceSettings(1)),
+    }
+    assert len(others | {one}) == 6

@@ -1,10 +1,12 @@
 """A race is read back from the run folder as far as it came."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 from made_up_scores import score_row
 
+from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.rounds import (
     AnsweredRow,
     Round,
@@ -71,3 +73,21 @@ def test_barriers_are_those_of_a_race_for_as_many_rows_or_more() -> None:
     assert spent_barriers(scored, RaceSettings(min_score=0.6), 99) == 0
     assert spent_barriers(scored, RaceSettings(3), 99) == 0
     assert spent_barriers([Round(0, (), None, None, {"top_k": 20})], RaceSettings(20), 9) == 0
+
+
+def test_a_part_is_read_once_and_found_again_where_rows_left(tmp_path: Path) -> None:
+    out_dir = str(tmp_path)
+    block = np.array([2, 0])
+    write_round(out_dir, Round(0, (RoundAsk(IDS, block),), 1, block, {"phase": "block 1"}))
+    write_answers(out_dir, 0, "first", 0, [answered("b", -0.5, -2.0), answered("d", 0.0, 0.5)])
+    field = Field(IDS, FIELD.self_anchor_N, FIELD.zero_shot_M)
+    replay(out_dir, field, read_rounds(out_dir))
+    [part] = Path(RunFolder(out_dir).round(0).path).glob("part-*")
+    part.write_bytes(b"no longer a table")
+    write_answers(out_dir, 0, "second", 0, [answered("c", -3.0, -4.0)])
+    assert replay(out_dir, field, read_rounds(out_dir)).seen.stage_N.tolist() == [0, 1, 1, 1]
+    fewer = dataclasses.replace(field, content_id_N=IDS[2:], self_anchor_N=np.array([-1, -1]))
+    seen = replay(out_dir, fewer, read_rounds(out_dir)).seen
+    assert seen.stage_N.tolist() == [1, 1]
+    told = {int(row): part.delta.tolist() for part in seen.parts() for row in part.rows}
+    assert told == {0: [[-2.0, -3.0]], 1: [[1.0, 1.5]]}
