@@ -52,6 +52,11 @@ NO_ANCHORS = (
     2,
     "anchors.path=/nowhere: there is no such file",
 )
+NO_SET = (
+    ["data.path=demo", "model.path={model}", "anchors.sets={m: {path: /nowhere}}"],
+    2,
+    "anchors.sets.m: anchors.path=/nowhere: there is no such file",
+)
 NO_FORMAT = (
     ["data.path={rows}", "model.path={model}", "data.format=dolly"],
     2,
@@ -90,7 +95,7 @@ WRONG_STAGE = (
     "stage=4: take one of",
 )
 OF_JOB = {
-    "plan": [NO_DATA, NO_MODEL, NO_ANCHORS, NO_FOLDER, NO_FORMAT, NO_COLUMN, FEW_ROWS],
+    "plan": [NO_DATA, NO_MODEL, NO_ANCHORS, NO_SET, NO_FOLDER, NO_FORMAT, NO_COLUMN, FEW_ROWS],
     "score": [
         *(NO_DATA, NO_MODEL, NO_ANCHORS, NO_FOLDER, NO_FORMAT, NO_COLUMN, FEW_ROWS),
     ],
