@@ -195,9 +195,8 @@ def _answers(
         rows, answers = field.read.rows[uri], field.read.held.get(uri) or read_part(uri)
         is_first = np.zeros(len(rows), bool)
         is_first[np.unique(rows, return_index=True)[1]] = True
-        keep: np.ndarray | slice = is_first & (rows >= 0) & ~is_read_N[rows]
-        if np.all(keep):
-            keep = slice(None)  # no copy of what is held
+        is_kept = is_first & (rows >= 0) & ~is_read_N[rows]
+        keep = slice(None) if is_kept.all() else is_kept  # no copy of what is held whole
         kept = rows[keep]
         if len(kept):
             is_read_N[kept] = True
