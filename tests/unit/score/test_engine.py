@@ -13,7 +13,7 @@ from tiny_models import CONFIGS, VOCABULARY, WINDOW, make_anchor, make_model, ra
 from nuggets_ray.errors import UserError
 from nuggets_ray.records import Encoding
 from nuggets_ray.score.engine import ENGINES, Engine, make_engine
-from nuggets_ray.score.one_shot import log_probs_or_reasons
+from nuggets_ray.score.one_shot import passed_or_reasons
 from nuggets_ray.score.reference import reference_log_probs
 
 TOLERANCE_NATS = 1e-4
