@@ -9,6 +9,7 @@
 Legend: N candidates, M anchors.
 """
 
+import itertools
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -92,8 +93,8 @@ def race_world(world: Raceable, K: int, max_loss: float = 0.01, seed: int = 0) -
     stage_N = np.zeros(num_candidates, np.int64)
     blocks: list[np.ndarray] = []
     parts: list[SeenPart] = []
-    while True:
-        step = plan(entrants, Seen(stage_N, blocks, lambda: parts), settings)
+    for num_barriers in itertools.count():
+        step = plan(entrants, Seen(stage_N, blocks, lambda: parts), settings, num_barriers)
         if not step.asks:
             break
         blocks = blocks if step.block is None else [*blocks, step.block]

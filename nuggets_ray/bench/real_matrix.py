@@ -25,6 +25,7 @@ from nuggets_ray.config.schema import Config
 from nuggets_ray.errors import UserError
 from nuggets_ray.markdown import markdown_table
 from nuggets_ray.schedule.posterior import posterior_of_run
+from nuggets_ray.schedule.race import RaceSettings
 from nuggets_ray.schedule.seen import ALL, Entrants, Seen, SeenPart
 
 logger = logging.getLogger(__name__)
@@ -81,7 +82,7 @@ def ranking_scores(
     entrants = Entrants(hash_N, matrix.demo_tokens_N, matrix.anchor_tokens_A[anchors])
     every = SeenPart(np.arange(num_rows), np.arange(len(anchors)), delta)
     seen = Seen(np.full(num_rows, ALL), [], lambda: [every])
-    scores = posterior_of_run(entrants, seen, round(TOP_SHARE * num_rows))
+    scores = posterior_of_run(entrants, seen, RaceSettings(round(TOP_SHARE * num_rows)))
     return None if isinstance(scores, str) else scores.score_N
 
 

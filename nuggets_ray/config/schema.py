@@ -163,14 +163,18 @@ class RaceConfig:
     """Rows that are wanted; null: top_fraction, or what select.* asks for."""
     top_fraction: float | None = number(None, at_least=0, at_most=1)
     """Share of the distinct rows that is wanted."""
+    min_score: float | None = number(None, at_least=0, at_most=1)
+    """Rows whose golden score is above this are wanted; null: top_k or top_fraction, or what
+    select.* asks for.
+    """
     max_loss: float = number(0.01, at_least=0, at_most=0.5)
     """Share of the wanted rows that may be lost, expected; 0: none that could still win."""
     pilot: int | None = number(None, at_least=16)
     """Rows that meet every anchor first; null: 48 below 1,000 rows, 96 below 5,000, 128 below
     20,000, else 256.
     """
-    rounds: int = number(6, at_least=2, at_most=20)
-    """Blocks of anchors between the pilot and the rest: barriers are two more."""
+    rounds: int = number(5, at_least=2, at_most=20)
+    """Blocks of anchors between the pilot and the rest: barriers are three more at most."""
 
 
 @dataclass(frozen=True)

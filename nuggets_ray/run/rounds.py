@@ -159,3 +159,10 @@ def settled_k(manifest: Mapping[str, Any]) -> int | None:
     """The K that the run's last race settled; None where none was run, or it fell back to full."""
     top_k = manifest.get("race", {}).get("top_k")
     return None if top_k is None else int(top_k)
+
+
+def settled_score(manifest: Mapping[str, Any]) -> float | None:
+    """The golden score above which the run's last race settled every row; None where it was for a
+    number of rows."""
+    min_score = manifest.get("race", {}).get("min_score")
+    return None if min_score is None else float(min_score)

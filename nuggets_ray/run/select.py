@@ -22,7 +22,7 @@ from nuggets_ray.run.job_configs import check_same_run, write_config
 from nuggets_ray.run.joined import Scored, read_rows, read_scored
 from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.manifest import read_manifest
-from nuggets_ray.run.rounds import settled_k
+from nuggets_ray.run.rounds import settled_k, settled_score
 from nuggets_ray.run.select_report import selection_report
 from nuggets_ray.run.selected_rows import json_columns, to_jsonl, to_table
 from nuggets_ray.run.selections import models_of
@@ -154,7 +154,8 @@ def _check_settled(
     out_dir: str, scores: Scores, selection: Selection, config: SelectConfig
 ) -> None:
     """Raise UserError where a race left rows behind that might belong to this selection."""
-    top_k = settled_k(read_manifest(out_dir) or {})
+    manifest = read_manifest(out_dir) or {}
+    top_k, settled = settled_k(manifest), settled_score(manifest)
     if config.by != "golden_score" or top_k is None or not np.isnan(scores.golden_score).any():
         return
     if config.order == "bottom":
@@ -163,12 +164,29 @@ def _check_settled(
             "take select.by=posterior_score select.order=bottom, or score on with schedule=full"
         )
     num_rows = len(np.unique(scores.content_id[selection.row_K]))
-    if num_rows > top_k:
+    if config.rule == "threshold":
+        _check_settled_score(out_dir, num_rows, top_k, settled, config)
+    elif num_rows > top_k:
         raise UserError(
             f"this keeps {num_rows} rows, and the race in {out_dir} settled the best {top_k}: run "
             f"{job_command('score')} with this out_dir, schedule=race and race.top_k={num_rows}, "
             "which goes on from where it ended, or take fewer"
         )
+
+
+def _check_settled_score(
+    out_dir: str, num_rows: int, top_k: int, settled: float | None, config: SelectConfig
+) -> None:
+    """The same of a threshold: where all of the best K are above it, more may be."""
+    assert config.min_score is not None
+    if settled is None and num_rows < top_k or settled is not None and config.min_score >= settled:
+        return
+    of_what = f"the best {top_k}" if settled is None else f"the rows above {settled:g}"
+    raise UserError(
+        f"select.min_score={config.min_score:g}: the race in {out_dir} settled {of_what}, and left "
+        f"rows behind that may be above it too: run {job_command('score')} with this out_dir, "
+        f"schedule=race and race.min_score={config.min_score:g}, which goes on from where it ended"
+    )
 
 
 def _summary(scored: Scored, selection: Selection) -> dict[str, Any]:

@@ -106,13 +106,15 @@ class Fitted:
 @dataclass(frozen=True, slots=True)
 class Forecast:
     """`probability_I` of ending among the best K for each of `rows` (I,), the incomplete ones;
-    `mean_I` and `spread_I` of their final wins; `cutoff` in wins, `kappa` >= 1."""
+    `mean_I` and `spread_I` of their final wins; `cutoff` in wins, which `num_reaching` rows are
+    expected to reach; `kappa` >= 1."""
 
     rows: np.ndarray
     probability_I: np.ndarray
     mean_I: np.ndarray
     spread_I: np.ndarray
     cutoff: float
+    num_reaching: float
     kappa: float
 
 
@@ -150,8 +152,10 @@ def forecast(fitted: Fitted, top_k: int, min_wins: float | None) -> Forecast:
     complete_C = fitted.complete_totals()
     cutoff = min_wins if min_wins is not None else find_cutoff(totals, prior, complete_C, top_k)
     mean_I, spread_I = moments(totals, prior)
+    probability_I = probabilities(totals, prior, cutoff)
+    num_reaching = float(probability_I.sum()) + int(np.count_nonzero(complete_C >= cutoff))
     return Forecast(
-        fitted.incomplete, probabilities(totals, prior, cutoff), mean_I, spread_I, cutoff, kappa
+        *(fitted.incomplete, probability_I, mean_I, spread_I, cutoff, num_reaching, kappa)
     )
 
 

@@ -22,7 +22,7 @@ from nuggets_ray.schedule.forecast import (
     read,
     wins_given_eta,
 )
-from nuggets_ray.schedule.race import pilot_size
+from nuggets_ray.schedule.race import RaceSettings, count_wanted, pilot_size
 from nuggets_ray.schedule.seen import ALL, Entrants, Seen
 from nuggets_ray.schedule.top_share import fit_prior, moments
 
@@ -50,7 +50,9 @@ def why_none(num_complete: int, num_anchors: int) -> str | None:
     return None
 
 
-def posterior_of_run(entrants: Entrants, seen: Seen, top_k: int) -> PosteriorScores | str:
+def posterior_of_run(
+    entrants: Entrants, seen: Seen, settings: RaceSettings
+) -> PosteriorScores | str:
     """The posterior score of every row that met an anchor and NaN of others; where there can be
     none, why."""
     complete = np.flatnonzero(seen.stage_N == ALL)
@@ -62,7 +64,7 @@ def posterior_of_run(entrants: Entrants, seen: Seen, top_k: int) -> PosteriorSco
     by_hash = complete[np.argsort(entrants.hash_N[complete], kind="stable")]
     fit_rows = FIT_ROWS if len(seen.blocks) == 0 else pilot_size(entrants.num_candidates)
     fitted = read(entrants, seen, by_hash[:fit_rows])
-    scores = posterior_scores(fitted, top_k)
+    scores = posterior_scores(fitted, count_wanted(fitted, settings))
     is_unmet_N = seen.stage_N == 0
     for values_N in (scores.score_N, scores.low_N, scores.high_N):
         values_N[is_unmet_N] = np.nan

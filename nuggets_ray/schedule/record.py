@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+
 from nuggets_ray.run.manifest import Run
 from nuggets_ray.run.rounds import Round
 from nuggets_ray.schedule.race import RacePlan, RaceSettings
@@ -28,8 +30,14 @@ def record_race(
     mean_demo = float(entrants.demo_tokens_N.mean()) if num_rows else 0.0
     tokens = sum(len(a.content_ids) * (mean_demo + float(tokens_M[a.anchors].sum())) for a in asks)
     full_tokens = num_rows * (mean_demo + float(tokens_M.sum()))
+    top_k = settings.top_k
+    if top_k is None:  # so many are above the threshold, and settled
+        assert last.fitted is not None
+        share_C = last.fitted.win_share(last.fitted.complete)
+        top_k = int(np.count_nonzero(share_C > settings.min_score))
     record: dict[str, Any] = {
-        "top_k": settings.top_k,
+        "top_k": top_k,
+        "min_score": settings.min_score,
         "max_loss": settings.max_loss,
         "num_candidates": num_rows,
         "num_anchors": num_anchors,
@@ -53,5 +61,5 @@ def record_race(
         "%.1f%% are expected to be among them",
         *(last.report.num_complete, num_rows, num_anchors),
         *(num_rows * num_anchors / max(passes, 1), full_tokens / max(tokens, 1)),
-        *(settings.top_k, 100 * (last.report.expected_recall or 0.0)),
+        *(top_k, 100 * (last.report.expected_recall or 0.0)),
     )

@@ -8,8 +8,9 @@ Legend: N entrants, M anchors, S anchors of an ask.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +18,7 @@ import pyarrow.compute as pc
 
 from nuggets_ray.run.rounds import Round, read_answers
 from nuggets_ray.run.scores import read_scores
+from nuggets_ray.schedule.race import RaceSettings
 from nuggets_ray.schedule.seen import ALL, Seen, SeenPart
 
 
@@ -126,6 +128,23 @@ def replay(out_dir: str, field: Field, rounds: Sequence[Round]) -> Replay:
             yield SeenPart(rows, every, field.delta(rows, every, one_shot_NM))
 
     return Replay(Seen(stage_N, blocks, parts), tuple(waiting), is_covered_N, answers)
+
+
+def spent_barriers(rounds: Sequence[Round], settings: RaceSettings, num_rows: int) -> int:
+    """How many barriers this race has behind it: the last rounds that were decided for as many
+    rows or more, of as large a field, at no larger a loss. Another race is one of its own."""
+    of_other = (not _is_of(decided.report, settings, num_rows) for decided in reversed(rounds))
+    return next((spent for spent, is_other in enumerate(of_other) if is_other), len(rounds))
+
+
+def _is_of(report: Mapping[str, Any], settings: RaceSettings, num_rows: int) -> bool:
+    min_score = report.get("min_score")
+    if settings.top_k is None:
+        is_wide = min_score is not None and min_score <= settings.min_score
+    else:
+        is_wide = min_score is None and (report.get("top_k") or 0) >= settings.top_k
+    is_as_large = report.get("num_candidates", 0) >= num_rows
+    return bool(is_wide and is_as_large and report.get("max_loss", 1.0) <= settings.max_loss)
 
 
 def _answers(

@@ -1,4 +1,4 @@
-"""How many rows a race is for: race.*, or what select.* will ask for."""
+"""What a race is for, a number of rows or a golden score: race.*, or what select.* will ask for."""
 
 import math
 from fractions import Fraction
@@ -8,25 +8,51 @@ from nuggets_ray.errors import UserError
 
 
 def check_wanted(race: RaceConfig, select: SelectConfig) -> None:
-    """Raise UserError where it cannot be known how many rows are wanted."""
-    if race.top_k is not None and race.top_fraction is not None:
-        raise UserError(
-            f"race.top_k={race.top_k} and race.top_fraction={race.top_fraction} are two answers to "
-            "one question: leave one out"
-        )
+    """Raise UserError where it cannot be known which rows are wanted."""
+    given = [
+        f"race.{key}={value}"
+        for key in ("top_k", "top_fraction", "min_score")
+        if (value := getattr(race, key)) is not None
+    ]
+    if len(given) > 1:
+        raise UserError(f"{' and '.join(given)} are answers to one question: leave one in")
     if race.top_fraction == 0:
         raise UserError("race.top_fraction=0 wants nothing: give a share such as 0.05")
-    given = race.top_k is not None or race.top_fraction is not None
-    if not given and select.rule not in ("top_k", "top_fraction"):
+    if not given and select.rule == "threshold" and select.min_score is not None:
+        if (select.by, select.order) != ("golden_score", "top"):
+            raise UserError(
+                f"schedule=race finds the best by golden score, and select=threshold is of "
+                f"select.by={select.by} select.order={select.order}: give race.top_fraction, such "
+                "as race.top_fraction=0.05, race.top_k or race.min_score"
+            )
+    elif not given and select.rule not in ("top_k", "top_fraction"):
         raise UserError(
             f"schedule=race cannot tell from select={select.rule} how many rows are wanted: give "
-            "race.top_fraction, such as race.top_fraction=0.05, or race.top_k"
+            "race.top_fraction, such as race.top_fraction=0.05, race.top_k or race.min_score"
+        )
+    min_score = wanted_score(race, select)
+    if min_score is not None and not 0 <= min_score < 1:
+        key = "select.min_score" if race.min_score is None else "race.min_score"
+        raise UserError(
+            f"{key}={min_score}: a golden score is within [0, 1], and rows strictly above are "
+            "wanted: give a share such as 0.8"
         )
 
 
-def wanted_rows(race: RaceConfig, select: SelectConfig, num_candidates: int) -> int:
-    """The race's K, of `num_candidates` distinct rows. Raises UserError for more than there are."""
+def wanted_score(race: RaceConfig, select: SelectConfig) -> float | None:
+    """The golden score above which rows are wanted; None where a number of rows is."""
+    if race.min_score is not None:
+        return race.min_score
+    is_counted = race.top_k is not None or race.top_fraction is not None
+    return None if is_counted or select.rule != "threshold" else select.min_score
+
+
+def wanted_rows(race: RaceConfig, select: SelectConfig, num_candidates: int) -> int | None:
+    """The race's K, of `num_candidates` distinct rows; None under a threshold. Raises UserError for
+    more than there are."""
     check_wanted(race, select)
+    if wanted_score(race, select) is not None:
+        return None
     if race.top_k is not None:
         top_k, setting = race.top_k, f"race.top_k={race.top_k}"
     elif race.top_fraction is None and select.rule == "top_k":

@@ -28,6 +28,7 @@ class Race:
     hash_N: np.ndarray
     blocks: list[np.ndarray] = dataclasses.field(default_factory=list)
     parts: list[SeenPart] = dataclasses.field(default_factory=list)
+    num_barriers: int = 0
 
     def __post_init__(self) -> None:
         self.stage_N = np.zeros(len(self.world.delta), np.int64)
@@ -41,10 +42,11 @@ class Race:
         return Seen(self.stage_N, self.blocks, lambda: self.parts)
 
     def plan(self) -> RacePlan:
-        return plan(self.entrants, self.seen, self.settings)
+        return plan(self.entrants, self.seen, self.settings, self.num_barriers)
 
     def answer(self, step: RacePlan) -> None:
         """Compute what the plan asks."""
+        self.num_barriers += 1
         if step.block is not None:
             self.blocks = [*self.blocks, step.block]
         for ask in step.asks:

@@ -24,10 +24,10 @@ from nuggets_ray.schedule.full import plan_blocks
 from nuggets_ray.schedule.posterior import posterior_of_run
 from nuggets_ray.schedule.race import RacePlan, RaceSettings, plan, plan_rest, why_full
 from nuggets_ray.schedule.record import record_race
-from nuggets_ray.schedule.replay import Field, Replay, Waiting, race_hashes, replay
+from nuggets_ray.schedule.replay import Field, Replay, Waiting, race_hashes, replay, spent_barriers
 from nuggets_ray.schedule.seen import ALL, Entrants
 from nuggets_ray.schedule.todo import Todo
-from nuggets_ray.schedule.wanted import wanted_rows
+from nuggets_ray.schedule.wanted import wanted_rows, wanted_score
 from nuggets_ray.score.one_shot import self_anchor_of
 from nuggets_ray.score.raced import write_complete, write_eliminated
 from nuggets_ray.score.zero_shot import ZeroShot
@@ -145,7 +145,7 @@ def write_posteriors(
     none."""
     racing = _start(run, config, candidates, todo, base, prompt)
     io.delete(RunFolder(run.out_dir).posterior)
-    scores = posterior_of_run(racing.entrants, racing.replay().seen, racing.settings.top_k)
+    scores = posterior_of_run(racing.entrants, racing.replay().seen, racing.settings)
     if isinstance(scores, str):
         logger.info("no posterior scores: %s", scores)
         return
@@ -170,9 +170,12 @@ def _start(
     rows = _entrant_rows(candidates, todo)
     ids_N = candidates.content_id_N[rows]
     is_race = config.schedule.name == "race"
-    top_k = wanted_rows(config.race, config.select, len(rows)) if is_race else len(rows)
     settings = RaceSettings(
-        top_k, config.race.max_loss, pilot=config.race.pilot, num_blocks=config.race.rounds
+        wanted_rows(config.race, config.select, len(rows)) if is_race else len(rows),
+        config.race.max_loss,
+        pilot=config.race.pilot,
+        num_blocks=config.race.rounds,
+        min_score=wanted_score(config.race, config.select) if is_race else None,
     )
     self_N = np.full(len(rows), -1)
     anchors = {anchor.content_id for anchor in base.anchors}
@@ -193,7 +196,9 @@ def _plan(racing: Racing, state: Replay) -> RacePlan:
     if racing.config.schedule.name == "full":
         step = plan_rest(racing.entrants, state.seen)
     else:
-        step = plan(racing.entrants, state.seen, racing.settings)
+        rounds = read_rounds(racing.run.out_dir)
+        spent = spent_barriers(rounds, racing.settings, len(racing.rows))
+        step = plan(racing.entrants, state.seen, racing.settings, spent)
     report = step.report
     recall = report.expected_recall
     logger.info(
@@ -206,11 +211,16 @@ def _plan(racing: Racing, state: Replay) -> RacePlan:
 
 def _decide(racing: Racing, step: RacePlan) -> None:
     """Put a plan on disk: from then on it is authoritative."""
-    rounds = read_rounds(racing.run.out_dir)
+    rounds, settings = read_rounds(racing.run.out_dir), racing.settings
     number = rounds[-1].number + 1 if rounds else 0
     ids_N = racing.field.content_id_N
     asks = tuple(RoundAsk(ids_N[ask.rows], ask.anchors) for ask in step.asks)
-    report = {"top_k": racing.settings.top_k, **asdict(step.report)}
+    report = {
+        **asdict(step.report),
+        "min_score": settings.min_score,
+        "max_loss": settings.max_loss,
+        "num_candidates": len(ids_N),
+    }
     write_round(racing.run.out_dir, Round(number, asks, step.target, step.block, report))
 
 

@@ -17,7 +17,7 @@ def test_a_race_is_held_against_full_scoring() -> None:
     assert result.passes == pytest.approx(900 * 100 / world.passes)
     assert 1 < result.passes < 20
     assert result.fair >= result.exact > 0.8
-    assert result.rounds == world.rounds <= 9
+    assert result.rounds == world.rounds <= 8
 
 
 def test_the_chosen_are_in_rank_order() -> None:

@@ -6,8 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
+from made_up_scores import score_row
 from scored_run import (
     begin,
     choose,
@@ -23,6 +25,8 @@ from nuggets_ray.config.finetune import FinetuneConfig
 from nuggets_ray.config.schema import Config, SelectConfig
 from nuggets_ray.errors import UserError
 from nuggets_ray.io import write_json
+from nuggets_ray.run.layout import RunFolder
+from nuggets_ray.run.scores import write_eliminated_scores
 from nuggets_ray.run.select import ReplacesTrainedError, select_beside
 
 
@@ -211,3 +215,51 @@ def test_what_stands_beside_is_kept_where_a_model_is_of_it(
         select_beside(replace(beside, finetune=trains))
     [jsonl, *_] = select_beside(replace(beside, select=replace(beside.select, replace=True)))
     assert len(io.read_bytes(jsonl).splitlines()) == 3
+
+
+def raced_run(path: str, race: dict[str, Any]) -> str:
+    """Contents c08 to c19 are complete, the others were left behind."""
+    write_candidates(path, 0, range(20))
+    write_scores(path, 0, range(8, 20))
+    left = [
+        replace(score_row(f"c{number:02d}", (-1.0, np.nan), "eliminated"), mean_delta=-1.0)
+        for number in range(8)
+    ]
+    write_eliminated_scores(path, "attempt", left)
+    write_json(RunFolder(path).manifest, {"schema_version": 1, "race": race})
+    return path
+
+
+@pytest.mark.parametrize(
+    ("race", "select", "way_out"),
+    [
+        ({"top_k": 4}, SelectConfig(rule="top_k", k=5), "race.top_k=5"),
+        ({"top_k": 4}, SelectConfig(rule="threshold", min_score=0.7), "race.min_score=0.7"),
+        ({"top_k": 4}, SelectConfig(rule="threshold", min_score=0.75), "race.min_score=0.75"),
+        ({"top_k": 9, "min_score": 0.5}, SelectConfig(rule="top_k", k=10), "race.top_k=10"),
+        (
+            {"top_k": 9, "min_score": 0.5},
+            SelectConfig(rule="threshold", min_score=0.45),
+            "race.min_score=0.45",
+        ),
+    ],
+)
+def test_past_what_a_race_settled_the_call_is_named_that_settles_it(
+    tmp_path: Path, race: dict[str, Any], select: SelectConfig, way_out: str
+) -> None:
+    with pytest.raises(UserError, match=way_out):
+        choose(raced_run(str(tmp_path), race), select)
+
+
+@pytest.mark.parametrize(
+    ("race", "select", "num_rows"),
+    [
+        ({"top_k": 4}, SelectConfig(rule="threshold", min_score=0.85), 2),
+        ({"top_k": 9, "min_score": 0.5}, SelectConfig(rule="threshold", min_score=0.5), 9),
+        ({"top_k": 9, "min_score": 0.5}, SelectConfig(rule="top_k", k=9), 9),
+    ],
+)
+def test_within_what_a_race_settled_rows_are_kept(
+    tmp_path: Path, race: dict[str, Any], select: SelectConfig, num_rows: int
+) -> None:
+    assert choose(raced_run(str(tmp_path), race), select)[0]["num_rows"] == num_rows

@@ -92,7 +92,7 @@ def test_a_larger_top_goes_on_from_where_the_smaller_ended() -> None:
     race = start_race(world, RaceSettings(8))
     race.run()
     before = world.passes
-    race.settings = RaceSettings(80)
+    race.settings, race.num_barriers = RaceSettings(80), 0
     chosen = ranked(race)[:80]
     alone = WORLDS["factor"](800, 80, 5)
     start_race(alone, RaceSettings(80)).run()
@@ -150,10 +150,38 @@ def test_a_threshold_needs_no_search_for_the_cut_off() -> None:
     world = WORLDS["factor"](800, 100, 8)
     wins_N = np.count_nonzero(world.delta > 0, axis=1)
     bar = int(np.sort(wins_N)[-30])
-    step = start_race(world, RaceSettings(30, min_wins=float(bar))).run()
+    step = start_race(world, RaceSettings(min_score=(bar - 1) / 100)).run()
     assert step.fitted is not None
     assert step.report.cutoff == bar
     assert np.isin(np.flatnonzero(wins_N >= bar), step.fitted.complete).mean() >= 0.93
+    assert step.report.top_k == pytest.approx(np.count_nonzero(wins_N >= bar), abs=2)
+    assert world.passes < 0.6 * world.delta.size
+
+
+def test_scores_strictly_above_a_threshold_are_wanted() -> None:
+    assert RaceSettings(min_score=0.8).min_wins(100) == 81
+    assert RaceSettings(min_score=0.29).min_wins(100) == 30
+    assert RaceSettings(min_score=0.805).min_wins(100) == 81
+    assert RaceSettings(20).min_wins(100) is None
+
+
+def test_a_threshold_that_nothing_or_a_third_reaches_is_raced_to_an_end() -> None:
+    world = WORLDS["factor"](600, 60, 3)
+    none = start_race(world, RaceSettings(min_score=0.999)).run()
+    assert none.fitted is not None and none.report.top_k == 1
+    assert len(none.fitted.complete) < 150
+    median = float(np.median((world.delta > 0).mean(axis=1)))
+    half = start_race(world, RaceSettings(min_score=median)).run()
+    assert half.fitted is not None and len(half.fitted.complete) == 600
+
+
+@pytest.mark.parametrize("kind", WORLDS)
+@pytest.mark.parametrize("num_blocks", [2, 5])
+def test_barriers_are_three_more_than_blocks_at_most(kind: str, num_blocks: int) -> None:
+    for seed in range(4):
+        race = start_race(WORLDS[kind](500, 60, seed), RaceSettings(15, num_blocks=num_blocks))
+        race.run()
+        assert race.num_barriers <= num_blocks + 3
 
 
 def test_a_left_behind_row_can_come_back() -> None:

@@ -14,7 +14,8 @@ from nuggets_ray.run.rounds import (
     write_round,
 )
 from nuggets_ray.run.scores import write_scores
-from nuggets_ray.schedule.replay import Field, race_hashes, replay
+from nuggets_ray.schedule.race import RaceSettings
+from nuggets_ray.schedule.replay import Field, race_hashes, replay, spent_barriers
 from nuggets_ray.schedule.seen import ALL
 
 IDS = np.array(["a", "b", "c", "d"])
@@ -51,3 +52,22 @@ def test_a_row_that_left_the_race_is_not_waited_for(tmp_path: Path) -> None:
 def test_hashes_depend_on_the_seed_and_the_row_alone() -> None:
     assert np.array_equal(race_hashes(IDS, 0)[1:], race_hashes(IDS[1:], 0))
     assert not np.array_equal(race_hashes(IDS, 0), race_hashes(IDS, 1))
+
+
+def test_barriers_are_those_of_a_race_for_as_many_rows_or_more() -> None:
+    def decided(top_k: int | None, num_rows: int, min_score: float | None = None) -> Round:
+        report = {"top_k": top_k, "min_score": min_score, "max_loss": 0.01}
+        return Round(0, (), None, None, {**report, "num_candidates": num_rows})
+
+    rounds = [decided(5, 90), decided(20, 100), decided(20, 99)]
+    assert spent_barriers(rounds, RaceSettings(20), 99) == 2
+    assert spent_barriers(rounds, RaceSettings(10), 99) == 2
+    assert spent_barriers(rounds, RaceSettings(21), 99) == 0
+    assert spent_barriers(rounds, RaceSettings(20), 120) == 0
+    assert spent_barriers(rounds, RaceSettings(20, max_loss=0.001), 99) == 0
+    assert spent_barriers(rounds, RaceSettings(min_score=0.8), 99) == 0
+    scored = [decided(3, 99, 0.8), decided(9, 99, 0.7)]
+    assert spent_barriers(scored, RaceSettings(min_score=0.8), 99) == 2
+    assert spent_barriers(scored, RaceSettings(min_score=0.6), 99) == 0
+    assert spent_barriers(scored, RaceSettings(3), 99) == 0
+    assert spent_barriers([Round(0, (), None, None, {"top_k": 20})], RaceSettings(20), 9) == 0
