@@ -258,6 +258,14 @@ class Config:
     """Seed of every draw: hold-out, random anchors, k-means, random selections, order of training
     rows, dropout.
     """
+    signals: list[str] = field(
+        default_factory=lambda: ["auto"],
+        metadata={"each_of": ("auto", "perplexity", "ifd", "rds")},
+    )
+    """What scoring takes down of each row beside its score: perplexity, ifd (with ifd_perplexity),
+    rds; auto: perplexity, which costs nothing (backend=transformers), of rows scored from now on.
+    Named ones are computed of rows that have a score already, too.
+    """
     progress_s: float = number(10.0, at_least=0.1)
     """Seconds between progress lines where there is no terminal, and between lines of metrics."""
     model: ModelConfig = field(default_factory=ModelConfig)

@@ -41,13 +41,16 @@ JOIN_S = 5.0
 @dataclass(frozen=True, slots=True)
 class Block:
     """Rows that one worker computes: where they lie in candidates/. Of a race, for which round, and
-    on which anchors; None: on all, as whole rows of scores/.
+    on which anchors; None: on all, as whole rows of scores/. `signals`: whether what is asked of
+    rows beside their scores is taken down; without `scores` nothing but that.
     """
 
     places: Places
     round: int | None = None
     ask: int = 0
     anchors: tuple[int, ...] = ()
+    signals: bool = False
+    scores: bool = True
 
 
 @ray.remote(num_cpus=0)

@@ -51,7 +51,8 @@ def score_rows(
     num_rows = todo.num_reused + len(rows) + len(again)
     run.tell(f"scoring {len(rows) + len(again)} candidates in {len(plan) + len(again)} blocks")
     progress = make_progress(run, num_rows, todo.num_reused, config, workers)
-    blocks = [Block(candidates.places(rows[index])) for index in plan]
+    has_signals = bool(setup.signals)
+    blocks = [Block(candidates.places(rows[index]), signals=has_signals) for index in plan]
     with timed(run, progress, todo.num_reused):
         max_blocks = len(plan) + len(again)
         with ScorerPool(run, setup, ray.put(base), workers, progress, max_blocks) as pool:
@@ -60,7 +61,10 @@ def score_rows(
             check_deaths(unscored, len(left), len(rows), len(blocks))
             # one a block: the death of a process is then the row's own
             alone = np.concatenate([left, again])
-            one_by_one = [Block(candidates.places(alone[i : i + 1])) for i in range(len(alone))]
+            one_by_one = [
+                Block(candidates.places(alone[i : i + 1]), signals=has_signals)
+                for i in range(len(alone))
+            ]
             unscored |= pool.run(one_by_one)
             lost = unanswered(out_dir, candidates, alone, unscored)
             unscored |= dict.fromkeys(candidates.content_id_N[lost].tolist(), LOST)

@@ -23,15 +23,17 @@ def test_every_signal_has_a_module() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "given"),
+    ("asked", "backend", "given"),
     [
-        (["auto"], ("perplexity",)),
-        (["rds", "auto", "rds"], ("perplexity", "rds")),
-        ([], ()),
+        (["auto"], "transformers", ("perplexity",)),
+        (["auto"], "vllm", ()),
+        (["perplexity", "auto"], "vllm", ("perplexity",)),
+        (["rds", "auto", "rds"], "transformers", ("perplexity", "rds")),
+        ([], "transformers", ()),
     ],
 )
-def test_auto_is_what_costs_nothing(asked: list[str], given: tuple[str, ...]) -> None:
-    assert wanted(asked) == given
+def test_auto_is_what_costs_nothing(asked: list[str], backend: str, given: tuple[str, ...]) -> None:
+    assert wanted(asked, backend) == given
 
 
 def test_what_to_ask_for_a_signal() -> None:
