@@ -7,11 +7,10 @@ delta, then example_id. Under unique=true, whatever the ranking, only the first 
 a row that can be chosen or counts in a fraction.
 """
 
-import hashlib
 import math
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 import numpy as np
@@ -20,6 +19,11 @@ from nuggets_ray.config.keys import job_command
 from nuggets_ray.config.limits import check_limits
 from nuggets_ray.config.schema import SelectConfig
 from nuggets_ray.errors import UserError
+from nuggets_ray.signals.blend import blend
+from nuggets_ray.signals.by import check_by, is_blend, name_of, weights_of
+from nuggets_ray.signals.ifd import misfits
+from nuggets_ray.signals.longest import longest
+from nuggets_ray.signals.random import random_order
 
 OUR_COLUMNS = ("example_id", "golden_score", "rank")
 RULES = {
@@ -37,7 +41,8 @@ class Scores:
     `golden_score` is float64, NaN where the row is not complete (eliminated early): such a row
     counts as scored and can be drawn at random or by length, but never by golden score.
     `mean_delta` is in nats per answer token. `posterior_score` is None where the run has none, NaN
-    where a row has none.
+    where a row has none. `signals`: others by the names of select.by, NaN where a row has none;
+    `rds_turn`: at which turn of a round-robin over the anchors each row is taken.
     """
 
     example_id: np.ndarray
@@ -46,6 +51,8 @@ class Scores:
     mean_delta: np.ndarray
     num_answer_tokens: np.ndarray
     posterior_score: np.ndarray | None = None
+    signals: Mapping[str, np.ndarray] = field(default_factory=dict)
+    rds_turn: np.ndarray | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +75,15 @@ def check_config(config: SelectConfig) -> None:
     """Raise UserError for a setting that no scores could make right; needs no data, so call it
     before reading any."""
     check_limits(config, "select.")
-    for rule, field in RULES.items():
-        value = getattr(config, field)
+    check_by(config.by, config.scores_path)
+    for rule, key in RULES.items():
+        value = getattr(config, key)
         if rule == config.rule and value is None:
-            raise UserError(f"select.rule={rule} needs select.{field}: set it")
+            raise UserError(f"select.rule={rule} needs select.{key}: set it")
         if rule != config.rule and value is not None:
             raise UserError(
-                f"select.{field}={value} is not used by select.rule={config.rule}: "
-                f"choose it with select={rule}, or leave select.{field} out"
+                f"select.{key}={value} is not used by select.rule={config.rule}: "
+                f"choose it with select={rule}, or leave select.{key} out"
             )
     if config.fraction is not None and not 0 < config.fraction <= 1:
         raise UserError(
@@ -126,13 +134,10 @@ def default_name(config: SelectConfig) -> str:
     """The folder under selections/ when select.name is not set."""
     if config.by == "random":
         return f"random-{config.draw}" + ("-tokens" if config.rule == "top_tokens" else "")
-    names = {
-        "golden_score": ("golden", "bottom"),
-        "posterior_score": ("posterior", "posterior-bottom"),
-        "longest": ("longest", "shortest"),
-    }
-    of_top, of_bottom = names[config.by]
-    return of_top if config.order == "top" else of_bottom
+    name = name_of(config.by)
+    if config.order == "top":
+        return name
+    return {"golden": "bottom", "longest": "shortest"}.get(name, f"{name}-bottom")
 
 
 def select(scores: Scores, config: SelectConfig, seed: int) -> Selection:
@@ -180,11 +185,28 @@ def first_copies(scores: Scores) -> np.ndarray:
 
 
 def _measure(scores: Scores, config: SelectConfig) -> np.ndarray:
-    if config.by == "longest":
-        return scores.num_answer_tokens.astype(np.float64)
-    if config.by == "golden_score":
+    """What rows are ranked by, (N,): NaN where a row cannot be."""
+    if config.by == "random":
+        return np.zeros(len(scores.example_id))
+    if not is_blend(config.by):
+        return _signal(scores, config.by)
+    weights = weights_of(config.by)
+    return blend({name: _order_by(scores, name) for name in weights}, weights)
+
+
+def _order_by(scores: Scores, name: str) -> np.ndarray:
+    """What orders rows by a signal, the highest first: of rds the turns, not the cosines."""
+    if name == "rds" and scores.rds_turn is not None:
+        return -scores.rds_turn
+    return _signal(scores, name)
+
+
+def _signal(scores: Scores, name: str) -> np.ndarray:
+    if name == "longest":
+        return longest(scores.num_answer_tokens)
+    if name == "golden_score":
         return scores.golden_score
-    if config.by == "posterior_score":
+    if name == "posterior_score":
         if scores.posterior_score is None:
             raise UserError(
                 "select.by=posterior_score: this run has none, as it takes 40 anchors and 100 rows "
@@ -192,18 +214,21 @@ def _measure(scores: Scores, config: SelectConfig) -> np.ndarray:
                 "select.by=golden_score"
             )
         return scores.posterior_score
-    return np.zeros(len(scores.example_id))
+    if name not in scores.signals:
+        raise UserError(f"select.by={name}: these rows have none: take select.by=golden_score")
+    values_N = scores.signals[name]
+    if name in ("ifd", "ifd_perplexity"):
+        return np.where(misfits(values_N), np.nan, values_N)
+    return values_N
 
 
 def _rank(scores: Scores, measure_N: np.ndarray, config: SelectConfig, seed: int) -> np.ndarray:
     """Indices of the rows that can be chosen, in rank order."""
     if config.by == "random":
-        # hashed a row, so that its draw is the same whatever other rows are there
-        start = f"{seed}:random-{config.draw}:".encode()
-        digests = [hashlib.sha256(start + id.encode()).hexdigest() for id in scores.example_id]
-        return np.argsort(np.array(digests, dtype="S64"))
+        return random_order(scores.example_id, seed, config.draw)
     sign = -1.0 if config.order == "top" else 1.0
-    ranked: np.ndarray = np.lexsort((scores.example_id, sign * scores.mean_delta, sign * measure_N))
+    order_N = _order_by(scores, "rds") if config.by == "rds" else measure_N
+    ranked: np.ndarray = np.lexsort((scores.example_id, sign * scores.mean_delta, sign * order_N))
     is_rankable: np.ndarray = ~np.isnan(measure_N)
     return np.compress(is_rankable[ranked], ranked)
 

@@ -204,9 +204,15 @@ class SelectConfig:
     """top_tokens: rows are kept until they hold about this many answer tokens."""
     min_score: float | None = None
     """threshold: rows whose score is above this are kept (below it under order=bottom)."""
-    by: str = choice("golden_score", "posterior_score", "random", "longest")
-    """golden_score, posterior_score (what the win share over any number of such anchors is expected
-    to be; every row has it), random (seeded) or longest (answer tokens).
+    by: Any = "golden_score"
+    """golden_score, posterior_score (expected win share over any number of such anchors; every row
+    has it), standardised_delta, loss_ratio, perplexity, ifd, ifd_perplexity, rds, longest (answer
+    tokens), random (seeded), a column of scores_path, or a blend of ranks: {golden_score: 1, ifd:
+    0.5}.
+    """
+    scores_path: str | None = None
+    """Scores of another tool or run, by a column's name in `by`: a file of rows with example_id,
+    content_id, id or row_number, or a run folder.
     """
     order: str = choice("top", "bottom")
     """top or bottom."""

@@ -24,6 +24,7 @@ from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.manifest import read_manifest
 from nuggets_ray.run.rounds import settled_k, settled_score
 from nuggets_ray.run.select_report import selection_report
+from nuggets_ray.run.select_signals import with_signals
 from nuggets_ray.run.selected_rows import json_columns, to_jsonl, to_table
 from nuggets_ray.run.selections import models_of
 from nuggets_ray.run.source_rows import read_source_table
@@ -136,7 +137,7 @@ def _check_replaced(out_dir: str, name: str, rows: Sequence[bytes], ours: pa.Tab
 
 
 def _choose(out_dir: str, config: SelectConfig, seed: int) -> tuple[Scored, Selection]:
-    scored = read_scored(out_dir)
+    scored = with_signals(out_dir, read_scored(out_dir), config)
     num_scored = len(scored.scores.example_id)
     if scored.num_pending:
         logger.warning("partial: %d of %d candidates are scored", num_scored, scored.num_candidates)
