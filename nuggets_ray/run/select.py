@@ -27,6 +27,7 @@ from nuggets_ray.run.select_report import selection_report
 from nuggets_ray.run.select_signals import with_signals
 from nuggets_ray.run.selected_rows import json_columns, to_jsonl, to_table
 from nuggets_ray.run.selections import models_of
+from nuggets_ray.run.signal_table import signal_table
 from nuggets_ray.run.source_rows import read_source_table
 from nuggets_ray.select import (
     OUR_COLUMNS,
@@ -57,6 +58,8 @@ def select_and_report(config: Config) -> dict[str, Any]:
     print(format_summary(result))
     report = selection_report(config.out_dir, scored, selection, config.select, config.seed)
     print(f"\n{report}")
+    table = signal_table(config.out_dir, scored, selection.row_K, config.select, config.seed)
+    print(f"\n{table}")
     return result
 
 
