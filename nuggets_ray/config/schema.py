@@ -11,7 +11,7 @@ from typing import Any
 from nuggets_ray.config.bench import BenchConfig
 from nuggets_ray.config.evaluate import EvaluateConfig, GenerateConfig, JudgeConfig
 from nuggets_ray.config.finetune import FinetuneConfig
-from nuggets_ray.config.limits import check_limits, choice, choices, number, share, some
+from nuggets_ray.config.limits import check_limits, choice, choices, number, share, some, usual
 from nuggets_ray.config.show import ShowConfig
 from nuggets_ray.config.status import StatusConfig
 from nuggets_ray.config.study import StudyConfig, check_study
@@ -205,7 +205,10 @@ class SelectConfig:
     """top_tokens: rows are kept until they hold about this many answer tokens."""
     min_score: float | None = None
     """threshold: rows whose score is above this are kept (below it under order=bottom)."""
-    by: Any = "golden_score"
+    by: Any = usual(
+        *("golden_score", "posterior_score", "standardised_delta", "loss_ratio", "perplexity"),
+        *("ifd", "ifd_perplexity", "rds", "longest", "random"),
+    )
     """golden_score, posterior_score (expected win share over any number of such anchors; every row
     has it), standardised_delta, loss_ratio, perplexity, ifd, ifd_perplexity, rds, longest (answer
     tokens), random (seeded), a column of scores_path, or a blend of ranks: {golden_score: 1, ifd:
