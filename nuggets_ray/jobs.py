@@ -50,9 +50,16 @@ def _score() -> Main:
 
 
 def _select() -> Main:
-    from nuggets_ray.run.select import select_and_report
+    def main(config: Config) -> dict[str, Any]:
+        if config.select.diversity == "none":
+            from nuggets_ray.run.select import select_and_report
 
-    return select_and_report
+            return select_and_report(config)
+        from nuggets_ray.stages.select import select
+
+        return select(config)
+
+    return main
 
 
 def _finetune() -> Main:
@@ -197,14 +204,14 @@ _ALL = (
         name="select",
         about="keep the best (or worst, longest, random) candidates of a scored run",
         load=_select,
-        uses=("select",),
+        uses=("select", "cluster"),
         examples={
             "out_dir=runs/first": "the best 5% of the scored rows, as selections/golden",
-            "out_dir=runs/first select=top_k select.k=1000 select.name=best": (
-                "the best 1,000, as selections/best"
-            ),
             "out_dir=runs/first select.by=random select.draw=1": (
                 "as many random rows, to compare with"
+            ),
+            "out_dir=runs/first select.per=category select.max_similarity=0.8": (
+                "the best 5%, as many of each category as it has rows, without near-duplicates"
             ),
         },
         general=("out_dir", "seed"),

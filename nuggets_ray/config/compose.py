@@ -9,12 +9,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from nuggets_ray.config.command_line import grammar, hints, overrides
 from nuggets_ray.config.keys import CONF_DIR, sections
 from nuggets_ray.config.schema import Config, check
 from nuggets_ray.errors import UserError
+
+Value = TypeVar("Value")
 
 
 def load(arguments: list[str], uses: Sequence[str] | None = None) -> Config:
@@ -90,13 +92,14 @@ def resolve(composed: Any) -> Config:
         config,
         data=replace(config.data, roles=_plain_names(config.data.roles)),
         anchors=replace(config.anchors, roles=_plain_names(config.anchors.roles)),
+        select=replace(config.select, quotas=_plain_names(config.select.quotas)),
     )
     check(config)
     return absolute(config)
 
 
-def _plain_names(roles: dict[str, str]) -> dict[str, str]:
-    return {grammar.plain_name(name): role for name, role in roles.items()}
+def _plain_names(values: dict[str, Value]) -> dict[str, Value]:
+    return {grammar.plain_name(name): value for name, value in values.items()}
 
 
 INTERPOLATION = "${...} stands for another key's value, such as ${seed}; as text it is \\${"

@@ -230,6 +230,32 @@ class SelectConfig:
     """
     unique: bool = True
     """Of exact duplicates keep the first, whatever `by` is; fractions are of distinct contents."""
+    min_answer_tokens: int | None = number(None, at_least=0)
+    """Rows with shorter answers are not eligible; fractions are of eligible rows."""
+    max_answer_tokens: int | None = number(None, at_least=1)
+    """Rows with longer answers are not eligible."""
+    per: str | None = None
+    """A field of the rows, or source_path: each of its values gets a number of rows of its own."""
+    divide: str = choice("proportional", "equal")
+    """select.per: as many rows of a value as its share of the eligible rows (proportional), or as
+    many of each (equal).
+    """
+    quotas: dict[str, float] = field(default_factory=dict)
+    """select.per: the rows of each value instead, as numbers or as shares that sum to 1, e.g.
+    {maths: 200, writing: 100}.
+    """
+    max_similarity: float | None = number(None, at_least=0.5, at_most=1)
+    """A row as like a better one as this or more (Jaccard index of their word 5-grams) is left
+    out.
+    """
+    diversity: str = choice("none", "k_center", "facility_location")
+    """none, or the rows that differ most (k_center) or stand best for all (facility_location) among
+    the best, by the model's mean hidden states.
+    """
+    pool: float = number(3.0, at_least=1)
+    """diversity: how many of the best rows it chooses from, in selections."""
+    match_length: str | None = None
+    """A selection, such as random-0, whose answer lengths the rows are to have."""
     export: list[str] = some("llamafactory", "axolotl", "trl")
     """Write the selection in the shapes of these trainers too: llamafactory, axolotl, trl."""
     replace: bool = False

@@ -136,6 +136,11 @@ class RunFolder:
         return join(self.out_dir, "separation.json")
 
     @property
+    def embeddings(self) -> str:
+        """The model's hidden states of rows, as a diverse selection compared them."""
+        return join(self.out_dir, "embeddings.parquet")
+
+    @property
     def selections(self) -> str:
         """The folder of all selections."""
         return join(self.out_dir, "selections")
@@ -214,6 +219,16 @@ class SelectionFolder:
     @property
     def parquet(self) -> str:
         return join(self.path, "selected.parquet")
+
+    @property
+    def near_duplicates(self) -> str:
+        """The rows that were left out for a better one that they are nearly the same as."""
+        return join(self.path, "near_duplicates.jsonl")
+
+    @property
+    def profile(self) -> str:
+        """What the rows look like beside all scored ones, in numbers."""
+        return join(self.path, "profile.json")
 
     @property
     def record(self) -> str:

@@ -218,6 +218,9 @@ def _format_fact(key: str, section: Facts) -> tuple[str, str]:
     label, form = FORMS.get(key, (name, _plain_text))
     if key.endswith("_tokens") and not key.startswith("num_"):
         label, form = label.removesuffix(" tokens"), _tokens_text
+    if isinstance(value, Mapping):  # of a race, beside full scoring
+        low, high, full = (form(value[name]) for name in ("race_low", "race_high", "full"))
+        return label, f"{low} to {high} (full scoring: {full})"
     return label, "-" if value is None else form(value)
 
 

@@ -31,7 +31,7 @@ LAYERS = (
     {"finetune"},
     {"score", "prepare"},
     {"anchors", "run", "schedule"},
-    {"model", "prompts", "data", "select", "signals"},
+    {"model", "prompts", "data", "select", "curate", "signals"},
     {"disk_full"},
     {"io", "config", "demo", "loopback", "stderr", "umask"},
     {"records", "markdown", "units", "errors"},

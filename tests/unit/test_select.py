@@ -223,9 +223,9 @@ def test_of_exact_copies_the_first_is_kept_whatever_ranks_them(ranking: dict[str
     kept = [COPIED[row] for row in unique.row_K]
     assert len(kept) == 3, "half of six contents"
     assert all(len(id) == 1 for id in kept), "the first copies"
-    assert unique.num_copies == 12
+    assert unique.ranking.num_copies == 12
     everything = select(copied_scores(), replace(half, unique=False), 0)
-    assert len(everything.row_K) == 9 and everything.num_copies == 0
+    assert len(everything.row_K) == 9 and everything.ranking.num_copies == 0
 
 
 def test_copies_are_no_rows_to_ask_for() -> None:
@@ -310,6 +310,11 @@ def test_by_a_blend_of_ranks() -> None:
     assert chosen_by({"golden_score": 1, "quality": 1})[0] == "e"
     assert set(chosen_by({"golden_score": 1, "ifd": 1})) == {"c", "f", "e"}, "b is above 1"
     assert chosen_by({"rds": 1}) == ["b", "c", "d"], "rds goes by its turns here too"
+
+
+def test_too_few_rows_with_a_signal_are_told() -> None:
+    with pytest.raises(UserError, match="only 4 distinct candidates have a value of ifd"):
+        chosen_by("ifd", k=5)
 
 
 def test_a_signal_that_is_not_there_is_refused() -> None:

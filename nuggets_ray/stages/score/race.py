@@ -16,14 +16,17 @@ from nuggets_ray import io
 from nuggets_ray.config.schema import Config
 from nuggets_ray.prompts.prompt import Prompt
 from nuggets_ray.run.candidates import CandidateIds
+from nuggets_ray.run.funnel import funnel_line, read_funnel
 from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.manifest import Run
 from nuggets_ray.run.posterior import write_posterior
-from nuggets_ray.run.rounds import Round, RoundAsk, read_rounds, write_round
+from nuggets_ray.run.round_times import RoundTimes
+from nuggets_ray.run.rounds import Round, read_rounds, write_round
 from nuggets_ray.schedule.full import plan_blocks
 from nuggets_ray.schedule.posterior import posterior_of_run
 from nuggets_ray.schedule.race import RacePlan, RaceSettings, plan, plan_rest, why_full
-from nuggets_ray.schedule.record import record_race
+from nuggets_ray.schedule.race_cost import later_cost
+from nuggets_ray.schedule.record import ask_cost, record_race, round_asks, saved_passes
 from nuggets_ray.schedule.replay import Field, Replay, Waiting, race_hashes, replay, spent_barriers
 from nuggets_ray.schedule.seen import ALL, Entrants
 from nuggets_ray.schedule.todo import Todo
@@ -115,12 +118,15 @@ def race(
         timed(run, progress, todo.num_reused),
         ScorerPool(run, setup, ray.put(base), workers, progress, MAX_BLOCKS) as pool,
     ):
+        times = RoundTimes(run, workers.num_workers)
         while True:
             state = racing.replay()
             if state.waiting:
                 num_waiting = sum(len(waiting.rows) for waiting in state.waiting)
-                progress.expect(num_waiting)
-                racing.leave(_compute(racing, state.waiting, pool, workers))
+                run.tell(f"round {state.waiting[-1].number}: {num_waiting} candidates to compute")
+                progress.expect(num_waiting, _later_s(racing, state, workers))
+                with times.of(state.waiting[-1].number, pool.idle_worker_s):
+                    racing.leave(_compute(racing, state.waiting, pool, workers))
                 continue
             if (state.is_covered_N & (state.seen.stage_N != ALL)).any():
                 write_complete(run, racing.field, base, state)
@@ -128,9 +134,10 @@ def race(
             step = _plan(racing, state)
             if not step.asks:
                 break
-            _decide(racing, step)
+            _decide(racing, step, state)
     write_eliminated(run, racing.field, base, candidates.copies(), racing.replay())
-    record_race(run, racing.settings, racing.entrants, step, read_rounds(run.out_dir))
+    rounds = read_rounds(run.out_dir)
+    record_race(run, racing.settings, racing.entrants, racing.field, step, rounds)
     return racing.unscored
 
 
@@ -200,29 +207,40 @@ def _plan(racing: Racing, state: Replay) -> RacePlan:
         rounds = read_rounds(racing.run.out_dir)
         spent = spent_barriers(rounds, racing.settings, len(racing.rows))
         step = plan(racing.entrants, state.seen, racing.settings, spent)
-    report = step.report
-    recall = report.expected_recall
-    logger.info(
-        "race: %s: %d go on, %d left behind, %d came back, %d complete%s",
-        *(report.phase, report.num_live, report.num_left, report.num_back, report.num_complete),
-        "" if recall is None else f"; expected to be kept of the best: {recall:.2%}",
-    )
     return step
 
 
-def _decide(racing: Racing, step: RacePlan) -> None:
+def _decide(racing: Racing, step: RacePlan, state: Replay) -> None:
     """Put a plan on disk: from then on it is authoritative."""
-    rounds, settings = read_rounds(racing.run.out_dir), racing.settings
+    rounds, settings, entrants = read_rounds(racing.run.out_dir), racing.settings, racing.entrants
     number = rounds[-1].number + 1 if rounds else 0
     ids_N = racing.field.content_id_N
-    asks = tuple(RoundAsk(ids_N[ask.rows], ask.anchors) for ask in step.asks)
+    asks = round_asks(ids_N, step, settings)
+    passes, tokens = ask_cost(entrants, step.asks)
     report = {
         **asdict(step.report),
         "min_score": settings.min_score,
         "max_loss": settings.max_loss,
         "num_candidates": len(ids_N),
+        "num_anchors": entrants.num_anchors,
+        "num_passes": passes,
+        "num_tokens": tokens,
+        "num_passes_saved": saved_passes(entrants, state.seen, step),
     }
     write_round(racing.run.out_dir, Round(number, asks, step.target, step.block, report))
+    logger.info("race: %s", funnel_line(read_funnel(racing.run.out_dir, racing.run.manifest)[-1]))
+
+
+def _later_s(racing: Racing, state: Replay, workers: Workers) -> float | None:
+    """Seconds of the rounds after the one that waits, expected; None of what is no race."""
+    run = racing.run
+    if racing.config.schedule.name != "race":
+        return None
+    funnel = read_funnel(run.out_dir, run.manifest)
+    decided = read_rounds(run.out_dir)[-1]
+    cost = later_cost(racing.entrants, racing.settings, state.seen, funnel[-1], decided.target)
+    tokens_per_s: float = run.manifest["calibration"]["tokens_per_s"]
+    return cost.tokens / tokens_per_s / workers.num_workers
 
 
 def _compute(
