@@ -7,7 +7,7 @@ from pathlib import PurePath
 from typing import Any, NoReturn
 
 from nuggets_ray.cli import Job, Main, run
-from nuggets_ray.config.keys import sections
+from nuggets_ray.config.keys import all_keys, section_of, sections
 from nuggets_ray.config.schema import Config, PromptConfig
 
 PATHS = ("data.path", "model.path", "out_dir")
@@ -15,6 +15,11 @@ SCORE_USES = ("data", "model", "prompt", "anchors", "score", "schedule", "race",
 SCORE_GENERAL = ("out_dir", "seed", "progress_s", "signals")
 NOT_OF_THE_PIPELINE = ("bench", "plan", "show", "status", "study")
 LIBRARIES = "torch, transformers and ray"
+STUDY_READS = ("evaluate.held_out_path", "evaluate.limit")
+STUDY_UNREAD = (
+    *(key for key in all_keys() if section_of(key) == "evaluate" and key not in STUDY_READS),
+    *("finetune.selection", "finetune.selections", "finetune.name"),
+)
 EVALUATE_UNREAD = (
     *("data.path", "data.limit", "data.on_too_long", "data.excerpt_chars", "data.retry"),
     *("score.engine", "score.max_pack_tokens", "score.block_rows", "score.block_s", "score.vllm"),
@@ -109,7 +114,7 @@ def _study() -> Main:
 
 def _is_of_files(config: Config) -> bool:
     """A study of a run that is scored, which computes nothing on models."""
-    return not config.data.path
+    return not config.data.path and config.study.name != "correlation"
 
 
 def _status() -> Main:
@@ -122,6 +127,12 @@ def _show() -> Main:
     from nuggets_ray.run.show import show_rows
 
     return lambda config: show_rows(config.out_dir, config.show)
+
+
+def _report() -> Main:
+    from nuggets_ray.report.report import write_report
+
+    return lambda config: write_report(config.out_dir, config.report)
 
 
 def _selection_folder(config: Config) -> tuple[str, str]:
@@ -294,21 +305,35 @@ _ALL = (
         imports=LIBRARIES,
     ),
     Job(
+        name="report",
+        about="a run as one page for a browser: rows, scores, curves, verdict",
+        load=_report,
+        uses=("report",),
+        examples={
+            "out_dir=runs/first": "report/index.html, of a run that still goes on too",
+            "out_dir=runs/first report.text=false": "without the texts of the rows",
+            "out_dir=runs/first report.selection=best": "with the cut of another selection",
+        },
+        general=("out_dir",),
+    ),
+    Job(
         name="study",
-        about="what a score is worth: how far it rests on its anchors",
+        about="what a score is worth: how far it rests on its anchors, and whether it pays",
         load=_study,
-        uses=("study", *SCORE_USES),
+        uses=(*("study", *SCORE_USES, "finetune", "evaluate", "track"),),
         examples={
             "study=anchor_robustness out_dir=runs/first": (
                 "would other anchors keep the same rows? from the scores of a run"
             ),
-            "study=anchor_robustness out_dir=runs/first study.cuts=[0.02] study.sizes=[100,2000]": (
-                "of the best 2%, told of 100 and 2,000 anchors"
+            "study=correlation out_dir=runs/first finetune.max_steps=20": (
+                "does a model learn more from rows with higher scores? 12 arms and more, trained"
             ),
             "study=anchor_robustness data.path=rows.jsonl model=demo out_dir=runs/a": (
                 "the rows scored first, where they are not yet"
             ),
         },
+        unread=STUDY_UNREAD,
+        takes=_taken_by_evaluation,
         needs_only_first=_is_of_files,
         folder=_study_folder,
         imports=LIBRARIES,

@@ -14,7 +14,8 @@ max_answer_tokens.
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from fractions import Fraction
 
 import numpy as np
@@ -22,8 +23,9 @@ import numpy as np
 from nuggets_ray.config.keys import job_command
 from nuggets_ray.config.limits import check_limits
 from nuggets_ray.config.schema import SelectConfig
-from nuggets_ray.config.select_steps import check_steps
+from nuggets_ray.config.select_steps import check_sets, check_steps
 from nuggets_ray.errors import UserError
+from nuggets_ray.mixture import SetScores, rank_mixture
 from nuggets_ray.signals.blend import blend
 from nuggets_ray.signals.by import check_by, is_blend, name_of, weights_of
 from nuggets_ray.signals.ifd import misfits
@@ -46,8 +48,9 @@ class Scores:
     `golden_score` is float64, NaN where the row is not complete (eliminated early): such a row
     counts as scored and can be drawn at random or by length, but never by golden score.
     `mean_delta` is in nats per answer token. `posterior_score` is None where the run has none, NaN
-    where a row has none. `signals`: others by the names of select.by, NaN where a row has none;
-    `rds_turn`: at which turn of a round-robin over the anchors each row is taken.
+    where a row has none. `sets`: the scores by those anchor sets that are asked for. `signals`:
+    others by the names of select.by, NaN where a row has none; `rds_turn`: at which turn of a
+    round-robin over the anchors each row is taken.
     """
 
     example_id: np.ndarray
@@ -56,7 +59,8 @@ class Scores:
     mean_delta: np.ndarray
     num_answer_tokens: np.ndarray
     posterior_score: np.ndarray | None = None
-    signals: Mapping[str, np.ndarray] = field(default_factory=dict)
+    sets: Mapping[str, SetScores] = dataclass_field(default_factory=dict)
+    signals: Mapping[str, np.ndarray] = dataclass_field(default_factory=dict)
     rds_turn: np.ndarray | None = None
 
 
@@ -85,7 +89,8 @@ class Selection:
     """The kept rows: `row_K` indexes the arrays of Scores, best rank first.
 
     `cutoff` is the measure (golden score, or answer tokens under by=longest) of the last kept row,
-    None under random and where more than the rank decided. `ranking`: what it was made of.
+    None under random, of a mixture, and where more than the rank decided. `ranking`: what it was
+    made of.
     """
 
     name: str
@@ -118,6 +123,7 @@ def check_config(config: SelectConfig) -> None:
         raise UserError(f"select.tokens={config.tokens} keeps nothing: it must be at least 1")
     if config.by == "random":
         _check_random(config)
+    check_sets(config)
     check_steps(config)
     name = default_name(config) if config.name is None else config.name
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
@@ -159,9 +165,9 @@ def default_name(config: SelectConfig) -> str:
     if config.by == "random":
         return f"random-{config.draw}" + ("-tokens" if config.rule == "top_tokens" else "")
     name = name_of(config.by)
-    if config.order == "top":
-        return name
-    return {"golden": "bottom", "longest": "shortest"}.get(name, f"{name}-bottom")
+    if config.order == "bottom":
+        name = {"golden": "bottom", "longest": "shortest"}.get(name, f"{name}-bottom")
+    return name + (f"-{config.set}" if config.set else "-mixture" if config.sets else "")
 
 
 def select(scores: Scores, config: SelectConfig, seed: int) -> Selection:
@@ -174,7 +180,7 @@ def select(scores: Scores, config: SelectConfig, seed: int) -> Selection:
     check_config(config)
     ranking = rank(scores, config, seed)
     row_K = cut(scores, ranking, config)
-    cutoff = None if config.by == "random" else float(ranking.measure_N[row_K[-1]])
+    cutoff = None if config.by == "random" or config.sets else float(ranking.measure_N[row_K[-1]])
     return Selection(config.name or default_name(config), row_K, cutoff, ranking)
 
 
@@ -195,9 +201,8 @@ def rank(scores: Scores, config: SelectConfig, seed: int) -> Ranked:
             f"select.max_answer_tokens={config.max_answer_tokens} leave no row: answers have {low} "
             f"to {high} tokens"
         )
-    ranked = _rank(scores, measure_N, config, seed)
     return Ranked(
-        ranked[is_eligible_N[ranked]],
+        _rank(scores, measure_N, is_eligible_N, config, seed),
         measure_N,
         is_eligible_N,
         num_copies=int((~is_first_N).sum()),
@@ -247,23 +252,23 @@ def _measure(scores: Scores, config: SelectConfig) -> np.ndarray:
     if config.by == "random":
         return np.zeros(len(scores.example_id))
     if not is_blend(config.by):
-        return _signal(scores, config.by)
+        return _signal(scores, config, config.by)
     weights = weights_of(config.by)
-    return blend({name: _order_by(scores, name) for name in weights}, weights)
+    return blend({name: _order_by(scores, config, name) for name in weights}, weights)
 
 
-def _order_by(scores: Scores, name: str) -> np.ndarray:
+def _order_by(scores: Scores, config: SelectConfig, name: str) -> np.ndarray:
     """What orders rows by a signal, the highest first: of rds the turns, not the cosines."""
     if name == "rds" and scores.rds_turn is not None:
         return -scores.rds_turn
-    return _signal(scores, name)
+    return _signal(scores, config, name)
 
 
-def _signal(scores: Scores, name: str) -> np.ndarray:
+def _signal(scores: Scores, config: SelectConfig, name: str) -> np.ndarray:
     if name == "longest":
         return longest(scores.num_answer_tokens)
     if name == "golden_score":
-        return scores.golden_score
+        return scores.sets[config.set].golden_score if config.set else scores.golden_score
     if name == "posterior_score":
         if scores.posterior_score is None:
             raise UserError(
@@ -280,12 +285,29 @@ def _signal(scores: Scores, name: str) -> np.ndarray:
     return values_N
 
 
-def _rank(scores: Scores, measure_N: np.ndarray, config: SelectConfig, seed: int) -> np.ndarray:
+def _rank(
+    scores: Scores,
+    measure_N: np.ndarray,
+    is_eligible_N: np.ndarray,
+    config: SelectConfig,
+    seed: int,
+) -> np.ndarray:
     """Indices of the rows that can be chosen, in rank order."""
+    if config.sets:
+        ids, order = scores.example_id, config.order
+        return rank_mixture(scores.sets, config.sets, ids, is_eligible_N, order)[0]
+    ranked = _rank_all(scores, measure_N, config, seed)
+    return np.compress(is_eligible_N[ranked], ranked)
+
+
+def _rank_all(scores: Scores, measure_N: np.ndarray, config: SelectConfig, seed: int) -> np.ndarray:
+    """The rows that have what they are ranked by, in rank order."""
     if config.by == "random":
         return random_order(scores.example_id, seed, config.draw)
+    if config.set:
+        return scores.sets[config.set].rank(scores.example_id, config.order)
     sign = -1.0 if config.order == "top" else 1.0
-    order_N = _order_by(scores, "rds") if config.by == "rds" else measure_N
+    order_N = _order_by(scores, config, "rds") if config.by == "rds" else measure_N
     ranked: np.ndarray = np.lexsort((scores.example_id, sign * scores.mean_delta, sign * order_N))
     is_rankable: np.ndarray = ~np.isnan(measure_N)
     return np.compress(is_rankable[ranked], ranked)

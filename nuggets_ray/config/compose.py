@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+from nuggets_ray.config.anchor_sets import anchor_sets
 from nuggets_ray.config.command_line import grammar, hints, overrides
 from nuggets_ray.config.keys import CONF_DIR, sections
 from nuggets_ray.config.schema import Config, check
@@ -95,6 +96,7 @@ def resolve(composed: Any) -> Config:
         select=replace(config.select, quotas=_plain_names(config.select.quotas)),
     )
     check(config)
+    anchor_sets(config.anchors)
     return absolute(config)
 
 
@@ -167,7 +169,14 @@ def absolute(config: Config) -> Config:
         model=replace(config.model, path=path("model.path", config.model.path)),
         data=replace(config.data, path=path("data.path", config.data.path)),
         anchors=replace(
-            config.anchors, path=path("anchors.path", config.anchors.path or "") or None
+            config.anchors,
+            path=path("anchors.path", config.anchors.path or "") or None,
+            sets={
+                name: {**one, "path": path(f"anchors.sets.{name}.path", one["path"])}
+                if one.get("path")
+                else one
+                for name, one in config.anchors.sets.items()
+            },
         ),
         evaluate=replace(
             config.evaluate,

@@ -1,8 +1,8 @@
 """Every configuration dataclass (the schema), with the range or the choices of each key.
 
 conf/*.yaml holds the values; compose.py puts them and the command line into these dataclasses. The
-keys of finetune.*, evaluate.* (with generate.* and judge.*), show.*, study.* and bench.* have
-files of their own.
+keys of finetune.*, evaluate.* (with generate.* and judge.*), show.*, report.*, study.* and bench.*
+have files of their own.
 """
 
 from dataclasses import dataclass, field
@@ -12,6 +12,7 @@ from nuggets_ray.config.bench import BenchConfig
 from nuggets_ray.config.evaluate import EvaluateConfig, GenerateConfig, JudgeConfig
 from nuggets_ray.config.finetune import FinetuneConfig
 from nuggets_ray.config.limits import check_limits, choice, choices, number, share, some, usual
+from nuggets_ray.config.report import ReportConfig
 from nuggets_ray.config.show import ShowConfig
 from nuggets_ray.config.status import StatusConfig
 from nuggets_ray.config.study import StudyConfig, check_study
@@ -98,8 +99,8 @@ class PromptConfig:
 class AnchorsConfig:
     """The task set that every candidate is held against."""
 
-    method: str = choice("random", "kmeans", "file")
-    """random, kmeans (both drawn from the candidates) or file."""
+    method: str = choice("random", "kmeans", "stratified", "file")
+    """random, kmeans, stratified (drawn from the candidates) or file."""
     num: int | None = number(None, at_least=1)
     """Number of anchors; null: 100, or 1,000 under schedule=race with at least 10,000 distinct
     candidates (in a new folder), and all rows of a file; with a file, its first N rows.
@@ -112,6 +113,18 @@ class AnchorsConfig:
     """As data.columns, for the anchor file."""
     roles: dict[str, str] = field(default_factory=dict)
     """As data.roles, for the anchor file."""
+    per: str | None = None
+    """stratified: the field of the rows whose values are the strata (source_path: their file);
+    null: k-means clusters of the model's mean hidden states.
+    """
+    divide: str = choice("proportional", "equal")
+    """stratified: how many anchors a stratum gives: proportional (to its rows) or equal."""
+    clusters: int = number(10, at_least=2)
+    """stratified without `per`: number of k-means clusters."""
+    sets: dict[str, Any] = field(default_factory=dict)
+    """Several anchor sets in one pass, name -> the keys of a set (method, num, path, ...), as in
+    {maths: {path: m.jsonl}, writing: {path: w.jsonl, num: 50}, mixed: {method: kmeans}}.
+    """
     exclude_from_candidates: bool = False
     """Do not score the rows that are anchors (reason is_anchor); otherwise only the self-pair is
     left out.
@@ -222,6 +235,12 @@ class SelectConfig:
     """top or bottom."""
     draw: int = 0
     """by=random: which draw; each is named random-<draw>."""
+    set: str | None = None
+    """by=golden_score: the anchor set whose golden score it is; null: that over all anchors."""
+    sets: dict[str, float] = field(default_factory=dict)
+    """by=golden_score: a mixture, the share of the rows that each anchor set gives, summing to 1,
+    as in {maths: 0.5, writing: 0.5}.
+    """
     name: str | None = None
     """Folder under selections/; null: golden, bottom, longest, shortest, random-<draw>[-tokens]."""
     prefix: str = ""
@@ -314,6 +333,7 @@ class Config:
     plan: PlanConfig = field(default_factory=PlanConfig)
     select: SelectConfig = field(default_factory=SelectConfig)
     show: ShowConfig = field(default_factory=ShowConfig)
+    report: ReportConfig = field(default_factory=ReportConfig)
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     generate: GenerateConfig = field(default_factory=GenerateConfig)

@@ -96,3 +96,29 @@ def expected_depth(config: SelectConfig, num_rows: int) -> int:
     if config.per is not None or config.match_length is not None:
         depth *= 2
     return math.ceil(depth)
+
+
+def check_sets(config: SelectConfig) -> None:
+    """Raise UserError for what select.set and select.sets cannot be, or not beside other keys."""
+    if config.set is None and not config.sets:
+        return
+    key = f"select.set={config.set}" if config.set else f"select.sets={config.sets}"
+    if config.set and config.sets:
+        raise UserError(f"{key} and select.sets={config.sets} exclude each other: leave one out")
+    if config.by != "golden_score":
+        raise UserError(
+            f"{key} says whose golden score it is, and is not used by select.by={config.by}: leave "
+            "one of the two out"
+        )
+    if not config.sets:
+        return
+    if config.rule == "threshold":
+        raise UserError(
+            f"{key}: a mixture of sets has no score to hold against a threshold: use "
+            "select=top_fraction, select=top_k or select=top_tokens"
+        )
+    if min(config.sets.values()) <= 0 or abs(sum(config.sets.values()) - 1) > 1e-6:
+        raise UserError(
+            f"{key}: the shares sum to {sum(config.sets.values()):g}: give shares above 0 that sum "
+            "to 1, as in {maths: 0.5, writing: 0.5}"
+        )

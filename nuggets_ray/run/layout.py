@@ -112,6 +112,11 @@ class RunFolder:
         return RoundFolder(join(self.rounds, str(number).zfill(4)))
 
     @property
+    def added(self) -> "AddedFolder":
+        """What anchors that are being added to a scored run have computed so far."""
+        return AddedFolder(join(self.out_dir, "added"))
+
+    @property
     def signals(self) -> str:
         """The folder of what rows told beside their scores."""
         return join(self.out_dir, "signals")
@@ -124,6 +129,11 @@ class RunFolder:
     def posterior(self) -> str:
         """The posterior score of every row."""
         return join(self.signals, "posterior.parquet")
+
+    @property
+    def set_scores(self) -> str:
+        """The golden score of every row by anchor set."""
+        return join(self.signals, "anchor_sets.parquet")
 
     @property
     def preview(self) -> str:
@@ -180,9 +190,19 @@ class RunFolder:
         """What the evaluations wrote."""
         return EvaluationFolder(join(self.out_dir, "evaluation"))
 
+    @property
+    def report(self) -> "ReportFolder":
+        """The run as a page."""
+        return ReportFolder(join(self.out_dir, "report"))
+
+    @property
+    def studies(self) -> str:
+        """The folder of all studies."""
+        return join(self.out_dir, "studies")
+
     def study(self, name: str) -> "StudyFolder":
         """What a study found."""
-        return StudyFolder(join(self.out_dir, "studies", name))
+        return StudyFolder(join(self.studies, name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +220,34 @@ class RoundFolder:
     def rows(self) -> str:
         """The rows that are asked."""
         return join(self.path, "plan.parquet")
+
+    def part(self, name: str) -> str:
+        """A block of answers."""
+        return join(self.path, f"part-{name}.parquet")
+
+
+@dataclass(frozen=True, slots=True)
+class AddedFolder:
+    """added/, until its columns are in scores/. `swap` is written last: where it stands, the parts
+    in `scores` take the place of those that it names.
+    """
+
+    path: str
+
+    @property
+    def anchors(self) -> str:
+        """anchors.parquet as it will be."""
+        return join(self.path, "anchors.parquet")
+
+    @property
+    def scores(self) -> str:
+        """The folder of the rows with their new columns."""
+        return join(self.path, "scores")
+
+    @property
+    def swap(self) -> str:
+        """Which parts of scores/ come, and which go."""
+        return join(self.path, "swap.json")
 
     def part(self, name: str) -> str:
         """A block of answers."""
@@ -234,6 +282,11 @@ class SelectionFolder:
     def record(self) -> str:
         """How the rows were chosen."""
         return join(self.path, "selection.json")
+
+    @property
+    def card(self) -> str:
+        """The dataset card: README.md with the front matter that makes the folder a data set."""
+        return join(self.path, "README.md")
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,6 +359,22 @@ class ModelFolder:
 
 
 @dataclass(frozen=True, slots=True)
+class ReportFolder:
+    """report/."""
+
+    path: str
+
+    @property
+    def page(self) -> str:
+        """All of it, in one file that needs no other."""
+        return join(self.path, "index.html")
+
+    def picture(self, name: str) -> str:
+        """One of its pictures alone."""
+        return join(self.path, f"{name}.png")
+
+
+@dataclass(frozen=True, slots=True)
 class EvaluationFolder:
     """evaluation/."""
 
@@ -329,6 +398,10 @@ class EvaluationFolder:
         """Answers of all models side by side."""
         return join(self.path, f"answers-{name}.md" if name else "answers.md")
 
+    def answers_data(self, name: str | None = None) -> str:
+        """The same answers, for programs."""
+        return join(self.path, f"answers-{name}.json" if name else "answers.json")
+
     def answers(self, model: str) -> str:
         """The folder of a model's answers, kept by prompt."""
         return join(self.path, "answers", model)
@@ -350,13 +423,18 @@ class EvaluationFolder:
         """The folder of an adapter as a whole model."""
         return join(self.path, "merged", f"{model}-{key}")
 
+    @property
+    def all_alpaca_eval(self) -> str:
+        """The folder of all AlpacaEval's answers and verdicts."""
+        return join(self.path, "alpaca_eval")
+
     def alpaca_eval(self, name: str, model: str) -> str:
         """A model's answers to the prompts `name`."""
-        return join(self.path, "alpaca_eval", name, model, "model_outputs.json")
+        return join(self.all_alpaca_eval, name, model, "model_outputs.json")
 
     def annotations(self, name: str, model: str, judge: str) -> str:
         """A judge's verdicts on them."""
-        return join(self.path, "alpaca_eval", name, model, judge, "annotations.json")
+        return join(self.all_alpaca_eval, name, model, judge, "annotations.json")
 
     def mt_bench(self, name: str, model: str) -> str:
         """A model's answers to the questions `name`."""
@@ -399,3 +477,7 @@ class StudyFolder:
     def picture(self, name: str) -> str:
         """A picture of the page."""
         return join(self.path, f"{name}.png")
+
+    def arm(self, label: str) -> str:
+        """What one training of the study gave."""
+        return join(self.path, "arms", f"{label}.json")

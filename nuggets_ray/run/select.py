@@ -18,16 +18,19 @@ from nuggets_ray.config.schema import Config, SelectConfig
 from nuggets_ray.curate.choose import Chosen, choose
 from nuggets_ray.errors import UserError
 from nuggets_ray.io import write_json
+from nuggets_ray.run.dataset_card import dataset_card
 from nuggets_ray.run.exports import write_exports
-from nuggets_ray.run.job_configs import check_same_run, write_config
+from nuggets_ray.run.job_configs import check_same_run, read_config, write_config
 from nuggets_ray.run.joined import Scored, read_rows, read_scored
 from nuggets_ray.run.layout import RunFolder, SelectionFolder
+from nuggets_ray.run.manifest import read_manifest
 from nuggets_ray.run.select_materials import Embed, read_materials
 from nuggets_ray.run.select_report import selection_report
 from nuggets_ray.run.select_signals import with_signals
 from nuggets_ray.run.selected_rows import json_columns, to_jsonl, to_table
 from nuggets_ray.run.selection_profile import Profile, profile_of
-from nuggets_ray.run.selections import models_of
+from nuggets_ray.run.selections import Record, models_of
+from nuggets_ray.run.set_scores import mixture_facts, with_set_scores
 from nuggets_ray.run.settled import check_settled, promise_of
 from nuggets_ray.run.signal_table import signal_table
 from nuggets_ray.run.source_rows import read_source_table
@@ -91,7 +94,7 @@ def _select(config: Config, embed: Embed | None) -> _Made:
     check_same_run(config)
     scored, chosen = _choose(config.out_dir, config.select, config.seed, embed)
     selection = chosen.selection
-    name, summary = selection.name, _summary(scored, chosen)
+    name, summary = selection.name, _summary(scored, chosen, config.select)
     ours = _our_columns(scored.scores, selection, config.select.prefix)
     rows = read_rows(config.out_dir, ours[0].to_numpy())
     folder = RunFolder(config.out_dir).selection(name)
@@ -104,6 +107,7 @@ def _select(config: Config, embed: Embed | None) -> _Made:
     io.delete(folder.record)
     _write_parquet(folder.parquet, table, ours)
     as_json = json_columns(table.schema)
+    columns = [*table.column_names, *ours.column_names]
     if as_json:
         logger.info(
             "selected.parquet: values of unlike types in %s are kept as JSON (arrow.json), which "
@@ -121,11 +125,19 @@ def _select(config: Config, embed: Embed | None) -> _Made:
     for key in ("replace", "export", "show_text"):  # they say nothing of which rows were chosen
         del settings[key]
     summary["race"] = promise_of(config.out_dir, scored.scores, selection, config.select)
-    write_json(folder.record, {"settings": settings, **summary, "json_columns": as_json})
+    record = {"settings": settings, **summary, "json_columns": as_json}
+    io.write_bytes(folder.card, _card(config.out_dir, name, record, columns).encode())
+    write_json(folder.record, record)
     write_config(config.out_dir, "select_topk", config)
     wrote = [folder.jsonl, folder.parquet, folder.record, folder.profile, *listed, *exported]
+    wrote.append(folder.card)
     result = {"wrote": wrote, "status": "done", "name": name, **summary}
     return _Made(result, scored, chosen, profile)
+
+
+def _card(out_dir: str, name: str, record: Record, columns: Sequence[str]) -> str:
+    fingerprint = (read_manifest(out_dir) or {}).get("fingerprint", {})
+    return dataset_card(out_dir, name, record, columns, read_config(out_dir, "score"), fingerprint)
 
 
 def _write_near_duplicates(
@@ -181,7 +193,8 @@ def _check_replaced(out_dir: str, name: str, rows: Sequence[bytes], ours: pa.Tab
 def _choose(
     out_dir: str, config: SelectConfig, seed: int, embed: Embed | None
 ) -> tuple[Scored, Chosen]:
-    scored = with_signals(out_dir, read_scored(out_dir), config)
+    scored = with_set_scores(out_dir, read_scored(out_dir), config)
+    scored = with_signals(out_dir, scored, config)
     num_scored = len(scored.scores.example_id)
     if scored.num_pending:
         logger.warning("partial: %d of %d candidates are scored", num_scored, scored.num_candidates)
@@ -222,7 +235,7 @@ def _tell(chosen: Chosen, config: SelectConfig, num_scored: int) -> None:
         )
 
 
-def _summary(scored: Scored, chosen: Chosen) -> dict[str, Any]:
+def _summary(scored: Scored, chosen: Chosen, config: SelectConfig) -> dict[str, Any]:
     selection = chosen.selection
     golden_K = scored.scores.golden_score[selection.row_K]
     complete_K = golden_K[~np.isnan(golden_K)]
@@ -238,6 +251,7 @@ def _summary(scored: Scored, chosen: Chosen) -> dict[str, Any]:
         "num_pool": chosen.num_pool,
         "quotas": [asdict(quota) for quota in chosen.quotas],
         "matched": None if chosen.matched is None else asdict(chosen.matched),
+        "sets": mixture_facts(scored.scores, config, ranking.is_eligible_N, selection.row_K),
         "cutoff": selection.cutoff,
         "mean_golden_score": float(complete_K.mean()) if len(complete_K) else None,
         "mean_answer_tokens": float(scored.scores.num_answer_tokens[selection.row_K].mean()),
@@ -251,6 +265,11 @@ def format_summary(result: dict[str, Any]) -> str:
         value = result[key]
         shown = "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
         lines.append(f"  {key:<20}{shown:>12}")
+    lines += [
+        f"  {one['num_rows']} rows of the set {one['name']} ({one['share']:.0%} asked for); mean "
+        f"golden score of all rows kept on it {one['mean_golden_score']:.4g}"
+        for one in result["sets"]
+    ]
     if (race := result.get("race")) is not None:
         lines += ["", f"The race settled the best {race['settled']}:"]
         lines += [f"  {text}" for text in race["text"]]

@@ -22,6 +22,13 @@ def num_settled(out_dir: str, scores: Scores, config: SelectConfig) -> int | Non
     top_k = settled_k(read_manifest(out_dir) or {})
     if config.by != "golden_score" or top_k is None or not np.isnan(scores.golden_score).any():
         return None
+    if config.set or config.sets:
+        key = f"select.set={config.set}" if config.set else f"select.sets={config.sets}"
+        raise UserError(
+            f"{key}: the race in {out_dir} settled the best rows by their golden scores over all "
+            "anchor sets, and left rows behind that may be better for one: score on with "
+            "schedule=full, or take the rows that are best over all"
+        )
     if config.order == "bottom":
         raise UserError(
             "select.order=bottom: the race left the worst rows behind, without a golden score: "
@@ -67,7 +74,7 @@ def promise_of(
     out_dir: str, scores: Scores, selection: Selection, config: SelectConfig
 ) -> dict[str, Any] | None:
     """What a race promised of the best by golden score, as deep as the selection reaches."""
-    if (config.by, config.order) != ("golden_score", "top"):
+    if (config.by, config.order) != ("golden_score", "top") or config.set or config.sets:
         return None
     ranked_R = selection.ranking.ranked_R
     depth = int(np.flatnonzero(np.isin(ranked_R, selection.row_K)).max(initial=-1)) + 1

@@ -41,9 +41,11 @@ JOIN_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Rows that one worker computes: where they lie in candidates/. Of a race, for which round, and
-    on which anchors; None: on all, as whole rows of scores/. `signals`: whether what is asked of
-    rows beside their scores is taken down; without `scores` nothing but that.
+    """Rows that one worker computes: where they lie in candidates/. On which anchors; without any
+    on all, as whole rows of scores/. Of a race, for which round; None with anchors: of anchors that
+    are being added.
+    `signals`: whether what is asked of rows beside their scores is taken down; without `scores`
+    nothing but that.
     """
 
     places: Places
