@@ -24,7 +24,7 @@ from nuggets_ray.score.model_check import check_model
 from nuggets_ray.score.own import Own, OwnSums, pass_alone
 from nuggets_ray.score.plain import plain_log_probs
 from nuggets_ray.score.rope import max_shared_tokens
-from nuggets_ray.score.self_check import LogProbs, reason_against
+from nuggets_ray.score.self_check import ComputeLogProbs, reason_against
 from nuggets_ray.score.tree import tree_log_probs
 
 logger = logging.getLogger(__name__)
@@ -225,7 +225,7 @@ def check_embedded(model: PreTrainedModel, token_ids: np.ndarray) -> None:
         raise ValueError(f"token id {highest} is past the model's {num_rows} embeddings")
 
 
-ENGINES: dict[str, LogProbs] = {
+ENGINES: dict[str, ComputeLogProbs] = {
     "tree": tree_log_probs,
     "kv_cache": kv_cache_log_probs,
     "plain": plain_log_probs,

@@ -23,7 +23,7 @@ from nuggets_ray.score.reference import reference_log_probs
 from nuggets_ray.score.rope import max_shared_tokens
 
 
-class LogProbs(Protocol):
+class ComputeLogProbs(Protocol):
     """A way of computing log-probs; see tree.tree_log_probs."""
 
     def __call__(
@@ -51,7 +51,7 @@ TREE_LAYER_TYPES = frozenset({"full_attention", "sliding_attention"})
 CACHE_LAYER_TYPES = TREE_LAYER_TYPES | {"chunked_attention"}
 
 
-def reason_against(name: str, log_probs: LogProbs, model: PreTrainedModel) -> str | None:
+def reason_against(name: str, log_probs: ComputeLogProbs, model: PreTrainedModel) -> str | None:
     """Why the engine `name` must not be used with `model`; None if it agrees with the reference."""
     config = model.config.get_text_config()
     known = {"tree": TREE_LAYER_TYPES, "kv_cache": CACHE_LAYER_TYPES}.get(name)

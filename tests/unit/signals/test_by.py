@@ -56,3 +56,5 @@ def test_what_is_no_signal_is_refused_with_the_way_out(by: object, words: str) -
 def test_with_a_file_any_column_will_do() -> None:
     check_by("quality", "/scores.csv")
     check_by({"quality": 1, "ifd": 2}, "/scores.csv")
+    with pytest.raises(UserError, match="the weight of quality is 0"):
+        check_by({"quality": 0}, "/scores.csv")
