@@ -114,6 +114,8 @@ def _matrix(material: Material, sample: Sampled) -> Chart:
     limit = float(np.nanquantile(np.abs(delta), 0.95)) or 1e-6
 
     def plot(figure: "Figure") -> None:
+        from matplotlib.ticker import MaxNLocator
+
         axes: Any = figure.subplots()
         image = axes.imshow(
             delta,
@@ -124,6 +126,7 @@ def _matrix(material: Material, sample: Sampled) -> Chart:
         axes.set_xlabel("anchors, hardest first")
         axes.set_ylabel("rows, best first")
         axes.set_yticks([])
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         figure.colorbar(image, ax=axes, label="delta (nats per answer token)")
 
     rows = (
