@@ -30,7 +30,7 @@ NUM_CANDIDATES = 5000
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class RaceCase:
     """Races in `world` for this share of the candidates; of large ones at most `max_seeds`."""
 
     world: str
@@ -48,17 +48,17 @@ class Case:
 CASES = {
     case.name: case
     for case in (
-        Case("factor", 1000, 0.01),
-        Case("factor", 100, 0.01),
-        Case("factor", 1000, 0.05),
-        Case("factor", 100, 0.05),
-        Case("factor", 1000, 0.10),
-        Case("factor_tail", 1000, 0.01),
-        Case("item_response", 1000, 0.01),
-        Case("item_response", 100, 0.01),
-        Case("exchangeable", 1000, 0.01),
-        Case("exchangeable", 100, 0.01),
-        Case("factor", 1000, 0.01, num_candidates=50_000, max_seeds=2),
+        RaceCase("factor", 1000, 0.01),
+        RaceCase("factor", 100, 0.01),
+        RaceCase("factor", 1000, 0.05),
+        RaceCase("factor", 100, 0.05),
+        RaceCase("factor", 1000, 0.10),
+        RaceCase("factor_tail", 1000, 0.01),
+        RaceCase("item_response", 1000, 0.01),
+        RaceCase("item_response", 100, 0.01),
+        RaceCase("exchangeable", 1000, 0.01),
+        RaceCase("exchangeable", 100, 0.01),
+        RaceCase("factor", 1000, 0.01, num_candidates=50_000, max_seeds=2),
     )
 }
 METRICS = {
@@ -123,7 +123,7 @@ def bench(config: Config) -> dict[str, Any]:
     return finish(config, f"{head}\n\n{table}", rows, BenchResults())
 
 
-def _outcomes(case: Case, num_seeds: int) -> list[RaceOutcome]:
+def _outcomes(case: RaceCase, num_seeds: int) -> list[RaceOutcome]:
     num_candidates = case.num_candidates or NUM_CANDIDATES
     worlds = (
         WORLDS[case.world](num_candidates, case.num_anchors, seed) for seed in range(num_seeds)

@@ -54,7 +54,7 @@ def test_the_table_has_a_line_a_case(
 def test_a_large_case_has_its_own_number_of_candidates_and_of_seeds(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    large = race.Case("factor", 60, 0.05, num_candidates=700, max_seeds=1)
+    large = race.RaceCase("factor", 60, 0.05, num_candidates=700, max_seeds=1)
     assert "factor-1000-1%-50000" in race.CASES and large.name == "factor-60-5%-700"
     monkeypatch.setattr(race, "CASES", {large.name: large})
     race.bench(Config(bench=BenchConfig(name="race", repeats=20)))
