@@ -12,6 +12,7 @@ from nuggets_ray.config.schema import Config, PromptConfig
 
 PATHS = ("data.path", "model.path", "out_dir")
 SCORE_USES = ("data", "model", "prompt", "anchors", "score", "schedule", "race", "cluster")
+SCORE_GENERAL = ("out_dir", "seed", "progress_s", "signals")
 NOT_OF_THE_PIPELINE = ("bench", "plan", "show", "status", "study")
 LIBRARIES = "torch, transformers and ray"
 STUDY_READS = ("evaluate.held_out_path", "evaluate.limit")
@@ -185,7 +186,7 @@ _ALL = (
                 "in money too, at 3 a GPU-hour"
             ),
         },
-        general=("out_dir", "seed"),
+        general=("out_dir", "seed", "signals"),
         requires=PATHS,
         needs_only_first=_is_glance,
         imports=LIBRARIES,
@@ -206,6 +207,7 @@ _ALL = (
                 "rows and run folder in an object store, 50 anchors"
             ),
         },
+        general=SCORE_GENERAL,
         requires=PATHS,
         imports=LIBRARIES,
     ),
@@ -298,6 +300,7 @@ _ALL = (
                 "and train on each, to see whether golden rows help"
             ),
         },
+        general=SCORE_GENERAL,
         requires=PATHS,
         imports=LIBRARIES,
     ),
