@@ -70,3 +70,11 @@ def test_the_tables_are_printed(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert bench(config)["num_rows"] == 2 * 7 + (3 * 3 + 1) + 2 * 4
     out = capsys.readouterr().out
     assert "best 5%" in out and "mean standardised delta" in out
+
+
+def test_the_matrix_that_comes_along_is_whole() -> None:
+    matrix = read_matrix(None)
+    assert matrix.delta_NA.shape == (500, 100) and np.isfinite(matrix.delta_NA).all()
+    assert 0.1 < (matrix.delta_NA > 0).mean() < 0.9
+    assert matrix.anchor_tokens_A.max() <= 96
+    assert (matrix.answer_tokens_A < matrix.anchor_tokens_A).all()
