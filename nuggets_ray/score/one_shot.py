@@ -136,6 +136,16 @@ def demonstration_tokens(demonstration: Encoding) -> tuple[int, int, int]:
     return num_prompt_tokens, num_answer_tokens, demonstration.num_dropped_tokens
 
 
+def log_probs_or_nan(engine: ScoringEngine, prefixes: Sequence[np.ndarray]) -> np.ndarray | None:
+    """One-shot log-probs of prefixes, (C, A), NaN where one has none; None where none has any."""
+    results = log_probs_or_reasons(engine, prefixes)
+    shapes = {result.shape for result in results if not isinstance(result, str)}
+    if not shapes:
+        return None
+    none_A = np.full(shapes.pop(), np.nan, np.float32)
+    return np.stack([none_A if isinstance(result, str) else result for result in results])
+
+
 def log_probs_or_reasons(
     engine: ScoringEngine, prefixes: Sequence[np.ndarray]
 ) -> list[np.ndarray | str]:

@@ -54,6 +54,7 @@ def eliminated_row(
     if self_index is not None:
         is_met_A[self_index] = False
     delta = one_shot_A[is_met_A].astype(np.float64) - baseline.zero_shot_A[is_met_A]
+    band_A = np.broadcast_to(baseline.noise_band_nats, one_shot_A.shape)
     num_counted = len(one_shot_A) - (self_index is not None)
     num_wins = int(np.count_nonzero(delta > 0))
     return ScoreRow(
@@ -63,7 +64,7 @@ def eliminated_row(
         num_wins=num_wins,
         num_anchors=len(delta),
         mean_delta=float(delta.mean()) if len(delta) else float("nan"),
-        num_near_ties=int(np.count_nonzero(np.abs(delta) <= baseline.noise_band_nats)),
+        num_near_ties=int(np.count_nonzero(np.abs(delta) <= band_A[is_met_A])),
         score_low=num_wins / num_counted,
         score_high=(num_wins + num_counted - len(delta)) / num_counted,
         status="eliminated",

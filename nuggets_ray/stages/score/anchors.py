@@ -27,10 +27,11 @@ from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.manifest import Run
 from nuggets_ray.score.calibrate import Measured, measure_engine
 from nuggets_ray.score.fingerprint import anchors_fingerprint, num_of_rule
-from nuggets_ray.score.golden import NOISE_BAND_NATS
-from nuggets_ray.score.one_shot import check_finite
+from nuggets_ray.score.one_shot import check_finite, log_probs_or_nan
+from nuggets_ray.score.rounding import noise_bands
 from nuggets_ray.score.zero_shot import ZeroShot
 from nuggets_ray.stages.cluster.workers import Workers
+from nuggets_ray.stages.score.rounding import demonstrations_to_measure, with_rounding_noise
 from nuggets_ray.stages.score.worker import Setup, load_engine, model_result, model_task
 
 logger = logging.getLogger(__name__)
@@ -69,24 +70,31 @@ def anchors_with_zero_shot(
     finite log-prob.
     """
     uri = RunFolder(setup.config.out_dir).anchors
-    noise_band_nats = NOISE_BAND_NATS[setup.dtype]
-    run.manifest["noise_band_nats"] = noise_band_nats
     if io.exists(uri) and setup.config.anchors.method != "file":
-        anchors, zero_shot_A = read_anchors(uri)
-        return ZeroShot(tuple(anchors), zero_shot_A, noise_band_nats)
+        return _baseline(run, setup, *read_anchors(uri))
     anchors = choose_anchors(setup, prompt, candidates, workers)
     claim(run, anchors_fingerprint(anchors))
     if io.exists(uri):
-        return ZeroShot(tuple(anchors), read_anchors(uri)[1], noise_band_nats)
+        return _baseline(run, setup, *read_anchors(uri))
     warn_of_cuts(anchors)
     run.tell("loading the model on one worker, to measure it and the anchors")
-    measured = measure(setup, anchors, prompt, workers)
+    shown = demonstrations_to_measure(setup, prompt, candidates, anchors)
+    measured = measure(setup, anchors, prompt, workers, also=shown)
     check_finite(anchors, measured.zero_shot_A, setup.dtype)
     run.manifest["calibration"] = {"tokens_per_s": measured.tokens_per_s, "device": setup.device}
     run.manifest["engine"] = measured.engine
+    anchors = with_rounding_noise(run, setup, anchors, measured, prompt, shown, workers)
     run.save()
     write_anchors(uri, anchors, measured.zero_shot_A)
-    return ZeroShot(tuple(anchors), measured.zero_shot_A, noise_band_nats)
+    return _baseline(run, setup, anchors, measured.zero_shot_A)
+
+
+def _baseline(
+    run: Run, setup: Setup, anchors: Sequence[Anchor], zero_shot_A: np.ndarray
+) -> ZeroShot:
+    band_A = noise_bands(anchors, setup.dtype)
+    run.manifest["noise_band_nats"] = float(np.median(band_A))
+    return ZeroShot(tuple(anchors), zero_shot_A, band_A)
 
 
 def measure(
@@ -96,12 +104,14 @@ def measure(
     workers: Workers,
     demonstrations: Sequence[np.ndarray] = (),
     duration_s: float = 2.0,
+    also: Sequence[np.ndarray] = (),
 ) -> Measured:
-    """Zero-shot log-probs and speed of one replica on the cluster; see measure_engine."""
+    """Zero-shot log-probs and speed of one replica on the cluster, see measure_engine; and the
+    log-probs behind `also`."""
     encodings = [anchor.encoding for anchor in anchors]
     task = model_task(_measure, setup, workers)
     arguments = (setup, encodings, prompt.zero_shot_prefix, list(demonstrations), duration_s)
-    measured: Measured = model_result(task.remote(*arguments), setup.config)
+    measured: Measured = model_result(task.remote(*arguments, list(also)), setup.config)
     logger.info("engine %s: %s", measured.engine["engine"], measured.engine["why"])
     return measured
 
@@ -112,13 +122,15 @@ def _measure(
     zero_shot_prefix: np.ndarray,
     demonstrations: list[np.ndarray],
     duration_s: float,
+    also: list[np.ndarray],
 ) -> Measured:
     engine = load_engine(setup, encodings)
     num_anchor_tokens = sum(encoding.num_tokens for encoding in encodings)
     gpu_name = torch.cuda.get_device_name() if setup.device == "cuda" else ""
-    return measure_engine(
+    measured = measure_engine(
         engine, num_anchor_tokens, zero_shot_prefix, demonstrations, duration_s, gpu_name
     )
+    return replace(measured, one_shot_CA=log_probs_or_nan(engine, also))
 
 
 def choose_anchors(

@@ -30,6 +30,7 @@ from nuggets_ray.schedule.todo import Todo
 from nuggets_ray.schedule.wanted import wanted_rows, wanted_score
 from nuggets_ray.score.one_shot import self_anchor_of
 from nuggets_ray.score.raced import write_complete, write_eliminated
+from nuggets_ray.score.rounding import known_noise
 from nuggets_ray.score.zero_shot import ZeroShot
 from nuggets_ray.stages.cluster.workers import Workers
 from nuggets_ray.stages.score.pool import Block, ScorerPool
@@ -67,8 +68,8 @@ class Racing:
             self_anchor_N=self.field.self_anchor_N[stays],
         )
         entrants = self.entrants
-        self.entrants = Entrants(
-            entrants.hash_N[stays], entrants.demo_tokens_N[stays], entrants.anchor_tokens_M
+        self.entrants = replace(
+            entrants, hash_N=entrants.hash_N[stays], demo_tokens_N=entrants.demo_tokens_N[stays]
         )
 
     def replay(self) -> Replay:
@@ -186,6 +187,7 @@ def _start(
         hash_N=race_hashes(ids_N, config.seed),
         demo_tokens_N=candidates.num_tokens_N[rows],
         anchor_tokens_M=np.array([anchor.encoding.num_tokens for anchor in base.anchors]),
+        rounding_M=known_noise(base.anchors),
     )
     field = Field(ids_N, self_N, base.zero_shot_A)
     return Racing(run, config, candidates, base, settings, rows, entrants, field, {})
