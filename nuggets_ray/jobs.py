@@ -11,7 +11,9 @@ from nuggets_ray.config.keys import sections
 from nuggets_ray.config.schema import Config, PromptConfig
 
 PATHS = ("data.path", "model.path", "out_dir")
-SCORE_USES = ("data", "model", "prompt", "anchors", "score", "schedule", "race", "cluster")
+SCORE_USES = (
+    *("data", "model", "prompt", "anchors", "score", "schedule", "race", "explore", "cluster"),
+)
 NOT_OF_THE_PIPELINE = ("bench", "plan", "show", "status")
 LIBRARIES = "torch, transformers and ray"
 EVALUATE_UNREAD = (

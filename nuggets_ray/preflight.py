@@ -23,6 +23,7 @@ from nuggets_ray.io import open_fs
 from nuggets_ray.model.load import check_path
 from nuggets_ray.run.manifest import check_out_dir
 from nuggets_ray.run.track import check_tracker
+from nuggets_ray.schedule.wanted import check_selects
 from nuggets_ray.select import check_config
 
 
@@ -74,6 +75,7 @@ def check_evaluate(config: Config) -> None:
 def check_pipeline(config: Config) -> None:
     """Raise UserError for what any of the stages would refuse."""
     check_config(config.select)
+    check_selects(config.schedule, config.select)
     check_tracker(config.track)
     check_score(config)
     deepspeed_settings(config.finetune, "bfloat16", 1)

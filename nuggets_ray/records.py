@@ -141,8 +141,9 @@ class ScoreRow:
 
     `one_shot_logprob` has shape (A,) float32, in nats per answer token, NaN only where not
     evaluated. `num_near_ties` counts the anchors whose |delta| is within their noise band.
-    `golden_score` is None unless `status` is "complete". `score_low` and `score_high`
-    bound it with 95% confidence.
+    `golden_score` is None unless `status` is "complete"; a race leaves others "eliminated",
+    schedule=explore leaves them "explored". `score_low` and `score_high` bound it with 95%
+    confidence.
     """
 
     example_id: str

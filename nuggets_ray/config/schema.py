@@ -100,8 +100,8 @@ class AnchorsConfig:
     method: str = choice("random", "kmeans", "file")
     """random, kmeans (both drawn from the candidates) or file."""
     num: int | None = number(None, at_least=1)
-    """Number of anchors; null: 100, or 1,000 under schedule=race with at least 10,000 distinct
-    candidates (in a new folder), and all rows of a file; with a file, its first N rows.
+    """Number of anchors; null: 100, or 1,000 under schedule=race and explore with at least 10,000
+    distinct candidates (in a new folder), and all rows of a file; with a file, its first N rows.
     """
     path: str | None = None
     """The anchor file, in any format data.path takes, or `demo`."""
@@ -151,8 +151,10 @@ class ScoreConfig:
 class ScheduleConfig:
     """Which candidate meets which anchor."""
 
-    name: str = choice("full", "race")
-    """full: every candidate meets every anchor; race: only those that may be among the best do."""
+    name: str = choice("full", "race", "explore")
+    """full: every candidate meets every anchor; race: only those that may be among the best do;
+    explore: every one meets a few, and is ranked by its posterior score, without golden scores.
+    """
 
 
 @dataclass(frozen=True)
@@ -175,6 +177,14 @@ class RaceConfig:
     """
     rounds: int = number(5, at_least=2, at_most=20)
     """Blocks of anchors between the pilot and the rest: barriers are three more at most."""
+
+
+@dataclass(frozen=True)
+class ExploreConfig:
+    """schedule=explore: what every candidate meets; its pilot is race.pilot, at least 100 rows."""
+
+    num_anchors: int = number(30, at_least=5)
+    """Anchors that every candidate meets, those that tell most: 20 to 40 rank as 100 in full do."""
 
 
 @dataclass(frozen=True)
@@ -267,6 +277,7 @@ class Config:
     score: ScoreConfig = field(default_factory=ScoreConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     race: RaceConfig = field(default_factory=RaceConfig)
+    explore: ExploreConfig = field(default_factory=ExploreConfig)
     plan: PlanConfig = field(default_factory=PlanConfig)
     select: SelectConfig = field(default_factory=SelectConfig)
     show: ShowConfig = field(default_factory=ShowConfig)

@@ -161,6 +161,12 @@ def settled_k(manifest: Mapping[str, Any]) -> int | None:
     return None if top_k is None else int(top_k)
 
 
+def is_explored(manifest: Mapping[str, Any]) -> bool:
+    """Whether schedule=explore was the last to compute: rows have a posterior score, but the pilot
+    no golden one."""
+    return "fell_back" not in manifest.get("explore", {"fell_back": ""})
+
+
 def settled_score(manifest: Mapping[str, Any]) -> float | None:
     """The golden score above which the run's last race settled every row; None where it was for a
     number of rows."""

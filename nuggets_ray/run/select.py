@@ -22,7 +22,7 @@ from nuggets_ray.run.job_configs import check_same_run, write_config
 from nuggets_ray.run.joined import Scored, read_rows, read_scored
 from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.manifest import read_manifest
-from nuggets_ray.run.rounds import settled_k, settled_score
+from nuggets_ray.run.rounds import is_explored, settled_k, settled_score
 from nuggets_ray.run.select_report import selection_report
 from nuggets_ray.run.selected_rows import json_columns, to_jsonl, to_table
 from nuggets_ray.run.selections import models_of
@@ -140,6 +140,7 @@ def _choose(out_dir: str, config: SelectConfig, seed: int) -> tuple[Scored, Sele
     num_scored = len(scored.scores.example_id)
     if scored.num_pending:
         logger.warning("partial: %d of %d candidates are scored", num_scored, scored.num_candidates)
+    _check_explored(out_dir, scored, config)
     selection = select(scored.scores, config, seed)
     _check_settled(out_dir, scored.scores, selection, config)
     if selection.num_copies:
@@ -148,6 +149,18 @@ def _choose(out_dir: str, config: SelectConfig, seed: int) -> tuple[Scored, Sele
             *(selection.num_copies, num_scored),
         )
     return scored, selection
+
+
+def _check_explored(out_dir: str, scored: Scored, config: SelectConfig) -> None:
+    """Raise UserError for golden scores of a folder that has those of its pilot only."""
+    is_whole = not (np.isnan(scored.scores.golden_score).any() or scored.num_pending)
+    if config.by != "golden_score" or is_whole or not is_explored(read_manifest(out_dir) or {}):
+        return
+    raise UserError(
+        f"select.by=golden_score: schedule=explore gave the rows of {out_dir} no golden scores: "
+        f"take select.by=posterior_score, or run {job_command('score')} with this out_dir and "
+        "schedule=race or schedule=full, which goes on from what is there"
+    )
 
 
 def _check_settled(

@@ -137,7 +137,9 @@ def plan(entrants: Entrants, seen: Seen, settings: RaceSettings, num_barriers: i
     num_complete = int(np.count_nonzero(seen.stage_N == ALL))
     if len(waiting):
         report = RaceReport("pilot", len(waiting), 0, num_complete, top_k=settings.top_k)
-        return RacePlan(_asks(waiting, seen, entrants.num_anchors, None), None, None, report, None)
+        return RacePlan(
+            ask_missing(waiting, seen, entrants.num_anchors, None), None, None, report, None
+        )
     fitted = read(entrants, seen, pilot)
     settings = replace(settings, top_k=count_wanted(fitted, settings))
     assert settings.top_k is not None
@@ -151,7 +153,9 @@ def plan(entrants: Entrants, seen: Seen, settings: RaceSettings, num_barriers: i
             block = fitted.next_block(size, first_aim(fitted, settings.top_k))
             seen = Seen(seen.stage_N, [block], seen.parts)
         report = RaceReport("block 1", len(newcomers), 0, num_complete, top_k=settings.top_k)
-        return RacePlan(_asks(newcomers, seen, entrants.num_anchors, 1), block, 1, report, fitted)
+        return RacePlan(
+            ask_missing(newcomers, seen, entrants.num_anchors, 1), block, 1, report, fitted
+        )
     if num_complete == entrants.num_candidates:
         report = RaceReport(
             "settled", 0, 0, num_complete, expected_recall=1.0, top_k=settings.top_k
@@ -176,7 +180,7 @@ def plan_rest(entrants: Entrants, seen: Seen) -> RacePlan:
     phase = "the rest of all rows" if len(left) else "settled"
     num_complete = entrants.num_candidates - len(left)
     report = RaceReport(phase, len(left), 0, num_complete, expected_recall=1.0)
-    return RacePlan(_asks(left, seen, entrants.num_anchors, None), None, None, report, None)
+    return RacePlan(ask_missing(left, seen, entrants.num_anchors, None), None, None, report, None)
 
 
 def _next(fitted: Fitted, settings: RaceSettings, num_left: int) -> RacePlan:
@@ -190,19 +194,20 @@ def _next(fitted: Fitted, settings: RaceSettings, num_left: int) -> RacePlan:
     allowed = settings.max_loss * top_k
     ends = block_ends(num_anchors, settings.num_blocks)
     front = _front(ahead, fitted, settings, allowed)
-    allowed_now = allowed * min(1.0, front / len(ends))
+    num_met = len(first_blocks(seen.blocks, front))
+    num_ends = int(np.searchsorted(ends, num_met, side="right"))  # an exploration's block is larger
+    allowed_now = allowed * min(1.0, num_ends / len(ends))
     live = _live(ahead, fitted, settings, allowed_now)
-    is_through = front >= len(ends) and settings.max_loss > 0
+    is_through = num_ends >= len(ends) and settings.max_loss > 0
     if num_left <= 0 or (is_through and ahead.probability_I.sum() <= SETTLED * allowed):
         live = live[:0]
-    is_last = num_left == 1 or front >= len(ends) or len(live) <= top_k
+    is_last = num_left == 1 or num_ends >= len(ends) or len(live) <= top_k
     block = None
     target: int | None = None
     if len(live) and not is_last:
         target = front + 1
         if target > len(seen.blocks):
-            size = int(ends[front]) - len(first_blocks(seen.blocks, front))
-            block = fitted.next_block(size, _aim(ahead, fitted, live))
+            block = fitted.next_block(int(ends[num_ends]) - num_met, _aim(ahead, fitted, live))
             seen = Seen(seen.stage_N, [*seen.blocks, block], seen.parts)
     asked = live if target is None else live[seen.stage_N[live] < target]
     is_left = ~np.isin(ahead.rows, live)
@@ -220,7 +225,7 @@ def _next(fitted: Fitted, settings: RaceSettings, num_left: int) -> RacePlan:
         expected_recall=max(0.0, 1 - lost / top_k),
         top_k=top_k,
     )
-    return RacePlan(_asks(asked, seen, num_anchors, target), block, target, report, fitted)
+    return RacePlan(ask_missing(asked, seen, num_anchors, target), block, target, report, fitted)
 
 
 def _front(ahead: Forecast, fitted: Fitted, settings: RaceSettings, allowed: float) -> int:
@@ -266,7 +271,7 @@ def _aim(ahead: Forecast, fitted: Fitted, live: np.ndarray) -> np.ndarray:
     return aim
 
 
-def _asks(rows: np.ndarray, seen: Seen, num_anchors: int, target: int | None) -> list[Ask]:
+def ask_missing(rows: np.ndarray, seen: Seen, num_anchors: int, target: int | None) -> list[Ask]:
     """What `rows` miss of the first `target` blocks, or of all anchors: an ask a stage."""
     asks = []
     for stage in np.unique(seen.stage_N[rows]):

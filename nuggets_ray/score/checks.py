@@ -10,6 +10,7 @@ from nuggets_ray.model.load import load_tokenizer
 from nuggets_ray.model.weights.headers import check_weights
 from nuggets_ray.prompts.prompt import make_prompt
 from nuggets_ray.run.candidates import fields_like
+from nuggets_ray.schedule.explore import check_explore
 from nuggets_ray.schedule.wanted import check_wanted
 from nuggets_ray.select import OUR_COLUMNS, check_clash
 
@@ -21,6 +22,8 @@ def check_inputs(config: Config) -> None:
     logger.info("checking data, anchors, tokenizer and weights")
     if config.schedule.name == "race":
         check_wanted(config.race, config.select)
+    if config.schedule.name == "explore":
+        check_explore(config.race)
     list_inputs(config.data.path, splits=config.data.splits)
     set_format(config.data.format, config.data.columns, config.data.roles)
     if config.anchors.method == "file":

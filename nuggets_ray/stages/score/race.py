@@ -1,4 +1,5 @@
-"""schedule=race on Ray: round after round, what schedule/race.py plans is computed by warm workers.
+"""schedule=race and schedule=explore on Ray: round after round, what schedule/race.py or explore.py
+plans is computed by warm workers.
 
 The run folder is the state: rounds/ holds each plan and its answers, scores/ the rows that met
 every anchor. So whatever ended an attempt, the next one replays the folder and goes on: it computes
@@ -20,6 +21,13 @@ from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.manifest import Run
 from nuggets_ray.run.posterior import write_posterior
 from nuggets_ray.run.rounds import Round, RoundAsk, read_rounds, write_round
+from nuggets_ray.schedule.explore import (
+    begin_explore,
+    explore_settings,
+    plan_explore,
+    record_explore,
+    why_not_explore,
+)
 from nuggets_ray.schedule.full import plan_blocks
 from nuggets_ray.schedule.posterior import posterior_of_run
 from nuggets_ray.schedule.race import RacePlan, RaceSettings, plan, plan_rest, why_full
@@ -80,17 +88,20 @@ class Racing:
 def is_raced(
     run: Run, config: Config, candidates: CandidateIds, todo: Todo, base: ZeroShot
 ) -> bool:
-    """Whether there is a race to run; where schedule=race falls back to full, it is said why."""
+    """Whether there are rounds to run; where a schedule falls back to full, it is said why."""
     if read_rounds(config.out_dir):
         return True  # what was seen by a race is not computed again under schedule=full
-    if config.schedule.name != "race":
+    name = config.schedule.name
+    if name == "full":
         return False
-    num_rows = len(_entrant_rows(candidates, todo))
-    top_k = wanted_rows(config.race, config.select, num_rows)
-    reason = why_full(num_rows, len(base.anchors), top_k)
+    num_rows, num_anchors = len(_entrant_rows(candidates, todo)), len(base.anchors)
+    if name == "explore":
+        reason = why_not_explore(num_rows, num_anchors, config.explore.num_anchors)
+    else:
+        reason = why_full(num_rows, num_anchors, wanted_rows(config.race, config.select, num_rows))
     if reason is not None:
-        logger.warning("schedule=race has nothing to gain here, so all is scored: %s", reason)
-        run.manifest["race"] = {"fell_back": reason}
+        logger.warning("schedule=%s has nothing to gain here, so all is scored: %s", name, reason)
+        run.manifest[name] = {"fell_back": reason}
     return reason is None
 
 
@@ -106,8 +117,12 @@ def race(
     """Race the candidates of `todo`, with those that are scored already, to the end;
     {content_id: reason} of those that cannot be scored.
 
-    Under schedule=full, in a folder that was raced, every row is completed.
+    Under schedule=full, in a folder that was raced, every row is completed; under schedule=explore
+    every row meets the same few anchors and none is completed but the pilot.
     """
+    is_explore = setup.config.schedule.name == "explore"
+    if is_explore:
+        begin_explore(run)
     racing = _start(run, setup.config, candidates, todo, base, prompt)
     num_rows = len(racing.rows)
     progress = make_progress(run, num_rows, todo.num_reused, setup.config, workers)
@@ -129,7 +144,13 @@ def race(
             if not step.asks:
                 break
             _decide(racing, step)
-    write_eliminated(run, racing.field, base, candidates.copies(), racing.replay())
+    state = racing.replay()
+    status = "explored" if is_explore else "eliminated"
+    write_eliminated(run, racing.field, base, candidates.copies(), state, status)
+    if is_explore:
+        record_explore(run, racing.entrants, state.seen)
+        return racing.unscored
+    run.manifest.pop("explore", None)
     record_race(run, racing.settings, racing.entrants, step, read_rounds(run.out_dir))
     return racing.unscored
 
@@ -148,7 +169,10 @@ def write_posteriors(
     io.delete(RunFolder(run.out_dir).posterior)
     scores = posterior_of_run(racing.entrants, racing.replay().seen, racing.settings)
     if isinstance(scores, str):
-        logger.info("no posterior scores: %s", scores)
+        is_needed = config.schedule.name == "explore"
+        logger.log(
+            logging.WARNING if is_needed else logging.INFO, "no posterior scores: %s", scores
+        )
         return
     ids_N = racing.field.content_id_N
     write_posterior(run.out_dir, ids_N, scores.score_N, scores.low_N, scores.high_N)
@@ -170,14 +194,6 @@ def _start(
 ) -> Racing:
     rows = _entrant_rows(candidates, todo)
     ids_N = candidates.content_id_N[rows]
-    is_race = config.schedule.name == "race"
-    settings = RaceSettings(
-        wanted_rows(config.race, config.select, len(rows)) if is_race else len(rows),
-        config.race.max_loss,
-        pilot=config.race.pilot,
-        num_blocks=config.race.rounds,
-        min_score=wanted_score(config.race, config.select) if is_race else None,
-    )
     self_N = np.full(len(rows), -1)
     anchors = {anchor.content_id for anchor in base.anchors}
     for index in np.flatnonzero(np.isin(ids_N, list(anchors))):
@@ -190,13 +206,30 @@ def _start(
         rounding_M=known_noise(base.anchors),
     )
     field = Field(ids_N, self_N, base.zero_shot_A)
+    settings = _settings(config, len(rows))
     return Racing(run, config, candidates, base, settings, rows, entrants, field, {})
+
+
+def _settings(config: Config, num_rows: int) -> RaceSettings:
+    if config.schedule.name == "explore":
+        return explore_settings(config.race, config.select, num_rows)
+    is_race = config.schedule.name == "race"
+    return RaceSettings(
+        wanted_rows(config.race, config.select, num_rows) if is_race else num_rows,
+        config.race.max_loss,
+        pilot=config.race.pilot,
+        num_blocks=config.race.rounds,
+        min_score=wanted_score(config.race, config.select) if is_race else None,
+    )
 
 
 def _plan(racing: Racing, state: Replay) -> RacePlan:
     """The next round. Where every row is wanted, all that is missing is asked at once."""
     if racing.config.schedule.name == "full":
         step = plan_rest(racing.entrants, state.seen)
+    elif racing.config.schedule.name == "explore":
+        num_anchors = racing.config.explore.num_anchors
+        step = plan_explore(racing.entrants, state.seen, racing.settings, num_anchors)
     else:
         rounds = read_rounds(racing.run.out_dir)
         spent = spent_barriers(rounds, racing.settings, len(racing.rows))
