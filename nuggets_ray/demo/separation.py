@@ -5,7 +5,7 @@ bootstrap interval that resamples source rows, because a damaged copy and its or
 Suffixes: N rows, W whole, D damaged, S source rows, B resamples. Imports numpy and markdown only.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +47,20 @@ class ScoredCandidate:
     damage: str
     instruction: str
     answer: str
+
+
+def stand_for_all(
+    scores: Sequence[Mapping[str, Any]], pilot_ids: Collection[str]
+) -> list[Mapping[str, Any]]:
+    """The rows of scores/ on which a golden score can be compared: all, or where a race left some
+    without one, those that it drew at random to be complete (content_ids)."""
+    if all(score["golden_score"] is not None for score in scores):
+        return list(scores)
+    return [
+        score
+        for score in scores
+        if score["golden_score"] is not None and score["content_id"] in pilot_ids
+    ]
 
 
 def describe(score: Mapping[str, Any], row: Mapping[str, Any]) -> ScoredCandidate:

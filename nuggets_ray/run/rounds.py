@@ -20,7 +20,14 @@ import pyarrow as pa
 from nuggets_ray import io
 from nuggets_ray.run.layout import RunFolder
 
-ROWS_SCHEMA = pa.schema([("content_id", pa.string()), ("ask", pa.int16())])
+ROWS_SCHEMA = pa.schema(
+    [
+        ("content_id", pa.string()),
+        ("ask", pa.int16()),
+        ("forecast_wins", pa.float32()),
+        ("forecast_spread", pa.float32()),
+    ]
+)
 ANSWERS_SCHEMA = pa.schema(
     [
         ("content_id", pa.string()),
@@ -35,10 +42,13 @@ ANSWERS_SCHEMA = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class RoundAsk:
-    """Rows (content_ids) and the anchors (indices, in this order) that they are to meet."""
+    """Rows (content_ids) and the anchors (indices, in this order) that they are to meet. Where they
+    are completed by it, `forecast_n2`: mean and standard deviation of their final wins as the plan
+    saw them."""
 
     content_ids: np.ndarray
     anchors: np.ndarray
+    forecast_n2: np.ndarray | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +92,18 @@ def write_round(out_dir: str, decided: Round) -> None:
     folder = RunFolder(out_dir).round(decided.number)
     ids = [ask.content_ids for ask in decided.asks]
     index = [np.full(len(some), number, np.int16) for number, some in enumerate(ids)]
-    columns = {"content_id": np.concatenate(ids), "ask": np.concatenate(index)}
+    unknown = [np.full((len(ask.content_ids), 2), np.nan, np.float32) for ask in decided.asks]
+    forecasts = [
+        none if ask.forecast_n2 is None else ask.forecast_n2.astype(np.float32)
+        for ask, none in zip(decided.asks, unknown, strict=True)
+    ]
+    wins_n, spread_n = np.concatenate(forecasts).T
+    columns = {
+        "content_id": np.concatenate(ids),
+        "ask": np.concatenate(index),
+        "forecast_wins": pa.array(wins_n, from_pandas=True),  # NaN becomes null
+        "forecast_spread": pa.array(spread_n, from_pandas=True),
+    }
     io.write_table(folder.rows, pa.table(columns, schema=ROWS_SCHEMA))
     block = decided.block
     io.write_json(
@@ -110,12 +131,26 @@ def _read_round(out_dir: str, number: int) -> Round:
     table = io.read_table(folder.rows)
     ids_N = table["content_id"].to_numpy().astype(str)
     ask_N = table["ask"].to_numpy()
+    forecast_N2 = _forecasts(table)
     asks = tuple(
-        RoundAsk(ids_N[ask_N == index], np.array(anchors, np.int64))
+        RoundAsk(ids_N[is_of_N], np.array(anchors, np.int64), _known(forecast_N2[is_of_N]))
         for index, anchors in enumerate(plan["asks"])
+        for is_of_N in [ask_N == index]
     )
     block = None if plan["block"] is None else np.array(plan["block"], np.int64)
     return Round(number, asks, plan["target"], block, plan["report"])
+
+
+def _forecasts(table: pa.Table) -> np.ndarray:
+    """(N, 2), NaN where there is none: before it was written down, or of rows that go on."""
+    if "forecast_wins" not in table.column_names:
+        return np.full((table.num_rows, 2), np.nan, np.float32)
+    names = ("forecast_wins", "forecast_spread")
+    return np.stack([table[name].to_numpy() for name in names], axis=1)
+
+
+def _known(forecast_n2: np.ndarray) -> np.ndarray | None:
+    return None if np.isnan(forecast_n2).any() or not len(forecast_n2) else forecast_n2
 
 
 def write_answers(
@@ -159,12 +194,6 @@ def settled_k(manifest: Mapping[str, Any]) -> int | None:
     """The K that the run's last race settled; None where none was run, or it fell back to full."""
     top_k = manifest.get("race", {}).get("top_k")
     return None if top_k is None else int(top_k)
-
-
-def is_explored(manifest: Mapping[str, Any]) -> bool:
-    """Whether schedule=explore was the last to compute: rows have a posterior score, but the pilot
-    no golden one."""
-    return "fell_back" not in manifest.get("explore", {"fell_back": ""})
 
 
 def settled_score(manifest: Mapping[str, Any]) -> float | None:

@@ -17,12 +17,14 @@ from nuggets_ray.config.keys import job_command
 from nuggets_ray.config.schema import Config, SelectConfig
 from nuggets_ray.errors import UserError
 from nuggets_ray.io import write_json
+from nuggets_ray.run.explored import is_explored
 from nuggets_ray.run.exports import write_exports
 from nuggets_ray.run.job_configs import check_same_run, write_config
 from nuggets_ray.run.joined import Scored, read_rows, read_scored
 from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.manifest import read_manifest
-from nuggets_ray.run.rounds import is_explored, settled_k, settled_score
+from nuggets_ray.run.promise import selection_promise
+from nuggets_ray.run.rounds import settled_k, settled_score
 from nuggets_ray.run.select_report import selection_report
 from nuggets_ray.run.selected_rows import json_columns, to_jsonl, to_table
 from nuggets_ray.run.selections import models_of
@@ -98,6 +100,7 @@ def _select(config: Config) -> tuple[dict[str, Any], Scored, Selection]:
     settings = {**asdict(config.select), "name": name, "seed": config.seed}
     for key in ("replace", "export", "show_text"):  # they say nothing of which rows were chosen
         del settings[key]
+    summary["race"] = _promise(config.out_dir, config.select, scored.scores, selection)
     write_json(folder.record, {"settings": settings, **summary, "json_columns": as_json})
     write_config(config.out_dir, "select_topk", config)
     wrote = [folder.jsonl, folder.parquet, folder.record, *exported]
@@ -224,7 +227,22 @@ def format_summary(result: dict[str, Any]) -> str:
         value = result[key]
         shown = "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
         lines.append(f"  {key:<20}{shown:>12}")
+    if (race := result.get("race")) is not None:
+        lines += ["", f"The race settled the best {race['settled']}:"]
+        lines += [f"  {text}" for text in race["text"]]
     return "\n".join(lines)
+
+
+def _promise(
+    out_dir: str, config: SelectConfig, scores: Scores, selection: Selection
+) -> dict[str, Any] | None:
+    """What a race promised of the best by golden score, as deep as the selection reaches."""
+    if (config.by, config.order) != ("golden_score", "top"):
+        return None
+    is_kept_R = np.isin(selection.ranked_R, selection.row_K)
+    depth = int(np.flatnonzero(is_kept_R).max(initial=-1)) + 1
+    num_rows = len(np.unique(scores.content_id[selection.ranked_R[:depth]]))
+    return selection_promise((read_manifest(out_dir) or {}).get("race", {}), num_rows)
 
 
 def _our_columns(scores: Scores, selection: Selection, prefix: str) -> pa.Table:

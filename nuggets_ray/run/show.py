@@ -5,7 +5,7 @@ never writes; needs no Ray.
 from typing import Any
 
 from nuggets_ray.config.show import ShowConfig
-from nuggets_ray.run.joined import SCORE_COLUMNS, join_scores
+from nuggets_ray.run.joined import SCORE_COLUMNS, Joined, join_scores
 from nuggets_ray.run.row_text import cut, one_line, printable
 from nuggets_ray.run.shown_rows import (
     AnchorDelta,
@@ -30,7 +30,7 @@ def show_rows(out_dir: str, config: ShowConfig) -> dict[str, Any]:
     matching = None if config.search is None else rows_with_text(out_dir, config.search)
     chosen = choose_rows(joined.table, config, matching)
     rows = read_shown(out_dir, joined.table, chosen.tolist())
-    print(format_title(config, len(rows), joined.table.num_rows, joined.num_pending))
+    print(format_title(config, len(rows), joined))
     for place, row in enumerate(rows, start=1):
         print(f"\n{format_row(place, row, config)}")
     return {
@@ -42,14 +42,17 @@ def show_rows(out_dir: str, config: ShowConfig) -> dict[str, Any]:
     }
 
 
-def format_title(config: ShowConfig, num_rows: int, num_scored: int, num_pending: int) -> str:
+def format_title(config: ShowConfig, num_rows: int, joined: Joined) -> str:
     """What is shown, in one line."""
     which = {"top": "highest", "bottom": "lowest"}[config.order]
     of = f" that hold {config.search!r}" if config.search is not None else ""
+    num_pending, num_left = joined.num_pending, joined.table["golden_score"].null_count
     waiting = f"; {num_pending:,} more wait for a score" if num_pending else ""
+    left = f"; {num_left:,} have no golden score (left behind by a race, or explored)"
+    left = left if num_left else ""
     return (
-        f"{num_rows:,} of {num_scored:,} scored rows{of}, {which} {config.by} first; [...] is the "
-        f"95% interval, a delta is nats per answer token{waiting}"
+        f"{num_rows:,} of {joined.table.num_rows:,} scored rows{of}, {which} {config.by} first; "
+        f"[...] is the 95% interval, a delta is nats per answer token{waiting}{left}"
     )
 
 

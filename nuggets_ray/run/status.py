@@ -4,13 +4,15 @@ manifest.json says how the attempts ended, lease.json who holds the folder, stat
 that one last told. A driver that was killed could say nothing: its lease tells.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from nuggets_ray.config.keys import shell_command
 from nuggets_ray.errors import UserError
+from nuggets_ray.run.explored import explored_line
+from nuggets_ray.run.funnel import FunnelRound, read_funnel
 from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.lease import ALIVE, DEAD, Lease, read_lease
 from nuggets_ray.run.manifest import read_manifest
@@ -31,7 +33,9 @@ class RunStatus:
     sign of life), killed, or how the attempt ended: done, failed, refused, interrupted.
 
     `started` and `ended` are in seconds since 1970; `stages` {stage: its status in the manifest};
-    `num_written`: rows of scores/, where a scoring did not end well.
+    `num_written`: rows of scores/, where a scoring did not end well; `rounds` of a race, alive or
+    not; `race`: what the manifest says of it once it is settled, or why it fell back; `explored`:
+    what schedule=explore did, where it was the last.
     """
 
     out_dir: str
@@ -46,6 +50,9 @@ class RunStatus:
     told: StageStatus | None
     num_written: int | None
     counts: Mapping[str, int]
+    rounds: tuple[FunnelRound, ...] = ()
+    race: Mapping[str, Any] = field(default_factory=dict)
+    explored: str | None = None
     next: tuple[str, ...] = ()
 
     @property
@@ -68,6 +75,7 @@ def read_status(out_dir: str) -> RunStatus:
     if told is not None and told.attempt_id != attempt["attempt_id"]:
         told = None  # of an earlier attempt
     is_partial = stage == "score" and state in (KILLED, "failed", "interrupted")
+    rounds = read_funnel(out_dir, manifest or {}) if stage == "score" else ()
     counts = (manifest or {}).get("counts", {}) if stage == "score" and state == "done" else {}
     return RunStatus(
         out_dir=out_dir,
@@ -82,8 +90,17 @@ def read_status(out_dir: str) -> RunStatus:
         told=told,
         num_written=len(scored_ids(out_dir)) if is_partial else None,
         counts=counts,
+        rounds=rounds,
+        race=_race((manifest or {}).get("race", {}), rounds, state) if stage == "score" else {},
+        explored=explored_line(manifest or {}) if stage == "score" else None,
         next=tuple(_next_steps(out_dir, stage, state, told, lease, stages)),
     )
+
+
+def _race(race: Mapping[str, Any], rounds: Sequence[FunnelRound], state: str) -> Mapping[str, Any]:
+    """What is true of this attempt: an earlier one may have settled another race."""
+    is_of_now = not rounds if "fell_back" in race else state == "done"
+    return race if is_of_now else {}
 
 
 def _current(stages: Mapping[str, Any], lease: Lease | None) -> tuple[str, Mapping[str, Any], int]:

@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 from datetime import datetime
 
+from nuggets_ray.run.funnel import funnel_table
 from nuggets_ray.run.meter import eta_text
+from nuggets_ray.run.promise import promise_lines
 from nuggets_ray.run.stage_status import Said, WorkDone, WorkerCounts
 from nuggets_ray.run.status import KILLED, RUNNING, STUCK, RunStatus, seconds_without_progress
 from nuggets_ray.units import duration_text
@@ -33,6 +35,11 @@ def _rows(status: RunStatus, now: float) -> Iterator[tuple[str, str]]:
             yield "done", _done(told.work, told.progressed, now)
             yield "rate", _rate(told.work, status.is_alive)
         yield "numbers", ", ".join(_number(name, value) for name, value in told.numbers.items())
+    for line in funnel_table(status.rounds) if status.rounds else ():
+        yield "rounds", line
+    for line in promise_lines(status.race):
+        yield "race", line
+    yield "explore", status.explored or ""
     yield "written", "" if status.num_written is None else f"{status.num_written} rows of scores"
     yield "counts", ", ".join(f"{count} {name[4:]}" for name, count in status.counts.items())
     waited_s = seconds_without_progress(status, now)

@@ -21,6 +21,7 @@ import numpy as np
 
 from nuggets_ray.config.schema import RaceConfig, SelectConfig
 from nuggets_ray.errors import UserError
+from nuggets_ray.run.explored import explored_line
 from nuggets_ray.run.manifest import Run
 from nuggets_ray.schedule.forecast import first_aim, read
 from nuggets_ray.schedule.posterior import MIN_COMPLETE
@@ -33,6 +34,7 @@ from nuggets_ray.schedule.race import (
     pilot_size,
     why_full,
 )
+from nuggets_ray.schedule.race_cost import Cost, Sizes
 from nuggets_ray.schedule.seen import ALL, Entrants, Seen
 from nuggets_ray.schedule.wanted import wanted_rows
 
@@ -100,10 +102,14 @@ def plan_explore(
     return RacePlan(asks, block, target, report, fitted)
 
 
-def explore_passes(num_candidates: int, num_anchors: int, num_met: int, num_pilot: int) -> int:
-    """Passes of an exploration: the pilot meets all anchors, every other row `num_met`."""
-    num_pilot = min(num_pilot, num_candidates)
-    return num_pilot * num_anchors + (num_candidates - num_pilot) * num_met
+def explore_cost(sizes: Sizes, settings: RaceSettings, num_met: int) -> Cost:
+    """What an exploration costs: the pilot meets all anchors, every other row `num_met`. Those are
+    taken for as long as the mean; mostly they are shorter."""
+    num_rows = sizes.num_candidates
+    num_pilot = min(settings.pilot or pilot_size(num_rows), num_rows)
+    passes = num_pilot * sizes.num_anchors + (num_rows - num_pilot) * num_met
+    tokens = num_rows * sizes.demo_tokens + passes * sizes.anchor_tokens
+    return Cost(passes, tokens, num_rows)
 
 
 def begin_explore(run: Run) -> None:
@@ -127,13 +133,6 @@ def record_explore(run: Run, entrants: Entrants, seen: Seen) -> None:
         "num_complete": int(is_complete_N.sum()),
         "num_passes": int(num_met_N.sum()),
         "num_passes_full": num_rows * num_anchors,
-        "golden_scores": "none but of rows that met every anchor",
     }
     run.save()
-    logger.info(
-        "explore: %d rows met %d of the %d anchors, %d all of them: %.1f passes a row, %.1f times "
-        "fewer than full scoring. They are ranked by posterior_score (select.by=posterior_score); "
-        "there are no golden scores: schedule=race or schedule=full goes on from here to them",
-        *(num_rows - int(is_complete_N.sum()), fewest, num_anchors, int(is_complete_N.sum())),
-        *(num_met_N.mean(), num_rows * num_anchors / max(int(num_met_N.sum()), 1)),
-    )
+    logger.info("explore: %s", explored_line(run.manifest))

@@ -7,34 +7,81 @@ from typing import Any
 
 import numpy as np
 
+from nuggets_ray.run.funnel import round_times
 from nuggets_ray.run.manifest import Run
+from nuggets_ray.run.promise import basis_line
 from nuggets_ray.run.rounds import Round
-from nuggets_ray.schedule.race import RacePlan, RaceSettings
-from nuggets_ray.schedule.seen import Entrants
+from nuggets_ray.schedule.calibration import Coverage, coverage, held_out_coverage
+from nuggets_ray.schedule.forecast import Fitted, forecast
+from nuggets_ray.schedule.race import Ask, RacePlan, RaceSettings
+from nuggets_ray.schedule.replay import Field
+from nuggets_ray.schedule.seen import ALL, Entrants, Seen
+from nuggets_ray.schedule.split_halves import Agreement, top_agreement
 
 logger = logging.getLogger(__name__)
+
+PARTS_OF_K = (0.1, 0.2, 0.5, 1.0)
+"""Smaller numbers of rows that a selection may ask for: what is promised of each."""
+
+
+def ask_cost(entrants: Entrants, asks: Sequence[Ask]) -> tuple[int, int]:
+    """(passes, tokens) of what is asked; a demonstration counts each time it is read."""
+    passes = sum(len(ask.rows) * len(ask.anchors) for ask in asks)
+    tokens = sum(
+        float(entrants.demo_tokens_N[ask.rows].sum())
+        + len(ask.rows) * float(entrants.anchor_tokens_M[ask.anchors].sum())
+        for ask in asks
+    )
+    return passes, round(tokens)
+
+
+def saved_passes(entrants: Entrants, seen: Seen, step: RacePlan) -> int:
+    """What the rows that a plan leaves behind would still have cost: the anchors they never met."""
+    if not step.report.num_left:
+        return 0
+    is_left_N = seen.stage_N != ALL
+    for ask in step.asks:
+        is_left_N[ask.rows] = False
+    num_met = np.cumsum([0, *(len(block) for block in seen.blocks)])
+    return int(np.sum(entrants.num_anchors - num_met[seen.stage_N[is_left_N]]))
+
+
+def foreseen_wins(step: RacePlan, settings: RaceSettings) -> np.ndarray | None:
+    """Mean and standard deviation of every incomplete row's final wins, (N, 2), NaN of others, as
+    the plan saw them that completes the last rows; None of another plan."""
+    if step.target is not None or step.fitted is None or step.report.cutoff is None:
+        return None
+    assert step.report.top_k is not None
+    min_wins = settings.min_wins(step.fitted.num_anchors)
+    ahead = forecast(step.fitted, step.report.top_k, min_wins)
+    foreseen_N2 = np.full((len(step.fitted.wins_N), 2), np.nan)
+    foreseen_N2[ahead.rows] = np.stack([ahead.mean_I, ahead.spread_I], axis=1)
+    return foreseen_N2
 
 
 def record_race(
     run: Run,
     settings: RaceSettings,
     entrants: Entrants,
+    field: Field,
     last: RacePlan,
     rounds: Sequence[Round],
 ) -> None:
-    """Write the manifest's `race`, and say it in the log's last lines."""
+    """Write the manifest's `race`, and warn where its promise rests on little."""
     num_rows, num_anchors = entrants.num_candidates, entrants.num_anchors
-    tokens_M = entrants.anchor_tokens_M
-    asks = [ask for decided in rounds for ask in decided.asks]
-    passes = sum(len(ask.content_ids) * len(ask.anchors) for ask in asks)
-    mean_demo = float(entrants.demo_tokens_N.mean()) if num_rows else 0.0
-    tokens = sum(len(a.content_ids) * (mean_demo + float(tokens_M[a.anchors].sum())) for a in asks)
-    full_tokens = num_rows * (mean_demo + float(tokens_M.sum()))
     top_k = settings.top_k
     if top_k is None:  # so many are above the threshold, and settled
         assert last.fitted is not None
         share_C = last.fitted.win_share(last.fitted.complete)
         top_k = int(np.count_nonzero(share_C > settings.min_score))
+    asks = [
+        Ask(rows[rows >= 0], ask.anchors)
+        for decided in rounds
+        for ask in decided.asks
+        for rows in [field.find(ask.content_ids)]
+    ]
+    passes, tokens = ask_cost(entrants, asks)
+    times = round_times(run.manifest).values()
     record: dict[str, Any] = {
         "top_k": top_k,
         "min_score": settings.min_score,
@@ -45,21 +92,82 @@ def record_race(
         "num_barriers": len(rounds),
         "num_passes": passes,
         "num_passes_full": num_rows * num_anchors,
-        "num_tokens": round(tokens),
-        "num_tokens_full": round(full_tokens),
+        "num_tokens": tokens,
+        "num_tokens_full": round(
+            float(entrants.demo_tokens_N.sum()) + num_rows * float(entrants.anchor_tokens_M.sum())
+        ),
         "expected_recall": last.report.expected_recall,
         "cutoff_wins": last.report.cutoff,
         "kappa": last.report.kappa,
         "settings": asdict(settings),
         "rounds": [dict(decided.report) for decided in rounds],
+        "times": {
+            "num_rounds": len(times),
+            "seconds": round(sum(seconds for seconds, _ in times), 1),
+            "waited_s": round(sum(waited_s for _, waited_s in times), 1),
+        },
     }
+    if last.fitted is not None:
+        record |= _promise(last.fitted, last, top_k, field, rounds)
     run.manifest["race"] = record
     run.save()
-    logger.info(
-        "race: %d of %d rows met all %d anchors; %.1f times fewer passes and %.1f times fewer "
-        "tokens than full scoring; of the best %d that full scoring on these anchors would name, "
-        "%.1f%% are expected to be among them",
-        *(last.report.num_complete, num_rows, num_anchors),
-        *(num_rows * num_anchors / max(passes, 1), full_tokens / max(tokens, 1)),
-        *(top_k, 100 * (last.report.expected_recall or 0.0)),
-    )
+
+
+def _promise(
+    fitted: Fitted, last: RacePlan, top_k: int, field: Field, rounds: Sequence[Round]
+) -> dict[str, Any]:
+    """The recall of the best K and of fewer, the agreements, and how predictions held."""
+    kappa = last.report.kappa or 1.0
+    held_out = held_out_coverage(fitted.pilot_delta_PM, fitted.seen.blocks, kappa)
+    survivors = _survivors(fitted, field, rounds)
+    promise = {
+        "at": [_at(fitted, k) for k in sorted({max(1, round(top_k * p)) for p in PARTS_OF_K})],
+        "held_out": held_out and asdict(held_out),
+        "survivors": survivors and asdict(survivors),
+    }
+    for one in (held_out, survivors):
+        if one is not None and one.is_doubtful:
+            logger.warning(
+                "the recall that the race states may be too high: %s. A larger race.pilot or a "
+                "smaller race.max_loss makes it safer, schedule=full computes the rest",
+                basis_line(promise),
+            )
+            break
+    return promise
+
+
+def _at(fitted: Fitted, top_k: int) -> dict[str, Any]:
+    """What is expected to be lost of the best `top_k`, and how far two anchor sets agree."""
+    lost = 0.0
+    if len(fitted.incomplete):
+        lost = float(forecast(fitted, top_k, None).probability_I.sum())
+    agreement = top_agreement(fitted.pilot_delta_PM, top_k / len(fitted.wins_N))
+    return {
+        "top_k": top_k,
+        "expected_loss": lost,
+        "expected_recall": max(0.0, 1 - lost / top_k),
+        "agreement": _as_dict(agreement),
+    }
+
+
+def _as_dict(agreement: Agreement | str) -> dict[str, Any] | str:
+    if isinstance(agreement, str):
+        return agreement
+    return {**asdict(agreement), "is_beyond": agreement.is_beyond}
+
+
+def _survivors(fitted: Fitted, field: Field, rounds: Sequence[Round]) -> Coverage | None:
+    """Final wins of the rows that were completed after a last plan, beside what it said of them."""
+    foreseen: dict[int, np.ndarray] = {}
+    for decided in rounds:
+        for ask in decided.asks:
+            if ask.forecast_n2 is not None:
+                rows = field.find(ask.content_ids)
+                foreseen |= dict(zip(rows.tolist(), ask.forecast_n2, strict=True))
+    is_complete_N = fitted.seen.stage_N == ALL
+    rows = np.array([row for row in foreseen if row >= 0 and is_complete_N[row]], np.int64)
+    if not len(rows):
+        return None
+    mean_n, spread_n = np.array([foreseen[row] for row in rows.tolist()]).T
+    # a forecast counts equal totals by halves
+    return coverage(mean_n, spread_n, fitted.win_share(rows) * fitted.num_anchors + 0.5)

@@ -7,6 +7,7 @@ on one replica.
 """
 
 import json
+import logging
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -21,6 +22,7 @@ from nuggets_ray.demo.separation import (
     format_separation,
     measures_of,
     separation,
+    stand_for_all,
 )
 from nuggets_ray.errors import UserError
 from nuggets_ray.io import write_json
@@ -30,13 +32,17 @@ from nuggets_ray.run.candidates import read_candidate_ids
 from nuggets_ray.run.joined import read_rows
 from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.manifest import read_manifest
+from nuggets_ray.run.rounds import pilot_ids
 from nuggets_ray.run.scores import read_scores
 from nuggets_ray.stages.cluster.workers import Workers, connected, result_of
 from nuggets_ray.stages.evaluate.likelihood import mean_log_probs
 from nuggets_ray.stages.score.worker import Setup, model_task
 
+logger = logging.getLogger(__name__)
+
 SCORES = [
     "example_id",
+    "content_id",
     "golden_score",
     "score_low",
     "score_high",
@@ -53,6 +59,15 @@ def report_separation(config: Config) -> dict[str, Any]:
     tables = read_scores(config.out_dir, SCORES)
     # scores of an earlier, larger data.limit stay
     scores = [row for t in tables for row in t.to_pylist() if row["example_id"] in candidates]
+    pilot = pilot_ids(config.out_dir)
+    comparable = stand_for_all(scores, set() if pilot is None else set(pilot.tolist()))
+    if len(comparable) < len(scores):
+        logger.warning(
+            "the race left rows without a golden score: the demo's report is of the %d that it "
+            "drew at random to meet every anchor",
+            len(comparable),
+        )
+    scores = comparable
     example_ids = [score["example_id"] for score in scores]
     rows = [json.loads(text) for text in read_rows(config.out_dir, np.array(example_ids))]
     uri = RunFolder(config.out_dir).separation

@@ -14,9 +14,10 @@ from nuggets_ray.evaluate.models import check_models
 from nuggets_ray.evaluate.verdict.power import power_text
 from nuggets_ray.finetune.selections import beside_golden, check_names, num_draws
 from nuggets_ray.finetune.source import check_held_out
+from nuggets_ray.run.explored import is_explored
 from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.manifest import read_manifest
-from nuggets_ray.run.rounds import is_explored, settled_k
+from nuggets_ray.run.rounds import settled_k
 from nuggets_ray.run.select import select_beside, select_candidates
 from nuggets_ray.schedule.wanted import check_selects
 from nuggets_ray.score.checks import check_inputs

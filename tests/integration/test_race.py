@@ -135,9 +135,64 @@ def test_where_nothing_is_to_gain_all_is_scored_and_it_is_said(
     assert {row["status"] for row in scores_of(out_dir).values()} == {"complete"}
 
 
-def test_a_plan_of_a_race_says_that_its_cost_is_that_of_full_scoring(
+def test_a_plan_shows_the_race_beside_full_scoring(
     data: Path, tiny_model: Path, tmp_path: Path, shared_ray: None
 ) -> None:
     done = run_job("plan", *score_overrides(data, tiny_model, tmp_path, *RACE))
     assert done.returncode == 0, done.stderr
-    assert "is that of scoring every row on every anchor" in done.stderr
+    told = json.loads((tmp_path / "plan.json").read_text())
+    assert told["cost"]["of"] == "full scoring"
+    passes = told["race"]["num_passes"]
+    assert passes["race_low"] < passes["race_high"] < passes["full"]
+    assert passes["full"] == told["cost"]["num_passes"] == NUM_ROWS * NUM_ANCHORS
+    assert f"the best {TOP_K} of {NUM_ROWS} rows" in done.stdout
+    assert "(full scoring: " in done.stdout and "two anchor sets" in done.stdout
+
+
+def test_the_funnel_the_promise_and_the_time_are_told(raced: Path, shared_ray: None) -> None:
+    race = open_run(str(raced)).manifest["race"]
+    assert race["at"][-1]["top_k"] == race["top_k"]
+    assert 0 < race["at"][-1]["agreement"]["agreement"] <= 1
+    assert race["held_out"]["covered"] > 0.8 and race["survivors"]["num_predictions"] > 0
+    assert race["times"]["num_rounds"] >= len(race["rounds"]) - 1
+    assert 0 <= race["times"]["waited_s"] <= race["times"]["seconds"]
+    status = run_job("status", f"out_dir={raced}")
+    lines = status.stdout.splitlines()
+    assert any(line.startswith("rounds") and "left behind" in line for line in lines)
+    assert "two anchor sets of this size agree on only" in status.stdout
+    as_json = run_job("status", f"out_dir={raced}", "status.json=true")
+    told = json.loads(as_json.stdout.splitlines()[-1])
+    assert told["rounds"][0]["phase"] == "pilot" and told["race"]["top_k"] == race["top_k"]
+    assert told["rounds"][-1]["num_passes_so_far"] == race["num_passes"]
+    chosen = run_job("select_topk", f"out_dir={raced}", "select=top_k", f"select.k={TOP_K}")
+    assert f"The race settled the best {race['top_k']}" in chosen.stdout
+    assert "two anchor sets of this size agree on only" in chosen.stdout
+    record = json.loads((raced / "selections" / "golden" / "selection.json").read_text())
+    assert record["race"]["settled"] == race["top_k"]
+
+
+def test_the_log_ends_with_what_was_promised(
+    data: Path, tiny_model: Path, raced: Path, shared_ray: None
+) -> None:
+    again = run_job("score", *score_overrides(data, tiny_model, raced, *RACE))
+    assert again.returncode == 0
+    last = again.stderr[again.stderr.rindex("scored ") :]
+    for part in ("two anchor sets of this size agree on only", "it rests on", "times fewer"):
+        assert part in last
+
+
+def test_a_pipeline_under_race_takes_its_bottom_by_posterior_score(
+    data: Path, tiny_model: Path, tmp_path: Path, shared_ray: None
+) -> None:
+    overrides = score_overrides(data, tiny_model, tmp_path, *RACE, "race.pilot=110")
+    select = ("select=top_k", f"select.k={TOP_K}")
+    done = run_job("pipeline", *overrides, *select)
+    assert done.returncode == 0, done.stderr
+    assert "bottom is of the lowest posterior scores" in done.stderr
+    for name, by in (("golden", "golden_score"), ("bottom", "posterior_score")):
+        record = json.loads((tmp_path / "selections" / name / "selection.json").read_text())
+        assert (record["settings"]["by"], record["num_rows"]) == (by, TOP_K)
+    assert {"longest", "random-0"} <= {path.name for path in (tmp_path / "selections").iterdir()}
+    shown = run_job("show", f"out_dir={tmp_path}", "show.order=bottom", "show.num=400")
+    assert shown.returncode == 0 and "left behind by a race" in shown.stdout
+    assert "no golden score" in shown.stdout

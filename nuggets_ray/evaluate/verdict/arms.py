@@ -51,7 +51,8 @@ def make_arms(
         if kind == GOLDEN and name != golden[0]:
             kind = OTHER
         in_tokens = kind == RANDOM and selections[name].settings["rule"] == "top_tokens"
-        arms.append(Arm(name, kind, value_N, in_tokens))
+        by_posterior = kind == BOTTOM and selections[name].settings["by"] == "posterior_score"
+        arms.append(Arm(name, kind, value_N, in_tokens, by_posterior))
     return arms
 
 

@@ -33,13 +33,20 @@ class Arm:
     it has none; all arms have the same rows in one order.
 
     `kind` is golden, random, bottom or other (base, longest, full). `matched_in_tokens`: a random
-    draw with as many training tokens as golden, not as many rows.
+    draw with as many training tokens as golden, not as many rows. `by_posterior`: a bottom of the
+    lowest posterior scores, as a race leaves the worst rows without a golden score.
     """
 
     name: str
     kind: str
     value_N: np.ndarray
     matched_in_tokens: bool = False
+    by_posterior: bool = False
+
+    @property
+    def ranked_by(self) -> str:
+        """What the rows of a golden or a bottom one were ranked by."""
+        return "posterior_score" if self.by_posterior else "golden_score"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +110,7 @@ class Evidence:
     detectable_effect: float | None
     differences: tuple[Difference, ...]
     bottom: str | None
+    bottom_by: str | None
     num_rows: int
     num_rows_left_out: int
     arms_without_values: tuple[str, ...]
@@ -154,6 +162,7 @@ def gather(
     degrees = degrees_of_freedom([len(names) for names in names_of.values()])
     if degrees < MIN_DEGREES:
         spread = None
+    bottom = next((arm for arm in usable if arm.kind == BOTTOM), None)
     effect = detectable_effect([len(names) for names in names_of.values()])
     return Evidence(
         metric=metric,
@@ -164,7 +173,8 @@ def gather(
         degrees_of_freedom=degrees,
         detectable_effect=None if spread is None or effect is None else effect * spread[0],
         differences=_differences(golden.name, value_of, _opponents(usable), weights, seed),
-        bottom=next((arm.name for arm in usable if arm.kind == BOTTOM), None),
+        bottom=None if bottom is None else bottom.name,
+        bottom_by=None if bottom is None else bottom.ranked_by,
         num_rows=len(rows),
         num_rows_left_out=len(golden.value_N) - len(rows),
         arms_without_values=tuple(arm.name for arm in arms if not np.isfinite(arm.value_N).any()),

@@ -29,6 +29,7 @@ from nuggets_ray.run.job_configs import write_config
 from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.manifest import Run
 from nuggets_ray.run.preview import NUM_CANDIDATES, write_preview
+from nuggets_ray.run.promise import promise_lines
 from nuggets_ray.run.scores import compact_scores, complete_ids
 from nuggets_ray.run.skipped import count_kinds, give_up, read_skipped, rewrite_skipped
 from nuggets_ray.schedule.todo import Todo, find_todo
@@ -183,6 +184,8 @@ def _finish(run: Run, accounts: Accounts, base: ZeroShot, dtype: str) -> dict[st
             *(100 * near_ties, dtype, np.median(base.noise_band_nats)),
         )
     logger.info("scored %d of %d rows in %s", accounts.num_scored, accounts.num_rows, run.out_dir)
+    for line in promise_lines(run.manifest.get("race", {})):
+        logger.info("race: %s", line)
     folder = RunFolder(run.out_dir)
     wrote = [folder.scores, folder.anchors, folder.skipped, folder.preview, folder.manifest]
     return {"wrote": wrote, "status": "done", **counts}

@@ -5,7 +5,6 @@ Reading the data is the run's own first step, and what it writes is kept for the
 calibration on one replica turns tokens into hours. Nothing is scored.
 """
 
-import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -21,6 +20,7 @@ from nuggets_ray.prompts.prompt import Prompt, make_prompt, warn_of_template
 from nuggets_ray.records import Anchor
 from nuggets_ray.run.anchors import read_anchors
 from nuggets_ray.run.candidates import CandidateIds, is_among, read_candidate_ids
+from nuggets_ray.run.funnel import read_funnel
 from nuggets_ray.run.job_configs import write_config
 from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.manifest import Run
@@ -33,6 +33,7 @@ from nuggets_ray.score.checks import check_fields, check_inputs
 from nuggets_ray.score.fingerprint import anchors_rule, settings_fingerprint
 from nuggets_ray.score.limits import context_tokens, demonstration_limit
 from nuggets_ray.score.memory import replica_memory
+from nuggets_ray.score.plan_race import Pairs, explore_facts, race_facts, race_hint
 from nuggets_ray.stages.cluster.workers import Workers, check_shared_folder, connected
 from nuggets_ray.stages.score.anchors import choose_anchors, measure, settle_num
 from nuggets_ray.stages.score.job import make_setup
@@ -43,9 +44,6 @@ CALIBRATION_S = 20.0
 NUM_CALIBRATION_CANDIDATES = 16
 
 
-logger = logging.getLogger(__name__)
-
-
 def plan(config: Config) -> dict[str, Any]:
     """Read the data, choose the anchors, calibrate; print the plan and write plan.json.
 
@@ -53,11 +51,6 @@ def plan(config: Config) -> dict[str, Any]:
     would load a model.
     """
     check_inputs(config)
-    if config.schedule.name == "race":
-        logger.warning(
-            "schedule=race: the cost that follows is that of scoring every row on every anchor; "
-            "the race computes a part of it, which is known once it has begun"
-        )
     config = replace(config, model=replace(config.model, path=resolve_path(config.model)))
     with Run(config.out_dir, "plan") as run, connected(config.cluster) as workers:
         write_config(config.out_dir, "plan", config)
@@ -119,7 +112,7 @@ def _facts(
     per_worker = workers.gpus_per_worker or workers.cpus_per_worker
     hardware = facts.Hardware(workers.num_workers, workers.device, per_worker)
     price = config.plan.price_per_hour
-    return {
+    sections = {
         "data": facts.data_facts(prepared, read_skipped(config.out_dir)),
         "prompt": facts.prompt_facts(config.prompt, prompt, context),
         "demonstrations": facts.demonstration_facts(candidates, limit, fits_N),
@@ -128,6 +121,21 @@ def _facts(
         "memory": facts.memory_facts(predicted, size, measured, hardware),
         "cost": facts.cost_facts(todo_tokens_N, anchors, size, measured, hardware, price),
     }
+    can_race_N = ~candidates.is_duplicate_N & fits_N
+    can_race_N &= ~is_among(candidates.content_id_N, todo.left_out)
+    tokens_N = np.minimum(candidates.num_tokens_N[can_race_N], limit)
+    pairs = Pairs(tokens_N, anchors, measured, hardware)
+    if config.schedule.name == "race":
+        funnel = read_funnel(config.out_dir, run.manifest)
+        sections["cost"] = {"of": "full scoring", **sections["cost"]}
+        sections["race"] = race_facts(config.race, config.select, pairs, price, funnel)
+    elif config.schedule.name == "explore":
+        num_met = config.explore.num_anchors
+        sections["cost"] = {"of": "full scoring", **sections["cost"]}
+        sections["explore"] = explore_facts(config.race, config.select, num_met, pairs, price)
+    elif hint := race_hint(config.race, config.select, pairs):
+        sections["cost"]["a race"] = hint
+    return sections
 
 
 def _sample(setup: Setup, prompt: Prompt, candidates: CandidateIds) -> list[np.ndarray]:

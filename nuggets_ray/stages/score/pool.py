@@ -16,6 +16,7 @@ import json
 import logging
 import os
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from types import TracebackType
@@ -90,6 +91,7 @@ class ScorerPool:
         self._producer: Producer[dict[str, Any]] | None = None
         self._feed: Any = None
         self._num_tickets = self._num_given = 0
+        self._idle_worker_s = 0.0
         self._not_ours: list[threading.Thread] = []
 
     def __enter__(self) -> "ScorerPool":
@@ -102,6 +104,10 @@ class ScorerPool:
         trace: TracebackType | None,
     ) -> None:
         self._end()
+
+    def idle_worker_s(self) -> float:
+        """Seconds in which a worker found no block at the end of a `run`, summed over workers."""
+        return self._idle_worker_s
 
     def run(self, blocks: Sequence[Block]) -> dict[str, str]:
         """Compute `blocks`; {content_id: reason} of the candidates in them that cannot be scored.
@@ -150,6 +156,7 @@ class ScorerPool:
             refuse_endless_loading(progress.lost_loading, config.model, config.cluster)
 
         unscored: dict[str, str] = {}
+        since = time.monotonic()
         for result in watch(self._run, producer.wait, tick):
             if "refused" in result:
                 raise UserError(result["refused"])
@@ -160,6 +167,9 @@ class ScorerPool:
             unscored |= dict(result.get("unscored", ()))
             progress.num_skipped += len(result.get("unscored", ()))
             progress.counts.update(result.get("counts", {}))
+            now = time.monotonic()
+            num_idle = max(0, self._workers.num_workers - len(waiting))
+            self._idle_worker_s, since = self._idle_worker_s + num_idle * (now - since), now
             waiting.discard(result["ticket"])
             if not waiting:
                 break

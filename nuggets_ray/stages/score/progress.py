@@ -119,6 +119,7 @@ class Progress:
         self.counts: collections.Counter[str] = collections.Counter()
         self._began = self._said = time.monotonic()
         self._looked = 0.0
+        self._later_s: float | None = None
         self._lines: list[str] = []
         self._workers: Mapping[int, dict[str, Any]] = {}
         self.lost_loading: tuple[Process, ...] = ()
@@ -132,8 +133,10 @@ class Progress:
         """Candidates computed in this attempt, those that came twice twice."""
         return self._meter.num_computed
 
-    def expect(self, num_rows: int) -> None:
-        """A round of a race asks `num_rows` rows; what was done before counts too."""
+    def expect(self, num_rows: int, later_s: float | None) -> None:
+        """A round of a race asks `num_rows` rows; what was done before counts too. `later_s` are
+        the seconds expected of the rounds after it."""
+        self._later_s = later_s
         self.num_rows = self._meter.num_total = (
             self._meter.num_reused + self.num_computed + num_rows
         )
@@ -199,6 +202,9 @@ class Progress:
         work = self._meter.work()
         rate = work.rate or 0.0
         tokens_a_row = self.num_anchor_tokens / self.num_computed if self.num_computed else 0.0
+        whole_s = None
+        if self._later_s is not None and work.eta_s is not None:
+            whole_s = work.eta_s + self._later_s
         return {
             "elapsed_s": round(elapsed_s, 1),
             "computing_s": round(self._meter.computing_s, 1),
@@ -209,6 +215,7 @@ class Progress:
             "candidates_per_s_now": work.rate_now or 0.0,
             "anchor_tokens_per_s": rate * tokens_a_row,
             "eta_s": work.eta_s,
+            "race_eta_s": whole_s,
         }
 
     def _tell(self, numbers: Mapping[str, Any]) -> None:
@@ -217,6 +224,8 @@ class Progress:
             "anchor_tokens_per_s": round(numbers["anchor_tokens_per_s"]),
             "skipped": self.num_skipped,
         }
+        if numbers["race_eta_s"] is not None:
+            own["ETA_of_the_race"] = f"about {duration_text(numbers['race_eta_s'])}"
         if self._num_retries:
             own["blocks_tried_again"] = self._num_retries
         self._run.tell(work=work, workers=self._roster.counts, numbers=own)
@@ -254,8 +263,10 @@ def progress_line(numbers: Mapping[str, Any]) -> str:
 def short_line(numbers: Mapping[str, Any]) -> str:
     """The same without the counts, which the bar shows."""
     now, over_all = (numbers[f"candidates_per_s{end}"] for end in ("_now", ""))
+    race_s = numbers.get("race_eta_s")
+    of_race = "" if race_s is None else f", of the whole race about {duration_text(race_s)}"
     return (
         f"{format_rate(now, 'candidates')} now, {format_rate(over_all, 'candidates')} over all, "
         f"{numbers['anchor_tokens_per_s']:,.0f} anchor tokens/s, {numbers['num_skipped']} skipped, "
-        f"ETA {eta_text(numbers['eta_s'])}"
+        f"ETA {eta_text(numbers['eta_s'])}{of_race}"
     )

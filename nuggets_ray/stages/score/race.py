@@ -7,8 +7,7 @@ what decided rounds still wait for, then plans anew.
 """
 
 import logging
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 
 import numpy as np
 import ray
@@ -17,9 +16,11 @@ from nuggets_ray import io
 from nuggets_ray.config.schema import Config
 from nuggets_ray.prompts.prompt import Prompt
 from nuggets_ray.run.candidates import CandidateIds
+from nuggets_ray.run.funnel import funnel_line, read_funnel
 from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.manifest import Run
 from nuggets_ray.run.posterior import write_posterior
+from nuggets_ray.run.round_times import RoundTimes
 from nuggets_ray.run.rounds import Round, RoundAsk, read_rounds, write_round
 from nuggets_ray.schedule.explore import (
     begin_explore,
@@ -28,11 +29,11 @@ from nuggets_ray.schedule.explore import (
     record_explore,
     why_not_explore,
 )
-from nuggets_ray.schedule.full import plan_blocks
 from nuggets_ray.schedule.posterior import posterior_of_run
 from nuggets_ray.schedule.race import RacePlan, RaceSettings, plan, plan_rest, why_full
-from nuggets_ray.schedule.record import record_race
-from nuggets_ray.schedule.replay import Field, Replay, Waiting, race_hashes, replay, spent_barriers
+from nuggets_ray.schedule.race_cost import later_cost
+from nuggets_ray.schedule.record import ask_cost, foreseen_wins, record_race, saved_passes
+from nuggets_ray.schedule.replay import Field, Replay, race_hashes, spent_barriers
 from nuggets_ray.schedule.seen import ALL, Entrants
 from nuggets_ray.schedule.todo import Todo
 from nuggets_ray.schedule.wanted import wanted_rows, wanted_score
@@ -41,48 +42,15 @@ from nuggets_ray.score.raced import write_complete, write_eliminated
 from nuggets_ray.score.rounding import known_noise
 from nuggets_ray.score.zero_shot import ZeroShot
 from nuggets_ray.stages.cluster.workers import Workers
-from nuggets_ray.stages.score.pool import Block, ScorerPool
-from nuggets_ray.stages.score.rows import LOST, check_deaths, make_progress, timed
+from nuggets_ray.stages.score.pool import ScorerPool
+from nuggets_ray.stages.score.round import Racing, compute
+from nuggets_ray.stages.score.rows import make_progress, timed
 from nuggets_ray.stages.score.worker import Setup
 
 logger = logging.getLogger(__name__)
 
 MAX_BLOCKS = 4096
 """Tickets of a pool; a race that needs more starts its workers again."""
-
-
-@dataclass(slots=True)
-class Racing:
-    """A race under way: what does not change, and `unscored` {content_id: reason} so far."""
-
-    run: Run
-    config: Config
-    candidates: CandidateIds
-    base: ZeroShot
-    settings: RaceSettings
-    rows: np.ndarray
-    entrants: Entrants
-    field: Field
-    unscored: dict[str, str]
-
-    def leave(self, unscored: dict[str, str]) -> None:
-        """These rows failed: they race no more."""
-        self.unscored |= unscored
-        stays = ~np.isin(self.field.content_id_N, list(unscored))
-        self.rows = self.rows[stays]
-        self.field = replace(
-            self.field,
-            content_id_N=self.field.content_id_N[stays],
-            self_anchor_N=self.field.self_anchor_N[stays],
-        )
-        entrants = self.entrants
-        self.entrants = replace(
-            entrants, hash_N=entrants.hash_N[stays], demo_tokens_N=entrants.demo_tokens_N[stays]
-        )
-
-    def replay(self) -> Replay:
-        """How far it is; rounds that another process decided are never made again."""
-        return replay(self.run.out_dir, self.field, read_rounds(self.run.out_dir))
 
 
 def is_raced(
@@ -130,12 +98,14 @@ def race(
         timed(run, progress, todo.num_reused),
         ScorerPool(run, setup, ray.put(base), workers, progress, MAX_BLOCKS) as pool,
     ):
+        times = RoundTimes(run, workers.num_workers)
         while True:
             state = racing.replay()
             if state.waiting:
                 num_waiting = sum(len(waiting.rows) for waiting in state.waiting)
-                progress.expect(num_waiting)
-                racing.leave(_compute(racing, state.waiting, pool, workers))
+                progress.expect(num_waiting, _later_s(racing, state, workers))
+                with times.of(state.waiting[-1].number, pool.idle_worker_s):
+                    racing.leave(compute(racing, state.waiting, pool, workers))
                 continue
             if (state.is_covered_N & (state.seen.stage_N != ALL)).any():
                 write_complete(run, racing.field, base, state)
@@ -143,7 +113,7 @@ def race(
             step = _plan(racing, state)
             if not step.asks:
                 break
-            _decide(racing, step)
+            _decide(racing, step, state)
     state = racing.replay()
     status = "explored" if is_explore else "eliminated"
     write_eliminated(run, racing.field, base, candidates.copies(), state, status)
@@ -151,7 +121,8 @@ def race(
         record_explore(run, racing.entrants, state.seen)
         return racing.unscored
     run.manifest.pop("explore", None)
-    record_race(run, racing.settings, racing.entrants, step, read_rounds(run.out_dir))
+    rounds = read_rounds(run.out_dir)
+    record_race(run, racing.settings, racing.entrants, racing.field, step, rounds)
     return racing.unscored
 
 
@@ -234,78 +205,46 @@ def _plan(racing: Racing, state: Replay) -> RacePlan:
         rounds = read_rounds(racing.run.out_dir)
         spent = spent_barriers(rounds, racing.settings, len(racing.rows))
         step = plan(racing.entrants, state.seen, racing.settings, spent)
-    report = step.report
-    recall = report.expected_recall
-    logger.info(
-        "race: %s: %d go on, %d left behind, %d came back, %d complete%s",
-        *(report.phase, report.num_live, report.num_left, report.num_back, report.num_complete),
-        "" if recall is None else f"; expected to be kept of the best: {recall:.2%}",
-    )
     return step
 
 
-def _decide(racing: Racing, step: RacePlan) -> None:
+def _decide(racing: Racing, step: RacePlan, state: Replay) -> None:
     """Put a plan on disk: from then on it is authoritative."""
-    rounds, settings = read_rounds(racing.run.out_dir), racing.settings
+    rounds, settings, entrants = read_rounds(racing.run.out_dir), racing.settings, racing.entrants
     number = rounds[-1].number + 1 if rounds else 0
     ids_N = racing.field.content_id_N
-    asks = tuple(RoundAsk(ids_N[ask.rows], ask.anchors) for ask in step.asks)
+    foreseen_N2 = foreseen_wins(step, settings)
+    asks = tuple(
+        RoundAsk(
+            ids_N[ask.rows], ask.anchors, None if foreseen_N2 is None else foreseen_N2[ask.rows]
+        )
+        for ask in step.asks
+    )
+    passes, tokens = ask_cost(entrants, step.asks)
     report = {
         **asdict(step.report),
         "min_score": settings.min_score,
         "max_loss": settings.max_loss,
         "num_candidates": len(ids_N),
+        "num_anchors": entrants.num_anchors,
+        "num_passes": passes,
+        "num_tokens": tokens,
+        "num_passes_saved": saved_passes(entrants, state.seen, step),
     }
     write_round(racing.run.out_dir, Round(number, asks, step.target, step.block, report))
-
-
-def _compute(
-    racing: Racing, waiting: Sequence[Waiting], pool: ScorerPool, workers: Workers
-) -> dict[str, str]:
-    """Compute what rounds wait for, in blocks of equal work, then one by one what no worker
-    answered for; {content_id: reason} of rows that cannot be scored."""
-    rounds = {decided.number: decided for decided in read_rounds(racing.run.out_dir)}
-    blocks = [
-        block
-        for one in waiting
-        for block in _blocks(racing, one, rounds[one.number].asks[one.ask].anchors, workers)
-    ]
-    num_rows = sum(len(one.rows) for one in waiting)
-    unscored = pool.run(blocks)
-    left = _unanswered(racing, unscored)
-    check_deaths(unscored, sum(len(one.rows) for one in left), num_rows, len(blocks))
-    alone = [
-        _block(racing, one, rounds[one.number].asks[one.ask].anchors, one.rows[i : i + 1])
-        for one in left
-        for i in range(len(one.rows))
-    ]
-    unscored |= pool.run(alone)
-    for one in _unanswered(racing, unscored):
-        unscored |= dict.fromkeys(racing.field.content_id_N[one.rows].tolist(), LOST)
-    return unscored
-
-
-def _unanswered(racing: Racing, unscored: dict[str, str]) -> list[Waiting]:
-    ids = list(unscored)
-    left = []
-    for one in racing.replay().waiting:
-        rows = one.rows[~np.isin(racing.field.content_id_N[one.rows], ids)]
-        if len(rows):
-            left.append(replace(one, rows=rows))
-    return left
-
-
-def _blocks(racing: Racing, waiting: Waiting, anchors: np.ndarray, workers: Workers) -> list[Block]:
-    config, entrants = racing.config, racing.entrants
-    anchor_tokens = float(entrants.anchor_tokens_M[anchors].sum())
-    cost_N = entrants.demo_tokens_N[waiting.rows] + anchor_tokens
-    tokens_per_s = racing.run.manifest["calibration"]["tokens_per_s"]
-    cuts = plan_blocks(
-        cost_N, tokens_per_s * config.score.block_s, config.score.block_rows, workers.num_workers
+    name = "explore" if racing.config.schedule.name == "explore" else "race"
+    logger.info(
+        "%s: %s", name, funnel_line(read_funnel(racing.run.out_dir, racing.run.manifest)[-1])
     )
-    return [_block(racing, waiting, anchors, waiting.rows[index]) for index in cuts]
 
 
-def _block(racing: Racing, waiting: Waiting, anchors: np.ndarray, rows: np.ndarray) -> Block:
-    places = racing.candidates.places(racing.rows[rows])
-    return Block(places, waiting.number, waiting.ask, tuple(anchors.tolist()))
+def _later_s(racing: Racing, state: Replay, workers: Workers) -> float | None:
+    """Seconds of the rounds after the one that waits, expected; None of what is no race."""
+    run = racing.run
+    if racing.config.schedule.name != "race":
+        return None
+    funnel = read_funnel(run.out_dir, run.manifest)
+    decided = read_rounds(run.out_dir)[-1]
+    cost = later_cost(racing.entrants, racing.settings, state.seen, funnel[-1], decided.target)
+    tokens_per_s: float = run.manifest["calibration"]["tokens_per_s"]
+    return cost.tokens / tokens_per_s / workers.num_workers

@@ -12,6 +12,7 @@ from nuggets_ray.demo.separation import (
     format_best_and_worst,
     format_separation,
     separation,
+    stand_for_all,
 )
 
 scores = st.lists(st.integers(-3, 3), min_size=1, max_size=12)
@@ -156,3 +157,10 @@ def test_an_auc_of_one_or_two_rows_is_none():
     assert "too few" in cut and "1.00" not in cut
     assert text.count("too few") == 1
     assert "too few" in format_separation([Separation("golden score", "all", 0.5, 0, 1, 2, 9)])
+
+
+def test_of_a_race_only_rows_that_it_drew_at_random_are_compared():
+    complete = [{"content_id": name, "golden_score": 0.5} for name in "ab"]
+    left = {"content_id": "c", "golden_score": None}
+    assert stand_for_all(complete, set()) == complete
+    assert stand_for_all([*complete, left], {"b", "c"}) == complete[1:]

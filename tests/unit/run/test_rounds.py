@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nuggets_ray import io
 from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.rounds import (
     AnsweredRow,
@@ -36,6 +37,23 @@ def test_a_round_reads_back(tmp_path: Path) -> None:
     assert [ask.content_ids.tolist() for ask in back.asks] == [["a", "b"], ["c"]]
     assert [ask.anchors.tolist() for ask in back.asks] == [[5, 1], [9]]
     assert back.block is not None and back.block.tolist() == [9]
+
+
+def test_what_a_plan_foresaw_of_rows_reads_back_and_older_plans_foresaw_nothing(
+    tmp_path: Path,
+) -> None:
+    foreseen = np.array([[61.5, 2.5], [58.0, 3.0]])
+    first, second = ROUND.asks
+    asks = (dataclasses.replace(first, forecast_n2=foreseen), second)
+    write_round(str(tmp_path), dataclasses.replace(ROUND, asks=asks))
+    [back] = read_rounds(str(tmp_path))
+    assert back.asks[0].forecast_n2 is not None
+    assert back.asks[0].forecast_n2.tolist() == foreseen.tolist()
+    assert back.asks[1].forecast_n2 is None
+    uri = RunFolder(str(tmp_path)).round(2).rows
+    io.write_table(uri, io.read_table(uri).select(["content_id", "ask"]))
+    [old] = read_rounds(str(tmp_path))
+    assert [ask.forecast_n2 for ask in old.asks] == [None, None]
 
 
 def test_a_plan_without_its_last_file_does_not_count(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from nuggets_ray.errors import UserError
 from nuggets_ray.io import write_json
 from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.scores import write_eliminated_scores
-from nuggets_ray.run.select import ReplacesTrainedError, select_beside
+from nuggets_ray.run.select import ReplacesTrainedError, format_summary, select_beside
 
 
 @pytest.fixture
@@ -226,8 +226,36 @@ def raced_run(path: str, race: dict[str, Any]) -> str:
         for number in range(8)
     ]
     write_eliminated_scores(path, "attempt", left)
-    write_json(RunFolder(path).manifest, {"schema_version": 1, "race": race})
+    numbers = {"num_candidates": 20, "num_anchors": 2, "num_complete": 12}
+    write_json(RunFolder(path).manifest, {"schema_version": 1, "race": numbers | race})
     return path
+
+
+AT_FOUR = {
+    "top_k": 4,
+    "expected_loss": 0.08,
+    "expected_recall": 0.98,
+    "agreement": {
+        **{"agreement": 0.45, "low": 0.3, "high": 0.6, "num_best": 5, "num_rows": 96},
+        "is_beyond": False,
+    },
+}
+
+
+def test_a_selection_of_a_race_says_what_was_settled_and_how_far_anchor_sets_agree(
+    tmp_path: Path,
+) -> None:
+    out_dir = raced_run(str(tmp_path), {"top_k": 4, "at": [AT_FOUR]})
+    result, _ = choose(out_dir, SelectConfig(rule="top_k", k=2))
+    record = json.loads(io.read_bytes(RunFolder(out_dir).selection("golden").record))
+    assert record["race"] == result["race"] and result["race"]["settled"] == 4
+    assert result["race"]["expected_recall"] == pytest.approx(1 - 0.08 / 2)
+    page = format_summary(result)
+    assert "The race settled the best 4:" in page
+    assert "at least 0.96 of what full scoring on these 2 anchors would have kept" in page
+    assert "two anchor sets of this size agree on only 0.45" in page
+    other, _ = choose(out_dir, SelectConfig(rule="top_k", k=2, by="longest"))
+    assert other["race"] is None and "settled" not in format_summary(other)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pyarrow as pa
 import pytest
 from scored_run import finished_run
 from shown_run import NUM_ROWS, readable_run
@@ -9,6 +10,7 @@ from shown_run import NUM_ROWS, readable_run
 from nuggets_ray import io
 from nuggets_ray.config.show import ShowConfig
 from nuggets_ray.errors import UserError
+from nuggets_ray.run.joined import Joined
 from nuggets_ray.run.show import format_row, format_title, show_rows
 from nuggets_ray.run.shown_rows import AnchorDelta, ShownRow
 
@@ -51,11 +53,19 @@ def test_as_many_anchors_as_are_asked_for() -> None:
     assert "helped most" not in format_row(1, ROW, ShowConfig(num_anchors=0))
 
 
+def joined(num_complete: int, num_left: int, num_pending: int) -> Joined:
+    scores = pa.array([0.5] * num_complete + [None] * num_left, pa.float64())
+    return Joined(pa.table({"golden_score": scores}), 99, num_pending)
+
+
 def test_the_title_says_which_rows_these_are() -> None:
-    title = format_title(ShowConfig(search="maths", order="bottom"), 2, 30, 5)
+    title = format_title(ShowConfig(search="maths", order="bottom"), 2, joined(30, 0, 5))
     assert title.startswith("2 of 30 scored rows that hold 'maths', lowest golden_score first")
     assert title.endswith("5 more wait for a score")
-    assert format_title(ShowConfig(), 1, 1, 0).endswith("answer token")
+    assert format_title(ShowConfig(), 1, joined(1, 0, 0)).endswith("answer token")
+    raced = format_title(ShowConfig(), 1, joined(2, 9, 0))
+    assert "1 of 11 scored rows" in raced
+    assert raced.endswith("; 9 have no golden score (left behind by a race, or explored)")
 
 
 def test_the_job_prints_rows_and_writes_nothing(

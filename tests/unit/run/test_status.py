@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from nuggets_ray.errors import UserError
@@ -15,6 +16,7 @@ from nuggets_ray.run.command import COMMAND
 from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.lease import STALE_S, read_lease
 from nuggets_ray.run.manifest import Run
+from nuggets_ray.run.rounds import Round, RoundAsk, write_round
 from nuggets_ray.run.stage_status import WorkDone
 from nuggets_ray.run.status import STUCK_S, RunStatus, read_status, seconds_without_progress
 
@@ -23,6 +25,7 @@ WORK = WorkDone("candidates", 4, 9, rate=2.0)
 KILLED_RUN = """
 import os, sys
 from nuggets_ray.run.manifest import Run
+from nuggets_ray.run.rounds import Round, RoundAsk, write_round
 from nuggets_ray.run.stage_status import WorkDone
 
 run = Run(sys.argv[1], "score")
@@ -177,3 +180,34 @@ def test_slow_and_stuck_differ(tmp_path: Path) -> None:
     assert seconds_without_progress(began, 1000.0 + STUCK_S + 1) == STUCK_S + 1
     dead = replace(status, state="killed")
     assert seconds_without_progress(dead, 1000.0 + 2 * STUCK_S) is None
+
+
+REPORT = {"phase": "pilot", "num_live": 2, "num_left": 0, "num_complete": 0}
+
+
+def decide(folder: Path) -> None:
+    asks = (RoundAsk(np.array(["a", "b"]), np.arange(3)),)
+    write_round(str(folder), Round(0, asks, None, None, REPORT))
+
+
+def test_the_rounds_of_a_race_are_told_of_a_live_and_of_a_dead_run(tmp_path: Path) -> None:
+    decide(tmp_path)
+    with Run(str(tmp_path), "score") as run:
+        run.manifest["race"] = {"top_k": 4}  # of an earlier race
+        run.save()
+        status = read_status(str(tmp_path))
+        assert [one.phase for one in status.rounds] == ["pilot"] and status.race == {}
+    status = read_status(str(tmp_path))
+    assert status.state == "done" and status.race == {"top_k": 4} and len(status.rounds) == 1
+    kill_a_run(tmp_path)
+    status = read_status(str(tmp_path))
+    assert status.state == "killed" and len(status.rounds) == 1 and status.race == {}
+
+
+def test_a_race_that_fell_back_says_so_while_it_goes_on(tmp_path: Path) -> None:
+    with Run(str(tmp_path), "score") as run:
+        run.manifest["race"] = {"fell_back": "few"}
+        run.save()
+        assert read_status(str(tmp_path)).race == {"fell_back": "few"}
+        decide(tmp_path)  # another call found a race to run
+        assert read_status(str(tmp_path)).race == {}

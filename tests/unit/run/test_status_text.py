@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from nuggets_ray.run.funnel import make_funnel
 from nuggets_ray.run.lease import Lease, read_lease, write_lease
 from nuggets_ray.run.stage_status import Said, StageStatus, WorkDone, WorkerCounts
 from nuggets_ray.run.status import RunStatus
@@ -98,6 +99,18 @@ def test_a_run_that_ended(lease: Lease) -> None:
     assert screen["state"] == "done" and screen["stage"].endswith("took 1 min")
     assert screen["counts"] == "400 rows, 399 scored, 1 skipped"
     assert "workers" not in screen and screen["error"] == "why (0 s ago)"
+
+
+def test_a_race_shows_its_rounds_and_once_settled_its_promise(lease: Lease) -> None:
+    report = {"phase": "pilot", "num_live": 48, "num_left": 0, "num_complete": 0}
+    rounds = make_funnel([(0, report), (1, report | {"phase": "block 1", "num_live": 452})], {})
+    for state in ("running", "killed"):
+        lines = status_lines(replace(make_status(lease, state), rounds=rounds), NOW)
+        first = next(i for i, line in enumerate(lines) if line.startswith("rounds"))
+        assert "left behind" in lines[first] and "pilot" in lines[first + 1]
+        assert lines[first + 1].startswith(" " * 10) and "block 1" in lines[first + 2]
+    fell_back = replace(make_status(None, "done"), race={"fell_back": "12 candidates are few"})
+    assert shown(fell_back)["race"] == "nothing to gain, so all was scored: 12 candidates are few"
 
 
 def test_an_old_run_that_told_nothing() -> None:

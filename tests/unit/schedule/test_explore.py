@@ -10,12 +10,12 @@ from race_steps import Race, share_kept, start_race
 from nuggets_ray.bench.worlds import WORLDS, RaceWorld
 from nuggets_ray.config.schema import RaceConfig, SelectConfig
 from nuggets_ray.errors import UserError
+from nuggets_ray.run.explored import is_explored
 from nuggets_ray.run.manifest import Run, read_manifest
-from nuggets_ray.run.rounds import is_explored
 from nuggets_ray.schedule.explore import (
     begin_explore,
     check_explore,
-    explore_passes,
+    explore_cost,
     explore_settings,
     plan_explore,
     record_explore,
@@ -23,6 +23,7 @@ from nuggets_ray.schedule.explore import (
 )
 from nuggets_ray.schedule.posterior import PosteriorScores, posterior_of_run
 from nuggets_ray.schedule.race import RaceSettings, plan_rest
+from nuggets_ray.schedule.race_cost import Sizes
 from nuggets_ray.schedule.seen import ALL
 
 NUM_ROWS, NUM_ANCHORS, TOP_K, NUM_MET = 900, 100, 45, 25
@@ -58,7 +59,9 @@ def test_the_pilot_meets_all_and_every_other_row_as_many_as_are_asked_for() -> N
     pilot = np.argsort(race.hash_N)[:100]
     assert (race.stage_N[pilot] == ALL).all() and (np.delete(race.stage_N, pilot) == 1).all()
     assert [len(block) for block in race.blocks] == [NUM_MET]
-    assert race.world.passes == explore_passes(NUM_ROWS, NUM_ANCHORS, NUM_MET, 100)
+    cost = explore_cost(Sizes(NUM_ROWS, NUM_ANCHORS, 80.0, 75.0), SETTINGS, NUM_MET)
+    assert race.world.passes == cost.passes == 100 * NUM_ANCHORS + 800 * NUM_MET
+    assert cost.tokens == NUM_ROWS * 80 + cost.passes * 75
     assert explore(race) == 0
 
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +112,9 @@ def values(*names: str) -> dict[str, np.ndarray]:
     return {name: np.full(3, float(index)) for index, name in enumerate(names)}
 
 
+VALUES = values("golden", "bottom")
+
+
 def test_the_kind_is_that_of_the_selection_not_of_the_name(out_dir: str) -> None:
     names = ("base", "golden", *SELECTIONS, "full", "elsewhere")
     arms = make_arms(trained_selections(out_dir, names), values(*names))
@@ -127,6 +131,15 @@ def test_the_kind_is_that_of_the_selection_not_of_the_name(out_dir: str) -> None
     }
     assert [arm.name for arm in arms if arm.matched_in_tokens] == ["random-1-tokens"]
     assert [arm.value_N[0] for arm in arms] == sorted(arm.value_N[0] for arm in arms)
+
+
+def test_a_bottom_of_a_race_is_of_the_lowest_posterior_scores(out_dir: str) -> None:
+    selections = trained_selections(out_dir, SELECTIONS)
+    bottom = selections["bottom"]
+    by_posterior = replace(bottom, settings={**bottom.settings, "by": "posterior_score"})
+    for trained, is_raced in ((bottom, False), (by_posterior, True)):
+        told = {arm.name: arm for arm in make_arms(selections | {"bottom": trained}, VALUES)}
+        assert told["bottom"].kind == BOTTOM and told["bottom"].by_posterior is is_raced
 
 
 def test_the_first_golden_one_is_judged(out_dir: str) -> None:

@@ -1,10 +1,12 @@
 """Each failure sign is seen where it should be, and unchecked is not the same as unseen."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from verdict_arms import make_arms
 
-from nuggets_ray.evaluate.verdict.evidence import gather
+from nuggets_ray.evaluate.verdict.evidence import BOTTOM, gather
 from nuggets_ray.evaluate.verdict.failure_signs import SIGNS, Sign, failure_signs
 from nuggets_ray.evaluate.verdict.reliability import LengthEffect, SplitHalf
 from nuggets_ray.evaluate.verdict.verdict import decide
@@ -84,3 +86,14 @@ def test_signs_seen_stand_in_the_paragraph_and_apart() -> None:
     assert set(verdict.signs) == {"unstable_across_anchors", "explained_by_length"}
     assert "Failure signs seen: scores are unstable across halves" in verdict.paragraph
     assert "Not checked" not in verdict.paragraph
+
+
+def test_a_bottom_of_a_race_is_named_after_what_it_is_of() -> None:
+    arms = make_arms(**{**ALL_ARMS, "bottom": 1.5})
+    raced = [replace(arm, by_posterior=arm.kind == BOTTOM) for arm in arms]
+    verdict = decide(gather(raced, "m"))
+    assert verdict.numbers["bottom_by"] == "posterior_score"
+    assert "the bottom (lowest posterior scores) is better than golden" in verdict.paragraph
+    plain = decide(gather(arms, "m"))
+    assert plain.numbers["bottom_by"] == "golden_score"
+    assert "the bottom is better than golden" in plain.paragraph
