@@ -173,7 +173,7 @@ class RaceConfig:
     """Share of the wanted rows that may be lost, expected; 0: none that could still win."""
     pilot: int | None = number(None, at_least=16)
     """Rows that meet every anchor first; null: 48 below 1,000 rows, 96 below 5,000, 128 below
-    20,000, else 256.
+    20,000, else 256; at least 100 under schedule=explore.
     """
     rounds: int = number(5, at_least=2, at_most=20)
     """Blocks of anchors between the pilot and the rest: barriers are three more at most."""
