@@ -14,7 +14,7 @@ PATHS = ("data.path", "model.path", "out_dir")
 SCORE_USES = (
     *("data", "model", "prompt", "anchors", "score", "schedule", "race", "explore", "cluster"),
 )
-NOT_OF_THE_PIPELINE = ("bench", "plan", "show", "status")
+NOT_OF_THE_PIPELINE = ("bench", "plan", "show", "status", "study")
 LIBRARIES = "torch, transformers and ray"
 EVALUATE_UNREAD = (
     *("data.path", "data.limit", "data.on_too_long", "data.excerpt_chars", "data.retry"),
@@ -88,6 +88,24 @@ def _bench() -> Main:
     return lambda config: benches[config.bench.name](config)
 
 
+def _study() -> Main:
+    def main(config: Config) -> dict[str, Any]:
+        if _is_of_files(config):
+            from nuggets_ray.studies.study import study_run
+
+            return study_run(config.out_dir, config.study, config.seed)
+        from nuggets_ray.stages.study import study
+
+        return study(config)
+
+    return main
+
+
+def _is_of_files(config: Config) -> bool:
+    """A study of a run that is scored, which computes nothing on models."""
+    return not config.data.path
+
+
 def _status() -> Main:
     from nuggets_ray.run.watch_status import show_status
 
@@ -111,6 +129,11 @@ def _model_folder(config: Config) -> tuple[str, str]:
     """The folder under models/, by the key that names it."""
     name = config.finetune.name or config.finetune.selection or PurePath(config.data.path).stem
     return "finetune.name", name
+
+
+def _study_folder(config: Config) -> tuple[str, str]:
+    """The folder under studies/, by the key that names it."""
+    return "study.name", config.study.name
 
 
 def _taken_by_training(config: Config) -> dict[str, Any]:
@@ -260,6 +283,26 @@ _ALL = (
             ),
         },
         requires=PATHS,
+        imports=LIBRARIES,
+    ),
+    Job(
+        name="study",
+        about="what a score is worth: how far it rests on its anchors",
+        load=_study,
+        uses=("study", *SCORE_USES),
+        examples={
+            "study=anchor_robustness out_dir=runs/first": (
+                "would other anchors keep the same rows? from the scores of a run"
+            ),
+            "study=anchor_robustness out_dir=runs/first study.cuts=[0.02] study.sizes=[100,2000]": (
+                "of the best 2%, told of 100 and 2,000 anchors"
+            ),
+            "study=anchor_robustness data.path=rows.jsonl model=demo out_dir=runs/a": (
+                "the rows scored first, where they are not yet"
+            ),
+        },
+        needs_only_first=_is_of_files,
+        folder=_study_folder,
         imports=LIBRARIES,
     ),
     Job(

@@ -25,6 +25,7 @@ from nuggets_ray.run.manifest import check_out_dir
 from nuggets_ray.run.track import check_tracker
 from nuggets_ray.schedule.wanted import check_selects
 from nuggets_ray.select import check_config
+from nuggets_ray.studies.facts import run_facts
 
 
 def check_score(config: Config) -> None:
@@ -84,6 +85,16 @@ def check_pipeline(config: Config) -> None:
         check_held_out(config.out_dir, config.evaluate.held_out_path)
 
 
+def check_study(config: Config) -> None:
+    """Raise UserError for what scoring would refuse, where there is something to score; otherwise
+    for a run without scores.
+    """
+    if config.data.path:
+        check_score(config)
+    else:
+        run_facts(config.out_dir, config.seed)
+
+
 def check_status(config: Config) -> None:
     """Raise UserError for an address of a kind that is none of ours."""
     open_fs(config.out_dir)
@@ -117,6 +128,7 @@ CHECKS: dict[str, Callable[[Config], None]] = {
     "finetune": check_finetune,
     "evaluate": check_evaluate,
     "pipeline": check_pipeline,
+    "study": check_study,
     "status": check_status,
     "bench": check_bench,
 }

@@ -121,6 +121,11 @@ def is_key(key: str) -> bool:
         return key in (*sections(), "experiment")
 
 
+def is_list(kind: Any) -> bool:
+    """Whether this is the type of a key that holds several values."""
+    return get_origin(kind) is list
+
+
 def is_mapping(kind: Any) -> bool:
     """Whether this is the type of a key with free keys below it."""
     return get_origin(kind) is dict

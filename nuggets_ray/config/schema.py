@@ -1,8 +1,8 @@
 """Every configuration dataclass (the schema), with the range or the choices of each key.
 
 conf/*.yaml holds the values; compose.py puts them and the command line into these dataclasses. The
-keys of finetune.*, evaluate.* (with generate.* and judge.*), show.* and bench.* have files of their
-own.
+keys of finetune.*, evaluate.* (with generate.* and judge.*), show.*, study.* and bench.* have
+files of their own.
 """
 
 from dataclasses import dataclass, field
@@ -14,6 +14,7 @@ from nuggets_ray.config.finetune import FinetuneConfig
 from nuggets_ray.config.limits import check_limits, choice, choices, number, share, some
 from nuggets_ray.config.show import ShowConfig
 from nuggets_ray.config.status import StatusConfig
+from nuggets_ray.config.study import StudyConfig, check_study
 from nuggets_ray.config.track import TrackConfig
 from nuggets_ray.errors import UserError
 
@@ -288,6 +289,7 @@ class Config:
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     track: TrackConfig = field(default_factory=TrackConfig)
     status: StatusConfig = field(default_factory=StatusConfig)
+    study: StudyConfig = field(default_factory=StudyConfig)
     bench: BenchConfig = field(default_factory=BenchConfig)
 
 
@@ -296,6 +298,7 @@ def check(config: Config) -> None:
     not go together.
     """
     check_limits(config)
+    check_study(config.study)
     if config.model.tokenizer != "auto" and not config.model.path:
         raise UserError(f"model.tokenizer={config.model.tokenizer}: give model.path too")
     _check_backend(config)

@@ -175,6 +175,10 @@ class RunFolder:
         """What the evaluations wrote."""
         return EvaluationFolder(join(self.out_dir, "evaluation"))
 
+    def study(self, name: str) -> "StudyFolder":
+        """What a study found."""
+        return StudyFolder(join(self.out_dir, "studies", name))
+
 
 @dataclass(frozen=True, slots=True)
 class RoundFolder:
@@ -354,3 +358,29 @@ class EvaluationFolder:
     def lm_eval_responses(self, model: str) -> str:
         """The folder of what a model responded to the harness, kept by request."""
         return join(self.path, "lm_eval", model, "responses")
+
+
+@dataclass(frozen=True, slots=True)
+class StudyFolder:
+    """studies/NAME/."""
+
+    path: str
+
+    @property
+    def page(self) -> str:
+        """What was run, what came out and what it means, for people."""
+        return join(self.path, "study.md")
+
+    @property
+    def numbers(self) -> str:
+        """The same for programs."""
+        return join(self.path, "numbers.json")
+
+    @property
+    def table(self) -> str:
+        """The numbers alone, as a table."""
+        return join(self.path, "numbers.parquet")
+
+    def picture(self, name: str) -> str:
+        """A picture of the page."""
+        return join(self.path, f"{name}.png")

@@ -2,6 +2,7 @@
 the selection. A recall never stands alone: beside it stands how far two anchor sets agree.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -65,8 +66,8 @@ def recall_line(race: Mapping[str, Any], num_rows: int) -> str:
         recall, agreement = promise["expected_recall"], promise["agreement"]
         at_least = "at least " if promise["is_of"] > num_rows else ""
     return (
-        f"the best {num_rows} are expected to hold {at_least}{_share(recall)} of what full scoring "
-        f"on these {num_anchors} anchors would have kept; {agreement_text(agreement)}"
+        f"the best {num_rows} are expected to hold {at_least}{_recall(recall)} of what full "
+        f"scoring on these {num_anchors} anchors would have kept; {agreement_text(agreement)}"
     )
 
 
@@ -81,7 +82,7 @@ def agreement_text(agreement: Mapping[str, Any] | str) -> str:
     )
     if agreement["is_beyond"]:
         share = agreement["num_best"] / agreement["num_rows"]
-        text += f"; these tell of the best {share:.0%}, the rest is extrapolated"
+        text += f"; so few tell of the best {share:.0%}, beyond that it is extrapolated"
     return f"{text})"
 
 
@@ -90,13 +91,13 @@ def basis_line(race: Mapping[str, Any]) -> str:
     parts = []
     for key, of_what in (
         ("held_out", "predicted totals of held-out pilot rows"),
-        ("survivors", "of rows that were completed last"),
+        ("survivors", "of the rows completed last"),
     ):
         one = race.get(key)
         if one is not None:
             parts.append(
-                f"{one['covered']:.0%} of {one['num_predictions']} {of_what} within their 95% "
-                f"intervals, bias {one['bias_wins']:+.1f} wins"
+                f"{one['covered']:.0%} of {one['num_predictions']} {of_what} are within their 95% "
+                f"intervals (bias {one['bias_wins']:+.1f} wins)"
             )
     return f"it rests on: {'; '.join(parts)}" if parts else ""
 
@@ -121,6 +122,11 @@ def times_line(race: Mapping[str, Any]) -> str:
         f"{duration_text(times['seconds'] / times['num_rounds'])} each; a worker waited "
         f"{duration_text(times['waited_s'])} of it at barriers"
     )
+
+
+def _recall(recall: float) -> str:
+    """0.997, and 1 only where nothing is lost."""
+    return f"{math.floor(recall * 1000 + 1e-9) / 1000:g}"
 
 
 def _share(share: float) -> str:

@@ -34,7 +34,7 @@ from nuggets_ray.schedule.race import (
     pilot_size,
     why_full,
 )
-from nuggets_ray.schedule.race_cost import Cost, Sizes
+from nuggets_ray.schedule.race_cost import RaceCost, Sizes
 from nuggets_ray.schedule.seen import ALL, Entrants, Seen
 from nuggets_ray.schedule.wanted import wanted_rows
 
@@ -102,14 +102,14 @@ def plan_explore(
     return RacePlan(asks, block, target, report, fitted)
 
 
-def explore_cost(sizes: Sizes, settings: RaceSettings, num_met: int) -> Cost:
+def explore_cost(sizes: Sizes, settings: RaceSettings, num_met: int) -> RaceCost:
     """What an exploration costs: the pilot meets all anchors, every other row `num_met`. Those are
     taken for as long as the mean; mostly they are shorter."""
     num_rows = sizes.num_candidates
     num_pilot = min(settings.pilot or pilot_size(num_rows), num_rows)
     passes = num_pilot * sizes.num_anchors + (num_rows - num_pilot) * num_met
     tokens = num_rows * sizes.demo_tokens + passes * sizes.anchor_tokens
-    return Cost(passes, tokens, num_rows)
+    return RaceCost(passes, tokens, num_rows)
 
 
 def begin_explore(run: Run) -> None:

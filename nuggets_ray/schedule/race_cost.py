@@ -56,7 +56,7 @@ BASIS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
+class RaceCost:
     """What is to be computed: `passes` (one anchor after one candidate) and `tokens`, those of
     demonstrations that are read again counted again; `reads` of a demonstration."""
 
@@ -75,19 +75,19 @@ class Sizes:
     anchor_tokens: float
 
 
-def full_cost(sizes: Sizes) -> Cost:
+def full_cost(sizes: Sizes) -> RaceCost:
     """Every candidate on every anchor."""
     passes = sizes.num_candidates * sizes.num_anchors
     tokens = sizes.num_candidates * sizes.demo_tokens + passes * sizes.anchor_tokens
-    return Cost(passes, tokens, sizes.num_candidates)
+    return RaceCost(passes, tokens, sizes.num_candidates)
 
 
-def race_cost(sizes: Sizes, settings: RaceSettings, top_k: int) -> tuple[Cost, Cost]:
+def race_cost(sizes: Sizes, settings: RaceSettings, top_k: int) -> tuple[RaceCost, RaceCost]:
     """What a race for the best `top_k` will cost: (where anchors differ, where all are alike)."""
     pilot = min(settings.pilot or pilot_size(sizes.num_candidates), sizes.num_candidates)
     others = sizes.num_candidates - pilot
     low, high = (
-        Cost(
+        RaceCost(
             passes=sizes.num_anchors * (pilot + others * passes),
             tokens=sizes.anchor_tokens * sizes.num_anchors * (pilot + others * anchor_tokens)
             + sizes.demo_tokens * (pilot + others * reads),
@@ -128,13 +128,13 @@ def later_cost(
     seen: Seen,
     decided: FunnelRound,
     target: int | None,
-) -> Cost:
+) -> RaceCost:
     """What is to come after the round `decided` last, expected, whose rows have then met `target`
     blocks (None: everything): nothing after the last. Until the first block says how many stay
     alive, half way (geometrically) between the two worlds."""
     is_last = target is None and decided.phase != "pilot"
     if is_last or decided.num_alive is None or decided.num_passes_so_far is None:
-        return Cost(0.0, 0.0, 0.0)
+        return RaceCost(0.0, 0.0, 0.0)
     sizes = sizes_of(entrants)
     top_k = decided.top_k or max(1, round(GUESSED_SHARE * sizes.num_candidates))
     if decided.num_left == 0:
@@ -145,7 +145,7 @@ def later_cost(
         num_met = len(first_blocks(seen.blocks, target or 0))
         passes = remaining_passes(decided.num_alive, top_k, num_met, sizes.num_anchors)
         reads = decided.num_alive * LATER_READS
-    return Cost(passes, passes * sizes.anchor_tokens + reads * sizes.demo_tokens, reads)
+    return RaceCost(passes, passes * sizes.anchor_tokens + reads * sizes.demo_tokens, reads)
 
 
 def sizes_of(entrants: Entrants) -> Sizes:

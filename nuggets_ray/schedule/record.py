@@ -10,7 +10,7 @@ import numpy as np
 from nuggets_ray.run.funnel import round_times
 from nuggets_ray.run.manifest import Run
 from nuggets_ray.run.promise import basis_line
-from nuggets_ray.run.rounds import Round
+from nuggets_ray.run.rounds import Round, RoundAsk
 from nuggets_ray.schedule.calibration import Coverage, coverage, held_out_coverage
 from nuggets_ray.schedule.forecast import Fitted, forecast
 from nuggets_ray.schedule.race import Ask, RacePlan, RaceSettings
@@ -57,6 +57,21 @@ def foreseen_wins(step: RacePlan, settings: RaceSettings) -> np.ndarray | None:
     foreseen_N2 = np.full((len(step.fitted.wins_N), 2), np.nan)
     foreseen_N2[ahead.rows] = np.stack([ahead.mean_I, ahead.spread_I], axis=1)
     return foreseen_N2
+
+
+def round_asks(
+    content_id_N: np.ndarray, step: RacePlan, settings: RaceSettings
+) -> tuple[RoundAsk, ...]:
+    """What a plan asks, by content_ids, with what it foresees of the rows that it completes."""
+    foreseen_N2 = foreseen_wins(step, settings)
+    return tuple(
+        RoundAsk(
+            content_id_N[ask.rows],
+            ask.anchors,
+            None if foreseen_N2 is None else foreseen_N2[ask.rows],
+        )
+        for ask in step.asks
+    )
 
 
 def record_race(

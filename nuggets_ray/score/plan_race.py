@@ -16,7 +16,14 @@ from nuggets_ray.records import Anchor
 from nuggets_ray.run.funnel import FunnelRound
 from nuggets_ray.schedule.explore import explore_cost, explore_settings, why_not_explore
 from nuggets_ray.schedule.race import RaceSettings, why_full
-from nuggets_ray.schedule.race_cost import BASIS, GUESSED_SHARE, Cost, Sizes, full_cost, race_cost
+from nuggets_ray.schedule.race_cost import (
+    BASIS,
+    GUESSED_SHARE,
+    RaceCost,
+    Sizes,
+    full_cost,
+    race_cost,
+)
 from nuggets_ray.schedule.wanted import wanted_rows
 from nuggets_ray.score.calibrate import Measured
 from nuggets_ray.score.plan import Facts, Hardware
@@ -45,7 +52,7 @@ class Pairs:
             anchor_tokens=float(np.mean([one.encoding.num_tokens for one in self.anchors])),
         )
 
-    def seconds(self, cost: Cost) -> float:
+    def seconds(self, cost: RaceCost) -> float:
         return cost.tokens / self.measured.tokens_per_s / self.hardware.num_workers
 
 

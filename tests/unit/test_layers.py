@@ -27,7 +27,7 @@ LAYERS = (
     {"cli"},
     {"stages"},
     {"preflight"},
-    {"evaluate"},
+    {"evaluate", "studies"},
     {"finetune"},
     {"score", "prepare"},
     {"anchors", "run", "schedule"},

@@ -14,6 +14,7 @@ from nuggets_ray.config.keys import (
     all_keys,
     choices_of,
     is_key,
+    is_list,
     is_mapping,
     job_command,
     key_choices,
@@ -86,7 +87,7 @@ SYNONYMS = {
 
 JOB_OF = {
     **dict.fromkeys(("model", "data", "prompt", "anchors", "score", "schedule"), "score"),
-    **{name: name for name in ("plan", "select", "show", "finetune", "bench", "status")},
+    **{name: name for name in ("plan", "select", "show", "finetune", "study", "bench", "status")},
     **{"cluster": "score", "track": "finetune"},
     **dict.fromkeys(("evaluate", "generate", "judge"), "evaluate"),
 }
@@ -134,7 +135,7 @@ NUMBER_OF = {
 
 def override(key: str, value: str) -> str:
     """`key=value` as it is typed in a shell, with the choice in front that the key needs."""
-    if key_types().get(key) == list[str] and not value.startswith("["):
+    if is_list(key_types().get(key)) and not value.startswith("["):
         value = f"[{value}]"
     return RULE_OF.get(key, "") + shlex.quote(f"{key}={value}")
 

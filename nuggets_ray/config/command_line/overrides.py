@@ -10,9 +10,18 @@ import logging
 import re
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import get_args
 
 from nuggets_ray.config.command_line import grammar, hints, values
-from nuggets_ray.config.keys import choices_of, is_key, is_mapping, key_types, sections, type_of
+from nuggets_ray.config.keys import (
+    choices_of,
+    is_key,
+    is_list,
+    is_mapping,
+    key_types,
+    sections,
+    type_of,
+)
 from nuggets_ray.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -171,7 +180,7 @@ def _value(key: str, value: str, arguments: Sequence[str], uses: Sequence[str]) 
         raise UserError(values.odd_field(key, value))
     if kind is str and key not in key_types() and not value.strip():
         raise UserError(f"{key}=: give the name of your column")
-    if kind == list[str]:
+    if is_list(kind):
         alike = [a.partition("=")[2] for a in arguments if a.partition("=")[0] == key]
-        return f"{key}={values.read_list(key, value, alike)}"
+        return f"{key}={values.read_list(key, value, alike, get_args(kind)[0])}"
     return f"{key}={values.read(key, value, kind, optional)}"

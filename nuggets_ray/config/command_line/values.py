@@ -136,10 +136,14 @@ def _several(text: str) -> str:
     return "; a run for each of several values needs --multirun" if several else ""
 
 
-def read_list(key: str, text: str, alike: Sequence[str]) -> str:
-    """A list of texts; alike: all values that the command line gives this key."""
+def read_list(key: str, text: str, alike: Sequence[str], kind: Any = str) -> str:
+    """A list of texts, or of what another kind of reader reads; alike: all values that the command
+    line gives this key."""
     text = text.strip()
-    if text.startswith("[") and text.endswith("]"):
+    is_whole = text.startswith("[") and text.endswith("]")
+    if is_whole and kind in READERS:
+        return "[" + ",".join(READERS[kind](key, item) for item in items_of(text)) + "]"
+    if is_whole:
         whole = from_json(text)
         is_texts = isinstance(whole, list) and all(isinstance(item, str) for item in whole)
         # JSON would make a backspace of a regular expression's \\b

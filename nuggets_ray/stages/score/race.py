@@ -21,7 +21,7 @@ from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.manifest import Run
 from nuggets_ray.run.posterior import write_posterior
 from nuggets_ray.run.round_times import RoundTimes
-from nuggets_ray.run.rounds import Round, RoundAsk, read_rounds, write_round
+from nuggets_ray.run.rounds import Round, read_rounds, write_round
 from nuggets_ray.schedule.explore import (
     begin_explore,
     explore_settings,
@@ -32,7 +32,7 @@ from nuggets_ray.schedule.explore import (
 from nuggets_ray.schedule.posterior import posterior_of_run
 from nuggets_ray.schedule.race import RacePlan, RaceSettings, plan, plan_rest, why_full
 from nuggets_ray.schedule.race_cost import later_cost
-from nuggets_ray.schedule.record import ask_cost, foreseen_wins, record_race, saved_passes
+from nuggets_ray.schedule.record import ask_cost, record_race, round_asks, saved_passes
 from nuggets_ray.schedule.replay import Field, Replay, race_hashes, spent_barriers
 from nuggets_ray.schedule.seen import ALL, Entrants
 from nuggets_ray.schedule.todo import Todo
@@ -103,6 +103,7 @@ def race(
             state = racing.replay()
             if state.waiting:
                 num_waiting = sum(len(waiting.rows) for waiting in state.waiting)
+                run.tell(f"round {state.waiting[-1].number}: {num_waiting} candidates to compute")
                 progress.expect(num_waiting, _later_s(racing, state, workers))
                 with times.of(state.waiting[-1].number, pool.idle_worker_s):
                     racing.leave(compute(racing, state.waiting, pool, workers))
@@ -213,13 +214,7 @@ def _decide(racing: Racing, step: RacePlan, state: Replay) -> None:
     rounds, settings, entrants = read_rounds(racing.run.out_dir), racing.settings, racing.entrants
     number = rounds[-1].number + 1 if rounds else 0
     ids_N = racing.field.content_id_N
-    foreseen_N2 = foreseen_wins(step, settings)
-    asks = tuple(
-        RoundAsk(
-            ids_N[ask.rows], ask.anchors, None if foreseen_N2 is None else foreseen_N2[ask.rows]
-        )
-        for ask in step.asks
-    )
+    asks = round_asks(ids_N, step, settings)
     passes, tokens = ask_cost(entrants, step.asks)
     report = {
         **asdict(step.report),

@@ -77,7 +77,7 @@ def test_a_race_of_an_older_version_says_what_it_knows() -> None:
 def test_an_agreement_that_is_extrapolated_or_unknown_says_so() -> None:
     beyond = {**AGREEMENT, "is_beyond": True}
     race = RACE | {"at": [{**RACE["at"][1], "agreement": beyond}]}
-    assert "these tell of the best 5%, the rest is extrapolated" in recall_line(race, 100)
+    assert "so few tell of the best 5%, beyond that it is extrapolated" in recall_line(race, 100)
     race = RACE | {"at": [{**RACE["at"][1], "agreement": "4 anchors are fewer than 10"}]}
     assert "cannot be told (4 anchors are fewer than 10)" in recall_line(race, 100)
 
@@ -86,4 +86,4 @@ def test_a_selection_is_told_what_holds_as_deep_as_it_reaches() -> None:
     promise = selection_promise(RACE, 50)
     assert promise is not None and promise["settled"] == 100
     assert promise["expected_recall"] == pytest.approx(0.998)
-    assert "the best 50 are expected to hold 1.00" in promise["text"][0]
+    assert "the best 50 are expected to hold 0.998 of" in promise["text"][0]

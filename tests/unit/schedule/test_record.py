@@ -11,7 +11,13 @@ from nuggets_ray.bench.worlds import WORLDS
 from nuggets_ray.run.manifest import Run, read_manifest
 from nuggets_ray.run.rounds import Round, RoundAsk, read_rounds, settled_k, write_round
 from nuggets_ray.schedule.race import RacePlan, RaceReport, RaceSettings
-from nuggets_ray.schedule.record import ask_cost, foreseen_wins, record_race, saved_passes
+from nuggets_ray.schedule.record import (
+    ask_cost,
+    foreseen_wins,
+    record_race,
+    round_asks,
+    saved_passes,
+)
 from nuggets_ray.schedule.replay import Field
 from nuggets_ray.schedule.seen import ALL, Entrants
 
@@ -45,11 +51,7 @@ def lead(race: Race, out_dir: str) -> tuple[RacePlan, Field]:
     saved = []
     while (step := race.plan()).asks:
         saved.append(saved_passes(race.entrants, race.seen, step))
-        foreseen = foreseen_wins(step, race.settings)
-        asks = tuple(
-            RoundAsk(ids_N[a.rows], a.anchors, None if foreseen is None else foreseen[a.rows])
-            for a in step.asks
-        )
+        asks = round_asks(ids_N, step, race.settings)
         report = {"phase": step.report.phase}
         write_round(out_dir, Round(len(saved) - 1, asks, step.target, step.block, report))
         assert ask_cost(race.entrants, step.asks)[0] == sum(
