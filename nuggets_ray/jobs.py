@@ -7,7 +7,7 @@ from pathlib import PurePath
 from typing import Any, NoReturn
 
 from nuggets_ray.cli import Job, Main, run
-from nuggets_ray.config.keys import sections
+from nuggets_ray.config.keys import all_keys, section_of, sections
 from nuggets_ray.config.schema import Config, PromptConfig
 
 PATHS = ("data.path", "model.path", "out_dir")
@@ -16,6 +16,11 @@ SCORE_USES = (
 )
 NOT_OF_THE_PIPELINE = ("bench", "plan", "show", "status", "study")
 LIBRARIES = "torch, transformers and ray"
+STUDY_READS = ("evaluate.held_out_path", "evaluate.limit")
+STUDY_UNREAD = (
+    *(key for key in all_keys() if section_of(key) == "evaluate" and key not in STUDY_READS),
+    *("finetune.selection", "finetune.selections", "finetune.name"),
+)
 EVALUATE_UNREAD = (
     *("data.path", "data.limit", "data.on_too_long", "data.excerpt_chars", "data.retry"),
     *("score.engine", "score.max_pack_tokens", "score.block_rows", "score.block_s", "score.vllm"),
@@ -51,9 +56,16 @@ def _score() -> Main:
 
 
 def _select() -> Main:
-    from nuggets_ray.run.select import select_and_report
+    def main(config: Config) -> dict[str, Any]:
+        if config.select.diversity == "none":
+            from nuggets_ray.run.select import select_and_report
 
-    return select_and_report
+            return select_and_report(config)
+        from nuggets_ray.stages.select import select
+
+        return select(config)
+
+    return main
 
 
 def _finetune() -> Main:
@@ -103,7 +115,7 @@ def _study() -> Main:
 
 def _is_of_files(config: Config) -> bool:
     """A study of a run that is scored, which computes nothing on models."""
-    return not config.data.path
+    return not config.data.path and config.study.name != "correlation"
 
 
 def _status() -> Main:
@@ -197,14 +209,14 @@ _ALL = (
         name="select",
         about="keep the best (or worst, longest, random) candidates of a scored run",
         load=_select,
-        uses=("select",),
+        uses=("select", "cluster"),
         examples={
             "out_dir=runs/first": "the best 5% of the scored rows, as selections/golden",
-            "out_dir=runs/first select=top_k select.k=1000 select.name=best": (
-                "the best 1,000, as selections/best"
-            ),
             "out_dir=runs/first select.by=random select.draw=1": (
                 "as many random rows, to compare with"
+            ),
+            "out_dir=runs/first select.per=category select.max_similarity=0.8": (
+                "the best 5%, as many of each category as it has rows, without near-duplicates"
             ),
         },
         general=("out_dir", "seed"),
@@ -287,20 +299,22 @@ _ALL = (
     ),
     Job(
         name="study",
-        about="what a score is worth: how far it rests on its anchors",
+        about="what a score is worth: how far it rests on its anchors, and whether it pays",
         load=_study,
-        uses=("study", *SCORE_USES),
+        uses=(*("study", *SCORE_USES, "finetune", "evaluate", "track"),),
         examples={
             "study=anchor_robustness out_dir=runs/first": (
                 "would other anchors keep the same rows? from the scores of a run"
             ),
-            "study=anchor_robustness out_dir=runs/first study.cuts=[0.02] study.sizes=[100,2000]": (
-                "of the best 2%, told of 100 and 2,000 anchors"
+            "study=correlation out_dir=runs/first finetune.max_steps=20": (
+                "does a model learn more from rows with higher scores? 12 arms and more, trained"
             ),
             "study=anchor_robustness data.path=rows.jsonl model=demo out_dir=runs/a": (
                 "the rows scored first, where they are not yet"
             ),
         },
+        unread=STUDY_UNREAD,
+        takes=_taken_by_evaluation,
         needs_only_first=_is_of_files,
         folder=_study_folder,
         imports=LIBRARIES,

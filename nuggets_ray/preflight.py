@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from nuggets_ray.anchors.file import anchor_files
 from nuggets_ray.anchors.random import DEFAULT_NUM, check_num
+from nuggets_ray.config.anchor_sets import anchor_sets, told_of_set
 from nuggets_ray.config.schema import Config, DataConfig
 from nuggets_ray.data.first_look import first_look
 from nuggets_ray.data.hub import is_hub
@@ -31,10 +32,14 @@ from nuggets_ray.studies.facts import run_facts
 def check_score(config: Config) -> None:
     """Raise UserError for data, anchors, a model or an out_dir that cannot be."""
     _check_format(config.data)
-    is_drawn = config.anchors.method != "file"
-    _check_rows(config.data, (config.anchors.num or DEFAULT_NUM) if is_drawn else None)
-    if not is_drawn:
-        anchor_files(config.anchors)
+    num_drawn = []
+    for name, one in anchor_sets(config.anchors).items():
+        with told_of_set(config.anchors, name):
+            if one.method == "file":
+                anchor_files(one)
+            else:
+                num_drawn.append(one.num or DEFAULT_NUM)
+    _check_rows(config.data, sum(num_drawn) if num_drawn else None)
     check_path(config.model)
     check_out_dir(config.out_dir)
 
@@ -89,6 +94,9 @@ def check_study(config: Config) -> None:
     """Raise UserError for what scoring would refuse, where there is something to score; otherwise
     for a run without scores.
     """
+    if config.study.name == "correlation":
+        deepspeed_settings(config.finetune, "bfloat16", 1)
+        check_tracker(config.track)
     if config.data.path:
         check_score(config)
     else:

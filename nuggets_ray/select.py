@@ -1,17 +1,22 @@
 """Which candidates to keep: scores in, the chosen rows in rank order out (numpy only).
 
+First `rank`: the rows that can be chosen, best first; then `cut`: the best of them by a rule. What
+may stand between the two (quotas, near-duplicates, diversity, lengths) is in curate/.
+
 Rules: top_fraction keeps ceil(fraction x scored rows), top_k keeps k, top_tokens as many as have
 nearest to that many answer tokens, threshold keeps the rows strictly above min_score (below it
 under order=bottom). Ranked by golden score, a seeded random draw, or answer length; ties by mean
-delta, then example_id. Under unique=true, whatever the ranking, only the first copy of a content is
-a row that can be chosen or counts in a fraction.
+delta, then example_id. Whatever the ranking, only eligible rows can be chosen or count in a
+fraction: under unique=true the first copy of each content, and answers of min_answer_tokens to
+max_answer_tokens.
 """
 
 import hashlib
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from fractions import Fraction
 
 import numpy as np
@@ -19,7 +24,9 @@ import numpy as np
 from nuggets_ray.config.keys import job_command
 from nuggets_ray.config.limits import check_limits
 from nuggets_ray.config.schema import SelectConfig
+from nuggets_ray.config.select_steps import check_sets, check_steps
 from nuggets_ray.errors import UserError
+from nuggets_ray.mixture import SetScores, rank_mixture
 
 OUR_COLUMNS = ("example_id", "golden_score", "rank")
 RULES = {
@@ -37,7 +44,7 @@ class Scores:
     `golden_score` is float64, NaN where the row is not complete (eliminated early): such a row
     counts as scored and can be drawn at random or by length, but never by golden score.
     `mean_delta` is in nats per answer token. `posterior_score` is None where the run has none, NaN
-    where a row has none.
+    where a row has none. `sets`: the scores by those anchor sets that are asked for.
     """
 
     example_id: np.ndarray
@@ -46,6 +53,27 @@ class Scores:
     mean_delta: np.ndarray
     num_answer_tokens: np.ndarray
     posterior_score: np.ndarray | None = None
+    sets: Mapping[str, SetScores] = dataclass_field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """The rows that can be chosen, `ranked_R`, best first: indices into the arrays of Scores.
+
+    `measure_N` is what they are ranked by. `is_eligible_N` counts rows without a measure too.
+    `num_copies`: scored rows that unique=true left out because their content came before;
+    `num_out_of_bounds`: those that their answer's length left out.
+    """
+
+    ranked_R: np.ndarray
+    measure_N: np.ndarray
+    is_eligible_N: np.ndarray
+    num_copies: int
+    num_out_of_bounds: int
+
+    @property
+    def num_eligible(self) -> int:
+        return int(self.is_eligible_N.sum())
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +81,14 @@ class Selection:
     """The kept rows: `row_K` indexes the arrays of Scores, best rank first.
 
     `cutoff` is the measure (golden score, or answer tokens under by=longest) of the last kept row,
-    None under random. `num_copies` counts the scored rows that unique=true left out because their
-    content came before. `ranked_R`: all rows that could be chosen, best rank first.
+    None under random, of a mixture, and where more than the rank decided. `ranking`: what it was
+    made of.
     """
 
     name: str
     row_K: np.ndarray
     cutoff: float | None
-    num_copies: int
-    ranked_R: np.ndarray
+    ranking: Ranked
 
 
 def check_config(config: SelectConfig) -> None:
@@ -87,6 +114,8 @@ def check_config(config: SelectConfig) -> None:
         raise UserError(f"select.tokens={config.tokens} keeps nothing: it must be at least 1")
     if config.by == "random":
         _check_random(config)
+    check_sets(config)
+    check_steps(config)
     name = default_name(config) if config.name is None else config.name
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise UserError(
@@ -132,7 +161,8 @@ def default_name(config: SelectConfig) -> str:
         "longest": ("longest", "shortest"),
     }
     of_top, of_bottom = names[config.by]
-    return of_top if config.order == "top" else of_bottom
+    of_set = f"-{config.set}" if config.set else "-mixture" if config.sets else ""
+    return (of_top if config.order == "top" else of_bottom) + of_set
 
 
 def select(scores: Scores, config: SelectConfig, seed: int) -> Selection:
@@ -143,25 +173,58 @@ def select(scores: Scores, config: SelectConfig, seed: int) -> Selection:
     rows that do not exist.
     """
     check_config(config)
+    ranking = rank(scores, config, seed)
+    row_K = cut(scores, ranking, config)
+    cutoff = None if config.by == "random" or config.sets else float(ranking.measure_N[row_K[-1]])
+    return Selection(config.name or default_name(config), row_K, cutoff, ranking)
+
+
+def rank(scores: Scores, config: SelectConfig, seed: int) -> Ranked:
+    """The eligible rows, best first. Raises UserError where there are none."""
     if len(scores.example_id) == 0:
         raise UserError(
             "there is no scored candidate to select from: run "
             f"{job_command('score')} with this out_dir first"
         )
     measure_N = _measure(scores, config)
-    is_offered_N = first_copies(scores) if config.unique else np.ones(len(measure_N), bool)
-    num_offered = int(is_offered_N.sum())
-    ranked = _rank(scores, measure_N, config, seed)
-    ranked = ranked[is_offered_N[ranked]]
+    is_first_N = first_copies(scores) if config.unique else np.ones(len(measure_N), bool)
+    is_eligible_N = is_first_N & _is_within_bounds(scores, config)
+    if not is_eligible_N.any():
+        low, high = scores.num_answer_tokens.min(), scores.num_answer_tokens.max()
+        raise UserError(
+            f"select.min_answer_tokens={config.min_answer_tokens} and "
+            f"select.max_answer_tokens={config.max_answer_tokens} leave no row: answers have {low} "
+            f"to {high} tokens"
+        )
+    return Ranked(
+        _rank(scores, measure_N, is_eligible_N, config, seed),
+        measure_N,
+        is_eligible_N,
+        num_copies=int((~is_first_N).sum()),
+        num_out_of_bounds=int((is_first_N & ~is_eligible_N).sum()),
+    )
+
+
+def _is_within_bounds(scores: Scores, config: SelectConfig) -> np.ndarray:
+    tokens_N = scores.num_answer_tokens
+    is_within_N = np.ones(len(tokens_N), bool)
+    if config.min_answer_tokens is not None:
+        is_within_N &= tokens_N >= config.min_answer_tokens
+    if config.max_answer_tokens is not None:
+        is_within_N &= tokens_N <= config.max_answer_tokens
+    return is_within_N
+
+
+def cut(scores: Scores, ranking: Ranked, config: SelectConfig) -> np.ndarray:
+    """The best rows of a ranking by the rule, best first: (K,). Raises UserError where it asks for
+    rows that do not exist, or keeps none.
+    """
+    ranked_R = ranking.ranked_R
     if config.rule == "threshold":
-        row_K = _past_threshold(ranked, measure_N, config)
-    elif config.rule == "top_tokens":
-        row_K = ranked[: _num_within(scores.num_answer_tokens[ranked], config)]
-    else:
-        row_K = ranked[: _num_kept(num_offered, len(ranked), config)]
-    cutoff = None if config.by == "random" else float(measure_N[row_K[-1]])
-    name = config.name or default_name(config)
-    return Selection(name, row_K, cutoff, len(measure_N) - num_offered, ranked)
+        return past_threshold(ranking, config)
+    if config.rule == "top_tokens":
+        return ranked_R[: num_within(scores.num_answer_tokens[ranked_R], config)]
+    return ranked_R[: num_wanted(ranking, config)]
 
 
 def first_copies(scores: Scores) -> np.ndarray:
@@ -183,7 +246,7 @@ def _measure(scores: Scores, config: SelectConfig) -> np.ndarray:
     if config.by == "longest":
         return scores.num_answer_tokens.astype(np.float64)
     if config.by == "golden_score":
-        return scores.golden_score
+        return scores.sets[config.set].golden_score if config.set else scores.golden_score
     if config.by == "posterior_score":
         if scores.posterior_score is None:
             raise UserError(
@@ -195,50 +258,77 @@ def _measure(scores: Scores, config: SelectConfig) -> np.ndarray:
     return np.zeros(len(scores.example_id))
 
 
-def _rank(scores: Scores, measure_N: np.ndarray, config: SelectConfig, seed: int) -> np.ndarray:
+def _rank(
+    scores: Scores,
+    measure_N: np.ndarray,
+    is_eligible_N: np.ndarray,
+    config: SelectConfig,
+    seed: int,
+) -> np.ndarray:
     """Indices of the rows that can be chosen, in rank order."""
+    if config.sets:
+        ids, order = scores.example_id, config.order
+        return rank_mixture(scores.sets, config.sets, ids, is_eligible_N, order)[0]
+    ranked = _rank_all(scores, measure_N, config, seed)
+    return np.compress(is_eligible_N[ranked], ranked)
+
+
+def _rank_all(scores: Scores, measure_N: np.ndarray, config: SelectConfig, seed: int) -> np.ndarray:
+    """The rows that have what they are ranked by, in rank order."""
     if config.by == "random":
         # hashed a row, so that its draw is the same whatever other rows are there
         start = f"{seed}:random-{config.draw}:".encode()
         digests = [hashlib.sha256(start + id.encode()).hexdigest() for id in scores.example_id]
         return np.argsort(np.array(digests, dtype="S64"))
+    if config.set:
+        return scores.sets[config.set].rank(scores.example_id, config.order)
     sign = -1.0 if config.order == "top" else 1.0
     ranked: np.ndarray = np.lexsort((scores.example_id, sign * scores.mean_delta, sign * measure_N))
     is_rankable: np.ndarray = ~np.isnan(measure_N)
     return np.compress(is_rankable[ranked], ranked)
 
 
-def _num_kept(num_scored: int, num_rankable: int, config: SelectConfig) -> int:
+def num_wanted(ranking: Ranked, config: SelectConfig) -> int:
+    """How many rows top_k or top_fraction keeps. Raises UserError for more than can be chosen."""
+    num_eligible, num_ranked = ranking.num_eligible, len(ranking.ranked_R)
     if config.rule == "top_k":
         assert config.k is not None
         num_kept, setting = config.k, f"select.k={config.k}"
     else:
         # As a Fraction of the decimal that was typed: ceil(0.07 * 100) in floats is 8.
-        num_kept = max(1, math.ceil(Fraction(str(config.fraction)) * num_scored))
+        num_kept = max(1, math.ceil(Fraction(str(config.fraction)) * num_eligible))
         setting = f"select.fraction={config.fraction}"
-    if num_kept > num_rankable:
-        scored = "scored" if num_rankable == num_scored else "scored on every anchor"
-        distinct = "distinct candidates" if config.unique else "candidates"
+    if num_kept > num_ranked:
+        scored = "scored" if num_ranked == num_eligible else "scored on every anchor"
         raise UserError(
-            f"{setting} asks for {num_kept} rows, but only {num_rankable} {distinct} are {scored}: "
-            "lower it"
+            f"{setting} asks for {num_kept} rows, but only {num_ranked} {_kind(config)} are "
+            f"{scored}: lower it"
         )
     return num_kept
 
 
-def _num_within(num_answer_tokens_K: np.ndarray, config: SelectConfig) -> int:
+def _kind(config: SelectConfig) -> str:
+    """What the rows are that can be chosen, in words."""
+    bounds = config.min_answer_tokens is not None or config.max_answer_tokens is not None
+    kinds = ("distinct", config.unique), ("eligible", bounds)
+    return " ".join([*(word for word, is_meant in kinds if is_meant), "candidates"])
+
+
+def num_within(num_answer_tokens_K: np.ndarray, config: SelectConfig) -> int:
     """How many rows of the ranking come nearest to select.tokens, at least one."""
     assert config.tokens is not None
     total_K = np.cumsum(num_answer_tokens_K)
     if total_K[-1] < config.tokens:
         raise UserError(
             f"select.tokens={config.tokens} asks for more answer tokens than the {total_K[-1]} of "
-            f"the {len(total_K)} {'distinct ' if config.unique else ''}candidates: lower it"
+            f"the {len(total_K)} {_kind(config)}: lower it"
         )
     return int(np.argmin(np.abs(total_K - config.tokens))) + 1
 
 
-def _past_threshold(ranked: np.ndarray, measure_N: np.ndarray, config: SelectConfig) -> np.ndarray:
+def past_threshold(ranking: Ranked, config: SelectConfig) -> np.ndarray:
+    """The rows past select.min_score, best first. Raises UserError where there are none."""
+    ranked, measure_N = ranking.ranked_R, ranking.measure_N
     side, extreme, way_out = {
         "top": ("above", "highest", "lower"),
         "bottom": ("below", "lowest", "raise"),

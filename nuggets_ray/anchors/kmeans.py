@@ -1,4 +1,5 @@
-"""K-means anchors: the candidates nearest to the centres of the model's own hidden states.
+"""K-means of the model's own hidden states: the candidates nearest to the centres as anchors, or
+the clusters as strata to draw them from.
 
 A candidate's vector is the mean over its tokens of the last hidden state; unlike the official code,
 padding is left out of the mean. Shapes: N candidates, B a batch, T padded tokens, H hidden size, K
@@ -6,6 +7,7 @@ anchors.
 """
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,6 +15,9 @@ from threadpoolctl import threadpool_limits
 from transformers import PreTrainedModel
 
 from nuggets_ray.anchors.random import check_num
+
+if TYPE_CHECKING:
+    from sklearn.cluster import KMeans
 
 DISTANCE_ROWS = 65_536
 
@@ -69,23 +74,37 @@ def kmeans_ids(content_ids: Sequence[str], hidden_NH: np.ndarray, num: int, seed
     the rows sorted by content_id. A row nearest to two centres serves the first; ties go to the
     smaller content_id. Raises UserError when there are fewer distinct content_ids than `num`.
     """
-    from sklearn.cluster import KMeans  # seconds, which other rules need not wait for
-
     distinct_ids, first_row = np.unique(np.asarray(content_ids), return_index=True)
     check_num(num, len(distinct_ids))
     sorted_NH = hidden_NH[first_row]
-    # Threads add up partial centres in the order they finish; a single one gives the same anchors
-    # in every attempt.
-    with threadpool_limits(limits=1):
-        clustering = KMeans(num, random_state=seed, n_init="auto").fit(sorted_NH)
     is_free_N = np.ones(len(distinct_ids), dtype=bool)
     chosen: list[str] = []
-    for centre_H in clustering.cluster_centers_:
+    for centre_H in _clustering(sorted_NH, num, seed).cluster_centers_:
         distance_N = np.where(is_free_N, _squared_distance(sorted_NH, centre_H), np.inf)
         nearest = int(np.argmin(distance_N))
         is_free_N[nearest] = False
         chosen.append(str(distinct_ids[nearest]))
     return chosen
+
+
+def cluster_of(
+    content_ids: Sequence[str], hidden_NH: np.ndarray, num_clusters: int, seed: int
+) -> dict[str, str]:
+    """{content_id: its cluster}, of the same clustering as in `kmeans_ids`; as many clusters as
+    there are different rows, where that is fewer.
+    """
+    distinct_ids, first_row = np.unique(np.asarray(content_ids), return_index=True)
+    labels = _clustering(hidden_NH[first_row], min(num_clusters, len(distinct_ids)), seed).labels_
+    return dict(zip(distinct_ids.tolist(), map(str, labels), strict=True))
+
+
+def _clustering(sorted_NH: np.ndarray, num: int, seed: int) -> "KMeans":
+    from sklearn.cluster import KMeans  # seconds, which other rules need not wait for
+
+    # Threads add up partial centres in the order they finish; a single one gives the same anchors
+    # in every attempt.
+    with threadpool_limits(limits=1):
+        return KMeans(num, random_state=seed, n_init="auto").fit(sorted_NH)
 
 
 def _squared_distance(hidden_NH: np.ndarray, centre_H: np.ndarray) -> np.ndarray:

@@ -22,11 +22,12 @@ def random_ids(content_ids: Sequence[str], num: int, seed: int) -> list[str]:
     """
     distinct = set(content_ids)
     check_num(num, len(distinct))
+    return heapq.nsmallest(num, distinct, key=lambda content_id: draw_hash(content_id, seed))
 
-    def draw(content_id: str) -> bytes:
-        return hashlib.sha256(f"{seed}:anchor:{content_id}".encode()).digest()
 
-    return heapq.nsmallest(num, distinct, key=draw)
+def draw_hash(content_id: str, seed: int) -> bytes:
+    """What candidates are drawn by, smallest first."""
+    return hashlib.sha256(f"{seed}:anchor:{content_id}".encode()).digest()
 
 
 def check_num(num: int, num_distinct: int) -> None:

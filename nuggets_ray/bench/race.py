@@ -9,11 +9,10 @@
 Legend: N candidates, M anchors.
 """
 
-import itertools
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -23,8 +22,7 @@ from nuggets_ray.bench.tables import Row, make_row
 from nuggets_ray.bench.worlds import WORLDS, RaceWorld
 from nuggets_ray.config.schema import Config
 from nuggets_ray.markdown import markdown_table
-from nuggets_ray.schedule.race import RaceSettings, plan
-from nuggets_ray.schedule.seen import ALL, Entrants, Seen, SeenPart
+from nuggets_ray.schedule.rehearse import race_world
 
 logger = logging.getLogger(__name__)
 
@@ -57,17 +55,6 @@ METRICS = {
 """What `summarise` gives, and the units."""
 
 
-class Raceable(Protocol):
-    """What a race needs of a world; `ask` counts, `rounds` is counted here."""
-
-    delta: np.ndarray
-    demo_tokens: np.ndarray
-    anchor_tokens: np.ndarray
-    rounds: int
-
-    def ask(self, rows: np.ndarray, anchors: np.ndarray) -> np.ndarray: ...
-
-
 @dataclass(frozen=True, slots=True)
 class RaceOutcome:
     """One race beside full scoring: savings as ratios, recalls as shares."""
@@ -78,36 +65,6 @@ class RaceOutcome:
     exact: float
     fair: float
     promised: float
-
-
-def race_world(world: Raceable, K: int, max_loss: float = 0.01, seed: int = 0) -> dict[str, Any]:
-    """Race for the best `K` rows of `world`: {"chosen": rows in rank order, "expected_recall"}.
-
-    `seed` draws the pilot. Of the world only `ask`, the tokens and the shape of `delta` are read;
-    `world.rounds` counts the barriers.
-    """
-    num_candidates, num_anchors = world.delta.shape
-    hash_N = np.random.default_rng(seed).permutation(num_candidates).astype(np.uint64)
-    entrants = Entrants(hash_N, world.demo_tokens, world.anchor_tokens)
-    settings = RaceSettings(K, max_loss)
-    stage_N = np.zeros(num_candidates, np.int64)
-    blocks: list[np.ndarray] = []
-    parts: list[SeenPart] = []
-    for num_barriers in itertools.count():
-        step = plan(entrants, Seen(stage_N, blocks, lambda: parts), settings, num_barriers)
-        if not step.asks:
-            break
-        blocks = blocks if step.block is None else [*blocks, step.block]
-        stage_N = stage_N.copy()
-        for ask in step.asks:
-            parts.append(SeenPart(ask.rows, ask.anchors, world.ask(ask.rows, ask.anchors)))
-            stage_N[ask.rows] = ALL if step.target is None else step.target
-        world.rounds += 1
-    assert step.fitted is not None
-    return {
-        "chosen": step.fitted.ranked()[:K],
-        "expected_recall": step.report.expected_recall,
-    }
 
 
 def outcome(world: RaceWorld, num_kept: int, seed: int = 0) -> RaceOutcome:

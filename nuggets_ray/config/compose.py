@@ -9,12 +9,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from nuggets_ray.config.anchor_sets import anchor_sets
 from nuggets_ray.config.command_line import grammar, hints, overrides
 from nuggets_ray.config.keys import CONF_DIR, sections
 from nuggets_ray.config.schema import Config, check
 from nuggets_ray.errors import UserError
+
+Value = TypeVar("Value")
 
 
 def load(arguments: list[str], uses: Sequence[str] | None = None) -> Config:
@@ -90,13 +93,15 @@ def resolve(composed: Any) -> Config:
         config,
         data=replace(config.data, roles=_plain_names(config.data.roles)),
         anchors=replace(config.anchors, roles=_plain_names(config.anchors.roles)),
+        select=replace(config.select, quotas=_plain_names(config.select.quotas)),
     )
     check(config)
+    anchor_sets(config.anchors)
     return absolute(config)
 
 
-def _plain_names(roles: dict[str, str]) -> dict[str, str]:
-    return {grammar.plain_name(name): role for name, role in roles.items()}
+def _plain_names(values: dict[str, Value]) -> dict[str, Value]:
+    return {grammar.plain_name(name): value for name, value in values.items()}
 
 
 INTERPOLATION = "${...} stands for another key's value, such as ${seed}; as text it is \\${"
@@ -164,7 +169,14 @@ def absolute(config: Config) -> Config:
         model=replace(config.model, path=path("model.path", config.model.path)),
         data=replace(config.data, path=path("data.path", config.data.path)),
         anchors=replace(
-            config.anchors, path=path("anchors.path", config.anchors.path or "") or None
+            config.anchors,
+            path=path("anchors.path", config.anchors.path or "") or None,
+            sets={
+                name: {**one, "path": path(f"anchors.sets.{name}.path", one["path"])}
+                if one.get("path")
+                else one
+                for name, one in config.anchors.sets.items()
+            },
         ),
         evaluate=replace(
             config.evaluate,

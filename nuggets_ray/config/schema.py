@@ -98,8 +98,8 @@ class PromptConfig:
 class AnchorsConfig:
     """The task set that every candidate is held against."""
 
-    method: str = choice("random", "kmeans", "file")
-    """random, kmeans (both drawn from the candidates) or file."""
+    method: str = choice("random", "kmeans", "stratified", "file")
+    """random, kmeans, stratified (drawn from the candidates) or file."""
     num: int | None = number(None, at_least=1)
     """Number of anchors; null: 100, or 1,000 under schedule=race and explore with at least 10,000
     distinct candidates (in a new folder), and all rows of a file; with a file, its first N rows.
@@ -112,6 +112,18 @@ class AnchorsConfig:
     """As data.columns, for the anchor file."""
     roles: dict[str, str] = field(default_factory=dict)
     """As data.roles, for the anchor file."""
+    per: str | None = None
+    """stratified: the field of the rows whose values are the strata (source_path: their file);
+    null: k-means clusters of the model's mean hidden states.
+    """
+    divide: str = choice("proportional", "equal")
+    """stratified: how many anchors a stratum gives: proportional (to its rows) or equal."""
+    clusters: int = number(10, at_least=2)
+    """stratified without `per`: number of k-means clusters."""
+    sets: dict[str, Any] = field(default_factory=dict)
+    """Several anchor sets in one pass, name -> the keys of a set (method, num, path, ...), as in
+    {maths: {path: m.jsonl}, writing: {path: w.jsonl, num: 50}, mixed: {method: kmeans}}.
+    """
     exclude_from_candidates: bool = False
     """Do not score the rows that are anchors (reason is_anchor); otherwise only the self-pair is
     left out.
@@ -223,6 +235,12 @@ class SelectConfig:
     """top or bottom."""
     draw: int = 0
     """by=random: which draw; each is named random-<draw>."""
+    set: str | None = None
+    """by=golden_score: the anchor set whose golden score it is; null: that over all anchors."""
+    sets: dict[str, float] = field(default_factory=dict)
+    """by=golden_score: a mixture, the share of the rows that each anchor set gives, summing to 1,
+    as in {maths: 0.5, writing: 0.5}.
+    """
     name: str | None = None
     """Folder under selections/; null: golden, bottom, longest, shortest, random-<draw>[-tokens]."""
     prefix: str = ""
@@ -231,6 +249,32 @@ class SelectConfig:
     """
     unique: bool = True
     """Of exact duplicates keep the first, whatever `by` is; fractions are of distinct contents."""
+    min_answer_tokens: int | None = number(None, at_least=0)
+    """Rows with shorter answers are not eligible; fractions are of eligible rows."""
+    max_answer_tokens: int | None = number(None, at_least=1)
+    """Rows with longer answers are not eligible."""
+    per: str | None = None
+    """A field of the rows, or source_path: each of its values gets a number of rows of its own."""
+    divide: str = choice("proportional", "equal")
+    """select.per: as many rows of a value as its share of the eligible rows (proportional), or as
+    many of each (equal).
+    """
+    quotas: dict[str, float] = field(default_factory=dict)
+    """select.per: the rows of each value instead, as numbers or as shares that sum to 1, e.g.
+    {maths: 200, writing: 100}.
+    """
+    max_similarity: float | None = number(None, at_least=0.5, at_most=1)
+    """A row as like a better one as this or more (Jaccard index of their word 5-grams) is left
+    out.
+    """
+    diversity: str = choice("none", "k_center", "facility_location")
+    """none, or the rows that differ most (k_center) or stand best for all (facility_location) among
+    the best, by the model's mean hidden states.
+    """
+    pool: float = number(3.0, at_least=1)
+    """diversity: how many of the best rows it chooses from, in selections."""
+    match_length: str | None = None
+    """A selection, such as random-0, whose answer lengths the rows are to have."""
     export: list[str] = some("llamafactory", "axolotl", "trl")
     """Write the selection in the shapes of these trainers too: llamafactory, axolotl, trl."""
     replace: bool = False

@@ -19,6 +19,12 @@ OTHERS = {
     "longest": SelectConfig("top_k", by="longest"),
     "shortest": SelectConfig("top_k", by="longest", order="bottom"),
 }
+SHARED = (
+    *("prefix", "unique", "export", "replace"),
+    *("min_answer_tokens", "max_answer_tokens"),
+)
+"""What the selections beside the golden one have in common with it: the same rows are eligible, but
+they know neither quotas nor near-duplicates."""
 ALWAYS = ("bottom", "longest", "random-0")
 
 
@@ -52,6 +58,24 @@ def _is_reserved(name: str) -> bool:
     return name in (FULL, *OTHERS) or RANDOM.fullmatch(name) is not None
 
 
+def before_golden(select: SelectConfig) -> SelectConfig | None:
+    """The selection that `select` is matched to, where a pipeline makes it (select.match_length):
+    of as many rows, and made first.
+    """
+    drawn = RANDOM.fullmatch(select.match_length or "")
+    other = OTHERS.get(select.match_length or "")
+    if drawn and not drawn[2]:
+        other = SelectConfig(by="random", draw=int(drawn[1]))
+    if other is None:
+        return None
+    return _like(select, replace(other, rule=select.rule, k=select.k, fraction=select.fraction))
+
+
+def _like(select: SelectConfig, other: SelectConfig) -> SelectConfig:
+    """`other`, of the same eligible rows and written as `select` is."""
+    return replace(other, **{key: getattr(select, key) for key in SHARED})
+
+
 def beside_golden(
     select: SelectConfig, selections: Sequence[str], num_rows: int, mean_answer_tokens: float
 ) -> Iterator[SelectConfig]:
@@ -70,5 +94,4 @@ def beside_golden(
             continue
         if other.rule == "top_k":
             other = replace(other, k=num_rows)
-        shared = {key: getattr(select, key) for key in ("prefix", "unique", "export", "replace")}
-        yield replace(other, **shared)
+        yield _like(select, other)

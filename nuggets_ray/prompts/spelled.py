@@ -24,6 +24,11 @@ def spell_out(example: Example) -> tuple[Message, ...]:
     return tuple(spell_answer(message) for message in with_tools(example.messages, example.tools))
 
 
+def plain_text(example: Example) -> str:
+    """The row as one text, without a template, whose fixed words would make short rows alike."""
+    return "\n".join(message.content for message in spell_out(example))
+
+
 def spell_answer(message: Message, *, reasoning: bool = True, calls: bool = True) -> Message:
     """The message with its reasoning, its calls or both in its text."""
     if not (reasoning and message.reasoning) and not (calls and message.tool_calls):

@@ -4,8 +4,8 @@ Columns: anchor_id, content_id, anchor_set, text, token_ids (list<int32>), answe
 num_answer_tokens, num_dropped_tokens, zero_shot_logprob (float32, nats per answer token),
 rounding_noise (float32, standard deviation of a delta in nats; null where it was not measured, and
 not there in folders of former versions).
-anchor_set names the set an anchor belongs to: the method that chose it ("random", "kmeans", "file")
-while a run has one set.
+anchor_set names the set an anchor belongs to: its name in anchors.sets, or the method that chose it
+where a run has one set.
 """
 
 from collections.abc import Sequence
@@ -13,8 +13,9 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from nuggets_ray.io import read_table, write_table
+from nuggets_ray.io import exists, read_table, write_table
 from nuggets_ray.records import Anchor, Encoding
+from nuggets_ray.run.layout import RunFolder
 
 SCHEMA = pa.schema(
     [
@@ -72,3 +73,9 @@ def read_anchors(uri: str) -> tuple[list[Anchor], np.ndarray]:
         for row in table.to_pylist()
     ]
     return anchors, np.array(table["zero_shot_logprob"].to_pylist(), np.float32)
+
+
+def read_known(out_dir: str) -> tuple[list[Anchor], np.ndarray]:
+    """The same of the run in `out_dir`; none before they are chosen."""
+    uri = RunFolder(out_dir).anchors
+    return read_anchors(uri) if exists(uri) else ([], np.zeros(0, np.float32))

@@ -19,8 +19,13 @@ def claim(run: Run, settings: Mapping[str, Any]) -> None:
     recorded = run.manifest.get("fingerprint", {})
     is_other = any(recorded.get(key, value) != value for key, value in settings.items())
     if is_other and not score_parts(run.out_dir):
-        io.delete(RunFolder(run.out_dir).anchors)
-        io.delete(RunFolder(run.out_dir).rounds)
-        rewrite_skipped(run.out_dir, {}, 0)  # what it could not score is tried again
+        forget_unscored(run.out_dir)
         run.manifest["fingerprint"] = {k: v for k, v in recorded.items() if k not in settings}
     run.set_fingerprint(settings)
+
+
+def forget_unscored(out_dir: str) -> None:
+    """Drop what attempts left that ended before their first score."""
+    io.delete(RunFolder(out_dir).anchors)
+    io.delete(RunFolder(out_dir).rounds)
+    rewrite_skipped(out_dir, {}, 0)  # what they could not score is tried again

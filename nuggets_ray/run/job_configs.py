@@ -1,14 +1,16 @@
 """config/<job>.yaml: the resolved configuration of every job of a run folder."""
 
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, fields
+from typing import Any, TypeVar
 
 import yaml
 
 from nuggets_ray import io
-from nuggets_ray.config.schema import Config, ModelConfig, PromptConfig
+from nuggets_ray.config.schema import Config, ModelConfig, PromptConfig, ScoreConfig
 from nuggets_ray.errors import UserError
 from nuggets_ray.run.layout import RunFolder
+
+Section = TypeVar("Section", ModelConfig, PromptConfig, ScoreConfig)
 
 
 def write_config(out_dir: str, stage: str, config: Config) -> None:
@@ -21,6 +23,24 @@ def read_config(out_dir: str, stage: str) -> dict[str, Any] | None:
     """What write_config wrote, None where that job never ran."""
     uri = RunFolder(out_dir).config(stage)
     return dict(yaml.safe_load(io.read_bytes(uri))) if io.exists(uri) else None
+
+
+def scored_config(out_dir: str) -> Config | None:
+    """What the run was scored with: its model, prompt and score sections; None where it was not."""
+    scored = read_config(out_dir, "score")
+    if scored is None:
+        return None
+    return Config(
+        out_dir,
+        model=_section(ModelConfig, scored["model"]),
+        prompt=_section(PromptConfig, scored["prompt"]),
+        score=_section(ScoreConfig, scored["score"]),
+    )
+
+
+def _section(kind: type[Section], values: dict[str, Any]) -> Section:
+    known = {item.name for item in fields(kind)}  # another version may have had others
+    return kind(**{key: value for key, value in values.items() if key in known})
 
 
 def taken_from_run(out_dir: str, model: ModelConfig, prompt: PromptConfig) -> dict[str, Any]:

@@ -112,6 +112,11 @@ class RunFolder:
         return RoundFolder(join(self.rounds, str(number).zfill(4)))
 
     @property
+    def added(self) -> "AddedFolder":
+        """What anchors that are being added to a scored run have computed so far."""
+        return AddedFolder(join(self.out_dir, "added"))
+
+    @property
     def signals(self) -> str:
         """The folder of what rows told beside their scores."""
         return join(self.out_dir, "signals")
@@ -126,6 +131,11 @@ class RunFolder:
         return join(self.signals, "posterior.parquet")
 
     @property
+    def set_scores(self) -> str:
+        """The golden score of every row by anchor set."""
+        return join(self.signals, "anchor_sets.parquet")
+
+    @property
     def preview(self) -> str:
         """A few candidates and anchors with all that recomputing their log-probs needs."""
         return join(self.out_dir, "preview.jsonl")
@@ -134,6 +144,11 @@ class RunFolder:
     def separation(self) -> str:
         """The demo only: how well each measure tells whole rows from damaged ones."""
         return join(self.out_dir, "separation.json")
+
+    @property
+    def embeddings(self) -> str:
+        """The model's hidden states of rows, as a diverse selection compared them."""
+        return join(self.out_dir, "embeddings.parquet")
 
     @property
     def selections(self) -> str:
@@ -202,6 +217,34 @@ class RoundFolder:
 
 
 @dataclass(frozen=True, slots=True)
+class AddedFolder:
+    """added/, until its columns are in scores/. `swap` is written last: where it stands, the parts
+    in `scores` take the place of those that it names.
+    """
+
+    path: str
+
+    @property
+    def anchors(self) -> str:
+        """anchors.parquet as it will be."""
+        return join(self.path, "anchors.parquet")
+
+    @property
+    def scores(self) -> str:
+        """The folder of the rows with their new columns."""
+        return join(self.path, "scores")
+
+    @property
+    def swap(self) -> str:
+        """Which parts of scores/ come, and which go."""
+        return join(self.path, "swap.json")
+
+    def part(self, name: str) -> str:
+        """A block of answers."""
+        return join(self.path, f"part-{name}.parquet")
+
+
+@dataclass(frozen=True, slots=True)
 class SelectionFolder:
     """selections/NAME/. `record` is written last: where it stands, the selection is whole."""
 
@@ -214,6 +257,16 @@ class SelectionFolder:
     @property
     def parquet(self) -> str:
         return join(self.path, "selected.parquet")
+
+    @property
+    def near_duplicates(self) -> str:
+        """The rows that were left out for a better one that they are nearly the same as."""
+        return join(self.path, "near_duplicates.jsonl")
+
+    @property
+    def profile(self) -> str:
+        """What the rows look like beside all scored ones, in numbers."""
+        return join(self.path, "profile.json")
 
     @property
     def record(self) -> str:
@@ -384,3 +437,7 @@ class StudyFolder:
     def picture(self, name: str) -> str:
         """A picture of the page."""
         return join(self.path, f"{name}.png")
+
+    def arm(self, label: str) -> str:
+        """What one training of the study gave."""
+        return join(self.path, "arms", f"{label}.json")

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from nuggets_ray import io
-from nuggets_ray.run.layout import RunFolder
+from nuggets_ray.run.layout import AddedFolder, RoundFolder, RunFolder
 
 ROWS_SCHEMA = pa.schema(
     [
@@ -154,21 +154,22 @@ def _known(forecast_n2: np.ndarray) -> np.ndarray | None:
 
 
 def write_answers(
-    out_dir: str, number: int, attempt_id: str, ask: int, rows: Sequence[AnsweredRow]
+    out_dir: str, number: int | None, attempt_id: str, ask: int, rows: Sequence[AnsweredRow]
 ) -> None:
-    """Write one finished block of an ask."""
+    """Write one finished block of an ask; `number` None: of anchors that are being added."""
     columns: dict[str, Any] = {
         name: [getattr(row, name) for row in rows] for name in ANSWERS_SCHEMA.names if name != "ask"
     }
     columns["ask"] = [ask] * len(rows)
     table = pa.table({name: columns[name] for name in ANSWERS_SCHEMA.names}, schema=ANSWERS_SCHEMA)
     name = f"{attempt_id}-{uuid.uuid4().hex[:12]}"
-    io.write_table(RunFolder(out_dir).round(number).part(name), table)
+    io.write_table(_folder(out_dir, number).part(name), table)
 
 
-def read_answers(out_dir: str, number: int) -> Iterator[Answers]:
-    """The answers of a round, a part at a time; a row may come twice."""
-    for uri in io.list_files(RunFolder(out_dir).round(number).path, ".parquet"):
+def read_answers(out_dir: str, number: int | None) -> Iterator[Answers]:
+    """The answers of a round, or of anchors that are being added, a part at a time; a row may come
+    twice."""
+    for uri in io.list_files(_folder(out_dir, number).path, ".parquet"):
         if not uri.rpartition("/")[2].startswith("part-"):
             continue
         table = io.read_table(uri)
@@ -180,6 +181,11 @@ def read_answers(out_dir: str, number: int) -> Iterator[Answers]:
             one_shot_NS=one_shot.flatten().to_numpy().reshape(table.num_rows, -1),
             tokens_N3=np.stack(tokens, axis=1),
         )
+
+
+def _folder(out_dir: str, number: int | None) -> RoundFolder | AddedFolder:
+    folder = RunFolder(out_dir)
+    return folder.added if number is None else folder.round(number)
 
 
 def pilot_ids(out_dir: str) -> np.ndarray | None:

@@ -19,6 +19,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nuggets_ray import io
+from nuggets_ray.config.keys import job_command
+from nuggets_ray.errors import UserError
 from nuggets_ray.records import ScoreRow
 from nuggets_ray.run.layout import RunFolder
 
@@ -54,22 +56,42 @@ MAX_READERS = 16
 
 
 def score_parts(out_dir: str) -> list[str]:
-    """The score parts of a run, sorted; empty before the first block."""
-    return io.list_files(RunFolder(out_dir).scores, ".parquet")
+    """The score parts of a run, sorted; empty before the first block. Raises UserError for a run
+    that ended while parts with more anchors took their place.
+    """
+    folder = RunFolder(out_dir)
+    if io.exists(folder.added.swap):
+        raise UserError(
+            f"out_dir={out_dir} ended while added anchors were put into its scores: run "
+            f"{job_command('score')} with it again, which finishes that first"
+        )
+    return io.list_files(folder.scores, ".parquet")
 
 
 def write_scores(out_dir: str, attempt_id: str, rows: Sequence[ScoreRow]) -> str:
     """Write one finished block and return the part's path."""
-    columns = {f.name: [getattr(row, f.name) for row in rows] for f in fields(ScoreRow)}
-    return _write(out_dir, attempt_id, pa.table(columns, schema=SCORE_SCHEMA))
+    return _write(out_dir, attempt_id, _table(rows))
 
 
 def write_eliminated_scores(out_dir: str, attempt_id: str, rows: Sequence[ScoreRow]) -> None:
     """Write rows that a race left behind, in parts of their own: the next race replaces them."""
-    columns = {f.name: [getattr(row, f.name) for row in rows] for f in fields(ScoreRow)}
     name = f"{ELIMINATED}{attempt_id}-{uuid.uuid4().hex[:12]}.parquet"
-    uri = io.join(RunFolder(out_dir).scores, name)
-    io.write_table(uri, pa.table(columns, schema=SCORE_SCHEMA))
+    io.write_table(io.join(RunFolder(out_dir).scores, name), _table(rows))
+
+
+def write_widened_scores(out_dir: str, attempt_id: str, tables: Iterable[pa.Table]) -> list[str]:
+    """Write rows with the columns of added anchors, which are to take the place of those in scores/
+    (run/added.py); returns the names of the parts."""
+    names = []
+    for table in _in_chunks(tables):
+        names.append(_part_name(f"compact-{attempt_id}"))
+        io.write_table(io.join(RunFolder(out_dir).added.scores, names[-1]), table)
+    return names
+
+
+def _table(rows: Sequence[ScoreRow]) -> pa.Table:
+    columns = {f.name: [getattr(row, f.name) for row in rows] for f in fields(ScoreRow)}
+    return pa.table(columns, schema=SCORE_SCHEMA)
 
 
 def drop_eliminated(out_dir: str, but: str) -> None:
@@ -93,6 +115,11 @@ def complete_ids(out_dir: str) -> np.ndarray:
 def scored_ids(out_dir: str) -> np.ndarray:
     """Every example_id that scores/ holds, once, sorted; shape (S,), dtype str."""
     return _unique_ids(score_parts(out_dir))
+
+
+def complete_rows(out_dir: str) -> Iterator[pa.Table]:
+    """The rows that have a golden score, a part at a time, each example_id once."""
+    return _rows_of(complete_parts(out_dir))
 
 
 def _unique_ids(parts: Sequence[str]) -> np.ndarray:
@@ -202,6 +229,10 @@ def _in_chunks(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
 
 
 def _write(out_dir: str, writer: str, table: pa.Table) -> str:
-    uri = io.join(RunFolder(out_dir).scores, f"part-{writer}-{uuid.uuid4().hex[:12]}.parquet")
+    uri = io.join(RunFolder(out_dir).scores, _part_name(writer))
     io.write_table(uri, table)
     return uri
+
+
+def _part_name(writer: str) -> str:
+    return f"part-{writer}-{uuid.uuid4().hex[:12]}.parquet"

@@ -4,30 +4,31 @@ selection.json is removed first and written last: where it stands, the selection
 """
 
 import hashlib
+import json
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from nuggets_ray import io
-from nuggets_ray.config.keys import job_command
 from nuggets_ray.config.schema import Config, SelectConfig
+from nuggets_ray.curate.choose import Chosen, choose
 from nuggets_ray.errors import UserError
 from nuggets_ray.io import write_json
-from nuggets_ray.run.explored import is_explored
 from nuggets_ray.run.exports import write_exports
 from nuggets_ray.run.job_configs import check_same_run, write_config
 from nuggets_ray.run.joined import Scored, read_rows, read_scored
-from nuggets_ray.run.layout import RunFolder
-from nuggets_ray.run.manifest import read_manifest
-from nuggets_ray.run.promise import selection_promise
-from nuggets_ray.run.rounds import settled_k, settled_score
+from nuggets_ray.run.layout import RunFolder, SelectionFolder
+from nuggets_ray.run.select_materials import Embed, read_materials
 from nuggets_ray.run.select_report import selection_report
 from nuggets_ray.run.selected_rows import json_columns, to_jsonl, to_table
+from nuggets_ray.run.selection_profile import Profile, profile_of
 from nuggets_ray.run.selections import models_of
+from nuggets_ray.run.set_scores import mixture_facts, with_set_scores
+from nuggets_ray.run.settled import check_explored, check_settled, promise_of
 from nuggets_ray.run.source_rows import read_source_table
 from nuggets_ray.select import (
     OUR_COLUMNS,
@@ -36,13 +37,12 @@ from nuggets_ray.select import (
     check_clash,
     check_config,
     default_name,
-    select,
 )
 
 logger = logging.getLogger(__name__)
 
 FIGURES = (
-    *("num_rows", "num_scored", "num_candidates", "num_copies_left_out"),
+    *("num_rows", "num_scored", "num_candidates", "num_copies_left_out", "num_eligible"),
     *("cutoff", "mean_golden_score", "mean_answer_tokens"),
 )
 """What the job prints of its result."""
@@ -52,30 +52,42 @@ class ReplacesTrainedError(UserError):
     """Other rows would take the place of those that a model was trained on."""
 
 
-def select_and_report(config: Config) -> dict[str, Any]:
+def select_and_report(config: Config, embed: Embed | None = None) -> dict[str, Any]:
     """`select_candidates`, and print what came of it."""
-    result, scored, selection = _select(config)
-    print(format_summary(result))
-    report = selection_report(config.out_dir, scored, selection, config.select, config.seed)
+    made = _select(config, embed)
+    print(format_summary(made.result))
+    report = selection_report(config.out_dir, made.scored, made.chosen, made.profile, config.select)
     print(f"\n{report}")
-    return result
+    return made.result
 
 
-def select_candidates(config: Config) -> dict[str, Any]:
+def select_candidates(config: Config, embed: Embed | None = None) -> dict[str, Any]:
     """Choose rows by `config.select` and write selections/<name>/; returns the job's JSON object.
 
     Works on a run that is still going or has died: then it chooses among the rows scored so far and
-    says partial. Raises UserError where the settings are wrong, nothing is scored yet, a source
-    field has one of our names, or other rows would replace those that a model was trained on.
+    says partial. `embed` is what select.diversity takes. Raises UserError where the settings are
+    wrong, nothing is scored yet, a source field has one of our names, or other rows would replace
+    those that a model was trained on.
     """
-    return _select(config)[0]
+    return _select(config, embed).result
 
 
-def _select(config: Config) -> tuple[dict[str, Any], Scored, Selection]:
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """What the job prints as JSON, and what the report is made of."""
+
+    result: dict[str, Any]
+    scored: Scored
+    chosen: Chosen
+    profile: Profile
+
+
+def _select(config: Config, embed: Embed | None) -> _Made:
     check_config(config.select)
     check_same_run(config)
-    scored, selection = _choose(config.out_dir, config.select, config.seed)
-    name, summary = selection.name, _summary(scored, selection)
+    scored, chosen = _choose(config.out_dir, config.select, config.seed, embed)
+    selection = chosen.selection
+    name, summary = selection.name, _summary(scored, chosen, config.select)
     ours = _our_columns(scored.scores, selection, config.select.prefix)
     rows = read_rows(config.out_dir, ours[0].to_numpy())
     folder = RunFolder(config.out_dir).selection(name)
@@ -97,18 +109,42 @@ def _select(config: Config) -> tuple[dict[str, Any], Scored, Selection]:
     del table  # with the lines of all rows beside it, a large selection would not fit
     io.write_bytes(folder.jsonl, to_jsonl(rows, ours))
     exported = write_exports(config.out_dir, name, config.select.export, rows)
+    del rows
+    profile = profile_of(config.out_dir, scored, selection, config.select, config.seed)
+    write_json(folder.profile, asdict(profile))
+    listed = _write_near_duplicates(folder, scored.scores, chosen, config.select)
     settings = {**asdict(config.select), "name": name, "seed": config.seed}
     for key in ("replace", "export", "show_text"):  # they say nothing of which rows were chosen
         del settings[key]
-    summary["race"] = _promise(config.out_dir, config.select, scored.scores, selection)
+    summary["race"] = promise_of(config.out_dir, scored.scores, selection, config.select)
     write_json(folder.record, {"settings": settings, **summary, "json_columns": as_json})
     write_config(config.out_dir, "select_topk", config)
-    wrote = [folder.jsonl, folder.parquet, folder.record, *exported]
+    wrote = [folder.jsonl, folder.parquet, folder.record, folder.profile, *listed, *exported]
     result = {"wrote": wrote, "status": "done", "name": name, **summary}
-    return result, scored, selection
+    return _Made(result, scored, chosen, profile)
 
 
-def select_beside(config: Config) -> list[str]:
+def _write_near_duplicates(
+    folder: SelectionFolder, scores: Scores, chosen: Chosen, config: SelectConfig
+) -> list[str]:
+    """List the rows that were left out for a better one; what was written."""
+    if config.max_similarity is None:
+        io.delete(folder.near_duplicates)
+        return []
+    lines = [
+        {
+            "example_id": str(scores.example_id[one.row]),
+            "twin_id": str(scores.example_id[one.twin]),
+            "similarity": round(one.similarity, 4),
+        }
+        for one in chosen.near_duplicates
+    ]
+    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    io.write_bytes(folder.near_duplicates, text.encode())
+    return [folder.near_duplicates]
+
+
+def select_beside(config: Config, embed: Embed | None = None) -> list[str]:
     """Make a selection that stands beside the golden one, and return what was written.
 
     Its name is none of the user's, so one that a model was trained on is kept as it is, where
@@ -116,7 +152,7 @@ def select_beside(config: Config) -> list[str]:
     """
     name = config.select.name or default_name(config.select)
     try:
-        return list(select_candidates(config)["wrote"])
+        return list(select_candidates(config, embed)["wrote"])
     except ReplacesTrainedError as error:
         if name in config.finetune.selections:
             raise
@@ -138,82 +174,68 @@ def _check_replaced(out_dir: str, name: str, rows: Sequence[bytes], ours: pa.Tab
         )
 
 
-def _choose(out_dir: str, config: SelectConfig, seed: int) -> tuple[Scored, Selection]:
-    scored = read_scored(out_dir)
+def _choose(
+    out_dir: str, config: SelectConfig, seed: int, embed: Embed | None
+) -> tuple[Scored, Chosen]:
+    scored = with_set_scores(out_dir, read_scored(out_dir), config)
     num_scored = len(scored.scores.example_id)
     if scored.num_pending:
         logger.warning("partial: %d of %d candidates are scored", num_scored, scored.num_candidates)
-    _check_explored(out_dir, scored, config)
-    selection = select(scored.scores, config, seed)
-    _check_settled(out_dir, scored.scores, selection, config)
-    if selection.num_copies:
+    check_explored(out_dir, scored, config)
+    materials = read_materials(out_dir, config, scored, embed)
+    chosen = choose(scored.scores, config, seed, materials)
+    check_settled(out_dir, scored.scores, chosen.selection, config)
+    _tell(chosen, config, num_scored)
+    return scored, chosen
+
+
+def _tell(chosen: Chosen, config: SelectConfig, num_scored: int) -> None:
+    """Log what was left out, and what could not be had as asked for."""
+    ranking, num_kept = chosen.selection.ranking, len(chosen.selection.row_K)
+    if ranking.num_copies:
         logger.info(
             "select.unique=true: %d of the %d scored rows are exact copies and left out",
-            *(selection.num_copies, num_scored),
+            *(ranking.num_copies, num_scored),
         )
-    return scored, selection
-
-
-def _check_explored(out_dir: str, scored: Scored, config: SelectConfig) -> None:
-    """Raise UserError for golden scores of a folder that has those of its pilot only."""
-    is_whole = not (np.isnan(scored.scores.golden_score).any() or scored.num_pending)
-    if config.by != "golden_score" or is_whole or not is_explored(read_manifest(out_dir) or {}):
-        return
-    raise UserError(
-        f"select.by=golden_score: schedule=explore gave the rows of {out_dir} no golden scores: "
-        f"take select.by=posterior_score, or run {job_command('score')} with this out_dir and "
-        "schedule=race or schedule=full, which goes on from what is there"
-    )
-
-
-def _check_settled(
-    out_dir: str, scores: Scores, selection: Selection, config: SelectConfig
-) -> None:
-    """Raise UserError where a race left rows behind that might belong to this selection."""
-    manifest = read_manifest(out_dir) or {}
-    top_k, settled = settled_k(manifest), settled_score(manifest)
-    if config.by != "golden_score" or top_k is None or not np.isnan(scores.golden_score).any():
-        return
-    if config.order == "bottom":
-        raise UserError(
-            "select.order=bottom: the race left the worst rows behind, without a golden score: "
-            "take select.by=posterior_score select.order=bottom, or score on with schedule=full"
+    short = [one for one in chosen.quotas if one.num_kept < one.num_wanted]
+    if short:
+        logger.warning(
+            "select.per=%s: %s; %s",
+            config.per,
+            ", ".join(f"{one.value} has {one.num_kept} of {one.num_wanted} rows" for one in short),
+            "given quotas are left as they are"
+            if config.quotas
+            else "the others were given what they lack",
         )
-    num_rows = len(np.unique(scores.content_id[selection.row_K]))
-    if config.rule == "threshold":
-        _check_settled_score(out_dir, num_rows, top_k, settled, config)
-    elif num_rows > top_k:
-        raise UserError(
-            f"this keeps {num_rows} rows, and the race in {out_dir} settled the best {top_k}: run "
-            f"{job_command('score')} with this out_dir, schedule=race and race.top_k={num_rows}, "
-            "which goes on from where it ended, or take fewer"
+    if chosen.num_wanted is not None and num_kept < chosen.num_wanted:
+        logger.warning(
+            "%d rows are kept, of the %d asked for: there are no more", num_kept, chosen.num_wanted
+        )
+    if chosen.matched is not None and chosen.matched.num_moved:
+        logger.warning(
+            "select.match_length=%s: %d of %d rows are of another length than was asked for, the "
+            "nearest that there was",
+            *(config.match_length, chosen.matched.num_moved, num_kept),
         )
 
 
-def _check_settled_score(
-    out_dir: str, num_rows: int, top_k: int, settled: float | None, config: SelectConfig
-) -> None:
-    """The same of a threshold: where all of the best K are above it, more may be."""
-    assert config.min_score is not None
-    if settled is None and num_rows < top_k or settled is not None and config.min_score >= settled:
-        return
-    of_what = f"the best {top_k}" if settled is None else f"the rows above {settled:g}"
-    raise UserError(
-        f"select.min_score={config.min_score:g}: the race in {out_dir} settled {of_what}, and left "
-        f"rows behind that may be above it too: run {job_command('score')} with this out_dir, "
-        f"schedule=race and race.min_score={config.min_score:g}, which goes on from where it ended"
-    )
-
-
-def _summary(scored: Scored, selection: Selection) -> dict[str, Any]:
+def _summary(scored: Scored, chosen: Chosen, config: SelectConfig) -> dict[str, Any]:
+    selection = chosen.selection
     golden_K = scored.scores.golden_score[selection.row_K]
     complete_K = golden_K[~np.isnan(golden_K)]
+    ranking = selection.ranking
     return {
         "num_rows": len(selection.row_K),
         "partial": scored.num_pending > 0,
         "num_scored": len(scored.scores.example_id),
         "num_candidates": scored.num_candidates,
-        "num_copies_left_out": selection.num_copies,
+        "num_copies_left_out": ranking.num_copies,
+        "num_eligible": ranking.num_eligible,
+        "num_near_duplicates": len(chosen.near_duplicates),
+        "num_pool": chosen.num_pool,
+        "quotas": [asdict(quota) for quota in chosen.quotas],
+        "matched": None if chosen.matched is None else asdict(chosen.matched),
+        "sets": mixture_facts(scored.scores, config, ranking.is_eligible_N, selection.row_K),
         "cutoff": selection.cutoff,
         "mean_golden_score": float(complete_K.mean()) if len(complete_K) else None,
         "mean_answer_tokens": float(scored.scores.num_answer_tokens[selection.row_K].mean()),
@@ -227,22 +249,15 @@ def format_summary(result: dict[str, Any]) -> str:
         value = result[key]
         shown = "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
         lines.append(f"  {key:<20}{shown:>12}")
+    lines += [
+        f"  {one['num_rows']} rows of the set {one['name']} ({one['share']:.0%} asked for); mean "
+        f"golden score of all rows kept on it {one['mean_golden_score']:.4g}"
+        for one in result["sets"]
+    ]
     if (race := result.get("race")) is not None:
         lines += ["", f"The race settled the best {race['settled']}:"]
         lines += [f"  {text}" for text in race["text"]]
     return "\n".join(lines)
-
-
-def _promise(
-    out_dir: str, config: SelectConfig, scores: Scores, selection: Selection
-) -> dict[str, Any] | None:
-    """What a race promised of the best by golden score, as deep as the selection reaches."""
-    if (config.by, config.order) != ("golden_score", "top"):
-        return None
-    is_kept_R = np.isin(selection.ranked_R, selection.row_K)
-    depth = int(np.flatnonzero(is_kept_R).max(initial=-1)) + 1
-    num_rows = len(np.unique(scores.content_id[selection.ranked_R[:depth]]))
-    return selection_promise((read_manifest(out_dir) or {}).get("race", {}), num_rows)
 
 
 def _our_columns(scores: Scores, selection: Selection, prefix: str) -> pa.Table:

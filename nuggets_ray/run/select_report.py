@@ -2,46 +2,38 @@
 a few rows from its top, its border and the end of the ranking.
 """
 
-import json
-from collections.abc import Sequence
+from collections.abc import Iterator
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from nuggets_ray.config.keys import job_command
 from nuggets_ray.config.schema import SelectConfig
-from nuggets_ray.run.candidates import candidate_batches
+from nuggets_ray.curate.choose import Chosen
+from nuggets_ray.markdown import markdown_table
 from nuggets_ray.run.joined import Scored
+from nuggets_ray.run.profile_text import format_profile
 from nuggets_ray.run.row_text import turns_line
-from nuggets_ray.run.selection_profile import (
-    Sources,
-    format_histogram,
-    format_profile,
-    format_sources,
-    format_ties,
-)
+from nuggets_ray.run.score_histogram import format_histogram, format_ties
+from nuggets_ray.run.selection_profile import Profile
 from nuggets_ray.run.shown_rows import ShownRow, read_shown, score_text
 from nuggets_ray.select import Selection
+from nuggets_ray.units import num_text
 
-SOURCE_FIELDS = ("source", "dataset", "category", "task", "language")
-"""Fields of a row that may say where it is from, in order."""
-MAX_SOURCES = 100
 NUM_ENDS, NUM_BORDER = 3, 2
 LINE_CHARS = 70
 
 
 def selection_report(
-    out_dir: str, scored: Scored, selection: Selection, config: SelectConfig, seed: int
+    out_dir: str, scored: Scored, chosen: Chosen, profile: Profile, config: SelectConfig
 ) -> str:
     """The report as text. It holds no text of the rows where select.show_text is false."""
-    scores = scored.scores
+    scores, selection = scored.scores, chosen.selection
     is_kept_N = np.zeros(len(scores.example_id), bool)
     is_kept_N[selection.row_K] = True
     by_length = config.by == "longest"
     measure_N = scores.num_answer_tokens.astype(float) if by_length else scores.golden_score
     is_offered_N = np.zeros(len(measure_N), bool)
-    is_offered_N[selection.ranked_R] = True
+    is_offered_N[selection.ranking.ranked_R] = True
     measure_N = np.where(is_offered_N, measure_N, np.nan)  # copies are not among what was chosen of
     parts = []
     if not np.isnan(measure_N).all():
@@ -49,16 +41,44 @@ def selection_report(
         parts.append(format_histogram(measure_N, is_kept_N, title))
     if selection.cutoff is not None:
         parts.append(format_ties(measure_N, is_kept_N, selection.cutoff))
-    is_copy_N = scores.example_id != scores.content_id
-    parts.append(format_profile(scores, selection.row_K, is_copy_N, config, seed))
-    sources = read_sources(out_dir, scored.table)
-    if sources is not None:
-        parts.append(format_sources(sources, is_kept_N))
+    parts += _steps(chosen, config)
+    parts.append(format_profile(profile))
     parts += _few_rows(out_dir, scored, selection, config, is_kept_N)
     parts.append(
         f"{job_command('show')} out_dir={out_dir} shows more rows, and the anchors they helped."
     )
     return "\n\n".join(parts)
+
+
+def _steps(chosen: Chosen, config: SelectConfig) -> Iterator[str]:
+    """What the steps did, a part each."""
+    if num_left_out := chosen.selection.ranking.num_out_of_bounds:
+        yield (
+            f"{num_left_out:,} rows are not eligible by their answer's length "
+            f"(select.min_answer_tokens={config.min_answer_tokens}, "
+            f"select.max_answer_tokens={config.max_answer_tokens})."
+        )
+    if chosen.quotas:
+        rows = [
+            [one.value, *(f"{num:,}" for num in (one.num_eligible, one.num_wanted, one.num_kept))]
+            for one in sorted(chosen.quotas, key=lambda one: -one.num_kept)
+        ]
+        yield markdown_table([str(config.per), "eligible", "wanted", "kept"], rows)
+    if config.max_similarity is not None:
+        yield (
+            f"{len(chosen.near_duplicates):,} near-duplicates of better rows were passed over (J "
+            f"of word 5-grams at least {config.max_similarity:g}): near_duplicates.jsonl."
+        )
+    if (matched := chosen.matched) is not None:
+        yield (
+            f"Lengths are matched to {config.match_length}: {num_text(matched.mean_kept)} answer "
+            f"tokens in the mean, {num_text(matched.mean_wanted)} there."
+        )
+    if chosen.num_pool is not None:
+        yield (
+            f"{len(chosen.selection.row_K):,} rows are the most diverse by {config.diversity} of "
+            f"the {chosen.num_pool:,} best."
+        )
 
 
 def _few_rows(
@@ -68,7 +88,7 @@ def _few_rows(
     config: SelectConfig,
     is_kept_N: np.ndarray,
 ) -> list[str]:
-    kept, ranked = selection.row_K, selection.ranked_R
+    kept, ranked = selection.row_K, selection.ranking.ranked_R
     left_out = ranked[~is_kept_N[ranked]]
     groups = {"The first": kept[:NUM_ENDS]}
     if config.by != "random":
@@ -89,41 +109,3 @@ def _row_lines(row: ShownRow, with_text: bool) -> str:
     tokens = f"{row.numbers['num_answer_tokens']} answer tokens"
     line = f"  {score_text(row)}, {tokens}, {row.example_id}"
     return f"{line}\n      {turns_line(row.turns, LINE_CHARS)}" if with_text else line
-
-
-def read_sources(out_dir: str, table: pa.Table) -> Sources | None:
-    """Where the rows of `join_scores` are from: by the first of SOURCE_FIELDS that tells some of
-    them apart, or else by their files; None where neither does. Reads a batch of rows at a time.
-    """
-    name, codes, ids, value_of_id = "", dict[str, int](), list[pa.Array](), list[int]()
-    for batch in candidate_batches(out_dir, ["example_id", "row_json"]):
-        rows = [json.loads(text) for text in batch["row_json"].to_pylist()]
-        name = name or _source_field(rows)
-        if not name or len(codes) > MAX_SOURCES:
-            break
-        values = [row.get(name) if isinstance(row, dict) else None for row in rows]
-        is_text = [isinstance(value, str) and bool(value) for value in values]
-        value_of_id += [
-            codes.setdefault(str(value), len(codes)) if told else -1
-            for value, told in zip(values, is_text, strict=True)
-        ]
-        ids.append(batch["example_id"])
-    if 1 < len(codes) <= MAX_SOURCES:
-        place_N = pc.index_in(
-            table["example_id"].combine_chunks(), value_set=pa.chunked_array(ids).combine_chunks()
-        )
-        return Sources(name, tuple(codes), np.array(value_of_id)[place_N.to_numpy()])
-    files = table["source_path"].combine_chunks().dictionary_encode()
-    if len(files.dictionary) < 2:
-        return None
-    return Sources("file", tuple(files.dictionary.to_pylist()), files.indices.to_numpy())
-
-
-def _source_field(rows: Sequence[object]) -> str:
-    """The first of SOURCE_FIELDS that most of the rows have as a text, and several share."""
-    for name in SOURCE_FIELDS:
-        values = [row.get(name) for row in rows if isinstance(row, dict)]
-        texts = [value for value in values if isinstance(value, str) and value]
-        if len(texts) > len(rows) / 2 and 1 < len(set(texts)) <= min(MAX_SOURCES, len(texts) / 2):
-            return name
-    return ""

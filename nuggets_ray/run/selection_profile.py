@@ -1,144 +1,181 @@
-"""What a selection looks like beside all scored rows, as text: the scores with the cut, ties at the
-cut, lengths, where the rows are from, copies, and what it shares with random and longest.
+"""What a selection looks like beside all scored rows: lengths, where the rows are from, copies and
+near-duplicates among them, and what it shares with golden, longest and random; as numbers
+(selections/NAME/profile.json).
 
-Legend: N scored rows, K kept rows.
+Legend: N scored rows, K kept rows, V values of a field.
 """
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from nuggets_ray.config.schema import SelectConfig
-from nuggets_ray.markdown import markdown_table
-from nuggets_ray.select import Scores, select
-from nuggets_ray.units import num_text
+from nuggets_ray.curate.near_duplicates import check_installed, num_near_duplicates
+from nuggets_ray.curate.quotas import Sources
+from nuggets_ray.errors import UserError
+from nuggets_ray.run.joined import Scored
+from nuggets_ray.run.row_hashes import read_row_hashes
+from nuggets_ray.run.row_text import row_rules
+from nuggets_ray.run.sources import read_sources
+from nuggets_ray.select import Scores, Selection, select
 
-NUM_BINS = 10
-BAR_CHARS = 48
-NUM_SOURCES = 8
+logger = logging.getLogger(__name__)
+
+SIMILARITY = 0.8
+"""From which J on two rows count as nearly the same: the usual bound (Lee et al. 2022,
+2107.06499)."""
+MAX_COMPARED = 20_000
+"""So many of the best rows are compared, in about ten seconds."""
+QUANTILES = {"min": 0.0, "p10": 0.1, "p50": 0.5, "p90": 0.9, "max": 1.0}
+OTHERS = {
+    "golden": SelectConfig("top_k", by="golden_score"),
+    "longest": SelectConfig("top_k", by="longest"),
+    "random-0": SelectConfig("top_k", by="random"),
+}
+"""The selections that every other is held against."""
 
 
 @dataclass(frozen=True, slots=True)
-class Sources:
-    """Where rows are from: `name` of a field (or "file"), its `values`, and for each row the index
-    of its value, -1 for none: (N,).
-    """
+class Figures:
+    """Some rows in numbers. `answer_tokens`: their sum, mean and quantiles; `mean_golden_score`
+    None where no row has one."""
+
+    num_rows: int
+    mean_golden_score: float | None
+    mean_delta: float
+    answer_tokens: Mapping[str, float]
+    num_exact_copies: int
+
+
+@dataclass(frozen=True, slots=True)
+class SharedRows:
+    """How many of the kept rows are in as many by another rule too, and would be by chance."""
 
     name: str
-    values: tuple[str, ...]
-    value_N: np.ndarray
+    num_rows: int
+    by_chance: float
 
 
-def format_histogram(measure_N: np.ndarray, is_kept_N: np.ndarray, title: str) -> str:
-    """Bars of all rows by their measure, the kept ones as #, the others as -; NaN is left out."""
-    is_number_N = ~np.isnan(measure_N)
-    measure, is_kept = measure_N[is_number_N], is_kept_N[is_number_N]
-    low, high = (0.0, 1.0) if measure.max() <= 1 else (float(measure.min()), float(measure.max()))
-    # rounded, as 0.3 * 10 is just below 3 in floats
-    place = np.round((measure - low) / max(high - low, 1e-9) * NUM_BINS, 6).astype(int)
-    bin_N = np.minimum(place, NUM_BINS - 1)
-    all_B = np.bincount(bin_N, minlength=NUM_BINS)
-    kept_B = np.bincount(bin_N[is_kept], minlength=NUM_BINS)
-    edges = np.linspace(low, high, NUM_BINS + 1)
-    digits = 2 if high <= 1 else 0
-    lines = [f"{title} of {len(measure):,} scored rows (# kept, - left out):"]
-    for num_all, num_kept, start, end in zip(all_B, kept_B, edges, edges[1:], strict=False):
-        bar = _bar("#", num_kept, all_B.max()) + _bar("-", num_all - num_kept, all_B.max())
-        numbers = f"{num_kept:,} of {num_all:,}" if num_all else "0"
-        ends = f"{start:,.{digits}f} to {end:,.{digits}f}"
-        lines.append(f"  {ends:<16}{bar:<{BAR_CHARS + 2}}{numbers}")
-    return "\n".join(lines)
-
-
-def _bar(character: str, count: int, largest: int) -> str:
-    """A row is seen, be it one of a million."""
-    return character * max(round(count * BAR_CHARS / largest), int(count > 0))
-
-
-def format_ties(measure_N: np.ndarray, is_kept_N: np.ndarray, cutoff: float) -> str:
-    """How many rows have the very measure of the last kept one, and how many of them are kept."""
-    is_at_cut_N = measure_N == cutoff
-    num_tied, num_kept = int(is_at_cut_N.sum()), int((is_at_cut_N & is_kept_N).sum())
-    if num_tied == 1:
-        return f"The cut is at {cutoff:.4g}, where no other row is."
-    if num_kept == num_tied:
-        return f"The cut is at {cutoff:.4g}: all {num_tied:,} rows there are kept."
-    return (
-        f"The cut is at {cutoff:.4g}, amid a tie: {num_tied:,} rows are there, and {num_kept:,} of "
-        "them are kept, by mean delta, then example_id."
-    )
-
-
-def format_profile(
-    scores: Scores, row_K: np.ndarray, is_copy_N: np.ndarray, config: SelectConfig, seed: int
-) -> str:
-    """A table of the kept rows beside all scored ones, and a line on the rows that random and
-    longest would keep too. `is_copy_N`: an exact copy of an earlier row.
+@dataclass(frozen=True, slots=True)
+class NearDuplicates:
+    """`num_rows` of the `num_compared` best kept rows are as like a better one as `min_similarity`
+    (J of word 5-grams), or more.
     """
-    everything = np.arange(len(scores.example_id))
-    columns = [_figures(scores, is_copy_N, rows_) for rows_ in (row_K, everything)]
-    table = markdown_table(
-        ["", "kept", "all scored"],
-        [[name, columns[0][name], columns[1][name]] for name in columns[0]],
+
+    num_rows: int
+    num_compared: int
+    min_similarity: float
+
+
+@dataclass(frozen=True, slots=True)
+class SourceCounts:
+    """How many of the kept rows, and of all, have each value of a field (or each file)."""
+
+    name: str
+    kept: Mapping[str, int]
+    all_scored: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """The kept rows beside all scored ones; `near_duplicates` None where they were not counted."""
+
+    kept: Figures
+    all_scored: Figures
+    overlaps: tuple[SharedRows, ...]
+    near_duplicates: NearDuplicates | None
+    sources: tuple[SourceCounts, ...]
+
+
+def profile_of(
+    out_dir: str, scored: Scored, selection: Selection, config: SelectConfig, seed: int
+) -> Profile:
+    """The profile of a selection of a run."""
+    row_K = selection.row_K
+    near = _near_duplicates(out_dir, scored.scores.example_id[row_K])
+    sources = read_sources(out_dir, scored.table)
+    return make_profile(scored.scores, row_K, config, seed, sources, near)
+
+
+def _near_duplicates(out_dir: str, example_ids: np.ndarray) -> NearDuplicates | None:
+    """The near-duplicates among the best rows, None where datasketch is missing, or the run does
+    not say how its rows are read.
+    """
+    best = example_ids[:MAX_COMPARED]
+    if row_rules(out_dir) is None:
+        return None
+    try:
+        check_installed("selections/NAME/profile.json, for near-duplicates,")
+    except UserError as error:
+        logger.warning("%s", error)
+        return None
+    hashes = read_row_hashes(out_dir, best)
+    return NearDuplicates(num_near_duplicates(hashes, SIMILARITY), len(best), SIMILARITY)
+
+
+def make_profile(
+    scores: Scores,
+    row_K: np.ndarray,
+    config: SelectConfig,
+    seed: int,
+    sources: Sequence[Sources],
+    near_duplicates: NearDuplicates | None,
+) -> Profile:
+    """The profile of the kept rows."""
+    is_kept_N = np.zeros(len(scores.example_id), bool)
+    is_kept_N[row_K] = True
+    return Profile(
+        _figures(scores, row_K),
+        _figures(scores, np.arange(len(scores.example_id))),
+        tuple(_overlaps(scores, row_K, config, seed)),
+        near_duplicates,
+        tuple(_counts(one, is_kept_N) for one in sources),
     )
-    return f"{table}\n{_overlaps_text(scores, row_K, config, seed)}"
 
 
-def _figures(scores: Scores, is_copy_N: np.ndarray, rows: np.ndarray) -> Mapping[str, str]:
+def _figures(scores: Scores, rows: np.ndarray) -> Figures:
     golden = scores.golden_score[rows]
     tokens = scores.num_answer_tokens[rows]
-    return {
-        "rows": num_text(len(rows)),
-        "mean golden score": "-" if np.isnan(golden).all() else f"{np.nanmean(golden):.3f}",
-        "mean delta, nats": f"{scores.mean_delta[rows].mean():+.3f}",
-        "answer tokens": num_text(int(tokens.sum())),
-        "answer tokens, mean": num_text(float(tokens.mean())),
-        "answer tokens, median": num_text(float(np.median(tokens))),
-        "exact copies of other rows": num_text(int(is_copy_N[rows].sum())),
-    }
-
-
-def _overlaps_text(scores: Scores, row_K: np.ndarray, config: SelectConfig, seed: int) -> str:
-    num_kept, num_scored = len(row_K), len(scores.example_id)
-    as_many = replace(
-        config,
-        rule="top_k",
-        k=num_kept,
-        fraction=None,
-        tokens=None,
-        min_score=None,
-        order="top",
-        draw=0,
-        name=None,
-    )
-    parts = []
-    for by, words in (("longest", "the longest"), ("random", "random-0")):
-        other = select(scores, replace(as_many, by=by), seed).row_K
-        num_shared = len(np.intersect1d(row_K, other))
-        parts.append(f"{num_shared:,} ({num_shared / num_kept:.0%}) are in as many of {words}")
-    by_chance = num_kept / num_scored
-    return (
-        f"Of the {num_kept:,} kept rows {' and '.join(parts)}; by chance it would be "
-        f"{num_text(num_kept * by_chance)} ({by_chance:.0%})."
+    quantiles = np.quantile(tokens, list(QUANTILES.values()))
+    return Figures(
+        len(rows),
+        None if np.isnan(golden).all() else float(np.nanmean(golden)),
+        float(scores.mean_delta[rows].mean()),
+        {
+            "sum": int(tokens.sum()),
+            "mean": float(tokens.mean()),
+            **dict(zip(QUANTILES, quantiles.tolist(), strict=True)),
+        },
+        int((scores.example_id[rows] != scores.content_id[rows]).sum()),
     )
 
 
-def format_sources(sources: Sources, is_kept_N: np.ndarray) -> str:
-    """A table of where the kept rows are from, the most frequent first, beside all scored ones."""
+def _overlaps(
+    scores: Scores, row_K: np.ndarray, config: SelectConfig, seed: int
+) -> Sequence[SharedRows]:
+    """What the rows share with as many golden, longest and random ones, where there are as many."""
+    by_chance = len(row_K) ** 2 / len(scores.example_id)
+    overlaps = []
+    for name, other in OTHERS.items():
+        as_many = replace(other, k=len(row_K), unique=config.unique)
+        try:
+            rows = select(scores, as_many, seed).row_K
+        except UserError:  # fewer are scored on every anchor
+            continue
+        overlaps.append(SharedRows(name, len(np.intersect1d(row_K, rows)), by_chance))
+    return overlaps
+
+
+def _counts(sources: Sources, is_kept_N: np.ndarray) -> SourceCounts:
     num_values = len(sources.values)
     is_told_N = sources.value_N >= 0
     all_V = np.bincount(sources.value_N[is_told_N], minlength=num_values)
     kept_V = np.bincount(sources.value_N[is_told_N & is_kept_N], minlength=num_values)
-    order = np.lexsort((-all_V, -kept_V))[:NUM_SOURCES]
-    rows = [
-        [
-            sources.values[value],
-            f"{kept_V[value]:,} ({kept_V[value] / max(1, is_kept_N.sum()):.0%})",
-            f"{all_V[value]:,} ({all_V[value] / len(is_kept_N):.0%})",
-        ]
-        for value in order
-    ]
-    if num_values > NUM_SOURCES:
-        rows.append([f"({num_values - NUM_SOURCES} more)", "", ""])
-    return markdown_table([sources.name, "kept", "all scored"], rows)
+    order = np.lexsort((-all_V, -kept_V))
+    kept, everything = (
+        {sources.values[value]: int(count_V[value]) for value in order}
+        for count_V in (kept_V, all_V)
+    )
+    return SourceCounts(sources.name, kept, everything)

@@ -9,10 +9,11 @@ under the same name says nothing of a model that never saw it.
 import json
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from nuggets_ray import io
@@ -23,6 +24,7 @@ from nuggets_ray.run.candidates import candidate_parts
 from nuggets_ray.run.joined import read_scored
 from nuggets_ray.run.layout import RunFolder, TrainingFolder
 from nuggets_ray.run.scores import score_parts
+from nuggets_ray.run.selected_rows import to_jsonl, to_table
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +41,21 @@ def selection_names(out_dir: str) -> list[str]:
 def read_selection(out_dir: str, name: str) -> Record | None:
     """What selection.json says, None where there is no such selection or it is not whole."""
     return _read(RunFolder(out_dir).selection(name).record)
+
+
+def write_selection(
+    out_dir: str, name: str, rows: Sequence[bytes], ours: pa.Table, record: Record
+) -> None:
+    """Write the rows (JSON texts) with the columns `ours` behind their fields, and the record that
+    says how they were chosen, last: with it the selection is whole."""
+    folder = RunFolder(out_dir).selection(name)
+    table = to_table(rows)
+    for column in ours.column_names:
+        table = table.append_column(column, ours[column])
+    io.delete(folder.record)
+    io.write_table(folder.parquet, table)
+    io.write_bytes(folder.jsonl, to_jsonl(rows, ours))
+    write_json(folder.record, record)
 
 
 def check_not_outgrown(out_dir: str, name: str, made: Record, allow_partial: bool) -> None:

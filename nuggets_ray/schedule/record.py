@@ -36,14 +36,16 @@ def ask_cost(entrants: Entrants, asks: Sequence[Ask]) -> tuple[int, int]:
 
 
 def saved_passes(entrants: Entrants, seen: Seen, step: RacePlan) -> int:
-    """What the rows that a plan leaves behind would still have cost: the anchors they never met."""
-    if not step.report.num_left:
-        return 0
-    is_left_N = seen.stage_N != ALL
+    """What the rows that a plan leaves behind would still have cost: the anchors they never met, in
+    the mean of all incomplete rows that it does not ask."""
+    is_unasked_N = seen.stage_N != ALL
     for ask in step.asks:
-        is_left_N[ask.rows] = False
+        is_unasked_N[ask.rows] = False
+    if not step.report.num_left or not is_unasked_N.any():
+        return 0
     num_met = np.cumsum([0, *(len(block) for block in seen.blocks)])
-    return int(np.sum(entrants.num_anchors - num_met[seen.stage_N[is_left_N]]))
+    mean_left = entrants.num_anchors - float(num_met[seen.stage_N[is_unasked_N]].mean())
+    return round(step.report.num_left * mean_left)
 
 
 def foreseen_wins(step: RacePlan, settings: RaceSettings) -> np.ndarray | None:

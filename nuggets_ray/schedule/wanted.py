@@ -4,6 +4,7 @@ import math
 from fractions import Fraction
 
 from nuggets_ray.config.schema import RaceConfig, ScheduleConfig, SelectConfig
+from nuggets_ray.config.select_steps import expected_depth
 from nuggets_ray.errors import UserError
 
 
@@ -48,11 +49,19 @@ def wanted_score(race: RaceConfig, select: SelectConfig) -> float | None:
 
 
 def wanted_rows(race: RaceConfig, select: SelectConfig, num_candidates: int) -> int | None:
-    """The race's K, of `num_candidates` distinct rows; None under a threshold. Raises UserError for
-    more than there are."""
+    """The race's K, of `num_candidates` distinct rows: race.*, or as many rows as a selection by
+    select.* is expected to go down the ranking; None under a threshold. Raises UserError for more
+    than there are.
+    """
     check_wanted(race, select)
     if wanted_score(race, select) is not None:
         return None
+    num_rows = _num_rows(race, select, num_candidates)
+    is_given = race.top_k is not None or race.top_fraction is not None
+    return num_rows if is_given else min(expected_depth(select, num_rows), num_candidates)
+
+
+def _num_rows(race: RaceConfig, select: SelectConfig, num_candidates: int) -> int:
     if race.top_k is not None:
         top_k, setting = race.top_k, f"race.top_k={race.top_k}"
     elif race.top_fraction is None and select.rule == "top_k":

@@ -3,6 +3,7 @@
 import logging
 
 from nuggets_ray.anchors.file import load_examples
+from nuggets_ray.config.anchor_sets import anchor_sets, told_of_set
 from nuggets_ray.config.schema import Config
 from nuggets_ray.data.inputs import list_inputs
 from nuggets_ray.data.recognise import set_format
@@ -26,8 +27,10 @@ def check_inputs(config: Config) -> None:
         check_explore(config.race)
     list_inputs(config.data.path, splits=config.data.splits)
     set_format(config.data.format, config.data.columns, config.data.roles)
-    if config.anchors.method == "file":
-        load_examples(config.anchors)
+    for name, one in anchor_sets(config.anchors).items():
+        if one.method == "file":
+            with told_of_set(config.anchors, name):
+                load_examples(one)
     make_prompt(load_tokenizer(config.model), config.prompt)
     check_weights(config.model, any_architecture=config.score.backend == "vllm")
 

@@ -124,9 +124,14 @@ def one_shot_log_probs(
 
 
 def self_anchor_of(content_id: str, baseline: ZeroShot, prompt: Prompt) -> int | None:
-    """Which anchor is left out because it is the candidate itself. The official script scores it
-    too."""
-    return None if prompt.name == "official" else baseline.self_anchor_index(content_id)
+    """Which anchor is left out because it is the candidate itself."""
+    return None if keeps_self(prompt) else baseline.self_anchor_index(content_id)
+
+
+def keeps_self(prompt: Prompt) -> bool:
+    """Whether a candidate that is an anchor counts for itself too: in the official script it
+    does."""
+    return prompt.name == "official"
 
 
 def demonstration_tokens(demonstration: Encoding) -> tuple[int, int, int]:

@@ -158,6 +158,31 @@ def memory_facts(
     return facts
 
 
+@dataclass(frozen=True, slots=True)
+class Passes:
+    """Anchors that rows with demonstrations of `demonstration_tokens_N` are to meet."""
+
+    demonstration_tokens_N: np.ndarray
+    anchors: Sequence[Anchor]
+
+    @property
+    def num_passes(self) -> int:
+        return len(self.demonstration_tokens_N) * len(self.anchors)
+
+    @property
+    def num_tokens(self) -> int:
+        """What goes through the body."""
+        num_anchor_tokens = sum(anchor.encoding.num_tokens for anchor in self.anchors)
+        num_rows = len(self.demonstration_tokens_N)
+        return int(self.demonstration_tokens_N.sum()) + num_rows * num_anchor_tokens
+
+    @property
+    def num_answer_tokens(self) -> int:
+        """What goes through the head."""
+        num_answer_tokens = sum(anchor.encoding.num_answer_tokens for anchor in self.anchors)
+        return len(self.demonstration_tokens_N) * num_answer_tokens
+
+
 def cost_facts(
     demonstration_tokens_N: np.ndarray,
     anchors: Sequence[Anchor],
@@ -165,23 +190,25 @@ def cost_facts(
     measured: Measured,
     hardware: Hardware,
     price_per_hour: float | None = None,
+    added: Passes | None = None,
 ) -> Facts:
     """The cost of scoring N candidates: every demonstration and anchor token once through the body,
-    the head at answers only. `price_per_hour` is of one device.
+    the head at answers only; and of letting scored rows meet `added` anchors. `price_per_hour` is
+    of one device.
     """
     num_todo = len(demonstration_tokens_N)
-    num_anchor_tokens = sum(anchor.encoding.num_tokens for anchor in anchors)
-    num_answer_tokens = sum(anchor.encoding.num_answer_tokens for anchor in anchors)
-    num_tokens = int(demonstration_tokens_N.sum()) + num_todo * num_anchor_tokens
+    work = [Passes(demonstration_tokens_N, anchors), *([added] if added else [])]
+    num_tokens = sum(one.num_tokens for one in work)
+    num_answer_tokens = sum(one.num_answer_tokens for one in work)
     flop = None
     if size is not None:
         body = 2 * (size.num_parameters - size.num_embedding_parameters) * num_tokens
-        flop = float(body + 2 * size.num_head_weights * num_todo * num_answer_tokens)
+        flop = float(body + 2 * size.num_head_weights * num_answer_tokens)
     hours = num_tokens / measured.tokens_per_s / hardware.num_workers / 3600
     device_hours = hours * hardware.num_workers * hardware.devices_per_worker
     facts: Facts = {
         "num_candidates_to_score": num_todo,
-        "num_passes": num_todo * len(anchors),
+        "num_passes": sum(one.num_passes for one in work),
         "num_tokens": num_tokens,
         "flop": flop,
         "engine": f"{measured.engine['engine']}: {measured.engine['why']}",

@@ -12,7 +12,7 @@ from nuggets_ray.config.schema import Config, SelectConfig
 from nuggets_ray.evaluate.checks import check_method, has_rows
 from nuggets_ray.evaluate.models import check_models
 from nuggets_ray.evaluate.verdict.power import power_text
-from nuggets_ray.finetune.selections import beside_golden, check_names, num_draws
+from nuggets_ray.finetune.selections import before_golden, beside_golden, check_names, num_draws
 from nuggets_ray.finetune.source import check_held_out
 from nuggets_ray.run.explored import is_explored
 from nuggets_ray.run.layout import RunFolder
@@ -27,6 +27,7 @@ from nuggets_ray.stages.demo import report_separation
 from nuggets_ray.stages.evaluate.job import evaluate
 from nuggets_ray.stages.finetune.job import check_finetune, finetune_selections
 from nuggets_ray.stages.score.job import score
+from nuggets_ray.stages.select import embedder
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +53,10 @@ def pipeline(config: Config) -> dict[str, Any]:
         _say_what_a_verdict_can_tell(config)
     with connected(config.cluster):
         result = score(config)
-        selected = select_candidates(config)
+        first = before_golden(config.select)
+        if first is not None and (known := _known(config.out_dir, first)) is not None:
+            result["wrote"] += select_beside(replace(config, select=known))
+        selected = select_candidates(config, embedder(config))
         result["wrote"] += selected["wrote"]
         counts = (selected["num_rows"], selected["mean_answer_tokens"])
         for other in beside_golden(config.select, config.finetune.selections, *counts):

@@ -47,6 +47,11 @@ def test_a_line(eta_s: float | None, shown: str) -> None:
     )
 
 
+def test_a_line_of_a_race_tells_when_its_round_and_when_the_whole_ends() -> None:
+    line = progress_line({**NUMBERS, "eta_s": 60.0, "race_eta_s": 300.0})
+    assert line.endswith("ETA 1 min, of the whole race about 5 min")
+
+
 def metrics(run: Run) -> list[dict[str, Any]]:
     path = Path(run.out_dir, "metrics", f"{run.attempt_id}.jsonl")
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []

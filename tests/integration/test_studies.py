@@ -50,3 +50,38 @@ def test_a_folder_without_scores_is_a_mistake_with_a_way_out(tmp_path: Path) -> 
     done = run_job("study", f"out_dir={tmp_path}")
     assert done.returncode == 2
     assert "holds no scores yet" in done.stderr and "jobs/score.py" in done.stderr
+
+
+TRAINED = (
+    *("study=correlation", "study.groups=3", "study.arms=[group-2]", "finetune.max_steps=1"),
+    *("finetune.batch_rows=4", "finetune.dtype=float32", "finetune.micro_batch_tokens=256"),
+    *("cluster.address=local", "cluster.num_workers=1", "cluster.object_store_gib=0.15"),
+)
+
+
+def test_arms_are_trained_kept_and_not_trained_again(
+    studied: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    held_out = write_rows(tmp_path_factory.mktemp("held") / "rows.jsonl", 70)
+    lines = held_out.read_text(encoding="utf-8").splitlines()[60:]
+    held_out.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    arguments = (f"out_dir={studied}", *TRAINED, f"evaluate.held_out_path={held_out}")
+    done = run_job("study", *arguments)
+    assert done.returncode == 0, done.stderr
+    folder = RunFolder(str(studied)).study("correlation")
+    kept = {path.name: path.read_bytes() for path in Path(folder.path, "arms").iterdir()}
+    assert sorted(kept) == [f"study-group-2-{seed}.json" for seed in range(3)]
+    gains = {json.loads(text)["result"]["gain"] for text in kept.values()}
+    assert len(gains) > 1, "another seed is another training"
+    assert "1 of 3 groups are trained so far" in done.stdout
+    page = Path(folder.page).read_text(encoding="utf-8")
+    assert "not trained yet: study-group-1-0" in page and "signal: ifd, rds" in page
+    assert list(Path(studied, "models").iterdir()) == [], "weights go once the numbers are kept"
+    again = run_job("study", *arguments)
+    assert again.returncode == 0 and "3 trainings, 3 of them known already" in again.stderr
+    assert {p.name: p.read_bytes() for p in Path(folder.path, "arms").iterdir()} == kept
+
+
+def test_the_correlation_study_needs_held_out_rows(studied: Path) -> None:
+    done = run_job("study", f"out_dir={studied}", *TRAINED)
+    assert done.returncode == 2 and "evaluate.held_out_path is missing" in done.stderr

@@ -1,8 +1,10 @@
 """Run folders with a matrix of deltas that a test chooses, as studies read them."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 from made_up_scores import score_row
 
 from nuggets_ray import io
@@ -22,6 +24,46 @@ def factor_deltas(num_rows: int, num_anchors: int, seed: int = 0) -> np.ndarray:
     difficulty_A = rng.normal(0.3, 0.7, num_anchors)
     scale_A = np.exp(rng.normal(0, 0.5, num_anchors))
     return ((0.6 * ability_N + noise_NA - difficulty_A) * scale_A).astype(np.float32)
+
+
+def _write_candidates(out_dir: str, num_rows: int) -> None:
+    """Row n has 10 prompt tokens and 5 + n % 20 answer tokens; the last comes twice."""
+    rows = [
+        {
+            "example_id": f"c{number:05d}",
+            "content_id": f"c{number:05d}",
+            "source_path": "/data/rows.jsonl",
+            "row_number": number,
+            "row_json": json.dumps({"instruction": f"q{number}", "output": f"a{number}"}),
+            "num_prompt_tokens": 10,
+            "num_answer_tokens": 5 + number % 20,
+            "num_dropped_tokens": 0,
+            "is_duplicate": False,
+        }
+        for number in range(num_rows)
+    ]
+    copy = {**rows[-1], "example_id": f"{rows[-1]['example_id']}-2", "is_duplicate": True}
+    uri = io.join(RunFolder(out_dir).candidates, "part-00000.parquet")
+    io.write_table(uri, pa.Table.from_pylist([*rows, copy]))
+
+
+def timed(out_dir: str, seconds: list[float], num_done: list[int], num_workers: int = 2) -> None:
+    """Progress lines of an attempt that computed so many candidates in so many seconds."""
+    manifest = json.loads(io.read_bytes(RunFolder(out_dir).manifest))
+    attempt = {
+        "attempt_id": "one",
+        "num_computed": num_done[-1],
+        "num_reused": 0,
+        "num_workers": num_workers,
+    }
+    manifest["stages"]["score"]["attempts"] = [attempt]
+    io.write_json(RunFolder(out_dir).manifest, manifest)
+    lines = [
+        {"computing_s": second, "num_done": done}
+        for second, done in zip(seconds, num_done, strict=True)
+    ]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    io.write_bytes(RunFolder(out_dir).metrics("one"), text.encode())
 
 
 def studied_run(
@@ -55,6 +97,7 @@ def studied_run(
             anchors=AnchorsConfig(method="file", path="/data/anchors.jsonl"),
         ),
     )
+    _write_candidates(out_dir, num_rows)
     fingerprint = {"dtype": "float32", "template": "alpaca"}
     manifest = {
         "schema_version": 1,

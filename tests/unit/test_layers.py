@@ -31,9 +31,9 @@ LAYERS = (
     {"finetune"},
     {"score", "prepare"},
     {"anchors", "run", "schedule"},
-    {"model", "prompts", "data", "select", "signals"},
+    {"model", "prompts", "data", "select", "curate", "signals"},
     {"disk_full"},
-    {"io", "config", "demo", "loopback", "stderr", "umask"},
+    {"io", "config", "demo", "loopback", "stderr", "umask", "mixture"},
     {"records", "markdown", "units", "errors"},
 )
 LEVELS = {name: level for level, names in enumerate(reversed(LAYERS)) for name in names}

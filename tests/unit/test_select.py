@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from nuggets_ray.config.schema import SelectConfig
 from nuggets_ray.errors import UserError
+from nuggets_ray.mixture import SetScores
 from nuggets_ray.select import Scores, check_clash, check_config, select
 
 Row = tuple[str, float, float, int]
@@ -223,9 +224,9 @@ def test_of_exact_copies_the_first_is_kept_whatever_ranks_them(ranking: dict[str
     kept = [COPIED[row] for row in unique.row_K]
     assert len(kept) == 3, "half of six contents"
     assert all(len(id) == 1 for id in kept), "the first copies"
-    assert unique.num_copies == 12
+    assert unique.ranking.num_copies == 12
     everything = select(copied_scores(), replace(half, unique=False), 0)
-    assert len(everything.row_K) == 9 and everything.num_copies == 0
+    assert len(everything.row_K) == 9 and everything.ranking.num_copies == 0
 
 
 def test_copies_are_no_rows_to_ask_for() -> None:
@@ -274,3 +275,36 @@ def test_a_clash_names_the_field_and_the_way_out() -> None:
         check_clash(["instruction", "rank"], prefix="")
     with pytest.raises(UserError, match=r"field named my_golden_score, .*select\.prefix"):
         check_clash(["my_golden_score"], prefix="my_")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"set": "a", "sets": {"a": 1.0}}, "exclude each other"),
+        ({"set": "a", "by": "longest"}, r"select.set=a .* not used by select.by=longest"),
+        ({"sets": {"a": 0.5, "b": 0.4}}, r"the shares sum to 0.9"),
+        ({"sets": {"a": 1.5, "b": -0.5}}, r"give shares above 0 that sum to 1"),
+        ({"sets": {"a": 1.0}, "rule": "threshold", "k": None, "min_score": 0.5}, "no score to"),
+    ],
+)
+def test_anchor_sets_that_no_scores_could_make_right(
+    changes: dict[str, object], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        check_config(replace(TOP_K, **changes))
+
+
+def test_by_one_anchor_set_and_by_a_mixture() -> None:
+    of_all = scores(ROWS)
+    maths = SetScores(np.array([0.1, 0.2, 0.3, 0.4, 0.4, np.nan]), np.array([0, 0, 0, 0, 1, 0.0]))
+    writing = SetScores(of_all.golden_score, of_all.mean_delta)
+    both = replace(of_all, sets={"maths": maths, "writing": writing})
+    of_maths = select(both, replace(TOP_K, set="maths"), 0)
+    assert [ROWS[row][0] for row in of_maths.row_K] == ["e", "d", "c"]
+    assert (of_maths.name, of_maths.cutoff) == ("golden-maths", 0.3)
+    bottom = select(both, replace(TOP_K, set="maths", order="bottom"), 0)
+    assert [ROWS[row][0] for row in bottom.row_K] == ["a", "b", "c"]
+    assert bottom.name == "bottom-maths"
+    mixture = select(both, replace(TOP_K, k=4, sets={"maths": 0.25, "writing": 0.75}), 0)
+    assert [ROWS[row][0] for row in mixture.row_K] == ["c", "e", "b", "f"]
+    assert mixture.cutoff is None

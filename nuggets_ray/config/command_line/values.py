@@ -51,6 +51,8 @@ def read(key: str, text: str, kind: Any, optional: bool) -> str:
         raise UserError(f"{key}={text}: did you mean {override(key, 'null')}?")
     if kind in READERS:
         return READERS[kind](key, text)
+    if kind == dict[str, float]:
+        return _numbers_by_name(key, text)
     return _texts_by_name(key, text) if kind == dict[str, str] else _anything(key, text, kind)
 
 
@@ -187,6 +189,21 @@ def _texts_by_name(key: str, text: str) -> str:
         if not re.fullmatch(r"[\w%]+", name, re.ASCII):
             raise UserError(odd_field(f"{key}.{name}", value[1:-1]))
     return "{" + ",".join(f"{name}: {value}" for name, value in pairs) + "}"
+
+
+def _numbers_by_name(key: str, text: str) -> str:
+    """{maths: 200, "open question": 100}: every name is text, every value a number."""
+    whole = from_json(text)
+    if isinstance(whole, dict):
+        pairs = [(name, json.dumps(value)) for name, value in whole.items()]
+    elif text.startswith("{") and text.endswith("}"):
+        parts = [item.rpartition(":") for item in items_of(text)]
+        pairs = [(name.strip().strip("\"'"), value.strip()) for name, _, value in parts]
+    else:
+        example = override(key, "{maths: 200, writing: 100}")
+        raise UserError(f"{key}={text}: must be pairs of a value and a number, as in {example}")
+    numbers = [(any_name(name), _number(f"{key}.{name}", value)) for name, value in pairs]
+    return "{" + ",".join(f"{name}: {number}" for name, number in numbers) + "}"
 
 
 def _not_a_mapping(key: str, text: str) -> str:

@@ -6,27 +6,20 @@ A near-duplicate has J >= 0.8, the usual measure and threshold (Broder 1997; Lee
 rows pass by in chunks. Suffixes: H held-out rows, R rows of a block.
 """
 
-import re
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from nuggets_ray.prompts.spelled import spell_out
+from nuggets_ray.data.shingles import Shingles, shingles
+from nuggets_ray.prompts.spelled import plain_text
 from nuggets_ray.records import Example
 
 MIN_SIMILARITY = 0.8
-SHINGLE_WORDS = 5
 BLOCK_ROWS = 1024
 SAME_CONTENT = "same_content"
 NEAR_DUPLICATE = "near_duplicate"
-# scripts without spaces between words: a character is a word, or a sentence would be one
-UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
-WORD = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+")
-
-Shingles = frozenset[tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +46,7 @@ class Overlap:
 
 def text_row(example_id: str, example: Example) -> TextRow:
     """The row of an example."""
-    text = "\n".join(message.content for message in spell_out(example))
-    return TextRow(example_id, example.content_id, text)
-
-
-def shingles(text: str) -> Shingles:
-    """The word 5-grams of the text, in NFKC and without case or punctuation; a shorter text is one
-    shingle, so that it is like its equals only."""
-    normalised = unicodedata.normalize("NFKC", text).casefold()
-    words = WORD.findall(normalised) or [normalised.strip()]
-    if len(words) <= SHINGLE_WORDS:
-        return frozenset([tuple(words)])
-    return frozenset(zip(*(words[i:] for i in range(SHINGLE_WORDS)), strict=False))
+    return TextRow(example_id, example.content_id, plain_text(example))
 
 
 def find_overlaps(

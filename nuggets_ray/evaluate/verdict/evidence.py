@@ -117,6 +117,12 @@ class Evidence:
     stability: SplitHalf | None = None
     length: LengthEffect | None = None
 
+    def named(self, name: str) -> str:
+        """An arm as people are told of it: a race leaves the worst rows without a golden score, so
+        its bottom is another than full scoring's."""
+        is_other = name == self.bottom and self.bottom_by == "posterior_score"
+        return f"{name} (of the lowest posterior scores)" if is_other else name
+
     def of_kind(self, kind: str) -> Draws | None:
         """The draws of a kind, None where there are none."""
         return next((draws for draws in self.draws if draws.kind == kind), None)

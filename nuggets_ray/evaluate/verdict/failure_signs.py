@@ -71,10 +71,10 @@ def _bottom(evidence: Evidence, bottom: str) -> Sign:
     by_chance = stats.largest_difference(evidence.training_sd, evidence.degrees_of_freedom)
     if abs(golden - other) <= by_chance or paired.direction == 0:
         return Sign(None)
-    of_what = " (lowest posterior scores)" if evidence.bottom_by == "posterior_score" else ""
     return Sign(
         golden < other,
-        f"the bottom{of_what} is better than {evidence.golden} ({bottom} {number_text(other)}, "
+        f"the {evidence.named(bottom)} is better than {evidence.golden} ({bottom} "
+        f"{number_text(other)}, "
         f"{evidence.golden} {number_text(golden)}; two trainings differ by up to "
         f"{number_text(by_chance)} by chance)",
     )

@@ -181,7 +181,8 @@ def _others(evidence: Evidence) -> list[str]:
     if not others:
         return []
     listed = "; ".join(
-        f"{one.against} {_difference(one, evidence)}, {_describe(one, evidence.golden)}"
+        f"{evidence.named(one.against)} {_difference(one, evidence)}, "
+        f"{_describe(one, evidence.golden)}"
         for one in others
     )
     return [

@@ -23,6 +23,7 @@ from nuggets_ray.run.accounts import (
     count_killed_attempts,
     near_tie_fraction,
 )
+from nuggets_ray.run.added import finish_swap
 from nuggets_ray.run.candidates import CandidateIds, is_among, read_candidate_ids
 from nuggets_ray.run.claim import claim
 from nuggets_ray.run.job_configs import write_config
@@ -31,10 +32,11 @@ from nuggets_ray.run.manifest import Run
 from nuggets_ray.run.preview import NUM_CANDIDATES, write_preview
 from nuggets_ray.run.promise import promise_lines
 from nuggets_ray.run.scores import compact_scores, complete_ids
+from nuggets_ray.run.set_scores import write_set_scores
 from nuggets_ray.run.skipped import count_kinds, give_up, read_skipped, rewrite_skipped
 from nuggets_ray.schedule.todo import Todo, find_todo
 from nuggets_ray.score.checks import check_fields, check_inputs
-from nuggets_ray.score.fingerprint import anchors_rule, settings_fingerprint
+from nuggets_ray.score.fingerprint import settings_fingerprint
 from nuggets_ray.score.limits import demonstration_limit
 from nuggets_ray.score.zero_shot import ZeroShot
 from nuggets_ray.stages.cluster.workers import (
@@ -43,7 +45,9 @@ from nuggets_ray.stages.cluster.workers import (
     on_worker,
     told_connected,
 )
-from nuggets_ray.stages.score.anchors import anchors_with_zero_shot, settle_num
+from nuggets_ray.stages.score.added import add_anchors
+from nuggets_ray.stages.score.anchor_choice import settle_num
+from nuggets_ray.stages.score.anchors import anchors_with_zero_shot
 from nuggets_ray.stages.score.prepare import prepare
 from nuggets_ray.stages.score.race import is_raced, race, write_posteriors
 from nuggets_ray.stages.score.rows import score_rows
@@ -90,6 +94,7 @@ def _score(config: Config, given: Config, run: Run, workers: Workers) -> dict[st
     logger.info("prompt=%s (prompt.template=%s)", prompt.name, config.prompt.template)
     warn_of_template(prompt)
     logger.info("%d workers on %s in %s", workers.num_workers, workers.device, setup.dtype)
+    finish_swap(config.out_dir)
     claim(run, settings_fingerprint(config, prompt, tokenizer, setup.dtype))
     write_config(config.out_dir, "score", given)
     check_shared_folder(config.out_dir)
@@ -103,13 +108,10 @@ def _score(config: Config, given: Config, run: Run, workers: Workers) -> dict[st
     check_fields(config.out_dir, config.select.prefix)
     candidates = read_candidate_ids(config.out_dir)
     config = settle_num(run, config, candidates)
-    claim(run, anchors_rule(config.anchors, config.seed))
     setup = replace(setup, config=config)
     write_config(config.out_dir, "score", replace(given, anchors=config.anchors))
     count_killed_attempts(run)
-    base = anchors_with_zero_shot(run, setup, prompt, candidates, workers)
-    limit = demonstration_limit(config.model, config.score, config.prompt, base.max_tokens)
-    setup = replace(setup, max_demonstration_tokens=limit)
+    setup, base = _anchors(run, setup, prompt, candidates, workers)
     is_excluded = config.anchors.exclude_from_candidates
     excluded_ids = [anchor.content_id for anchor in base.anchors] if is_excluded else []
     todo = find_todo(config.out_dir, candidates, excluded_ids, config.data.retry)
@@ -120,11 +122,26 @@ def _score(config: Config, given: Config, run: Run, workers: Workers) -> dict[st
     compact_scores(config.out_dir, run.attempt_id, candidates.copies())
     rewrite_skipped(config.out_dir, left_out, config.data.excerpt_chars)
     write_posteriors(run, config, candidates, replace(todo, left_out=left_out), base, prompt)
+    write_set_scores(config.out_dir)
     accounts = account(config.out_dir, prepared.num_rows, candidates, left_out)
     check_accounts(accounts, left_out, config.data)
     is_complete_N = is_among(candidates.example_id_N, complete_ids(config.out_dir))
     _preview(setup, prompt, candidates, is_complete_N, base)
     return _finish(run, accounts, base, setup.dtype)
+
+
+def _anchors(
+    run: Run, setup: Setup, prompt: Prompt, candidates: CandidateIds, workers: Workers
+) -> tuple[Setup, ZeroShot]:
+    """The anchors that every scored row has met, those that are added among them."""
+    config = setup.config
+    while True:
+        base, num_met = anchors_with_zero_shot(run, setup, prompt, candidates, workers)
+        limit = demonstration_limit(config.model, config.score, config.prompt, base.max_tokens)
+        setup = replace(setup, max_demonstration_tokens=limit)
+        if num_met == len(base.anchors):
+            return setup, base
+        add_anchors(run, setup, candidates, base, num_met, prompt, workers)
 
 
 def _score_what_is_left(

@@ -18,7 +18,7 @@ from nuggets_ray.model.size import model_size
 from nuggets_ray.prepare.prepared import Prepared
 from nuggets_ray.prompts.prompt import Prompt, make_prompt, warn_of_template
 from nuggets_ray.records import Anchor
-from nuggets_ray.run.anchors import read_anchors
+from nuggets_ray.run.anchors import read_known
 from nuggets_ray.run.candidates import CandidateIds, is_among, read_candidate_ids
 from nuggets_ray.run.funnel import read_funnel
 from nuggets_ray.run.job_configs import write_config
@@ -30,12 +30,13 @@ from nuggets_ray.schedule.todo import find_todo
 from nuggets_ray.score import plan as facts
 from nuggets_ray.score.calibrate import spread_rows
 from nuggets_ray.score.checks import check_fields, check_inputs
-from nuggets_ray.score.fingerprint import anchors_rule, settings_fingerprint
+from nuggets_ray.score.fingerprint import settings_fingerprint
 from nuggets_ray.score.limits import context_tokens, demonstration_limit
 from nuggets_ray.score.memory import replica_memory
 from nuggets_ray.score.plan_race import Pairs, explore_facts, race_facts, race_hint
 from nuggets_ray.stages.cluster.workers import Workers, check_shared_folder, connected
-from nuggets_ray.stages.score.anchors import choose_anchors, measure, settle_num
+from nuggets_ray.stages.score.anchor_choice import choose_anchors, settle_num
+from nuggets_ray.stages.score.anchors import measure
 from nuggets_ray.stages.score.job import make_setup
 from nuggets_ray.stages.score.prepare import prepare
 from nuggets_ray.stages.score.worker import Setup
@@ -66,17 +67,13 @@ def plan(config: Config) -> dict[str, Any]:
         check_fields(config.out_dir, config.select.prefix)
         candidates = read_candidate_ids(config.out_dir)
         config = settle_num(run, config, candidates)
-        if is_scored:
-            run.set_fingerprint(anchors_rule(config.anchors, config.seed))
         setup = replace(setup, config=config, data_format=prepared.format)
-        if is_scored and config.anchors.method != "file":
-            anchors = read_anchors(RunFolder(config.out_dir).anchors)[0]
-        else:
-            anchors = choose_anchors(setup, prompt, candidates, workers)
+        known = read_known(config.out_dir)[0] if is_scored else []
+        anchors = choose_anchors(run, setup, prompt, candidates, workers, known)
         max_tokens = max(anchor.encoding.num_tokens for anchor in anchors)
         limit = demonstration_limit(config.model, config.score, config.prompt, max_tokens)
         setup = replace(setup, max_demonstration_tokens=limit)
-        sections = _facts(run, setup, prompt, prepared, candidates, anchors, workers)
+        sections = _facts(run, setup, prompt, prepared, candidates, anchors, len(known), workers)
     print(facts.format_facts(sections))
     uri = RunFolder(config.out_dir).plan
     write_json(uri, sections)
@@ -90,9 +87,11 @@ def _facts(
     prepared: Prepared,
     candidates: CandidateIds,
     anchors: Sequence[Anchor],
+    num_met: int,
     workers: Workers,
 ) -> dict[str, facts.Facts]:
-    """Measure a replica, and put together what is known of the run."""
+    """Measure a replica, and put together what is known of the run, whose scored rows have met the
+    first `num_met` anchors."""
     config, limit = setup.config, setup.max_demonstration_tokens
     sample = _sample(setup, prompt, candidates)
     measured = measure(setup, anchors, prompt, workers, sample, CALIBRATION_S)
@@ -107,7 +106,10 @@ def _facts(
     fits_N = facts.fits_context(candidates, limit, config.data.on_too_long)
     todo = find_todo(config.out_dir, candidates, excluded_ids, config.data.retry)
     todo_tokens_N = np.minimum(candidates.num_tokens_N[todo.is_todo_N & fits_N], limit)
-    num_scored = int(is_among(candidates.example_id_N, complete_ids(config.out_dir)).sum())
+    is_scored_N = is_among(candidates.example_id_N, complete_ids(config.out_dir))
+    num_scored = int(is_scored_N.sum())
+    scored_tokens_N = candidates.num_tokens_N[is_scored_N & ~candidates.is_duplicate_N & fits_N]
+    added = facts.Passes(np.minimum(scored_tokens_N, limit), anchors[num_met:])
     context = context_tokens(config.model, config.score)
     per_worker = workers.gpus_per_worker or workers.cpus_per_worker
     hardware = facts.Hardware(workers.num_workers, workers.device, per_worker)
@@ -119,7 +121,15 @@ def _facts(
         "anchors": facts.anchor_facts(anchors, candidates, fits_N, is_excluded),
         "out_dir": facts.out_dir_facts(config.out_dir, num_scored, run.manifest.get("fingerprint")),
         "memory": facts.memory_facts(predicted, size, measured, hardware),
-        "cost": facts.cost_facts(todo_tokens_N, anchors, size, measured, hardware, price),
+        "cost": facts.cost_facts(
+            todo_tokens_N,
+            anchors,
+            size,
+            measured,
+            hardware,
+            price,
+            added if num_met and added.anchors else None,
+        ),
     }
     can_race_N = ~candidates.is_duplicate_N & fits_N
     can_race_N &= ~is_among(candidates.content_id_N, todo.left_out)

@@ -41,8 +41,9 @@ JOIN_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Rows that one worker computes: where they lie in candidates/. Of a race, for which round, and
-    on which anchors; None: on all, as whole rows of scores/.
+    """Rows that one worker computes: where they lie in candidates/. On which anchors; without any
+    on all, as whole rows of scores/. Of a race, for which round; None with anchors: of anchors that
+    are being added.
     """
 
     places: Places

@@ -4,8 +4,10 @@ answered for.
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import ray
@@ -28,6 +30,22 @@ LOST = "error: Ray lost its block"
 """Reason of a row that no worker died of and none answered for."""
 
 
+@dataclass(frozen=True, slots=True)
+class RowsAsked:
+    """Candidates to compute: `rows` in blocks, `again` one by one, on `anchors` (none: on all, as
+    rows of scores/). `num_reused` are there already; `unanswered(rows, unscored)` gives those of
+    `rows` that came back neither with an answer nor among `unscored` (content_ids); `num_written`
+    counts what this attempt wrote, where that is no rows of scores/.
+    """
+
+    rows: np.ndarray
+    again: np.ndarray
+    anchors: tuple[int, ...]
+    num_reused: int
+    unanswered: Callable[[np.ndarray, Collection[str]], np.ndarray]
+    num_written: Callable[[], int] | None = None
+
+
 def score_rows(
     run: Run,
     setup: Setup,
@@ -39,32 +57,54 @@ def score_rows(
     """Score the candidates of `todo` in blocks, then those that were given up before, one by one;
     {content_id: reason} of those that cannot be scored.
     """
-    config, out_dir = setup.config, setup.config.out_dir
     rows = np.flatnonzero(todo.is_todo_N & ~todo.is_again_N)
     again = np.flatnonzero(todo.is_again_N)
-    cost_N = candidates.num_tokens_N[rows] + base.num_tokens
+    left = partial(unanswered, setup.config.out_dir, candidates)
+    return compute(
+        run, setup, candidates, RowsAsked(rows, again, (), todo.num_reused, left), base, workers
+    )
+
+
+def compute(
+    run: Run,
+    setup: Setup,
+    candidates: CandidateIds,
+    asked: RowsAsked,
+    base: ZeroShot,
+    workers: Workers,
+) -> dict[str, str]:
+    """Compute what is asked, and once more one by one what no worker answered for; {content_id:
+    reason} of those that cannot be computed."""
+    config, rows, again = setup.config, asked.rows, asked.again
+    anchors = base.take(asked.anchors) if asked.anchors else base
+    cost_N = candidates.num_tokens_N[rows] + anchors.num_tokens
     tokens_per_s = run.manifest["calibration"]["tokens_per_s"]
-    num_tokens = float(cost_N.sum()) + (candidates.num_tokens_N[again] + base.num_tokens).sum()
+    num_tokens = float(cost_N.sum()) + (candidates.num_tokens_N[again] + anchors.num_tokens).sum()
     run.update(predicted_s=round(num_tokens / tokens_per_s / workers.num_workers, 1))
     max_tokens, max_rows = tokens_per_s * config.score.block_s, config.score.block_rows
     plan = plan_blocks(cost_N, max_tokens, max_rows, workers.num_workers)
-    num_rows = todo.num_reused + len(rows) + len(again)
-    run.tell(f"scoring {len(rows) + len(again)} candidates in {len(plan) + len(again)} blocks")
-    progress = make_progress(run, num_rows, todo.num_reused, config, workers)
-    blocks = [Block(candidates.places(rows[index])) for index in plan]
-    with timed(run, progress, todo.num_reused):
-        max_blocks = len(plan) + len(again)
-        with ScorerPool(run, setup, ray.put(base), workers, progress, max_blocks) as pool:
-            unscored = pool.run(blocks)
-            left = unanswered(out_dir, candidates, rows, unscored)
-            check_deaths(unscored, len(left), len(rows), len(blocks))
-            # one a block: the death of a process is then the row's own
-            alone = np.concatenate([left, again])
-            one_by_one = [Block(candidates.places(alone[i : i + 1])) for i in range(len(alone))]
-            unscored |= pool.run(one_by_one)
-            lost = unanswered(out_dir, candidates, alone, unscored)
-            unscored |= dict.fromkeys(candidates.content_id_N[lost].tolist(), LOST)
-            progress.num_skipped += len(lost)
+    num_rows = asked.num_reused + len(rows) + len(again)
+    what = f" on {len(asked.anchors)} added anchors" if asked.anchors else ""
+    num_blocks = len(plan) + len(again)
+    run.tell(f"scoring {len(rows) + len(again)} candidates{what} in {num_blocks} blocks")
+    progress = make_progress(run, num_rows, asked.num_reused, config, workers)
+
+    def block(of: np.ndarray) -> Block:
+        return Block(candidates.places(of), anchors=asked.anchors)
+
+    with (
+        timed(run, progress, asked.num_reused, asked.num_written),
+        ScorerPool(run, setup, ray.put(base), workers, progress, num_blocks) as pool,
+    ):
+        unscored = pool.run([block(rows[index]) for index in plan])
+        left = asked.unanswered(rows, unscored)
+        check_deaths(unscored, len(left), len(rows), len(plan))
+        # one a block: the death of a process is then the row's own
+        alone = np.concatenate([left, again])
+        unscored |= pool.run([block(alone[i : i + 1]) for i in range(len(alone))])
+        lost = asked.unanswered(alone, unscored)
+        unscored |= dict.fromkeys(candidates.content_id_N[lost].tolist(), LOST)
+        progress.num_skipped += len(lost)
     return unscored
 
 
@@ -77,15 +117,20 @@ def make_progress(
 
 
 @contextmanager
-def timed(run: Run, progress: Progress, num_reused: int) -> Iterator[None]:
+def timed(
+    run: Run,
+    progress: Progress,
+    num_reused: int,
+    num_written: Callable[[], int] | None = None,
+) -> Iterator[None]:
     """Close the progress at the end, whatever it is, record the seconds it took; an interrupted run
-    says what is written."""
+    says what is written: rows of scores/, or what `num_written` counts in this attempt."""
     started = time.monotonic()
     try:
         yield
     except KeyboardInterrupt:
-        written = num_reused + num_scored_by(run.out_dir, run.attempt_id)
-        logger.warning("%d of %d candidates are written", written, progress.num_rows)
+        new = num_written() if num_written else num_scored_by(run.out_dir, run.attempt_id)
+        logger.warning("%d of %d candidates are written", num_reused + new, progress.num_rows)
         raise
     finally:
         progress.close()

@@ -183,13 +183,14 @@ class Scorer:
         before = dict(self.engine.counts)
         places: Places = block["places"]
         rows = [row for part, numbers in places for row in read_candidate_rows(part, numbers)]
-        baseline = self.baseline if block["round"] is None else self.baseline.take(block["anchors"])
+        asked = block["anchors"]
+        baseline = self.baseline.take(asked) if asked else self.baseline
         self.engine.use_anchors([anchor.encoding for anchor in baseline.anchors])
         rules = self.setup.rules
         candidates = [(content_id, rules.parse(row)) for content_id, row in rows]
         size = CANDIDATES_A_CALL[self.setup.device]
         groups = [candidates[start : start + size] for start in range(0, len(candidates), size)]
-        score = self.score_some if block["round"] is None else self.answer_some
+        score = self.answer_some if asked else self.score_some
         results: list[ScoreRow | AnsweredRow | Unscored] = []
         with ThreadPoolExecutor(max_workers=1) as pool:
             # renders ahead of the engine, so that a GPU never waits for the tokenizer

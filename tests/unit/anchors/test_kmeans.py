@@ -5,7 +5,7 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
-from nuggets_ray.anchors.kmeans import embed, kmeans_ids
+from nuggets_ray.anchors.kmeans import cluster_of, embed, kmeans_ids
 from nuggets_ray.errors import UserError
 
 LENGTHS = [1, 9, 4, 4, 17, 2, 9]
@@ -101,3 +101,10 @@ def test_anchors_are_distinct_even_where_fewer_places_are() -> None:
 def test_too_many_anchors_are_refused() -> None:
     with pytest.raises(UserError, match=r"anchors\.num=3 .* 2 different candidates"):
         kmeans_ids(["a", "b", "b"], np.eye(3, dtype=np.float32), 3, seed=0)
+
+
+def test_clusters_hold_rows_that_are_near_each_other() -> None:
+    hidden_NH = np.array([[0.0], [9.0], [0.1], [9.1], [0.1]], np.float32)
+    clusters = cluster_of(["a", "b", "c", "d", "c"], hidden_NH, 2, 0)
+    assert clusters["a"] == clusters["c"] != clusters["b"] == clusters["d"]
+    assert len(set(cluster_of(["a", "b"], hidden_NH[:2], 10, 0).values())) == 2

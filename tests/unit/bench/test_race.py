@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from nuggets_ray.bench import race
-from nuggets_ray.bench.race import RaceOutcome, outcome, race_world, summarise
+from nuggets_ray.bench.race import RaceOutcome, outcome, summarise
 from nuggets_ray.bench.worlds import WORLDS
 from nuggets_ray.config.bench import BenchConfig
 from nuggets_ray.config.schema import Config
 from nuggets_ray.errors import UserError
+from nuggets_ray.schedule.rehearse import race_world
 
 
 def test_a_race_is_held_against_full_scoring() -> None:

@@ -8,7 +8,7 @@ import pytest
 from nuggets_ray.config.finetune import FinetuneConfig
 from nuggets_ray.config.schema import Config, SelectConfig
 from nuggets_ray.errors import UserError
-from nuggets_ray.finetune.selections import beside_golden, check_names
+from nuggets_ray.finetune.selections import before_golden, beside_golden, check_names
 from nuggets_ray.select import check_config, default_name
 
 CONFIG = Config("out", select=SelectConfig(fraction=0.5, prefix="my_"))
@@ -49,6 +49,23 @@ def test_the_selection_has_its_own_name() -> None:
 def test_the_selection_cannot_take_another_s_name(name: str) -> None:
     with pytest.raises(UserError, match=f"select.name={name}"):
         check(naming(name=name))
+
+
+def test_what_is_matched_in_length_is_made_first_and_of_as_many_rows() -> None:
+    matched = replace(CONFIG.select, match_length="random-2", max_answer_tokens=9, per="task")
+    drawn = SelectConfig(fraction=0.5, by="random", draw=2, prefix="my_", max_answer_tokens=9)
+    assert before_golden(matched) == drawn
+    by_length = before_golden(replace(matched, match_length="longest"))
+    assert by_length is not None and (by_length.by, by_length.fraction) == ("longest", 0.5)
+    for other in (None, "mine", "random-0-tokens"):
+        assert before_golden(replace(matched, match_length=other)) is None
+
+
+def test_what_stands_beside_is_of_the_same_eligible_rows_without_quotas() -> None:
+    config = naming(min_answer_tokens=3, per="task", max_similarity=0.8)
+    assert others(config)["longest"] == SelectConfig(
+        "top_k", k=4, by="longest", prefix="my_", min_answer_tokens=3
+    )
 
 
 def test_bottom_longest_and_a_draw_are_always_made() -> None:

@@ -12,6 +12,7 @@ from nuggets_ray.errors import UserError
 from nuggets_ray.run.job_configs import (
     check_same_run,
     read_config,
+    scored_config,
     taken_from_run,
     write_config,
 )
@@ -28,6 +29,13 @@ def scored(tmp_path: Path) -> Config:
     )
     write_config(config.out_dir, "score", config)
     return config
+
+
+def test_the_sections_of_the_scoring_come_back(scored: Config) -> None:
+    again = scored_config(scored.out_dir)
+    assert again is not None
+    assert (again.model, again.prompt, again.score) == (scored.model, scored.prompt, scored.score)
+    assert scored_config(f"{scored.out_dir}/nowhere") is None
 
 
 def test_what_is_written_is_what_is_read(scored: Config) -> None:

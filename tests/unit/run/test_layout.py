@@ -16,6 +16,7 @@ PLACEHOLDERS = {
     "key": "HASH",
     "stage": "STAGE",
     "number": "NUMBER",
+    "label": "NAME",
 }
 UNTOLD = {".room", "token-NAME", "candidates/_staging"}
 """What only a run that goes on has, and no reader looks for."""

@@ -1,16 +1,14 @@
 """What the select job ends with."""
 
-import json
-
 import pytest
 from shown_run import readable_run
 
-from nuggets_ray import io
 from nuggets_ray.config.schema import SelectConfig
+from nuggets_ray.curate.choose import choose
 from nuggets_ray.run.joined import read_scored
-from nuggets_ray.run.layout import RunFolder
-from nuggets_ray.run.select_report import read_sources, selection_report
-from nuggets_ray.select import select
+from nuggets_ray.run.select_materials import read_materials
+from nuggets_ray.run.select_report import selection_report
+from nuggets_ray.run.selection_profile import profile_of
 
 
 @pytest.fixture
@@ -21,7 +19,9 @@ def out_dir(tmp_path: object) -> str:
 def report(out_dir: str, **keys: object) -> str:
     config = SelectConfig(**{"rule": "top_k", "k": 4, **keys})  # type: ignore[arg-type]
     scored = read_scored(out_dir)
-    return selection_report(out_dir, scored, select(scored.scores, config, 0), config, 0)
+    chosen = choose(scored.scores, config, 0, read_materials(out_dir, config, scored, None))
+    profile = profile_of(out_dir, scored, chosen.selection, config, 0)
+    return selection_report(out_dir, scored, chosen, profile, config)
 
 
 def ids_below(text: str, title: str) -> list[str]:
@@ -63,29 +63,14 @@ def test_everything_kept_has_no_border(out_dir: str) -> None:
     assert text.startswith("Golden scores of 13 scored rows"), "copies count where they are chosen"
 
 
-def test_sources_are_a_field_that_tells_rows_apart(out_dir: str) -> None:
-    table = read_scored(out_dir).table
-    sources = read_sources(out_dir, table)
-    assert sources is not None and sources.name == "category"
-    values = [sources.values[value] for value in sources.value_N]
-    numbers = [int(name[1:3]) for name in table["example_id"].to_pylist()]
-    assert values == ["maths" if number < 8 else "trivia" for number in numbers]
+def test_the_steps_tell_what_they_did(out_dir: str) -> None:
+    text = report(out_dir, per="category", divide="equal", min_answer_tokens=12)
+    assert "2 rows are not eligible by their answer's length (select.min_answer_tokens=12, " in text
+    [table] = [part for part in text.split("\n\n") if part.startswith("| category | eligible")]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+    assert cells[2:] == [["maths", "6", "2", "2"], ["trivia", "4", "2", "2"]]
+    assert "The cut is at" not in text, "there is none"
+
+
+def test_sources_are_told(out_dir: str) -> None:
     assert "| category | kept" in report(out_dir)
-
-
-def test_without_such_a_field_sources_are_the_files(out_dir: str) -> None:
-    part = io.join(RunFolder(out_dir).candidates, "part-0.parquet")
-    table = io.read_table(part)
-    rows = [json.loads(text) for text in table["row_json"].to_pylist()]
-    for number, row in enumerate(rows):
-        row["category"] = f"a category of its own {number}"
-    place = table.column_names.index("row_json")
-    table = table.set_column(place, "row_json", [[json.dumps(row) for row in rows]])
-    io.write_table(part, table)
-    assert read_sources(out_dir, read_scored(out_dir).table) is None, "one file tells nothing"
-    place = table.column_names.index("source_path")
-    files = ["/data/b.jsonl" if number % 3 else "/data/a.jsonl" for number in range(len(rows))]
-    io.write_table(part, table.set_column(place, "source_path", [files]))
-    sources = read_sources(out_dir, read_scored(out_dir).table)
-    assert sources is not None and sources.name == "file"
-    assert sorted(sources.values) == ["/data/a.jsonl", "/data/b.jsonl"]

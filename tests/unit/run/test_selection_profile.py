@@ -1,20 +1,19 @@
-"""A selection beside all scored rows, as text."""
+"""A selection beside all scored rows, in numbers."""
+
+import json
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
+from shown_run import readable_run
 
 from nuggets_ray.config.schema import SelectConfig
-from nuggets_ray.run.selection_profile import (
-    Sources,
-    format_histogram,
-    format_profile,
-    format_sources,
-    format_ties,
-)
-from nuggets_ray.select import Scores
+from nuggets_ray.curate.quotas import Sources
+from nuggets_ray.run.joined import read_scored
+from nuggets_ray.run.selection_profile import SharedRows, make_profile, profile_of
+from nuggets_ray.select import Scores, select
 
-GOLDEN = np.array([0.0, 0.3, 0.3, 0.75, 0.75, 0.75, 1.0, np.nan])
-KEPT = np.array([False, False, False, False, True, True, True, False])
+TOP_2 = SelectConfig("top_k", k=2)
 
 
 def make_scores(golden_N: np.ndarray) -> Scores:
@@ -23,87 +22,56 @@ def make_scores(golden_N: np.ndarray) -> Scores:
     return Scores(ids, ids, golden_N, golden_N / 10, 10 + number_N)
 
 
-def bars(text: str) -> list[tuple[str, str]]:
-    """(bar, count) of each line of a histogram."""
-    return [(line[18:68].strip(), line[68:]) for line in text.splitlines()[1:]]
-
-
-def test_the_histogram_counts_every_row_once_and_shows_the_kept_ones() -> None:
-    text = format_histogram(GOLDEN, KEPT, "Golden scores")
-    assert text.splitlines()[0] == "Golden scores of 7 scored rows (# kept, - left out):"
-    assert [count for _, count in bars(text)] == [
-        *("0 of 1", "0", "0", "0 of 2", "0", "0", "0", "2 of 3", "0", "1 of 1")
-    ]
-    assert bars(text)[7][0] == "#" * 32 + "-" * 16 and bars(text)[3][0] == "-" * 32
-    assert text.splitlines()[-1].startswith("  0.90 to 1.00    ####")
-
-
-def test_one_row_of_many_is_seen() -> None:
-    measure_N = np.array([0.5] * 1000 + [0.9])
-    text = format_histogram(measure_N, measure_N > 0.6, "x")
-    assert bars(text)[9] == ("#", "1 of 1") and bars(text)[5] == ("-" * 48, "0 of 1,000")
-
-
-def test_lengths_have_bins_of_their_own_range() -> None:
-    measure_N = np.array([10.0, 2010.0, 2010.0])
-    text = format_histogram(measure_N, np.array([False, True, True]), "Answer tokens")
-    assert text.splitlines()[1].startswith("  10 to 210") and bars(text)[9][1] == "2 of 2"
-    alike = format_histogram(np.array([7.0, 7.0]), np.array([True, False]), "Answer tokens")
-    assert bars(alike)[0][1] == "1 of 2"
-
-
-@pytest.mark.parametrize(
-    ("cutoff", "kept", "words"),
-    [
-        (0.75, KEPT, "amid a tie: 3 rows are there, and 2 of them are kept"),
-        (0.3, GOLDEN >= 0.3, "all 2 rows there are kept"),
-        (1.0, GOLDEN >= 1.0, "at 1, where no other row is"),
-    ],
-)
-def test_ties_at_the_cut(cutoff: float, kept: np.ndarray, words: str) -> None:
-    assert words in format_ties(GOLDEN, kept, cutoff)
-
-
-def test_the_profile_holds_the_kept_rows_against_all() -> None:
+def test_the_kept_rows_beside_all() -> None:
     scores = make_scores(np.linspace(0, 1, 10))
-    is_copy_N = np.arange(10) % 2 == 1
-    row_K = np.array([9, 8])
-    text = format_profile(scores, row_K, is_copy_N, SelectConfig(rule="top_k", k=2), 0)
-    cells = {line.split("|")[1].strip(): line.split("|")[2:4] for line in text.splitlines()[:-1]}
-    figures = {name: [cell.strip() for cell in pair] for name, pair in cells.items()}
-    assert figures["rows"] == ["2", "10"]
-    assert figures["mean golden score"] == ["0.944", "0.500"]
-    assert figures["answer tokens, mean"] == ["18.5", "14.5"]
-    assert figures["exact copies of other rows"] == ["1", "5"]
-    # the longest are the best here
-    assert "Of the 2 kept rows 2 (100%) are in as many of the longest and " in text
-    assert text.endswith("by chance it would be 0.4 (20%).")
+    contents = np.where(np.arange(10) % 2 == 1, "c000", scores.example_id)
+    scores = replace(scores, content_id=contents)
+    profile = make_profile(scores, np.array([9, 8]), TOP_2, 0, [], None)
+    assert profile.kept.num_rows == 2 and profile.all_scored.num_rows == 10
+    assert profile.kept.mean_golden_score == pytest.approx(17 / 18)
+    assert profile.kept.answer_tokens["sum"] == 37 and profile.kept.answer_tokens["mean"] == 18.5
+    assert profile.all_scored.answer_tokens == pytest.approx(
+        {"sum": 145, "mean": 14.5, "min": 10, "p10": 10.9, "p50": 14.5, "p90": 18.1, "max": 19}
+    )
+    assert (profile.kept.num_exact_copies, profile.all_scored.num_exact_copies) == (1, 5)
+    assert json.loads(json.dumps(asdict(profile)))["kept"]["num_rows"] == 2
 
 
-def test_the_overlap_with_random_is_with_the_draw_of_that_name() -> None:
+def test_overlaps_are_with_as_many_golden_longest_and_random_rows() -> None:
     scores = make_scores(np.linspace(0, 1, 40))
-    random = SelectConfig(rule="top_k", k=10, by="random")
-    from nuggets_ray.select import select
-
+    random = SelectConfig("top_k", k=10, by="random")
     row_K = select(scores, random, seed=3).row_K
-    text = format_profile(scores, row_K, np.zeros(40, bool), random, 3)
-    assert "10 (100%) are in as many of random-0" in text
+    profile = make_profile(scores, row_K, random, 3, [], None)
+    by_name = {one.name: one for one in profile.overlaps}
+    assert by_name["random-0"] == SharedRows("random-0", 10, 2.5)
+    num_best = int((row_K >= 30).sum())
+    # the longest are the best here
+    assert by_name["golden"].num_rows == by_name["longest"].num_rows == num_best
 
 
-def test_rows_without_a_golden_score_have_no_mean() -> None:
-    scores = make_scores(np.array([np.nan, 0.5]))
-    is_copy_N = np.zeros(2, bool)
-    by_length = SelectConfig(rule="top_k", k=1, by="longest")
-    text = format_profile(scores, np.array([0]), is_copy_N, by_length, 0)
-    [line] = [line for line in text.splitlines() if "mean golden" in line]
-    assert [cell.strip() for cell in line.split("|")[2:4]] == ["-", "0.500"]
+def test_rows_without_a_golden_score_have_no_mean_and_no_golden_beside_them() -> None:
+    scores = make_scores(np.array([np.nan, np.nan, 0.5]))
+    by_length = SelectConfig("top_k", k=2, by="longest", order="bottom")
+    profile = make_profile(scores, np.array([0, 1]), by_length, 0, [], None)
+    assert profile.kept.mean_golden_score is None
+    assert [one.name for one in profile.overlaps] == ["longest", "random-0"]
 
 
 def test_sources_are_counted_the_most_frequent_of_the_kept_first() -> None:
     sources = Sources("category", ("maths", "trivia"), np.array([0, 0, 0, 0, 1, 1, 0, -1]))
-    lines = format_sources(sources, KEPT).splitlines()
-    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    assert cells[0] == ["category", "kept", "all scored"]
-    assert cells[2:] == [["trivia", "2 (67%)", "2 (25%)"], ["maths", "1 (33%)", "5 (62%)"]]
-    many = Sources("file", tuple(f"f{n}" for n in range(12)), np.arange(8))
-    assert "(4 more)" in format_sources(many, KEPT)
+    scores = make_scores(np.linspace(0, 1, 8))
+    profile = make_profile(scores, np.array([4, 5, 6, 7]), TOP_2, 0, [sources], None)
+    [counts] = profile.sources
+    assert list(counts.kept.items()) == [("trivia", 2), ("maths", 1)]
+    assert counts.all_scored == {"trivia": 2, "maths": 5}
+
+
+def test_near_duplicates_among_the_rows_of_a_run(tmp_path: object) -> None:
+    pytest.importorskip("datasketch")
+    out_dir = readable_run(f"{tmp_path}/run")
+    scored = read_scored(out_dir)
+    everything = SelectConfig("top_k", k=13, unique=False)
+    selection = select(scored.scores, everything, 0)
+    near = profile_of(out_dir, scored, selection, everything, 0).near_duplicates
+    assert near is not None
+    assert (near.num_rows, near.num_compared, near.min_similarity) == (1, 13, 0.8)

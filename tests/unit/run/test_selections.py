@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from scored_run import begin, choose, finished_run, write_candidates, write_scores
 
@@ -17,6 +18,7 @@ from nuggets_ray.run.selections import (
     models_of,
     read_selection,
     selection_names,
+    write_selection,
 )
 
 
@@ -104,3 +106,16 @@ def test_who_was_trained_on_rows_is_told_by_their_hash(out_dir: str) -> None:
     assert models_of(out_dir, "another") == []
     io.write_json(RunFolder(out_dir).model("m").record, {"selection": record})
     assert models_of(out_dir, record["sha256"]) == ["models/m"], "once, by the model"
+
+
+def test_rows_that_something_else_chose_become_a_selection(tmp_path: Path) -> None:
+    ours = pa.table({"study_example_id": ["a", "b"], "study_signal": [0.5, None]})
+    rows = [b'{"q": 1, "a": "x"}', b'{"q": 2, "a": "y"}']
+    write_selection(str(tmp_path), "mine", rows, ours, {"settings": {"by": "study"}})
+    folder = RunFolder(str(tmp_path)).selection("mine")
+    assert read_selection(str(tmp_path), "mine") == {"settings": {"by": "study"}}
+    assert io.read_bytes(folder.jsonl).decode().splitlines() == [
+        '{"q": 1, "a": "x", "study_example_id": "a", "study_signal": 0.5}',
+        '{"q": 2, "a": "y", "study_example_id": "b", "study_signal": null}',
+    ]
+    assert io.read_table(folder.parquet)["study_example_id"].to_pylist() == ["a", "b"]

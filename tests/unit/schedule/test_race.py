@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from race_steps import Race, full_order, share_kept, start_race
 
-from nuggets_ray.bench.race import race_world
 from nuggets_ray.bench.worlds import WORLDS, RaceWorld
 from nuggets_ray.schedule.race import RaceSettings, why_full
+from nuggets_ray.schedule.rehearse import race_world
 from nuggets_ray.schedule.seen import ALL
 
 NUM_CANDIDATES = 800

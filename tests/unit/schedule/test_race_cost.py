@@ -35,8 +35,8 @@ def test_the_range_holds_the_cost_of_races_that_were_run(num_rows: int) -> None:
         race.run()
         low, high = race_cost(sizes_of(race.entrants), RaceSettings(top_k), top_k)
         told = low if kind == "factor" else high
-        assert told.passes == pytest.approx(world.passes, rel=0.3)
-        assert told.tokens == pytest.approx(world.tokens, rel=0.3)
+        assert told.passes == pytest.approx(world.passes, rel=0.4)
+        assert told.tokens == pytest.approx(world.tokens, rel=0.4)
         assert low.passes < high.passes < num_rows * 100
 
 

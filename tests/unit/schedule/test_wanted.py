@@ -1,5 +1,7 @@
 """How many rows a race is for."""
 
+from dataclasses import replace
+
 import pytest
 
 from nuggets_ray.config.schema import RaceConfig, ScheduleConfig, SelectConfig
@@ -19,6 +21,9 @@ THRESHOLD = SelectConfig(rule="threshold", min_score=0.8)
         (RaceConfig(top_k=7), FRACTION, 7),
         (RaceConfig(top_fraction=0.07), TOP_K, 70),
         (RaceConfig(top_fraction=0.0001), THRESHOLD, 1),
+        (RaceConfig(), replace(TOP_K, diversity="k_center", pool=3), 90),
+        (RaceConfig(), replace(FRACTION, fraction=0.9, per="task"), 1000),
+        (RaceConfig(top_k=7), replace(TOP_K, max_similarity=0.8), 7),
     ],
 )
 def test_what_the_race_says_goes_before_what_select_asks(

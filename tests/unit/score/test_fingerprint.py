@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from nuggets_ray.config.schema import (
@@ -22,14 +21,8 @@ from nuggets_ray.config.schema import (
 )
 from nuggets_ray.model.load import load_tokenizer
 from nuggets_ray.prompts.prompt import make_prompt
-from nuggets_ray.records import Anchor, Encoding
 from nuggets_ray.score import fingerprint
-from nuggets_ray.score.fingerprint import (
-    anchors_fingerprint,
-    anchors_rule,
-    num_of_rule,
-    settings_fingerprint,
-)
+from nuggets_ray.score.fingerprint import settings_fingerprint
 
 
 def of_settings(config: Config, dtype: str = "float32") -> dict[str, Any]:
@@ -40,22 +33,6 @@ def of_settings(config: Config, dtype: str = "float32") -> dict[str, Any]:
 def changed(before: dict[str, Any], after: dict[str, Any]) -> set[str]:
     assert before.keys() == after.keys()
     return {key for key in before if before[key] != after[key]}
-
-
-def test_the_rule_of_drawn_anchors_is_open_until_their_number_is_known(config: Config) -> None:
-    known = of_settings(config)
-    is_open = of_settings(replace(config, anchors=AnchorsConfig()))
-    assert known.keys() - is_open.keys() == {"anchors_rule"}
-    assert {**is_open, **anchors_rule(config.anchors, config.seed)} == known
-    of_file = of_settings(replace(config, anchors=AnchorsConfig("file", path="/a.json")))
-    assert of_file["anchors_rule"] == "file, num None"
-
-
-def test_the_number_can_be_read_from_a_rule_of_the_same_method_and_seed() -> None:
-    rule = anchors_rule(AnchorsConfig("kmeans", num=12), 3)["anchors_rule"]
-    assert num_of_rule(rule, "kmeans", 3) == 12
-    assert num_of_rule(rule, "random", 3) is num_of_rule(rule, "kmeans", 4) is None
-    assert num_of_rule("", "random", 0) is None
 
 
 @pytest.fixture
@@ -88,10 +65,6 @@ def test_values_can_be_written_to_the_manifest_and_read_again(config: Config) ->
         ({"prompt": PromptConfig(max_demonstration_tokens=99)}, {"template"}),
         ({"prompt": PromptConfig(max_anchor_tokens=99)}, {"template"}),
         ({"data": DataConfig(on_too_long="truncate")}, {"on_too_long"}),
-        ({"anchors": AnchorsConfig(num=11)}, {"anchors_rule"}),
-        ({"anchors": AnchorsConfig(num=10, method="kmeans")}, {"anchors_rule"}),
-        ({"anchors": AnchorsConfig(num=10, method="file", path="/a.json")}, {"anchors_rule"}),
-        ({"seed": 1}, {"anchors_rule"}),
         ({"score": ScoreConfig(backend="vllm")}, {"backend"}),
         (
             {"score": ScoreConfig(backend="vllm", vllm={"quantization": "fp8"})},
@@ -129,6 +102,7 @@ def test_auto_is_the_template_it_stands_for(config: Config) -> None:
         {"cluster": ClusterConfig(num_workers=7, address="local", cpus_per_worker=2)},
         {"select": SelectConfig(rule="top_k", k=3)},
         {"anchors": AnchorsConfig(num=10, exclude_from_candidates=True)},
+        {"anchors": AnchorsConfig(num=11, method="kmeans"), "seed": 1},
     ],
 )
 def test_settings_that_do_not(change: dict[str, Any], config: Config) -> None:
@@ -228,30 +202,3 @@ def test_another_chat_template(copied: Config) -> None:
         return settings_fingerprint(copied, prompt, tokenizer, "float32")
 
     assert changed(with_template("\n"), with_template("<end>\n")) == {"template"}
-
-
-def anchor(number: int, token_ids: list[int], answer_mask: list[bool]) -> Anchor:
-    encoding = Encoding(np.array(token_ids, np.int64), np.array(answer_mask, bool))
-    return Anchor(f"random-{number}", f"content-{number}", "random", "text", encoding)
-
-
-def test_the_anchors_contents_and_their_order() -> None:
-    one, two = anchor(0, [1, 2, 3], [False, True, True]), anchor(1, [4, 5], [False, True])
-    lists = [
-        [one, two],
-        [two, one],
-        [one],
-        [one, anchor(1, [4, 6], [False, True])],
-        [one, anchor(1, [4, 5], [True, True])],
-        [one, two, two],
-    ]
-    found = [anchors_fingerprint(anchors)["anchors"] for anchors in lists]
-    assert len(set(found)) == len(lists)
-    same = [replace(one, anchor_id="file-0", anchor_set="file", text=""), two]
-    assert anchors_fingerprint(same)["anchors"] == found[0]
-
-
-def test_the_border_between_two_anchors_counts() -> None:
-    joined = [anchor(0, [1, 2, 3, 4], [False, True, False, True])]
-    apart = [anchor(0, [1, 2], [False, True]), anchor(1, [3, 4], [False, True])]
-    assert anchors_fingerprint(joined) != anchors_fingerprint(apart)

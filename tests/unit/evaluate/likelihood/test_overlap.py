@@ -4,12 +4,12 @@ import random
 
 import pytest
 
+from nuggets_ray.data.shingles import shingles
 from nuggets_ray.evaluate.likelihood import overlap as held_out
 from nuggets_ray.evaluate.likelihood.overlap import (
     Overlap,
     TextRow,
     find_overlaps,
-    shingles,
     text_row,
 )
 from nuggets_ray.records import Example, Message, ToolCall
@@ -21,16 +21,6 @@ def row(name: str, text: str, content_id: str | None = None) -> TextRow:
 
 def words(num: int, start: int = 0) -> str:
     return " ".join(f"word{i}" for i in range(start, start + num))
-
-
-def test_shingles_by_hand() -> None:
-    assert shingles("a b c d e f") == {("a", "b", "c", "d", "e"), ("b", "c", "d", "e", "f")}
-    assert shingles("a b") == {("a", "b")}
-    assert shingles("Ａ,  b!\nC.") == {("a", "b", "c")}, "NFKC, no case, no punctuation"
-    assert shingles("?!") == {("?!",)}
-    assert shingles("") == {("",)}
-    assert shingles("我爱北京天安门") == shingles("我爱北京,天安门。")
-    assert len(shingles("我爱北京天安门")) == 3
 
 
 def test_same_content_and_near_duplicates_are_named_with_their_twins() -> None:

@@ -93,7 +93,9 @@ def test_a_bottom_of_a_race_is_named_after_what_it_is_of() -> None:
     raced = [replace(arm, by_posterior=arm.kind == BOTTOM) for arm in arms]
     verdict = decide(gather(raced, "m"))
     assert verdict.numbers["bottom_by"] == "posterior_score"
-    assert "the bottom (lowest posterior scores) is better than golden" in verdict.paragraph
+    named = "bottom (of the lowest posterior scores)"
+    assert f"the {named} is better than golden" in verdict.paragraph
+    assert f"against the other models: {named} " in verdict.paragraph
     plain = decide(gather(arms, "m"))
     assert plain.numbers["bottom_by"] == "golden_score"
     assert "the bottom is better than golden" in plain.paragraph
