@@ -130,6 +130,12 @@ def _show() -> Main:
     return lambda config: show_rows(config.out_dir, config.show)
 
 
+def _report() -> Main:
+    from nuggets_ray.report.report import write_report
+
+    return lambda config: write_report(config.out_dir, config.report)
+
+
 def _selection_folder(config: Config) -> tuple[str, str]:
     """The folder under selections/, by the key that names it."""
     from nuggets_ray.select import default_name
@@ -296,6 +302,18 @@ _ALL = (
         },
         requires=PATHS,
         imports=LIBRARIES,
+    ),
+    Job(
+        name="report",
+        about="a run as one page for a browser: rows, scores, curves, verdict",
+        load=_report,
+        uses=("report",),
+        examples={
+            "out_dir=runs/first": "report/index.html, of a run that still goes on too",
+            "out_dir=runs/first report.text=false": "without the texts of the rows",
+            "out_dir=runs/first report.selection=best": "with the cut of another selection",
+        },
+        general=("out_dir",),
     ),
     Job(
         name="study",

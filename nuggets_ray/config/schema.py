@@ -1,8 +1,8 @@
 """Every configuration dataclass (the schema), with the range or the choices of each key.
 
 conf/*.yaml holds the values; compose.py puts them and the command line into these dataclasses. The
-keys of finetune.*, evaluate.* (with generate.* and judge.*), show.*, study.* and bench.* have
-files of their own.
+keys of finetune.*, evaluate.* (with generate.* and judge.*), show.*, report.*, study.* and bench.*
+have files of their own.
 """
 
 from dataclasses import dataclass, field
@@ -12,6 +12,7 @@ from nuggets_ray.config.bench import BenchConfig
 from nuggets_ray.config.evaluate import EvaluateConfig, GenerateConfig, JudgeConfig
 from nuggets_ray.config.finetune import FinetuneConfig
 from nuggets_ray.config.limits import check_limits, choice, choices, number, share, some
+from nuggets_ray.config.report import ReportConfig
 from nuggets_ray.config.show import ShowConfig
 from nuggets_ray.config.status import StatusConfig
 from nuggets_ray.config.study import StudyConfig, check_study
@@ -326,6 +327,7 @@ class Config:
     plan: PlanConfig = field(default_factory=PlanConfig)
     select: SelectConfig = field(default_factory=SelectConfig)
     show: ShowConfig = field(default_factory=ShowConfig)
+    report: ReportConfig = field(default_factory=ReportConfig)
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     generate: GenerateConfig = field(default_factory=GenerateConfig)

@@ -190,9 +190,19 @@ class RunFolder:
         """What the evaluations wrote."""
         return EvaluationFolder(join(self.out_dir, "evaluation"))
 
+    @property
+    def report(self) -> "ReportFolder":
+        """The run as a page."""
+        return ReportFolder(join(self.out_dir, "report"))
+
+    @property
+    def studies(self) -> str:
+        """The folder of all studies."""
+        return join(self.out_dir, "studies")
+
     def study(self, name: str) -> "StudyFolder":
         """What a study found."""
-        return StudyFolder(join(self.out_dir, "studies", name))
+        return StudyFolder(join(self.studies, name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +283,11 @@ class SelectionFolder:
         """How the rows were chosen."""
         return join(self.path, "selection.json")
 
+    @property
+    def card(self) -> str:
+        """The dataset card: README.md with the front matter that makes the folder a data set."""
+        return join(self.path, "README.md")
+
 
 @dataclass(frozen=True, slots=True)
 class ExportFolder:
@@ -344,6 +359,22 @@ class ModelFolder:
 
 
 @dataclass(frozen=True, slots=True)
+class ReportFolder:
+    """report/."""
+
+    path: str
+
+    @property
+    def page(self) -> str:
+        """All of it, in one file that needs no other."""
+        return join(self.path, "index.html")
+
+    def picture(self, name: str) -> str:
+        """One of its pictures alone."""
+        return join(self.path, f"{name}.png")
+
+
+@dataclass(frozen=True, slots=True)
 class EvaluationFolder:
     """evaluation/."""
 
@@ -367,6 +398,10 @@ class EvaluationFolder:
         """Answers of all models side by side."""
         return join(self.path, f"answers-{name}.md" if name else "answers.md")
 
+    def answers_data(self, name: str | None = None) -> str:
+        """The same answers, for programs."""
+        return join(self.path, f"answers-{name}.json" if name else "answers.json")
+
     def answers(self, model: str) -> str:
         """The folder of a model's answers, kept by prompt."""
         return join(self.path, "answers", model)
@@ -388,13 +423,18 @@ class EvaluationFolder:
         """The folder of an adapter as a whole model."""
         return join(self.path, "merged", f"{model}-{key}")
 
+    @property
+    def all_alpaca_eval(self) -> str:
+        """The folder of all AlpacaEval's answers and verdicts."""
+        return join(self.path, "alpaca_eval")
+
     def alpaca_eval(self, name: str, model: str) -> str:
         """A model's answers to the prompts `name`."""
-        return join(self.path, "alpaca_eval", name, model, "model_outputs.json")
+        return join(self.all_alpaca_eval, name, model, "model_outputs.json")
 
     def annotations(self, name: str, model: str, judge: str) -> str:
         """A judge's verdicts on them."""
-        return join(self.path, "alpaca_eval", name, model, judge, "annotations.json")
+        return join(self.all_alpaca_eval, name, model, judge, "annotations.json")
 
     def mt_bench(self, name: str, model: str) -> str:
         """A model's answers to the questions `name`."""

@@ -18,15 +18,17 @@ from nuggets_ray.config.schema import Config, SelectConfig
 from nuggets_ray.curate.choose import Chosen, choose
 from nuggets_ray.errors import UserError
 from nuggets_ray.io import write_json
+from nuggets_ray.run.dataset_card import dataset_card
 from nuggets_ray.run.exports import write_exports
-from nuggets_ray.run.job_configs import check_same_run, write_config
+from nuggets_ray.run.job_configs import check_same_run, read_config, write_config
 from nuggets_ray.run.joined import Scored, read_rows, read_scored
 from nuggets_ray.run.layout import RunFolder, SelectionFolder
+from nuggets_ray.run.manifest import read_manifest
 from nuggets_ray.run.select_materials import Embed, read_materials
 from nuggets_ray.run.select_report import selection_report
 from nuggets_ray.run.selected_rows import json_columns, to_jsonl, to_table
 from nuggets_ray.run.selection_profile import Profile, profile_of
-from nuggets_ray.run.selections import models_of
+from nuggets_ray.run.selections import Record, models_of
 from nuggets_ray.run.set_scores import mixture_facts, with_set_scores
 from nuggets_ray.run.settled import check_explored, check_settled, promise_of
 from nuggets_ray.run.source_rows import read_source_table
@@ -100,6 +102,7 @@ def _select(config: Config, embed: Embed | None) -> _Made:
     io.delete(folder.record)
     _write_parquet(folder.parquet, table, ours)
     as_json = json_columns(table.schema)
+    columns = [*table.column_names, *ours.column_names]
     if as_json:
         logger.info(
             "selected.parquet: values of unlike types in %s are kept as JSON (arrow.json), which "
@@ -117,11 +120,19 @@ def _select(config: Config, embed: Embed | None) -> _Made:
     for key in ("replace", "export", "show_text"):  # they say nothing of which rows were chosen
         del settings[key]
     summary["race"] = promise_of(config.out_dir, scored.scores, selection, config.select)
-    write_json(folder.record, {"settings": settings, **summary, "json_columns": as_json})
+    record = {"settings": settings, **summary, "json_columns": as_json}
+    io.write_bytes(folder.card, _card(config.out_dir, name, record, columns).encode())
+    write_json(folder.record, record)
     write_config(config.out_dir, "select_topk", config)
     wrote = [folder.jsonl, folder.parquet, folder.record, folder.profile, *listed, *exported]
+    wrote.append(folder.card)
     result = {"wrote": wrote, "status": "done", "name": name, **summary}
     return _Made(result, scored, chosen, profile)
+
+
+def _card(out_dir: str, name: str, record: Record, columns: Sequence[str]) -> str:
+    fingerprint = (read_manifest(out_dir) or {}).get("fingerprint", {})
+    return dataset_card(out_dir, name, record, columns, read_config(out_dir, "score"), fingerprint)
 
 
 def _write_near_duplicates(

@@ -1,6 +1,6 @@
 """Every stage in turn: score, which skips what is done, then the selections that are compared with
 the golden one, then the models trained on those that finetune.selections names, then their
-evaluation.
+evaluation, and a report of it all.
 """
 
 import logging
@@ -8,12 +8,16 @@ from dataclasses import replace
 from typing import Any
 
 from nuggets_ray import io
+from nuggets_ray.config.keys import job_command
 from nuggets_ray.config.schema import Config, SelectConfig
+from nuggets_ray.disk_full import is_disk_full
+from nuggets_ray.errors import UserError
 from nuggets_ray.evaluate.checks import check_method, has_rows
 from nuggets_ray.evaluate.models import check_models
 from nuggets_ray.evaluate.verdict.power import power_text
 from nuggets_ray.finetune.selections import before_golden, beside_golden, check_names, num_draws
 from nuggets_ray.finetune.source import check_held_out
+from nuggets_ray.report.report import write_report
 from nuggets_ray.run.explored import is_explored
 from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.manifest import read_manifest
@@ -35,7 +39,7 @@ logger = logging.getLogger(__name__)
 def pipeline(config: Config) -> dict[str, Any]:
     """Score the data of `config`, select by `config.select`, and as many of the bottom, longest and
     random rows; the demo prints its report too. Then fine-tune on finetune.selections, if any, and
-    evaluate what was trained, where there are rows or prompts to evaluate on.
+    evaluate what was trained, where there are rows or prompts to evaluate on. Last, the report.
 
     Returns the summary of scoring, with everything written.
     """
@@ -68,7 +72,24 @@ def pipeline(config: Config) -> dict[str, Any]:
         is_trained = bool(config.finetune.selections)
         if is_trained and has_rows(config.out_dir, config.evaluate, config.data.holdout):
             result["wrote"] += evaluate(config)["wrote"]
+    result["wrote"] += _report(config)
     return result
+
+
+def _report(config: Config) -> list[str]:
+    """The report of the run. All of it is computed by then, so a fault here ends no run."""
+    try:
+        return list(write_report(config.out_dir, config.report)["wrote"])
+    except UserError:
+        raise
+    except Exception as error:
+        if is_disk_full(error):
+            raise
+        logger.exception(
+            "the report was not written, all else is: %s out_dir=%s makes it again",
+            *(job_command("report"), config.out_dir),
+        )
+        return []
 
 
 def _known(out_dir: str, select: SelectConfig) -> SelectConfig | None:

@@ -27,7 +27,7 @@ LAYERS = (
     {"cli"},
     {"stages"},
     {"preflight"},
-    {"evaluate", "studies"},
+    {"evaluate", "studies", "report"},
     {"finetune"},
     {"score", "prepare"},
     {"anchors", "run", "schedule"},

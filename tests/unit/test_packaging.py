@@ -34,6 +34,7 @@ def test_every_file_that_is_read_is_named(pyproject: dict[str, Any]) -> None:
     }
     data = set(ROOT.glob("conf/**/*.yaml"))
     data |= {path for end in ("jsonl", "txt") for path in ROOT.glob(f"nuggets_ray/**/*.{end}")}
+    data |= {path for end in ("html", "css", "js") for path in ROOT.glob(f"nuggets_ray/**/*.{end}")}
     assert shipped == data | {ROOT / "nuggets_ray" / "py.typed"}
 
 

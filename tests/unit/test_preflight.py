@@ -100,6 +100,7 @@ OF_JOB = {
     "finetune": [NO_DATA, NO_MODEL, NO_FOLDER, NO_SELECTION, WRONG_STAGE, NO_FORMAT, NO_COLUMN],
     "evaluate": [NO_MODEL, NO_ROWS, NO_PROMPTS, NO_SUCH],
     "pipeline": [NO_DATA, NO_MODEL, NO_ANCHORS, NO_FOLDER, NO_PROMPTS, WRONG_STAGE, EXPLORED],
+    "report": [([], 2, "no run has begun there")],
     "study": [([], 2, "holds no scores yet"), NO_DATA, NO_MODEL, NO_ANCHORS],
     "bench": [NO_MODEL, (["bench=finetune", *NO_DATA[0]], 2, NO_DATA[2])],
 }

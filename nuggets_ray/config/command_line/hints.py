@@ -87,7 +87,10 @@ SYNONYMS = {
 
 JOB_OF = {
     **dict.fromkeys(("model", "data", "prompt", "anchors", "score", "schedule"), "score"),
-    **{name: name for name in ("plan", "select", "show", "finetune", "study", "bench", "status")},
+    **{
+        name: name
+        for name in ("plan", "select", "show", "finetune", "report", "study", "bench", "status")
+    },
     **{"cluster": "score", "track": "finetune"},
     **dict.fromkeys(("evaluate", "generate", "judge"), "evaluate"),
 }

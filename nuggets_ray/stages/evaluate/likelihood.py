@@ -20,7 +20,13 @@ from nuggets_ray.evaluate.likelihood.rows import HeldRow, check_held_out
 from nuggets_ray.evaluate.models import BASE, EvalModel
 from nuggets_ray.evaluate.prompt_set import check_same_set, set_name
 from nuggets_ray.evaluate.report import Outcome
-from nuggets_ray.evaluate.side_by_side import format_answers, spread, until_first_answer
+from nuggets_ray.evaluate.side_by_side import (
+    SideBySide,
+    format_answers,
+    side_by_side,
+    spread,
+    until_first_answer,
+)
 from nuggets_ray.evaluate.verdict.arms import golden_names
 from nuggets_ray.model.identity import weights_fingerprint
 from nuggets_ray.prompts.spelled import spell_out
@@ -67,10 +73,12 @@ def run_likelihood(context: Context) -> Outcome:
     wrote = [context.folder.held_out(name)]
     text = f"{len(paired.example_ids)} held-out rows; left out: {compared.left_out or 'none'}"
     if config.evaluate.show_answers:
-        shown = _answers_text(context, spread(compared.rows, config.evaluate.show_answers))
-        wrote.append(context.folder.answers_page(name))
-        io.write_bytes(wrote[-1], shown.encode())
-        text = f"{text}\n\n{shown}"
+        shown = _answers(context, spread(compared.rows, config.evaluate.show_answers))
+        page = format_answers(shown)
+        wrote += [context.folder.answers_page(name), context.folder.answers_data(name)]
+        io.write_bytes(context.folder.answers_page(name), page.encode())
+        io.write_json(context.folder.answers_data(name), shown)
+        text = f"{text}\n\n{page}"
     benchmark, _, metric = config.evaluate.primary.partition("/")
     if benchmark != BENCHMARK or (metric == WIN_RATE and BASE not in log_probs):
         return Outcome(results, wrote, text)
@@ -78,7 +86,7 @@ def run_likelihood(context: Context) -> Outcome:
     return Outcome(results, wrote, text, {metric: values}, {metric: weight_N})
 
 
-def _answers_text(context: Context, rows: list[HeldRow]) -> str:
+def _answers(context: Context, rows: list[HeldRow]) -> list[SideBySide]:
     """What every model answers to the rows' prompts, side by side, beside the rows' own answers."""
     conversations = [spell_out(row.example) for row in rows]
     temperature = context.config.generate.temperature or 0.0
@@ -89,7 +97,7 @@ def _answers_text(context: Context, rows: list[HeldRow]) -> str:
             context.config, model, context.dtype, context.workers, context.run
         ) as answer_all:
             answers[model.name] = answer_all(asked)
-    return format_answers(conversations, answers)
+    return side_by_side(conversations, answers)
 
 
 def _mean_log_probs(context: Context, model: EvalModel, compared: ComparedRows) -> dict[str, float]:

@@ -3,7 +3,12 @@
 import pytest
 
 from nuggets_ray.evaluate.generate.answer import Answer
-from nuggets_ray.evaluate.side_by_side import format_answers, spread, until_first_answer
+from nuggets_ray.evaluate.side_by_side import (
+    format_answers,
+    side_by_side,
+    spread,
+    until_first_answer,
+)
 from nuggets_ray.records import Message
 
 
@@ -23,7 +28,9 @@ def test_each_conversation_shows_every_answer() -> None:
         name: ["no room", Answer(f"{name} on 1", 1, True), Answer("whole", 1, False)]
         for name in ("base", "golden")
     }
-    shown = format_answers([conversation(i) for i in range(3)], answers).split("## ")[1:]
+    shown = format_answers(side_by_side([conversation(i) for i in range(3)], answers)).split("## ")[
+        1:
+    ]
     assert [block.splitlines()[0] for block in shown] == ["Ask 0?", "Ask 1?", "Ask 2?"]
     assert "base: (none: no room)" in shown[0]
     assert "golden: golden on 1 [cut]" in shown[1]
@@ -38,5 +45,12 @@ def test_what_is_asked_ends_at_the_first_answer() -> None:
     assert until_first_answer(whole) == asked
     greeting = Message("assistant", "Hello!", trains=False)
     assert until_first_answer((greeting, *whole)) == (greeting, *asked)
-    page = format_answers([whole], {"base": [Answer("I", 1, False)]})
+    page = format_answers(side_by_side([whole], {"base": [Answer("I", 1, False)]}))
     assert page.startswith("## Be brief.\nOne?\n\nthe row's own answer: 1\n\nbase: I\n")
+
+
+def test_the_same_for_programs() -> None:
+    answers = {"base": [Answer("I", 1, True)], "golden": ["too long"]}
+    (shown,) = side_by_side([conversation(0)], answers)
+    assert shown["answers"] == {"base": "I [cut]", "golden": "(none: too long)"}
+    assert shown["asked"] in format_answers([shown])

@@ -45,7 +45,7 @@ def test_the_original_rows_come_out_in_rank_order_with_our_columns_behind(out_di
     assert result["num_rows"] == 4
     assert result["cutoff"] == 16 / 20
     folder = Path(out_dir, "selections", "golden")
-    names = ["selected.jsonl", "selected.parquet", "selection.json", "profile.json"]
+    names = ["selected.jsonl", "selected.parquet", "selection.json", "profile.json", "README.md"]
     assert sorted(path.name for path in folder.iterdir()) == sorted(names)
     assert result["wrote"] == [str(folder / name) for name in names]
 
