@@ -19,10 +19,12 @@ from nuggets_ray.evaluate.likelihood.rows import check_held_out
 from nuggets_ray.evaluate.models import BASE, check_models
 from nuggets_ray.evaluate.results import open_results, read_results
 from nuggets_ray.finetune.deepspeed_config import deepspeed_settings
+from nuggets_ray.finetune.selections import before_golden
 from nuggets_ray.finetune.source import check_source
 from nuggets_ray.io import open_fs
 from nuggets_ray.model.load import check_path
 from nuggets_ray.run.manifest import check_out_dir
+from nuggets_ray.run.select_materials import check_materials
 from nuggets_ray.run.track import check_tracker
 from nuggets_ray.schedule.wanted import check_selects
 from nuggets_ray.select import check_config
@@ -82,6 +84,8 @@ def check_pipeline(config: Config) -> None:
     """Raise UserError for what any of the stages would refuse."""
     check_config(config.select)
     check_selects(config.schedule, config.select)
+    is_matched_made = before_golden(config.select) is not None
+    check_materials(config.out_dir, config.select, is_matched_made)
     check_tracker(config.track)
     check_score(config)
     deepspeed_settings(config.finetune, "bfloat16", 1)

@@ -9,6 +9,7 @@ often. A row of 200 words takes 0.5 ms and 7 kB.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 import numpy as np
 
@@ -80,13 +81,11 @@ class KeptRows:
 
 def check_installed(needed_by: str) -> None:
     """Raise UserError where datasketch is missing, as after an update of the code alone."""
-    try:
-        import datasketch  # noqa: F401
-    except ModuleNotFoundError as error:
+    if find_spec("datasketch") is None:
         raise UserError(
             f"{needed_by} needs the package datasketch, which is not installed: "
             "pip install 'datasketch>=2,<3'"
-        ) from error
+        )
 
 
 def hashes_of(shingles: Shingles) -> np.ndarray:

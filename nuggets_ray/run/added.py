@@ -18,6 +18,7 @@ from nuggets_ray.run.anchors import read_anchors
 from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.rounds import read_answers, read_rounds
 from nuggets_ray.run.scores import complete_ids, complete_parts, score_parts
+from nuggets_ray.run.skipped import given_up
 
 
 def check_can_grow(out_dir: str, known: Sequence[Anchor]) -> None:
@@ -36,10 +37,10 @@ def check_can_grow(out_dir: str, known: Sequence[Anchor]) -> None:
 
 
 def _is_racing(out_dir: str) -> bool:
-    """Whether a race has answers of rows that have no golden score yet."""
-    scored = complete_ids(out_dir)
+    """Whether a race has answers of rows that still wait for their golden score."""
+    settled = [*complete_ids(out_dir), *given_up(out_dir)]
     return any(
-        not np.isin(ask.content_ids, scored).all()
+        not np.isin(ask.content_ids, settled).all()
         for decided in read_rounds(out_dir)
         for ask in decided.asks
     )

@@ -26,6 +26,7 @@ from nuggets_ray.run.measures import read_measures
 from nuggets_ray.run.scores import SCORE_SCHEMA
 from nuggets_ray.run.selected_rows import to_table
 from nuggets_ray.run.selections import selection_names
+from nuggets_ray.run.set_scores import anchor_set_names, read_set_scores
 from nuggets_ray.signals.names import SIGNALS
 
 LOG_PROBS = "one_shot_logprob"
@@ -35,7 +36,7 @@ IDS = ("example_id", "content_id")
 @dataclass(frozen=True, slots=True)
 class ScoreMatrix:
     """Every log-prob of a run, mean over an answer's tokens, in nats: row n is `example_ids[n]`,
-    column a `anchor_ids[a]`.
+    column a `anchor_ids[a]`, of the anchor set `anchor_sets[a]`.
 
     `one_shot_NA` and `zero_shot_A` are float32; a golden score is the share of an example's anchors
     whose delta is above 0, its own left out.
@@ -43,6 +44,7 @@ class ScoreMatrix:
 
     example_ids: tuple[str, ...]
     anchor_ids: tuple[str, ...]
+    anchor_sets: tuple[str, ...]
     one_shot_NA: np.ndarray
     zero_shot_A: np.ndarray
 
@@ -145,9 +147,15 @@ class OpenRun:
         return ScoreMatrix(
             example_ids=tuple(table["example_id"].to_pylist()),
             anchor_ids=tuple(anchor.anchor_id for anchor in anchors),
+            anchor_sets=tuple(anchor.anchor_set for anchor in anchors),
             one_shot_NA=np.concatenate(chunks).reshape(table.num_rows, len(anchors)),
             zero_shot_A=zero_shot_A,
         )
+
+    def set_scores(self) -> pa.Table:
+        """A row for each content that met every anchor and each anchor set: its golden_score,
+        num_wins, num_anchors and mean_delta there."""
+        return read_set_scores(self.out_dir, anchor_set_names(self.out_dir))
 
     @property
     def selections(self) -> Selections:

@@ -22,6 +22,16 @@ Embed = Callable[[np.ndarray], np.ndarray]
 """example_ids (P,) -> their vectors (P, D), by the run's model."""
 
 
+def check_materials(out_dir: str, config: SelectConfig, is_matched_made: bool = False) -> None:
+    """Raise UserError for what the steps take and is not there, as far as that can be told before
+    anything is scored. `is_matched_made`: the selection that is matched will be made.
+    """
+    if config.max_similarity is not None:
+        check_installed(f"select.max_similarity={config.max_similarity}")
+    if config.match_length is not None:
+        _check_match(out_dir, config, config.match_length, is_matched_made)
+
+
 def read_materials(
     out_dir: str, config: SelectConfig, scored: Scored, embed: Embed | None
 ) -> Materials:
@@ -29,8 +39,7 @@ def read_materials(
     selection that is not there, and for diversity where nothing embeds.
     """
     scores = scored.scores
-    if config.max_similarity is not None:
-        check_installed(f"select.max_similarity={config.max_similarity}")
+    check_materials(out_dir, config)
     if config.diversity != "none" and embed is None:
         raise UserError(
             f"select.diversity={config.diversity} takes the model's hidden states, which "
@@ -38,7 +47,9 @@ def read_materials(
             "them"
         )
     sources = None if config.per is None else read_field(out_dir, scored.table, config.per)
-    lengths = None if config.match_length is None else _lengths(out_dir, config)
+    lengths = None
+    if config.match_length is not None:
+        lengths = answer_lengths(make_record(out_dir, config.match_length))
     return Materials(
         sources=sources,
         target_lengths=lengths,
@@ -48,18 +59,16 @@ def read_materials(
     )
 
 
-def _lengths(out_dir: str, config: SelectConfig) -> np.ndarray:
-    """The answer tokens of the selection that select.match_length names."""
-    name, there = str(config.match_length), selection_names(out_dir)
+def _check_match(out_dir: str, config: SelectConfig, name: str, is_made: bool) -> None:
     if name == (config.name or default_name(config)):
         raise UserError(
             f"select.match_length={name} is this selection itself: give another, such as random-0, "
             "or another select.name"
         )
-    if name not in there:
+    there = selection_names(out_dir)
+    if name not in there and not is_made:
         made = f"there are: {', '.join(there)}" if there else "there is none yet"
         raise UserError(
             f"select.match_length={name}: out_dir={out_dir} has no such selection ({made}): make "
             f"it first, as {job_command('select')} with select.by=random does random-0"
         )
-    return answer_lengths(make_record(out_dir, name))

@@ -88,13 +88,21 @@ def read_status(out_dir: str) -> RunStatus:
         stages=_states_of(stages, stage, state),
         lease=lease,
         told=told,
-        num_written=len(scored_ids(out_dir)) if is_partial else None,
+        num_written=_num_written(out_dir) if is_partial else None,
         counts=counts,
         rounds=rounds,
         race=_race((manifest or {}).get("race", {}), rounds, state) if stage == "score" else {},
         explored=explored_line(manifest or {}) if stage == "score" else None,
         next=tuple(_next_steps(out_dir, stage, state, told, lease, stages)),
     )
+
+
+def _num_written(out_dir: str) -> int | None:
+    """Rows of scores/; None in the moment when parts with added anchors take their place."""
+    try:
+        return len(scored_ids(out_dir))
+    except UserError:
+        return None
 
 
 def _race(race: Mapping[str, Any], rounds: Sequence[FunnelRound], state: str) -> Mapping[str, Any]:

@@ -6,7 +6,6 @@ selections/study-* -> models/study-* -> evaluation -> studies/correlation/arms/*
 
 import hashlib
 import logging
-from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -19,7 +18,8 @@ from nuggets_ray.evaluate.checks import check_method
 from nuggets_ray.evaluate.likelihood.paired import BENCHMARK, MEAN_LOGPROB
 from nuggets_ray.evaluate.likelihood.rows import check_held_out
 from nuggets_ray.evaluate.models import BASE
-from nuggets_ray.evaluate.results import Result, read_results
+from nuggets_ray.evaluate.report import format_page
+from nuggets_ray.evaluate.results import ALL, Result, Results, read_results, write_results
 from nuggets_ray.run.joined import read_rows
 from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.manifest import read_manifest
@@ -38,6 +38,7 @@ from nuggets_ray.studies.study_rows import STUDY_PREFIX, mean_signal, read_study
 logger = logging.getLogger(__name__)
 
 STUDY = "correlation"
+PRIMARY = f"{BENCHMARK}/{MEAN_LOGPROB}"
 SET_NAME = "study-correlation"
 """As what the held-out rows are evaluated, beside the user's own evaluations."""
 
@@ -73,11 +74,6 @@ def _check(config: Config) -> None:
         raise UserError(
             f"evaluate={config.evaluate.method}: study=correlation evaluates by likelihood: leave "
             "it out"
-        )
-    if config.evaluate.primary != f"{BENCHMARK}/{MEAN_LOGPROB}":
-        raise UserError(
-            f"evaluate.primary={config.evaluate.primary}: the gain is {BENCHMARK}/{MEAN_LOGPROB}: "
-            "leave it out"
         )
     check_method(config.evaluate, config.judge, config.generate)
     check_held_out(config.out_dir, config.evaluate.held_out_path)
@@ -137,12 +133,7 @@ def _train(config: Config, rows: StudyRows, arm: TrainingArm) -> ArmResult:
     seed = config.seed + arm.seed
     own = replace(config.finetune, selection=arm.label, selections=[], name=None)
     finetune(replace(config, seed=seed, finetune=own))
-    evaluated = replace(
-        config.evaluate, models=[BASE, arm.label], name=SET_NAME, show_answers=0, compare=[]
-    )
-    evaluate(replace(config, evaluate=evaluated))
-    found = _of_results(config.out_dir)
-    base, trained = found[BASE], found[arm.label]
+    base, trained = _evaluate(config, arm)
     assert base.value is not None and trained.value is not None
     result = ArmResult(
         name=arm.name,
@@ -156,23 +147,60 @@ def _train(config: Config, rows: StudyRows, arm: TrainingArm) -> ArmResult:
     )
     write_arm(config.out_dir, STUDY, arm.label, _key(config, rows, arm), asdict(result))
     if not config.study.keep_models:
-        for folder in (RunFolder(config.out_dir).model(arm.label).path, _training(config, arm)):
-            io.delete(folder)
+        _remove(config.out_dir, arm.label)
     return result
 
 
-def _training(config: Config, arm: TrainingArm) -> str:
-    return RunFolder(config.out_dir).training(arm.label).path
+def _remove(out_dir: str, label: str) -> None:
+    """An arm's weights, and what its training and evaluation left."""
+    folder = RunFolder(out_dir)
+    for uri in (
+        folder.model(label).path,
+        folder.training(label).path,
+        folder.config(f"finetune-{label}"),
+        folder.evaluation.likelihood(label),
+    ):
+        io.delete(uri)
 
 
-def _of_results(out_dir: str) -> Mapping[str, Result]:
-    """The log-prob of the held-out answers of each model, as last evaluated for the study."""
-    return {
+def _evaluate(config: Config, arm: TrainingArm) -> tuple[Result, Result]:
+    """The log-prob of the held-out answers under the base and the arm. The user's own evaluation,
+    and what its primary metric is pinned to, is left as it was."""
+    uri = RunFolder(config.out_dir).evaluation.results
+    before = _users_own(read_results(config.out_dir)) if io.exists(uri) else None
+    evaluated = replace(
+        config.evaluate,
+        models=[BASE, arm.label],
+        name=SET_NAME,
+        show_answers=0,
+        compare=[],
+        primary=read_results(config.out_dir).primary if io.exists(uri) else PRIMARY,
+    )
+    evaluate(replace(config, evaluate=evaluated))
+    found = {
         result.model: result
-        for result in read_results(out_dir).results
-        if (result.benchmark, result.metric, result.subset) == (BENCHMARK, MEAN_LOGPROB, "all")
+        for result in read_results(config.out_dir).results
+        if (result.benchmark, result.metric, result.subset) == (BENCHMARK, MEAN_LOGPROB, ALL)
         and result.name == SET_NAME
     }
+    _put_back(config.out_dir, before)
+    return found[BASE], found[arm.label]
+
+
+def _users_own(results: Results) -> Results | None:
+    """Without what a killed study left; None where that was all."""
+    own = tuple(result for result in results.results if result.name != SET_NAME)
+    return replace(results, results=own) if own else None
+
+
+def _put_back(out_dir: str, before: Results | None) -> None:
+    folder = RunFolder(out_dir).evaluation
+    if before is None:
+        io.delete(folder.results)
+        io.delete(folder.results_page)
+        return
+    write_results(out_dir, before)
+    io.write_bytes(folder.results_page, format_page(before).encode())
 
 
 def _select(config: Config, rows: StudyRows, arm: TrainingArm) -> None:

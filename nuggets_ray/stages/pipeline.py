@@ -23,6 +23,7 @@ from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.manifest import read_manifest
 from nuggets_ray.run.rounds import settled_k
 from nuggets_ray.run.select import select_beside, select_candidates
+from nuggets_ray.run.select_materials import check_materials
 from nuggets_ray.schedule.wanted import check_selects
 from nuggets_ray.score.checks import check_inputs
 from nuggets_ray.select import check_config, default_name
@@ -45,6 +46,8 @@ def pipeline(config: Config) -> dict[str, Any]:
     """
     check_config(config.select)
     check_selects(config.schedule, config.select)
+    first = before_golden(config.select)
+    check_materials(config.out_dir, config.select, is_matched_made=first is not None)
     check_inputs(config)
     check_finetune(config.finetune)
     check_names(config.select, config.finetune.selections)
@@ -57,7 +60,6 @@ def pipeline(config: Config) -> dict[str, Any]:
         _say_what_a_verdict_can_tell(config)
     with connected(config.cluster):
         result = score(config)
-        first = before_golden(config.select)
         if first is not None and (known := _known(config.out_dir, first)) is not None:
             result["wrote"] += select_beside(replace(config, select=known))
         selected = select_candidates(config, embedder(config))

@@ -30,8 +30,8 @@ from nuggets_ray.stages.cluster.workers import (
     check_shared_folder,
     connected,
     on_worker,
-    result_of,
 )
+from nuggets_ray.stages.score.worker import model_result
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +92,8 @@ def _embed_on_workers(config: Config, example_ids: np.ndarray) -> np.ndarray:
         )
         arguments = (model, scored.prompt, dtype, workers, config.out_dir, rules)
         refs = [task.remote(*arguments, share) for share in shares]
-        return np.concatenate([result_of(ref) for ref in refs])
+        used = replace(config, model=model)
+        return np.concatenate([model_result(ref, used) for ref in refs])
 
 
 def _embed(

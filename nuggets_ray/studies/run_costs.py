@@ -66,8 +66,8 @@ def read_costs(out_dir: str) -> RunCosts:
     demo_tokens_N = ids.num_tokens_N[is_first_N].astype(np.float64)
     attempt = _longest_attempt(manifest)
     progress_P2 = _progress(out_dir, attempt)
-    # the tokens of rows that a race computed are not those of full scoring, row by row
-    is_race = "top_k" in manifest.get("race", {})
+    # the tokens of rows that a race or an exploration computed are not those of full scoring
+    is_race = "top_k" in manifest.get("race", {}) or "explore" in manifest
     tokens_per_s = manifest.get("calibration", {}).get("tokens_per_s")
     num_measured, seconds = 0, 0.0
     if len(progress_P2) and not is_race:

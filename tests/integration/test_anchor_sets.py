@@ -27,7 +27,7 @@ from score_runs import (
 
 NUM_ROWS = 30
 SETS = "maths: {{path: {0}/maths.jsonl}}, writing: {{path: {0}/writing.jsonl, num: 3}}"
-THIRD = "mixed: {{method: random, num: 2}}"
+THIRD = "mixed: {{method: stratified, clusters: 2, num: 2}}"
 
 
 @pytest.fixture(scope="module")
@@ -174,3 +174,25 @@ def test_killed_while_anchors_are_added_and_gone_on(
     attempt = manifest_of(out_dir)["stages"]["score"]["attempts"][-1]
     assert attempt["num_added_passes"] == 2 * (NUM_ROWS - num_parts)
     check_the_same(out_dir, three_sets)
+
+
+def test_selections_by_one_set_and_by_both(two_sets: Path) -> None:
+    golden = {
+        (row["content_id"], row["anchor_set"]): row["golden_score"]
+        for row in pq.read_table(two_sets / "signals/anchor_sets.parquet").to_pylist()
+    }
+    best = {
+        name: max(score for (_, of), score in golden.items() if of == name)
+        for name in ("maths", "writing")
+    }
+    ended = run_job("select_topk", f"out_dir={two_sets}", "select=top_k", "select.k=1",
+                    "select.set=writing")  # fmt: skip
+    result = result_of(ended)
+    assert (result["name"], result["cutoff"]) == ("golden-writing", best["writing"])
+    ended = run_job("select_topk", f"out_dir={two_sets}", "select=top_k", "select.k=8",
+                    "select.sets={maths: 0.75, writing: 0.25}")  # fmt: skip
+    result = result_of(ended)
+    assert [(one["name"], one["num_rows"]) for one in result["sets"]] == [
+        *(("maths", 6), ("writing", 2)),
+    ]
+    assert "6 rows of the set maths (75% asked for)" in ended.stdout

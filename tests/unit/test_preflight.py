@@ -42,10 +42,20 @@ EVERY_JOB = [
 ]
 NO_DATA = (["data.path=/nowhere", "model.path={model}"], 2, "data.path=/nowhere: there is no such")
 NO_MODEL = (["data.path=demo", "model.path=/nowhere"], 2, "model.path=/nowhere does not exist")
+NO_MATCH = (
+    ["data.path=demo", "model.path={model}", "select.match_length=mine"],
+    2,
+    "select.match_length=mine: out_dir=",
+)
 NO_ANCHORS = (
     ["data.path=demo", "model.path={model}", "anchors=file", "anchors.path=/nowhere"],
     2,
     "anchors.path=/nowhere: there is no such file",
+)
+NO_SET = (
+    ["data.path=demo", "model.path={model}", "anchors.sets={m: {path: /nowhere}}"],
+    2,
+    "anchors.sets.m: anchors.path=/nowhere: there is no such file",
 )
 NO_FORMAT = (
     ["data.path={rows}", "model.path={model}", "data.format=dolly"],
@@ -90,7 +100,7 @@ EXPLORED = (
     "add select.by=posterior_score",
 )
 OF_JOB = {
-    "plan": [NO_DATA, NO_MODEL, NO_ANCHORS, NO_FOLDER, NO_FORMAT, NO_COLUMN, FEW_ROWS],
+    "plan": [NO_DATA, NO_MODEL, NO_ANCHORS, NO_SET, NO_FOLDER, NO_FORMAT, NO_COLUMN, FEW_ROWS],
     "score": [
         *(NO_DATA, NO_MODEL, NO_ANCHORS, NO_FOLDER, NO_FORMAT, NO_COLUMN, FEW_ROWS),
     ],
@@ -99,7 +109,9 @@ OF_JOB = {
     "status": [([], 2, "no run has begun there")],
     "finetune": [NO_DATA, NO_MODEL, NO_FOLDER, NO_SELECTION, WRONG_STAGE, NO_FORMAT, NO_COLUMN],
     "evaluate": [NO_MODEL, NO_ROWS, NO_PROMPTS, NO_SUCH],
-    "pipeline": [NO_DATA, NO_MODEL, NO_ANCHORS, NO_FOLDER, NO_PROMPTS, WRONG_STAGE, EXPLORED],
+    "pipeline": [
+        *(NO_MATCH, NO_DATA, NO_MODEL, NO_ANCHORS, NO_FOLDER, NO_PROMPTS, WRONG_STAGE, EXPLORED),
+    ],
     "report": [([], 2, "no run has begun there")],
     "study": [([], 2, "holds no scores yet"), NO_DATA, NO_MODEL, NO_ANCHORS],
     "bench": [NO_MODEL, (["bench=finetune", *NO_DATA[0]], 2, NO_DATA[2])],

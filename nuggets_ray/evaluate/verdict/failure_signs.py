@@ -103,5 +103,6 @@ def _length(length: LengthEffect) -> Sign:
     return Sign(
         length.explains,
         f"length explains the selection: its answers are the {way} ones (AUC {length.auc:.2f} "
-        f"against the rest; from {MAX_LENGTH_AUC} up or {1 - MAX_LENGTH_AUC:.1f} down it counts)",
+        f"against the rest; from {MAX_LENGTH_AUC} up or {1 - MAX_LENGTH_AUC:.1f} down it counts; "
+        "select.match_length=random-0 makes a selection that it does not explain)",
     )

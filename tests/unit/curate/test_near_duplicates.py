@@ -1,6 +1,5 @@
 """Near-duplicates of better rows, by hand and against every pair."""
 
-import builtins
 import random
 
 import numpy as np
@@ -18,14 +17,7 @@ from nuggets_ray.errors import UserError
 
 
 def test_a_missing_package_is_named_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = builtins.__import__
-
-    def without(name: str, *rest: object) -> object:
-        if name == "datasketch":
-            raise ModuleNotFoundError(name)
-        return real(name, *rest)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setattr("nuggets_ray.curate.near_duplicates.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"select\.max_similarity=0\.8 needs .*pip install"):
         check_installed("select.max_similarity=0.8")
 

@@ -88,6 +88,10 @@ def test_the_matrix_has_a_row_for_each_row_of_the_scores(out_dir: str) -> None:
     matrix = run.matrix()
     assert list(matrix.example_ids) == run.scores()["example_id"].to_pylist()
     assert matrix.anchor_ids == ("file-0", "file-1")
+    assert matrix.anchor_sets == ("file", "file")
+    of_set = dict(zip(*run.set_scores().select(["content_id", "golden_score"]), strict=True))
+    first = {row["content_id"]: row["golden_score"] for row in run.scores().to_pylist()}
+    assert {i.as_py(): score.as_py() for i, score in of_set.items()} == first
     assert matrix.one_shot_NA.dtype == np.float32
     expected = [[-1.0, -0.5], [-1.5, -1.5], [-1.0, -0.5]]
     np.testing.assert_array_equal(matrix.one_shot_NA, np.array(expected, np.float32))

@@ -10,7 +10,7 @@ from nuggets_ray.config.schema import Config, SelectConfig
 from nuggets_ray.errors import UserError
 from nuggets_ray.run.joined import read_scored
 from nuggets_ray.run.select import select_candidates
-from nuggets_ray.run.select_materials import read_materials
+from nuggets_ray.run.select_materials import check_materials, read_materials
 
 
 @pytest.fixture
@@ -33,6 +33,13 @@ def test_the_lengths_of_another_selection(out_dir: str) -> None:
         materials(out_dir, match_length="random-7")
     with pytest.raises(UserError, match=r"match_length=best is this selection itself"):
         materials(out_dir, match_length="best", name="best")
+
+
+def test_a_selection_that_will_be_made_need_not_be_there(out_dir: str) -> None:
+    matched = SelectConfig("top_k", k=3, match_length="random-0")
+    assert check_materials(out_dir, matched, is_matched_made=True) is None
+    with pytest.raises(UserError, match=r"no such selection \(there is none yet\)"):
+        check_materials(out_dir, matched)
 
 
 def test_diversity_takes_something_that_embeds(out_dir: str) -> None:

@@ -15,6 +15,7 @@ from nuggets_ray.prepare.prepared import HashedInput, Prepared
 from nuggets_ray.score.calibrate import Measured
 from nuggets_ray.score.plan import (
     Hardware,
+    Passes,
     anchor_facts,
     cost_facts,
     data_facts,
@@ -79,6 +80,20 @@ def test_the_cost_is_every_token_once_and_the_head_at_answers() -> None:
     assert cost_facts(np.array([10]), anchors, None, MEASURED, one)["flop"] is None
     nothing = cost_facts(np.array([], int), anchors, size, MEASURED, one)
     assert parts_of(nothing, "num_tokens", "flop", "hours") == (0, 0.0, 0.0)
+
+
+def test_the_cost_of_anchors_that_scored_rows_are_to_meet() -> None:
+    anchors = [make_anchor("a", 5, 2), make_anchor("b", 7, 3)]
+    size = ModelSize(1000, 400, 300)
+    added = Passes(np.array([20, 30]), anchors[1:])
+    facts = cost_facts(
+        *(np.array([10]), anchors, size, MEASURED, Hardware(1, "cpu", 1)), added=added
+    )
+    num_tokens = (10 + 12) + (50 + 2 * 7)
+    assert parts_of(facts, "num_candidates_to_score", "num_passes", "num_tokens") == (
+        *(1, 4, num_tokens),
+    )
+    assert facts["flop"] == 2 * 600 * num_tokens + 2 * 300 * (5 + 2 * 3)
 
 
 def test_skipped_rows_are_shown_by_two_examples() -> None:

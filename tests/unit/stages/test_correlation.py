@@ -56,6 +56,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, int]]:
         return {}
 
     def evaluate(config: Config) -> dict[str, Any]:
+        assert config.evaluate.primary in ("likelihood/mean_logprob", "mt_bench/grade")
         results = []
         for model in config.evaluate.models:
             gain = next((gain for name, gain in gains.items() if name in model), 0.0)
@@ -66,7 +67,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, int]]:
                     data={"rows": "r"}, name=config.evaluate.name,
                 )
             )  # fmt: skip
-        write_results(config.out_dir, Results("likelihood/mean_logprob", tuple(results)))
+        write_results(config.out_dir, Results(config.evaluate.primary, tuple(results)))
         return {}
 
     @contextlib.contextmanager
@@ -109,6 +110,19 @@ def test_what_is_known_is_not_trained_again_and_other_settings_are(
     assert len(trained) == 9 and "was of another finetune: computed again" in caplog.text
 
 
+def test_the_user_s_own_evaluation_is_left_as_it_was(
+    config: Config, trained: list[tuple[str, int, int]]
+) -> None:
+    uri = RunFolder(config.out_dir).evaluation.results
+    study_correlation(config)
+    assert not io.exists(uri), "there was none"
+    own = Result("golden", "mt_bench", "grade", 5.0, 10, name="mine")
+    write_results(config.out_dir, Results("mt_bench/grade", (own,), None, own.pins))
+    before = io.read_bytes(uri)
+    study_correlation(replace(config, finetune=FinetuneConfig(max_steps=4)))
+    assert io.read_bytes(uri) == before
+
+
 def test_models_are_kept_on_request(config: Config, trained: list[tuple[str, int, int]]) -> None:
     study_correlation(replace(config, study=replace(STUDY, arms=["random"], keep_models=True)))
     assert io.list_folders(RunFolder(config.out_dir).models) == [
@@ -134,7 +148,6 @@ def test_a_file_of_an_arm_may_come_from_elsewhere(
     ("changed", "told"),
     [
         ({"evaluate": EvaluateConfig("mt_bench", prompts_path="x")}, "evaluate=mt_bench"),
-        ({"evaluate": EvaluateConfig(primary="likelihood/win_rate")}, "evaluate.primary="),
         ({"evaluate": EvaluateConfig()}, "evaluate.held_out_path is missing"),
         ({"study": replace(STUDY, arms=["group-9"])}, "study.arms=group-9"),
         ({"study": replace(STUDY, groups=20)}, "study.groups=20"),
