@@ -14,6 +14,7 @@ PATHS = ("data.path", "model.path", "out_dir")
 SCORE_USES = (
     *("data", "model", "prompt", "anchors", "score", "schedule", "race", "explore", "cluster"),
 )
+SCORE_GENERAL = ("out_dir", "seed", "progress_s", "signals")
 NOT_OF_THE_PIPELINE = ("bench", "plan", "show", "status", "study")
 LIBRARIES = "torch, transformers and ray"
 STUDY_READS = ("evaluate.held_out_path", "evaluate.limit")
@@ -187,7 +188,7 @@ _ALL = (
                 "in money too, at 3 a GPU-hour"
             ),
         },
-        general=("out_dir", "seed"),
+        general=("out_dir", "seed", "signals"),
         requires=PATHS,
         needs_only_first=_is_glance,
         imports=LIBRARIES,
@@ -208,6 +209,7 @@ _ALL = (
                 "rows and run folder in an object store, 50 anchors"
             ),
         },
+        general=SCORE_GENERAL,
         requires=PATHS,
         imports=LIBRARIES,
     ),
@@ -300,6 +302,7 @@ _ALL = (
                 "and train on each, to see whether golden rows help"
             ),
         },
+        general=SCORE_GENERAL,
         requires=PATHS,
         imports=LIBRARIES,
     ),

@@ -11,7 +11,6 @@ fraction: under unique=true the first copy of each content, and answers of min_a
 max_answer_tokens.
 """
 
-import hashlib
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -27,6 +26,11 @@ from nuggets_ray.config.schema import SelectConfig
 from nuggets_ray.config.select_steps import check_sets, check_steps
 from nuggets_ray.errors import UserError
 from nuggets_ray.mixture import SetScores, rank_mixture
+from nuggets_ray.signals.blend import blend
+from nuggets_ray.signals.by import check_by, is_blend, name_of, weights_of
+from nuggets_ray.signals.ifd import misfits
+from nuggets_ray.signals.longest import longest
+from nuggets_ray.signals.random import random_order
 
 OUR_COLUMNS = ("example_id", "golden_score", "rank")
 RULES = {
@@ -44,7 +48,9 @@ class Scores:
     `golden_score` is float64, NaN where the row is not complete (eliminated early): such a row
     counts as scored and can be drawn at random or by length, but never by golden score.
     `mean_delta` is in nats per answer token. `posterior_score` is None where the run has none, NaN
-    where a row has none. `sets`: the scores by those anchor sets that are asked for.
+    where a row has none. `sets`: the scores by those anchor sets that are asked for. `signals`:
+    others by the names of select.by, NaN where a row has none; `rds_turn`: at which turn of a
+    round-robin over the anchors each row is taken.
     """
 
     example_id: np.ndarray
@@ -54,6 +60,8 @@ class Scores:
     num_answer_tokens: np.ndarray
     posterior_score: np.ndarray | None = None
     sets: Mapping[str, SetScores] = dataclass_field(default_factory=dict)
+    signals: Mapping[str, np.ndarray] = dataclass_field(default_factory=dict)
+    rds_turn: np.ndarray | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,14 +103,15 @@ def check_config(config: SelectConfig) -> None:
     """Raise UserError for a setting that no scores could make right; needs no data, so call it
     before reading any."""
     check_limits(config, "select.")
-    for rule, field in RULES.items():
-        value = getattr(config, field)
+    check_by(config.by, config.scores_path)
+    for rule, key in RULES.items():
+        value = getattr(config, key)
         if rule == config.rule and value is None:
-            raise UserError(f"select.rule={rule} needs select.{field}: set it")
+            raise UserError(f"select.rule={rule} needs select.{key}: set it")
         if rule != config.rule and value is not None:
             raise UserError(
-                f"select.{field}={value} is not used by select.rule={config.rule}: "
-                f"choose it with select={rule}, or leave select.{field} out"
+                f"select.{key}={value} is not used by select.rule={config.rule}: "
+                f"choose it with select={rule}, or leave select.{key} out"
             )
     if config.fraction is not None and not 0 < config.fraction <= 1:
         raise UserError(
@@ -155,14 +164,10 @@ def default_name(config: SelectConfig) -> str:
     """The folder under selections/ when select.name is not set."""
     if config.by == "random":
         return f"random-{config.draw}" + ("-tokens" if config.rule == "top_tokens" else "")
-    names = {
-        "golden_score": ("golden", "bottom"),
-        "posterior_score": ("posterior", "posterior-bottom"),
-        "longest": ("longest", "shortest"),
-    }
-    of_top, of_bottom = names[config.by]
-    of_set = f"-{config.set}" if config.set else "-mixture" if config.sets else ""
-    return (of_top if config.order == "top" else of_bottom) + of_set
+    name = name_of(config.by)
+    if config.order == "bottom":
+        name = {"golden": "bottom", "longest": "shortest"}.get(name, f"{name}-bottom")
+    return name + (f"-{config.set}" if config.set else "-mixture" if config.sets else "")
 
 
 def select(scores: Scores, config: SelectConfig, seed: int) -> Selection:
@@ -243,11 +248,28 @@ def first_copies(scores: Scores) -> np.ndarray:
 
 
 def _measure(scores: Scores, config: SelectConfig) -> np.ndarray:
-    if config.by == "longest":
-        return scores.num_answer_tokens.astype(np.float64)
-    if config.by == "golden_score":
+    """What rows are ranked by, (N,): NaN where a row cannot be."""
+    if config.by == "random":
+        return np.zeros(len(scores.example_id))
+    if not is_blend(config.by):
+        return _signal(scores, config, config.by)
+    weights = weights_of(config.by)
+    return blend({name: _order_by(scores, config, name) for name in weights}, weights)
+
+
+def _order_by(scores: Scores, config: SelectConfig, name: str) -> np.ndarray:
+    """What orders rows by a signal, the highest first: of rds the turns, not the cosines."""
+    if name == "rds" and scores.rds_turn is not None:
+        return -scores.rds_turn
+    return _signal(scores, config, name)
+
+
+def _signal(scores: Scores, config: SelectConfig, name: str) -> np.ndarray:
+    if name == "longest":
+        return longest(scores.num_answer_tokens)
+    if name == "golden_score":
         return scores.sets[config.set].golden_score if config.set else scores.golden_score
-    if config.by == "posterior_score":
+    if name == "posterior_score":
         if scores.posterior_score is None:
             raise UserError(
                 "select.by=posterior_score: this run has none, as it takes 40 anchors and 100 rows "
@@ -255,7 +277,12 @@ def _measure(scores: Scores, config: SelectConfig) -> np.ndarray:
                 "select.by=golden_score"
             )
         return scores.posterior_score
-    return np.zeros(len(scores.example_id))
+    if name not in scores.signals:
+        raise UserError(f"select.by={name}: these rows have none: take select.by=golden_score")
+    values_N = scores.signals[name]
+    if name in ("ifd", "ifd_perplexity"):
+        return np.where(misfits(values_N), np.nan, values_N)
+    return values_N
 
 
 def _rank(
@@ -276,14 +303,12 @@ def _rank(
 def _rank_all(scores: Scores, measure_N: np.ndarray, config: SelectConfig, seed: int) -> np.ndarray:
     """The rows that have what they are ranked by, in rank order."""
     if config.by == "random":
-        # hashed a row, so that its draw is the same whatever other rows are there
-        start = f"{seed}:random-{config.draw}:".encode()
-        digests = [hashlib.sha256(start + id.encode()).hexdigest() for id in scores.example_id]
-        return np.argsort(np.array(digests, dtype="S64"))
+        return random_order(scores.example_id, seed, config.draw)
     if config.set:
         return scores.sets[config.set].rank(scores.example_id, config.order)
     sign = -1.0 if config.order == "top" else 1.0
-    ranked: np.ndarray = np.lexsort((scores.example_id, sign * scores.mean_delta, sign * measure_N))
+    order_N = _order_by(scores, config, "rds") if config.by == "rds" else measure_N
+    ranked: np.ndarray = np.lexsort((scores.example_id, sign * scores.mean_delta, sign * order_N))
     is_rankable: np.ndarray = ~np.isnan(measure_N)
     return np.compress(is_rankable[ranked], ranked)
 
@@ -299,10 +324,12 @@ def num_wanted(ranking: Ranked, config: SelectConfig) -> int:
         num_kept = max(1, math.ceil(Fraction(str(config.fraction)) * num_eligible))
         setting = f"select.fraction={config.fraction}"
     if num_kept > num_ranked:
-        scored = "scored" if num_ranked == num_eligible else "scored on every anchor"
+        are_such = "are scored" if config.by == "random" else f"have a value of {config.by}"
+        if num_ranked == num_eligible or config.by == "golden_score":
+            are_such = "are scored" + " on every anchor" * (num_ranked < num_eligible)
         raise UserError(
-            f"{setting} asks for {num_kept} rows, but only {num_ranked} {_kind(config)} are "
-            f"{scored}: lower it"
+            f"{setting} asks for {num_kept} rows, but only {num_ranked} {_kind(config)} "
+            f"{are_such}: lower it"
         )
     return num_kept
 

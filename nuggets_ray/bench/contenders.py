@@ -29,6 +29,9 @@ NAIVE_BATCH_TOKENS = 2048
 OFFICIAL_BATCH_ROWS = 8
 """The fastest sizes of 1,024 to 8,192 and of 2 to 16 on the demo model, on a core."""
 
+UNASKED_TOKENS = 32
+"""What stands in front of an answer alone: as many as a short chat template's empty question."""
+
 Score = Callable[[Sequence[int]], np.ndarray]
 """Candidates, as indices into the work's prefixes -> log-probs (C, A)."""
 
@@ -60,6 +63,44 @@ def _engine(task: Task) -> Loaded:
             model, work.anchors, engine=task.kind, max_pack_tokens=task.max_pack_tokens
         )
         return lambda candidates: engine.log_probs([work.prefixes[c] for c in candidates])
+
+    max_pack_tokens = task.max_pack_tokens or DEFAULT_PACK_TOKENS[task.device]
+    return Loaded(prepare, model=model, max_pack_tokens=max_pack_tokens)
+
+
+def _tree_signals(task: Task) -> Loaded:
+    """The tree engine with all signals taken down beside the scores. The second half of a
+    demonstration stands for its answer, its first tokens for a prompt that asks nothing; what is
+    computed once a worker, the anchors' states, is not in a run."""
+    from types import SimpleNamespace
+
+    from nuggets_ray.records import Anchor
+    from nuggets_ray.score.engine import DEFAULT_PACK_TOKENS, make_engine
+    from nuggets_ray.score.row_signals import RowSignals
+    from nuggets_ray.signals.names import COLUMNS_OF
+
+    model = load_transformers(task)
+
+    def prepare(work: Workload) -> Score:
+        size = task.max_pack_tokens
+        engine = make_engine(model, work.anchors, engine="tree", max_pack_tokens=size)
+        nothing = np.zeros(0, np.int64)
+        first = work.prefixes[0]
+        prompt: Any = SimpleNamespace(zero_shot_prefix=nothing, unasked_ids=first[:UNASKED_TOKENS])
+        named = [Anchor(f"{n}", f"{n}", "", "", one) for n, one in enumerate(work.anchors)]
+        signals = RowSignals(engine, prompt, named, tuple(COLUMNS_OF))
+
+        def score(candidates: Sequence[int]) -> np.ndarray:
+            ids = [work.prefixes[c] for c in candidates]
+            shown = [Encoding(one, np.arange(len(one)) >= len(one) // 2) for one in ids]
+            passed = signals.passed(shown)
+            for candidate, one, through in zip(candidates, shown, passed, strict=True):
+                signals.add(f"candidate {candidate}", one, through)
+            signals.take()
+            return np.stack([through.one_shot_A for through in passed])
+
+        score([0])  # the anchors' states
+        return score
 
     max_pack_tokens = task.max_pack_tokens or DEFAULT_PACK_TOKENS[task.device]
     return Loaded(prepare, model=model, max_pack_tokens=max_pack_tokens)
@@ -227,6 +268,7 @@ def mean_log_prob(log_probs_RV: "torch.Tensor", token_ids_R: "torch.Tensor") -> 
 
 LOADERS: dict[str, Callable[[Task], Loaded]] = {
     "tree": _engine,
+    "tree_signals": _tree_signals,
     "kv_cache": _engine,
     "plain": _engine,
     "reference": _reference,

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from nuggets_ray.bench.engine_tables import gpu_rows, share_rows, text
+from nuggets_ray.bench.engine_tables import gpu_rows, of_signals, share_rows, text
 from nuggets_ray.bench.measure import measure
 from nuggets_ray.bench.plan import BenchResults, Contender, Plan
 from nuggets_ray.bench.process import WorkerFailed
@@ -26,7 +26,7 @@ from nuggets_ray.bench.session import (
     start_worker,
     tell_duration,
 )
-from nuggets_ray.bench.tables import cost_rows, make_row
+from nuggets_ray.bench.tables import compared_rows, cost_rows, make_row
 from nuggets_ray.bench.task import NotMeasured
 from nuggets_ray.bench.workload import load_source
 from nuggets_ray.cli import configure_logging, guard, print_result
@@ -38,12 +38,13 @@ logger = logging.getLogger(__name__)
 
 MADE_FAST = {
     "tree": "demonstration and anchors once through the model; vocabulary at answer tokens only",
+    "tree_signals": "tree, with signals=[perplexity,ifd,rds] taken down of each candidate",
     "kv_cache": "the demonstration's cache expanded over batches of anchors of similar length",
     "plain": "whole sequences in batches of similar length",
 }
 CASES = {
-    "cut-200": ("tree", "kv_cache", "plain"),
-    "uncut-200": ("tree", "kv_cache", "plain"),
+    "cut-200": ("tree", "tree_signals", "kv_cache", "plain"),
+    "uncut-200": ("tree", "tree_signals", "kv_cache", "plain"),
     "cut-50": ("tree",),
     "uncut-50": ("tree",),
     "cut-400": ("tree",),
@@ -69,6 +70,7 @@ def bench(config: Config) -> dict[str, Any]:
     results = measure(plan, start_worker, checked=False)  # make_engine checks each
     profile = {} if results.interrupted else _profile(plan, results)
     rows = [*cost_rows(plan, results), *share_rows(plan, results), *gpu_rows(plan)]
+    rows += compared_rows(of_signals(plan, results))
     rows += [make_row("profile", "tree", group, s, "s") for group, s in profile.items()]
     return finish(config, text(plan, results, profile, config.model.path), rows, results)
 

@@ -12,7 +12,10 @@ from nuggets_ray.bench.flop import data_sheet_flops
 from nuggets_ray.bench.plan import BenchResults, Contender, Plan, Reading
 from nuggets_ray.bench.random_models import SIZES
 from nuggets_ray.bench.tables import (
+    Compared,
+    Comparison,
     Row,
+    compare,
     format_number,
     hardware,
     make_row,
@@ -93,6 +96,7 @@ def text(plan: Plan, results: BenchResults, profile: Mapping[str, float], model_
         f"{plan.candidates_a_run} candidate{'s' * (plan.candidates_a_run > 1)} each.",
         _share_table(plan, results),
         reasons_text(results),
+        _signals_text(plan, results),
         _gpu_table(plan),
         NOTES,
     ]
@@ -134,6 +138,27 @@ def _share_table(plan: Plan, results: BenchResults) -> str:
                 why = short_reason(results, contender.name)
                 rows.append([case, contender.name, why, *["-"] * (len(header) - 3)])
     return markdown_table(header, rows)
+
+
+def of_signals(plan: Plan, results: BenchResults) -> list[Compared]:
+    """What signals cost beside the scores, in each case that has both."""
+    names = {case: [one.name for one in contenders] for case, contenders in plan.cases.items()}
+    return [
+        compare(Comparison(case, "tree_signals", "tree"), results, plan.task.device)
+        for case, there in names.items()
+        if {"tree", "tree_signals"} <= set(there)
+    ]
+
+
+def _signals_text(plan: Plan, results: BenchResults) -> str:
+    costs = [
+        f"{one.comparison.case} {one.ratio:.3f}"
+        for one in of_signals(plan, results)
+        if one.ratio is not None
+    ]
+    second = "wall" if plan.task.device == "cuda" else "CPU"
+    told = ", ".join(costs)
+    return f"{second} seconds with signals over those without: {told}." if costs else ""
 
 
 def _gpu_table(plan: Plan) -> str:

@@ -186,6 +186,10 @@ def absolute(config: Config) -> Config:
             tasks_path=path("evaluate.tasks_path", evaluate.tasks_path or "") or None,
             compare=[path("evaluate.compare", run) for run in evaluate.compare],
         ),
+        select=replace(
+            config.select,
+            scores_path=path("select.scores_path", config.select.scores_path or "") or None,
+        ),
         judge=replace(
             config.judge,
             api_key_path=path("judge.api_key_path", config.judge.api_key_path or "") or None,

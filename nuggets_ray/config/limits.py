@@ -30,6 +30,11 @@ def choice(default: str, *others: str) -> str:
     return field(default=default, metadata={"one_of": (default, *others)})
 
 
+def usual(default: Any, *others: str) -> Any:
+    """A field that mostly holds one of these texts; what else it may be is checked elsewhere."""
+    return field(default=default, metadata={"one_of": (default, *others), "is_open": True})
+
+
 def choices(*allowed: str) -> list[str]:
     """A field that holds a list of some of these texts: all, where nothing is said."""
     return field(default_factory=lambda: list(allowed), metadata={"each_of": allowed})
@@ -57,7 +62,7 @@ def check_limits(section: Any, prefix: str = "") -> None:
             check_limits(value, f"{key}.")
         elif isinstance(value, int | float):
             _check_number(key, value, item)
-        elif "one_of" in item.metadata:
+        elif "one_of" in item.metadata and not item.metadata.get("is_open"):
             _check_choice(key, value, item.metadata["one_of"])
         elif "each_of" in item.metadata:
             _check_each(key, value, item.metadata["each_of"])

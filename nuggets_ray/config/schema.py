@@ -11,7 +11,7 @@ from typing import Any
 from nuggets_ray.config.bench import BenchConfig
 from nuggets_ray.config.evaluate import EvaluateConfig, GenerateConfig, JudgeConfig
 from nuggets_ray.config.finetune import FinetuneConfig
-from nuggets_ray.config.limits import check_limits, choice, choices, number, share, some
+from nuggets_ray.config.limits import check_limits, choice, choices, number, share, some, usual
 from nuggets_ray.config.report import ReportConfig
 from nuggets_ray.config.show import ShowConfig
 from nuggets_ray.config.status import StatusConfig
@@ -228,9 +228,18 @@ class SelectConfig:
     """top_tokens: rows are kept until they hold about this many answer tokens."""
     min_score: float | None = None
     """threshold: rows whose score is above this are kept (below it under order=bottom)."""
-    by: str = choice("golden_score", "posterior_score", "random", "longest")
-    """golden_score, posterior_score (what the win share over any number of such anchors is expected
-    to be; every row has it), random (seeded) or longest (answer tokens).
+    by: Any = usual(
+        *("golden_score", "posterior_score", "standardised_delta", "loss_ratio", "perplexity"),
+        *("ifd", "ifd_perplexity", "rds", "longest", "random"),
+    )
+    """golden_score, posterior_score (expected win share over any number of such anchors; every row
+    has it), standardised_delta, loss_ratio, perplexity, ifd, ifd_perplexity, rds, longest (answer
+    tokens), random (seeded), a column of scores_path, or a blend of ranks: {golden_score: 1, ifd:
+    0.5}.
+    """
+    scores_path: str | None = None
+    """Scores of another tool or run, by a column's name in `by`: a file of rows with example_id,
+    content_id, id or row_number, or a run folder.
     """
     order: str = choice("top", "bottom")
     """top or bottom."""
@@ -313,6 +322,14 @@ class Config:
     seed: int = number(0, at_least=0, at_most=2**32 - 1)
     """Seed of every draw: hold-out, random anchors, k-means, random selections, order of training
     rows, dropout.
+    """
+    signals: list[str] = field(
+        default_factory=lambda: ["auto"],
+        metadata={"each_of": ("auto", "perplexity", "ifd", "rds")},
+    )
+    """What scoring takes down of each row beside its score: perplexity, ifd (with ifd_perplexity),
+    rds; auto: perplexity, which costs nothing (backend=transformers), of rows scored from now on.
+    Named ones are computed of rows that have a score already, too.
     """
     progress_s: float = number(10.0, at_least=0.1)
     """Seconds between progress lines where there is no terminal, and between lines of metrics."""

@@ -11,6 +11,7 @@ import json
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from nuggets_ray.config.schema import PromptConfig
 from nuggets_ray.errors import UserError
 from nuggets_ray.prompts.templates import Rendering, Template, alpaca, chat, official
 from nuggets_ray.prompts.token_mask import copy_backend
-from nuggets_ray.records import Encoding, Example
+from nuggets_ray.records import Encoding, Example, Message
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +52,15 @@ class Prompt:
         """
         limit = self._config.max_demonstration_tokens if max_tokens is None else max_tokens
         return _fit(self._template.demonstration, answered(example), limit)
+
+    @cached_property
+    def unasked_ids(self) -> np.ndarray:
+        """The ids that stand before the answer in a demonstration that asks nothing: header, an
+        empty question, and what introduces an answer.
+        """
+        unasked = Example((Message("user", ""), Message("assistant", "x")))
+        shown = self._template.demonstration(unasked)
+        return shown.token_ids[: int(np.argmax(shown.answer_mask))]
 
     def anchor(self, example: Example) -> Encoding:
         """The ids that follow either prefix, cut to prompt.max_anchor_tokens.

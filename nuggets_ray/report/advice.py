@@ -97,7 +97,7 @@ def _of_the_scores(material: Material) -> Iterator[Caution]:
     if 0 < num_anchors < FEW_ANCHORS:
         yield Caution(
             f"{num_anchors} anchors: each score has a wide interval.",
-            "anchors.num=100 or more, in another out_dir; see the intervals in Golden scores.",
+            "More are added to this folder: a higher anchors.num of random ones, or a further set.",
         )
     near, asked = (np.nansum(material.column(n)) for n in ("num_near_ties", "num_anchors"))
     if asked and near > MANY_NEAR * asked:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nuggets_ray.evaluate.verdict.reliability import split_half
-from nuggets_ray.report.chart import BLUE, Chart, draw, gain_colours
+from nuggets_ray.report.chart import MARKERS, SERIES, Chart, draw, gain_colours, label
 from nuggets_ray.report.material import Material, Sampled, evenly
 from nuggets_ray.report.page import Grid, Section
 from nuggets_ray.run.row_text import one_line
@@ -93,10 +93,19 @@ def _table(material: Material, helped_A: np.ndarray) -> Grid:
 
 def _difficulty(material: Material, helped_A: np.ndarray) -> Chart:
     zero_shot_A = material.anchors[1]
+    sets = list(dict.fromkeys(anchor.anchor_set for anchor in material.anchors[0]))
 
     def plot(figure: "Figure") -> None:
         axes: Any = figure.subplots()
-        axes.scatter(zero_shot_A, helped_A, s=22, c=BLUE, alpha=0.75, linewidths=0)
+        for place, name in enumerate(sets):
+            is_in_A = np.array([anchor.anchor_set == name for anchor in material.anchors[0]])
+            axes.scatter(
+                *(zero_shot_A[is_in_A], helped_A[is_in_A]),
+                **{"s": 22, "c": SERIES[place % len(SERIES)], "alpha": 0.75, "linewidths": 0},
+                **{"marker": MARKERS[place % len(MARKERS)], "label": label(name)},
+            )
+        if len(sets) > 1:
+            axes.legend(title="anchor set")
         axes.set_xlabel("log-prob of the answer without a row (nats per token; left is harder)")
         axes.set_ylabel("share of rows that help")
         axes.set_ylim(-0.03, 1.03)
@@ -114,6 +123,8 @@ def _matrix(material: Material, sample: Sampled) -> Chart:
     limit = float(np.nanquantile(np.abs(delta), 0.95)) or 1e-6
 
     def plot(figure: "Figure") -> None:
+        from matplotlib.ticker import MaxNLocator
+
         axes: Any = figure.subplots()
         image = axes.imshow(
             delta,
@@ -124,6 +135,7 @@ def _matrix(material: Material, sample: Sampled) -> Chart:
         axes.set_xlabel("anchors, hardest first")
         axes.set_ylabel("rows, best first")
         axes.set_yticks([])
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         figure.colorbar(image, ax=axes, label="delta (nats per answer token)")
 
     rows = (

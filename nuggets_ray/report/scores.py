@@ -229,16 +229,12 @@ def _by_length(material: Material, main: ChosenRows | None) -> tuple[Grid, str]:
     rows = []
     for one in np.unique(bin_K):
         is_in_K = bin_K == one
-        rows.append(
-            [
-                f"{tokens_K[is_in_K].min():,.0f} to {tokens_K[is_in_K].max():,.0f}",
-                f"{is_in_K.sum():,}",
-                f"{golden_K[is_in_K].mean():.3f}",
-                f"{kept_K[is_in_K].sum():,}",
-                f"{kept_K[is_in_K].mean():.1%}",
-            ]
-        )
-    header = ("answer tokens", "rows", "mean golden score", "kept", "share kept")
+        ends = f"{tokens_K[is_in_K].min():,.0f} to {tokens_K[is_in_K].max():,.0f}"
+        cells = [ends, f"{is_in_K.sum():,}", f"{golden_K[is_in_K].mean():.3f}"]
+        kept = [f"{kept_K[is_in_K].sum():,}", f"{kept_K[is_in_K].mean():.1%}"]
+        rows.append(cells if main is None else cells + kept)
+    header = ["answer tokens", "rows", "mean golden score"]
+    header += [] if main is None else [f"kept in {main.name}", "share kept"]
     grid = Grid(header, rows, "Tenths of the rows by answer length")
     if main is None or not kept_K.any():
         return grid, ""

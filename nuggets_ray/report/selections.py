@@ -197,7 +197,7 @@ def _source_figure(sources: Sources, main: ChosenRows) -> Chart:
         axes.set_yticks(place, names)
         axes.set_xlabel("share of rows, %")
         axes.grid(axis="y", visible=False)
-        axes.legend()
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
 
     alt = f"Where the rows of {main.name} are from, beside all scored rows."
     return draw("sources", alt, plot, height=1.2 + 0.3 * len(order))
@@ -211,7 +211,7 @@ def _notes(material: Material, main: ChosenRows) -> Iterator[str]:
             f"{record['num_candidates']:,} candidates were scored."
         )
     if record.get("num_copies_left_out"):
-        yield f"{record['num_copies_left_out']:,} exact copies of other rows were left out."
+        yield f"Exact copies of other rows that were left out: {record['num_copies_left_out']:,}."
     uri = material.folder.selection(main.name).profile
     near = json.loads(io.read_bytes(uri)).get("near_duplicates") if io.exists(uri) else None
     if near is not None:
@@ -220,4 +220,4 @@ def _notes(material: Material, main: ChosenRows) -> Iterator[str]:
             f"as a better one (Jaccard of word 5-grams at least {near['min_similarity']})."
         )
     num_copies = material.table.num_rows - len(material.table["content_id"].unique())
-    yield f"{num_copies:,} of the scored rows are exact copies of others."
+    yield f"Exact copies of other rows among those that are scored: {num_copies:,}."

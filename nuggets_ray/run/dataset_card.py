@@ -74,7 +74,7 @@ def _scoring(scored: Mapping[str, Any] | None, fingerprint: Mapping[str, Any]) -
     told = {
         "model": scored["model"]["path"],
         "data": scored["data"]["path"],
-        "anchors": {k: scored["anchors"].get(k) for k in ("method", "num", "path")},
+        "anchors": {k: scored["anchors"].get(k) for k in ("method", "num", "path", "sets")},
         **dict(fingerprint),
     }
     return ["## How they were scored\n", _block(told)]

@@ -419,9 +419,14 @@ class EvaluationFolder:
         """A judge's verdicts on a model's answers, for people to read."""
         return join(self.judge, benchmark, name, judge, f"{model}.md")
 
+    @property
+    def all_merged(self) -> str:
+        """The folder of all adapters as whole models."""
+        return join(self.path, "merged")
+
     def merged(self, model: str, key: str) -> str:
         """The folder of an adapter as a whole model."""
-        return join(self.path, "merged", f"{model}-{key}")
+        return join(self.all_merged, f"{model}-{key}")
 
     @property
     def all_alpaca_eval(self) -> str:

@@ -13,14 +13,16 @@ def format_histogram(measure_N: np.ndarray, is_kept_N: np.ndarray, title: str) -
     """Bars of all rows by their measure, the kept ones as #, the others as -; NaN is left out."""
     is_number_N = ~np.isnan(measure_N)
     measure, is_kept = measure_N[is_number_N], is_kept_N[is_number_N]
-    low, high = (0.0, 1.0) if measure.max() <= 1 else (float(measure.min()), float(measure.max()))
+    low, high = float(measure.min()), float(measure.max())
+    if low >= 0 and high <= 1:
+        low, high = 0.0, 1.0
     # rounded, as 0.3 * 10 is just below 3 in floats
     place = np.round((measure - low) / max(high - low, 1e-9) * NUM_BINS, 6).astype(int)
     bin_N = np.minimum(place, NUM_BINS - 1)
     all_B = np.bincount(bin_N, minlength=NUM_BINS)
     kept_B = np.bincount(bin_N[is_kept], minlength=NUM_BINS)
     edges = np.linspace(low, high, NUM_BINS + 1)
-    digits = 2 if high <= 1 else 0
+    digits = 2 if high - low <= 20 else 0
     lines = [f"{title} of {len(measure):,} scored rows (# kept, - left out):"]
     for num_all, num_kept, start, end in zip(all_B, kept_B, edges, edges[1:], strict=False):
         bar = _bar("#", num_kept, all_B.max()) + _bar("-", num_all - num_kept, all_B.max())

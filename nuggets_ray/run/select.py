@@ -26,11 +26,13 @@ from nuggets_ray.run.layout import RunFolder, SelectionFolder
 from nuggets_ray.run.manifest import read_manifest
 from nuggets_ray.run.select_materials import Embed, read_materials
 from nuggets_ray.run.select_report import selection_report
+from nuggets_ray.run.select_signals import with_signals
 from nuggets_ray.run.selected_rows import json_columns, to_jsonl, to_table
 from nuggets_ray.run.selection_profile import Profile, profile_of
 from nuggets_ray.run.selections import Record, models_of
 from nuggets_ray.run.set_scores import mixture_facts, with_set_scores
 from nuggets_ray.run.settled import check_explored, check_settled, promise_of
+from nuggets_ray.run.signal_table import signal_table
 from nuggets_ray.run.source_rows import read_source_table
 from nuggets_ray.select import (
     OUR_COLUMNS,
@@ -60,6 +62,9 @@ def select_and_report(config: Config, embed: Embed | None = None) -> dict[str, A
     print(format_summary(made.result))
     report = selection_report(config.out_dir, made.scored, made.chosen, made.profile, config.select)
     print(f"\n{report}")
+    row_K = made.chosen.selection.row_K
+    table = signal_table(config.out_dir, made.scored, row_K, config.select, config.seed)
+    print(f"\n{table}")
     return made.result
 
 
@@ -189,6 +194,7 @@ def _choose(
     out_dir: str, config: SelectConfig, seed: int, embed: Embed | None
 ) -> tuple[Scored, Chosen]:
     scored = with_set_scores(out_dir, read_scored(out_dir), config)
+    scored = with_signals(out_dir, scored, config)
     num_scored = len(scored.scores.example_id)
     if scored.num_pending:
         logger.warning("partial: %d of %d candidates are scored", num_scored, scored.num_candidates)

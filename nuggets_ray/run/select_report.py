@@ -17,6 +17,7 @@ from nuggets_ray.run.score_histogram import format_histogram, format_ties
 from nuggets_ray.run.selection_profile import Profile
 from nuggets_ray.run.shown_rows import ShownRow, read_shown, score_text
 from nuggets_ray.select import Selection
+from nuggets_ray.signals.by import is_blend, name_of
 from nuggets_ray.units import num_text
 
 NUM_ENDS, NUM_BORDER = 3, 2
@@ -30,16 +31,14 @@ def selection_report(
     scores, selection = scored.scores, chosen.selection
     is_kept_N = np.zeros(len(scores.example_id), bool)
     is_kept_N[selection.row_K] = True
-    by_length = config.by == "longest"
-    measure_N = scores.num_answer_tokens.astype(float) if by_length else scores.golden_score
+    measure_N = selection.ranking.measure_N if config.by != "random" else scores.golden_score
     is_offered_N = np.zeros(len(measure_N), bool)
     is_offered_N[selection.ranking.ranked_R] = True
     measure_N = np.where(is_offered_N, measure_N, np.nan)  # copies are not among what was chosen of
     parts = []
     if not np.isnan(measure_N).all():
-        title = "Answer tokens" if by_length else "Golden scores"
-        parts.append(format_histogram(measure_N, is_kept_N, title))
-    if selection.cutoff is not None:
+        parts.append(format_histogram(measure_N, is_kept_N, _title(config)))
+    if selection.cutoff is not None and config.by != "rds":  # which goes by turns, not by cosines
         parts.append(format_ties(measure_N, is_kept_N, selection.cutoff))
     parts += _steps(chosen, config)
     parts.append(format_profile(profile))
@@ -48,6 +47,13 @@ def selection_report(
         f"{job_command('show')} out_dir={out_dir} shows more rows, and the anchors they helped."
     )
     return "\n\n".join(parts)
+
+
+def _title(config: SelectConfig) -> str:
+    """What the rows are ranked by; of a random order, what they are worth."""
+    known = {"longest": "Answer tokens", "golden_score": "Golden scores", "random": "Golden scores"}
+    name = name_of(config.by) if is_blend(config.by) else str(config.by)
+    return known.get(name, f"Values of {name}")
 
 
 def _steps(chosen: Chosen, config: SelectConfig) -> Iterator[str]:

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from nuggets_ray import io
 from nuggets_ray.records import SignalRow
+from nuggets_ray.run.candidates import is_among
 from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.scores import COMPACT_ROWS
 
@@ -68,6 +69,16 @@ def ids_with(out_dir: str, signal: str, num_anchors: int) -> np.ndarray:
         table = table.filter(is_whole)
     ids: np.ndarray = table["content_id"].to_numpy().astype(str)
     return ids
+
+
+def lacking(
+    out_dir: str, content_ids: np.ndarray, signals: Sequence[str], num_anchors: int
+) -> np.ndarray:
+    """Which rows have not been asked for all of `signals` yet: (N,) bool."""
+    is_lacking_N = np.zeros(len(content_ids), bool)
+    for signal in signals:
+        is_lacking_N |= ~is_among(content_ids, ids_with(out_dir, signal, num_anchors).tolist())
+    return is_lacking_N
 
 
 def read_signal(out_dir: str, signal: str, content_ids: np.ndarray) -> np.ndarray:

@@ -1,12 +1,14 @@
 """What is wrong with a scoring run, told before Ray starts or a model is loaded."""
 
 import logging
+from collections.abc import Sequence
 
 from nuggets_ray.anchors.file import load_examples
 from nuggets_ray.config.anchor_sets import anchor_sets, told_of_set
 from nuggets_ray.config.schema import Config
 from nuggets_ray.data.inputs import list_inputs
 from nuggets_ray.data.recognise import set_format
+from nuggets_ray.errors import UserError
 from nuggets_ray.model.load import load_tokenizer
 from nuggets_ray.model.weights.headers import check_weights
 from nuggets_ray.prompts.prompt import make_prompt
@@ -14,6 +16,7 @@ from nuggets_ray.run.candidates import fields_like
 from nuggets_ray.schedule.explore import check_explore
 from nuggets_ray.schedule.wanted import check_wanted
 from nuggets_ray.select import OUR_COLUMNS, check_clash
+from nuggets_ray.signals.names import NEEDS_STATES
 
 logger = logging.getLogger(__name__)
 
@@ -21,6 +24,7 @@ logger = logging.getLogger(__name__)
 def check_inputs(config: Config) -> None:
     """Raise UserError for data, anchors, a tokenizer or weights that are not there or not whole."""
     logger.info("checking data, anchors, tokenizer and weights")
+    check_signals(config.signals, config.score.backend)
     if config.schedule.name == "race":
         check_wanted(config.race, config.select)
     if config.schedule.name == "explore":
@@ -33,6 +37,16 @@ def check_inputs(config: Config) -> None:
                 load_examples(one)
     make_prompt(load_tokenizer(config.model), config.prompt)
     check_weights(config.model, any_architecture=config.score.backend == "vllm")
+
+
+def check_signals(signals: Sequence[str], backend: str) -> None:
+    """Raise UserError for what the backend cannot tell of a row."""
+    for name in signals:
+        if backend == "vllm" and name in NEEDS_STATES:
+            raise UserError(
+                f"signals=[{name}]: score.backend=vllm shows no hidden states, of which {name} is "
+                "made: take score.backend=transformers, or leave it out"
+            )
 
 
 def check_fields(out_dir: str, prefix: str) -> None:

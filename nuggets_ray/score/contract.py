@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from nuggets_ray.records import Encoding
+from nuggets_ray.score.own import Own
 
 
 class DeviceLost(Exception):
@@ -40,6 +41,17 @@ class ScoringEngine(Protocol):
         Raises ValueError for a prefix that cannot be scored, DeviceLost when nothing can be any
         more.
         """
+        ...
+
+    def log_probs_and_own(
+        self, demonstrations: Sequence[Encoding], with_states: bool
+    ) -> tuple[np.ndarray, Own]:
+        """`log_probs` after demonstrations, and what they tell of themselves."""
+        ...
+
+    def own(self, sequences: Sequence[Encoding], with_states: bool) -> Own:
+        """What sequences tell of themselves, without any anchor. Raises ValueError for one that
+        cannot be computed, and for states where there are none to be had."""
         ...
 
     def peak_memory_bytes(self) -> int:

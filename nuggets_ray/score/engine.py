@@ -9,8 +9,8 @@ Legend: C candidates, A anchors.
 
 import logging
 import resource
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -21,13 +21,15 @@ from nuggets_ray.model.weights.load_errors import is_out_of_memory
 from nuggets_ray.records import Encoding
 from nuggets_ray.score.kv_cache import kv_cache_log_probs
 from nuggets_ray.score.model_check import check_model
+from nuggets_ray.score.own import Own, OwnSums, pass_alone
 from nuggets_ray.score.plain import plain_log_probs
 from nuggets_ray.score.rope import max_shared_tokens
-from nuggets_ray.score.self_check import LogProbs, reason_against
+from nuggets_ray.score.self_check import ComputeLogProbs, reason_against
 from nuggets_ray.score.tree import tree_log_probs
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
 DEFAULT_PACK_TOKENS = {"cpu": 4096, "cuda": 16384}
 
 
@@ -66,22 +68,67 @@ class Engine:
         answer tokens; NaN and infinities are passed on. Raises ValueError for a token that the
         model has no embedding for, before the device sees it: a GPU would be lost to the process.
         """
-        for prefix in prefixes:
-            check_embedded(self.model, prefix)
-        parts = [torch.zeros(0, len(self.anchors))]
-        start = 0
-        while start < len(prefixes):
-            stop = self._group_stop(prefixes, start)
-            parts.append(self._group_log_probs(prefixes[start:stop]))
-            start = stop
-        # The first wait for the device: until here the next group is laid out while it computes.
-        return torch.cat([part.cpu() for part in parts]).numpy()
+        return self._pass(prefixes, None, with_states=False)[0]
+
+    @torch.inference_mode()
+    def log_probs_and_own(
+        self, demonstrations: Sequence[Encoding], with_states: bool
+    ) -> tuple[np.ndarray, Own]:
+        """`log_probs` after demonstrations, and what they tell of themselves in the same pass (the
+        plain engine: in one more)."""
+        prefixes = [demonstration.token_ids for demonstration in demonstrations]
+        return self._pass(prefixes, demonstrations, with_states)
+
+    @torch.inference_mode()
+    def own(self, sequences: Sequence[Encoding], with_states: bool) -> Own:
+        """What sequences tell of themselves, without any anchor; on a CPU one at a time, so that
+        company never matters."""
+        for sequence in sequences:
+            check_embedded(self.model, sequence.token_ids)
+
+        def alone(max_tokens: int) -> OwnSums:
+            own = OwnSums(self.model, sequences, with_states)
+            pass_alone(self.model, own, max_tokens if self.model.device.type == "cuda" else 1)
+            return own
+
+        shortest = min((sequence.num_tokens for sequence in sequences), default=0)
+        return self._own([self._with_less_memory(alone, shortest)], with_states)
 
     def peak_memory_bytes(self) -> int:
         """Of the GPU's allocator; on a CPU of this process."""
         if self.model.device.type == "cuda":
             return torch.cuda.max_memory_allocated()
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+    def _pass(
+        self,
+        prefixes: Sequence[np.ndarray],
+        demonstrations: Sequence[Encoding] | None,
+        with_states: bool,
+    ) -> tuple[np.ndarray, Own]:
+        """Log-probs after the prefixes; where they are given as demonstrations, what those tell of
+        themselves too."""
+        for prefix in prefixes:
+            check_embedded(self.model, prefix)
+        parts, owns = [torch.zeros(0, len(self.anchors))], []
+        start = 0
+        while start < len(prefixes):
+            stop = self._group_stop(prefixes, start)
+            asked = None if demonstrations is None else demonstrations[start:stop]
+            part, own = self._group_log_probs(prefixes[start:stop], asked, with_states)
+            parts.append(part)
+            if own is not None:
+                owns.append(own)
+            start = stop
+        # The first wait for the device: until here the next group is laid out while it computes.
+        return torch.cat([part.cpu() for part in parts]).numpy(), self._own(owns, with_states)
+
+    def _own(self, sums: Sequence[OwnSums], with_states: bool) -> Own:
+        means = [one.means() for one in sums]
+        log_probs = [torch.zeros(0), *(log_prob_D.cpu() for log_prob_D, _ in means)]
+        size = self.model.config.get_text_config().hidden_size
+        states = [torch.zeros(0, size), *(state.cpu() for _, state in means if state is not None)]
+        return Own(torch.cat(log_probs).numpy(), torch.cat(states).numpy() if with_states else None)
 
     def _group_stop(self, prefixes: Sequence[np.ndarray], start: int) -> int:
         """Where the candidates that share packs end; on a CPU each is alone, and never varies."""
@@ -93,16 +140,31 @@ class Engine:
             stop += 1
         return stop
 
-    def _group_log_probs(self, prefixes: Sequence[np.ndarray]) -> torch.Tensor:
+    def _group_log_probs(
+        self,
+        prefixes: Sequence[np.ndarray],
+        demonstrations: Sequence[Encoding] | None,
+        with_states: bool,
+    ) -> tuple[torch.Tensor, OwnSums | None]:
         longest = max(map(len, prefixes)) + max(self._anchor_tokens, default=0)
         shares = self._max_shared_tokens is None or longest <= self._max_shared_tokens
         log_probs = ENGINES[self.name] if shares else plain_log_probs
+
+        def computed(max_tokens: int) -> tuple[torch.Tensor, OwnSums | None]:
+            own = None
+            if demonstrations is not None:
+                own = OwnSums(self.model, demonstrations, with_states)
+            return log_probs(self.model, self.anchors, prefixes, max_tokens, own), own
+
+        # Below the shortest anchor every segment is alone: smaller packs would not help.
+        return self._with_less_memory(computed, min(self._anchor_tokens, default=0))
+
+    def _with_less_memory(self, compute: Callable[[int], T], shortest: int) -> T:
+        """`compute(max_pack_tokens)`, with half of them whenever memory runs out."""
         while True:
             try:
-                return log_probs(self.model, self.anchors, prefixes, self.max_pack_tokens)
+                return compute(self.max_pack_tokens)
             except RuntimeError as error:
-                # Below the shortest anchor every segment is alone: smaller packs would not help.
-                shortest = min(self._anchor_tokens, default=0)
                 if not is_out_of_memory(error) or self.max_pack_tokens <= shortest:
                     raise
             self.max_pack_tokens //= 2
@@ -163,7 +225,7 @@ def check_embedded(model: PreTrainedModel, token_ids: np.ndarray) -> None:
         raise ValueError(f"token id {highest} is past the model's {num_rows} embeddings")
 
 
-ENGINES: dict[str, LogProbs] = {
+ENGINES: dict[str, ComputeLogProbs] = {
     "tree": tree_log_probs,
     "kv_cache": kv_cache_log_probs,
     "plain": plain_log_probs,

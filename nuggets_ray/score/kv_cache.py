@@ -27,6 +27,7 @@ from nuggets_ray.score.head import (
     run_body,
     zero_sums,
 )
+from nuggets_ray.score.own import OwnSums
 
 
 def kv_cache_log_probs(
@@ -34,13 +35,19 @@ def kv_cache_log_probs(
     anchors: Sequence[Encoding],
     prefixes: Sequence[np.ndarray],
     max_pack_tokens: int,
+    own: OwnSums | None = None,
 ) -> torch.Tensor:
     """Mean log-prob of every anchor's answer after every prefix, in nats per answer token, (C, A)
-    float32."""
+    float32. `own` takes down what the prefixes tell of themselves."""
     sums_CA = zero_sums(model, len(prefixes), len(anchors))
     lengths = [anchor.num_tokens for anchor in anchors]
     for candidate, prefix in enumerate(prefixes):
-        cache, last_hidden_1E = _prefill(model, prefix) if len(prefix) else (None, None)
+        cache, last_hidden_1E = None, None
+        if len(prefix):
+            ahead = _prefill(model, prefix)
+            cache, last_hidden_1E = ahead.past_key_values, ahead.last_hidden_state[0, -1:]
+            if own is not None:
+                own.add(model, ahead, ahead.last_hidden_state[0], [(candidate, 0)])
         for batch in make_batches(lengths, len(prefix), max_pack_tokens, same_length=False):
             output, row_tokens = _run_batch(
                 model, [anchors[a].token_ids for a in batch], len(prefix), cache
@@ -62,10 +69,9 @@ def takes_positions(model: PreTrainedModel) -> bool:
     return "position_ids" in inspect.signature(model.base_model.forward).parameters
 
 
-def _prefill(model: PreTrainedModel, prefix: np.ndarray) -> tuple[Any, torch.Tensor]:
-    """The demonstration's cache, and the hidden state of its last token, (1, E)."""
-    output = run_body(model, torch.from_numpy(prefix.astype(np.int64))[None], use_cache=True)
-    return output.past_key_values, output.last_hidden_state[0, -1:]
+def _prefill(model: PreTrainedModel, prefix: np.ndarray) -> Any:
+    """What the body returns of the demonstration, its cache included."""
+    return run_body(model, torch.from_numpy(prefix.astype(np.int64))[None], use_cache=True)
 
 
 def _run_batch(

@@ -17,6 +17,7 @@ from nuggets_ray.prompts.prompt import Prompt, reason_to_skip
 from nuggets_ray.records import Anchor, Encoding, Example, ScoreRow
 from nuggets_ray.run.rounds import AnsweredRow
 from nuggets_ray.score.contract import ScoringEngine
+from nuggets_ray.score.row_signals import Passed, RowSignals
 from nuggets_ray.score.score_rows import complete_row
 from nuggets_ray.score.zero_shot import ZeroShot
 
@@ -59,27 +60,30 @@ def score_candidates(
     candidates: Sequence[tuple[str, Example]],
     demonstrations: Sequence[Encoding],
     on_too_long: str,
+    signals: RowSignals | None = None,
 ) -> list[ScoreRow | Unscored]:
     """Score (content_id, example) pairs with their `render`ed demonstrations against every anchor;
     one result each, in order (METHOD.md defines the golden score).
 
     A demonstration that was cut is Unscored under on_too_long="skip", and so is one whose answer
-    was wholly cut.
+    was wholly cut. `signals` takes down those of the rows that are scored.
     """
     results: list[ScoreRow | Unscored] = []
-    answers = one_shot_log_probs(engine, candidates, demonstrations, on_too_long)
-    for (content_id, _), demonstration, one_shot in zip(
+    answers = one_shot_log_probs(engine, candidates, demonstrations, on_too_long, signals)
+    for (content_id, _), demonstration, passed in zip(
         candidates, demonstrations, answers, strict=True
     ):
         self_index = self_anchor_of(content_id, baseline, prompt)
-        if isinstance(one_shot, Unscored):
-            results.append(one_shot)
+        if isinstance(passed, Unscored):
+            results.append(passed)
         elif self_index is not None and len(baseline.anchors) == 1:
             results.append(Unscored(content_id, "no_other_anchor"))
         else:
             num_tokens = demonstration_tokens(demonstration)
-            row = complete_row(content_id, num_tokens, one_shot, baseline, self_index)
+            row = complete_row(content_id, num_tokens, passed.one_shot_A, baseline, self_index)
             results.append(row)
+            if signals is not None:
+                signals.add(content_id, demonstration, passed)
     return results
 
 
@@ -88,17 +92,22 @@ def answer_candidates(
     candidates: Sequence[tuple[str, Example]],
     demonstrations: Sequence[Encoding],
     on_too_long: str,
+    signals: RowSignals | None = None,
 ) -> list[AnsweredRow | Unscored]:
     """What a round of a race asks: the log-probs alone, on the engine's anchors of the moment."""
-    answers = one_shot_log_probs(engine, candidates, demonstrations, on_too_long)
-    return [
-        one_shot
-        if isinstance(one_shot, Unscored)
-        else AnsweredRow(content_id, *demonstration_tokens(demonstration), one_shot)
-        for (content_id, _), demonstration, one_shot in zip(
-            candidates, demonstrations, answers, strict=True
-        )
-    ]
+    results: list[AnsweredRow | Unscored] = []
+    answers = one_shot_log_probs(engine, candidates, demonstrations, on_too_long, signals)
+    for (content_id, _), demonstration, passed in zip(
+        candidates, demonstrations, answers, strict=True
+    ):
+        if isinstance(passed, Unscored):
+            results.append(passed)
+            continue
+        num_tokens = demonstration_tokens(demonstration)
+        results.append(AnsweredRow(content_id, *num_tokens, passed.one_shot_A))
+        if signals is not None:
+            signals.add(content_id, demonstration, passed)
+    return results
 
 
 def one_shot_log_probs(
@@ -106,20 +115,22 @@ def one_shot_log_probs(
     candidates: Sequence[tuple[str, Example]],
     demonstrations: Sequence[Encoding],
     on_too_long: str,
-) -> list[np.ndarray | Unscored]:
-    """One-shot log-probs (A,) of each candidate, finite, or why it has none."""
+    signals: RowSignals | None = None,
+) -> list[Passed | Unscored]:
+    """One-shot log-probs (A,) of each candidate, finite, or why it has none; and what it told of
+    itself where `signals` asks."""
     unfit = [reason_to_skip(demo, on_too_long, "too_long_for_context") for demo in demonstrations]
-    prefixes = [demo.token_ids for demo, why in zip(demonstrations, unfit, strict=True) if not why]
-    log_probs = iter(log_probs_or_reasons(engine, prefixes))
-    results: list[np.ndarray | Unscored] = []
+    fit = [demo for demo, why in zip(demonstrations, unfit, strict=True) if not why]
+    passes = iter(passed_or_reasons(engine, fit, signals))
+    results: list[Passed | Unscored] = []
     for (content_id, _), why in zip(candidates, unfit, strict=True):
-        one_shot_A = why or next(log_probs)
-        if isinstance(one_shot_A, str):
-            results.append(Unscored(content_id, one_shot_A))
-        elif not np.isfinite(one_shot_A).all():
+        passed = why or next(passes)
+        if isinstance(passed, str):
+            results.append(Unscored(content_id, passed))
+        elif not np.isfinite(passed.one_shot_A).all():
             results.append(Unscored(content_id, "non_finite_score"))
         else:
-            results.append(one_shot_A)
+            results.append(passed)
     return results
 
 
@@ -143,27 +154,36 @@ def demonstration_tokens(demonstration: Encoding) -> tuple[int, int, int]:
 
 def log_probs_or_nan(engine: ScoringEngine, prefixes: Sequence[np.ndarray]) -> np.ndarray | None:
     """One-shot log-probs of prefixes, (C, A), NaN where one has none; None where none has any."""
-    results = log_probs_or_reasons(engine, prefixes)
-    shapes = {result.shape for result in results if not isinstance(result, str)}
+    shown = [Encoding(prefix, np.zeros(len(prefix), bool)) for prefix in prefixes]
+    rows = [
+        None if isinstance(passed, str) else passed.one_shot_A
+        for passed in passed_or_reasons(engine, shown)
+    ]
+    shapes = {row.shape for row in rows if row is not None}
     if not shapes:
         return None
     none_A = np.full(shapes.pop(), np.nan, np.float32)
-    return np.stack([none_A if isinstance(result, str) else result for result in results])
+    return np.stack([none_A if row is None else row for row in rows])
 
 
-def log_probs_or_reasons(
-    engine: ScoringEngine, prefixes: Sequence[np.ndarray]
-) -> list[np.ndarray | str]:
-    """One-shot log-probs (A,) of each prefix, or the reason why there are none."""
-    if not prefixes:
+def passed_or_reasons(
+    engine: ScoringEngine, demonstrations: Sequence[Encoding], signals: RowSignals | None = None
+) -> list[Passed | str]:
+    """What came of each demonstration's pass, or the reason why nothing did."""
+    if not demonstrations:
         return []
     try:
-        return list(engine.log_probs(prefixes))
+        if signals is not None:
+            return list(signals.passed(demonstrations))
+        prefixes = [demonstration.token_ids for demonstration in demonstrations]
+        return [Passed(one_shot_A) for one_shot_A in engine.log_probs(prefixes)]
     except torch.AcceleratorError:
         raise  # the device is lost to this process, and with it every further candidate
     except (RuntimeError, ValueError) as error:
-        if len(prefixes) == 1:
+        if len(demonstrations) == 1:
             logger.warning("a candidate cannot be scored", exc_info=True)
             first_line = str(error).strip().partition("\n")[0]
             return [f"error: {type(error).__name__}: {first_line[:200]}"]
-    return [result for prefix in prefixes for result in log_probs_or_reasons(engine, [prefix])]
+    return [
+        result for one in demonstrations for result in passed_or_reasons(engine, [one], signals)
+    ]

@@ -20,6 +20,7 @@ from nuggets_ray.score.head import (
     run_body,
     zero_sums,
 )
+from nuggets_ray.score.own import OwnSums, pass_alone
 from nuggets_ray.score.rope import max_shared_tokens
 
 
@@ -28,9 +29,12 @@ def plain_log_probs(
     anchors: Sequence[Encoding],
     prefixes: Sequence[np.ndarray],
     max_pack_tokens: int,
+    own: OwnSums | None = None,
 ) -> torch.Tensor:
     """Mean log-prob of every anchor's answer after every prefix, in nats per answer token, (C, A)
-    float32."""
+    float32. For `own`, what the prefixes tell of themselves, they pass once more, alone."""
+    if own is not None:
+        pass_alone(model, own, max_pack_tokens)
     sums_CA = zero_sums(model, len(prefixes), len(anchors))
     lengths = [anchor.num_tokens for anchor in anchors]
     same_length = max_shared_tokens(model.config) is not None

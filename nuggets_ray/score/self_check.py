@@ -8,8 +8,8 @@ answer among the anchors.
 Legend: C candidates, A anchors.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -18,10 +18,23 @@ from transformers import PreTrainedModel
 from nuggets_ray.model.load import max_context_tokens
 from nuggets_ray.records import Encoding
 from nuggets_ray.score.kv_cache import takes_positions
+from nuggets_ray.score.own import OwnSums
 from nuggets_ray.score.reference import reference_log_probs
 from nuggets_ray.score.rope import max_shared_tokens
 
-LogProbs = Callable[[PreTrainedModel, Sequence[Encoding], Sequence[np.ndarray], int], torch.Tensor]
+
+class ComputeLogProbs(Protocol):
+    """A way of computing log-probs; see tree.tree_log_probs."""
+
+    def __call__(
+        self,
+        model: PreTrainedModel,
+        anchors: Sequence[Encoding],
+        prefixes: Sequence[np.ndarray],
+        max_pack_tokens: int,
+        own: OwnSums | None = None,
+    ) -> torch.Tensor: ...
+
 
 TOLERANCE_NATS = {torch.float32: 1e-4, torch.bfloat16: 0.75}
 """Largest difference that is taken for rounding: in float32 of a mean log-prob; in bfloat16 of one
@@ -38,7 +51,7 @@ TREE_LAYER_TYPES = frozenset({"full_attention", "sliding_attention"})
 CACHE_LAYER_TYPES = TREE_LAYER_TYPES | {"chunked_attention"}
 
 
-def reason_against(name: str, log_probs: LogProbs, model: PreTrainedModel) -> str | None:
+def reason_against(name: str, log_probs: ComputeLogProbs, model: PreTrainedModel) -> str | None:
     """Why the engine `name` must not be used with `model`; None if it agrees with the reference."""
     config = model.config.get_text_config()
     known = {"tree": TREE_LAYER_TYPES, "kv_cache": CACHE_LAYER_TYPES}.get(name)

@@ -22,6 +22,7 @@ from nuggets_ray.score.head import (
     run_body,
     zero_sums,
 )
+from nuggets_ray.score.own import OwnSums
 from nuggets_ray.score.pack import Pack, make_packs
 
 
@@ -30,9 +31,10 @@ def tree_log_probs(
     anchors: Sequence[Encoding],
     prefixes: Sequence[np.ndarray],
     max_pack_tokens: int,
+    own: OwnSums | None = None,
 ) -> torch.Tensor:
     """Mean log-prob of every anchor's answer after every prefix, in nats per answer token, (C, A)
-    float32.
+    float32. `own` takes down what the prefixes tell of themselves.
 
     Raises TreeUnsupported where the model's attention cannot be a tree's.
     """
@@ -59,6 +61,9 @@ def tree_log_probs(
                 last_hidden_1E = hidden_TE[pack.segments[0].stop - 1, None].clone()
             elif pack.kept_tokens and last_hidden_1E is not None:
                 hidden_TE = torch.cat([hidden_TE, last_hidden_1E])
+            if own is not None:
+                starts = [(s.candidate, s.start) for s in pack.segments if s.is_prefix]
+                own.add(model, output, hidden_TE, starts)
             rows = answer_rows(_pieces(pack, last_row=len(hidden_TE) - 1), anchors)
             add_answer_log_probs(sums_CA, model, output, hidden_TE, rows)
     return mean_log_probs(sums_CA, anchors, prefixes)

@@ -33,6 +33,7 @@ from nuggets_ray.model.vllm import (
 from nuggets_ray.model.weights.headers import check_weights
 from nuggets_ray.records import Encoding
 from nuggets_ray.score.contract import DeviceLost
+from nuggets_ray.score.own import Own
 from nuggets_ray.score.vllm_check import check, load_reference
 from nuggets_ray.score.vllm_pairs import Pair, answer_log_probs, make_pairs, sampling_keywords
 
@@ -110,6 +111,24 @@ class VllmEngine:
                 mean = log_probs_R.mean(dtype=np.float64)
                 means_CA[pair.candidate, pair.anchor] = mean
         return means_CA
+
+    def log_probs_and_own(
+        self, demonstrations: Sequence[Encoding], with_states: bool
+    ) -> tuple[np.ndarray, Own]:
+        """`log_probs`, and what the demonstrations tell of themselves, in requests of their own."""
+        prefixes = [demonstration.token_ids for demonstration in demonstrations]
+        return self.log_probs(prefixes), self.own(demonstrations, with_states)
+
+    def own(self, sequences: Sequence[Encoding], with_states: bool) -> Own:
+        """What sequences tell of themselves: the log-prob of their answers alone."""
+        if with_states:
+            raise ValueError("vLLM shows no hidden states")
+        anchors = self.anchors
+        self.use_anchors(sequences)
+        try:
+            return Own(self.log_probs([np.zeros(0, np.int64)])[0], None)
+        finally:
+            self.use_anchors(anchors)
 
     def peak_memory_bytes(self) -> int:
         """Of the first GPU, all that is in use there; on a CPU of this process."""

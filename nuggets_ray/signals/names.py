@@ -12,8 +12,9 @@ COLUMNS_OF = {
     "rds": ("rds",),
 }
 """What `signals=[...]` may ask of the scoring pass -> the signals that it gives."""
-FREE = ("perplexity",)
-"""What signals=[auto] asks: it costs no forward of its own, and one number a row."""
+FREE = {"transformers": ("perplexity",), "vllm": ()}
+"""What signals=[auto] asks of each backend: what takes no forward of its own, and one number a row.
+"""
 OF_MATRIX = ("standardised_delta", "loss_ratio")
 """Signals that follow from the one-shot log-probs: every folder has them, of complete rows."""
 OF_SCORES = ("golden_score", "posterior_score", "longest", "random")
@@ -23,12 +24,12 @@ SIGNALS = (
 )
 """All of them, by the names that select.by takes."""
 NEEDS_STATES = ("rds",)
-"""What needs hidden states, which not every backend shows."""
+"""What needs hidden states, which vLLM does not show."""
 
 
-def wanted(asked: Sequence[str]) -> tuple[str, ...]:
+def wanted(asked: Sequence[str], backend: str) -> tuple[str, ...]:
     """`signals` of the configuration as what the pass is to give, each once, auto spelled out."""
-    names = [name for one in asked for name in (FREE if one == "auto" else (one,))]
+    names = [name for one in asked for name in (FREE[backend] if one == "auto" else (one,))]
     return tuple(name for name in COLUMNS_OF if name in names)
 
 

@@ -154,7 +154,11 @@ def _train(config: Config, rows: StudyRows, arm: TrainingArm) -> ArmResult:
 def _remove(out_dir: str, label: str) -> None:
     """An arm's weights, and what its training and evaluation left."""
     folder = RunFolder(out_dir)
+    of_arm = f"{label}-"
+    merged = io.list_folders(folder.evaluation.all_merged)
+    keys = [name.removeprefix(of_arm) for name in merged if name.startswith(of_arm)]
     for uri in (
+        *(folder.evaluation.merged(label, key) for key in keys),
         folder.model(label).path,
         folder.training(label).path,
         folder.config(f"finetune-{label}"),

@@ -25,7 +25,7 @@ from score_runs import (
     write_rows,
 )
 
-NUM_ROWS = 30
+NUM_ROWS, NUM_FIRST = 30, 24
 SETS = "maths: {{path: {0}/maths.jsonl}}, writing: {{path: {0}/writing.jsonl, num: 3}}"
 THIRD = "mixed: {{method: stratified, clusters: 2, num: 2}}"
 
@@ -56,8 +56,10 @@ def overrides_of(folder: Path, model: Path, out_dir: Path, *sets: str) -> list[s
 
 @pytest.fixture(scope="module")
 def two_sets(folder: Path, tiny_model: Path) -> Path:
+    """The first rows, scored on two sets."""
     out_dir = folder / "two"
-    ended = run_job("score", *overrides_of(folder, tiny_model, out_dir, SETS))
+    overrides = overrides_of(folder, tiny_model, out_dir, SETS)
+    ended = run_job("score", *overrides, f"data.limit={NUM_FIRST}")
     result_of(ended)
     assert "1 anchors of the set writing are in another set too" in ended.stderr
     assert "writing-0 is maths-3" in ended.stderr
@@ -98,7 +100,7 @@ def test_all_sets_are_computed_in_one_pass(two_sets: Path) -> None:
     assert sets == ["maths"] * 4 + ["writing"] * 2
     assert {row["num_anchors"] for row in read_scores(two_sets).values()} == {6}
     [attempt] = manifest_of(two_sets)["stages"]["score"]["attempts"]
-    assert attempt["num_computed"] == NUM_ROWS
+    assert attempt["num_computed"] == NUM_FIRST
 
 
 def test_a_third_set_computes_the_new_passes_alone(
@@ -110,13 +112,15 @@ def test_a_third_set_computes_the_new_passes_alone(
     ended = run_job("score", *overrides)
     result_of(ended)
     attempt = manifest_of(out_dir)["stages"]["score"]["attempts"][-1]
-    assert (attempt["num_added_anchors"], attempt["num_added_passes"]) == (2, 2 * NUM_ROWS)
-    assert (attempt["num_reused"], attempt["num_computed"]) == (NUM_ROWS, 0)
+    assert (attempt["num_added_anchors"], attempt["num_added_passes"]) == (2, 2 * NUM_FIRST)
+    new = NUM_ROWS - NUM_FIRST
+    assert (attempt["num_reused"], attempt["num_computed"]) == (NUM_FIRST, new)
     assert not (out_dir / "added").exists()
     check_the_same(out_dir, three_sets)
     before = read_scores(two_sets)
-    for example_id, row in read_scores(out_dir).items():
-        assert row["one_shot_logprob"][:6] == before[example_id]["one_shot_logprob"]
+    after = read_scores(out_dir)
+    for example_id, row in before.items():
+        assert after[example_id]["one_shot_logprob"][:6] == row["one_shot_logprob"]
     again = run_job("score", *overrides)
     result_of(again)
     assert "nothing is left to score" in again.stderr
@@ -172,7 +176,7 @@ def test_killed_while_anchors_are_added_and_gone_on(
     result_of(selected)
     result_of(run_job("score", *overrides))
     attempt = manifest_of(out_dir)["stages"]["score"]["attempts"][-1]
-    assert attempt["num_added_passes"] == 2 * (NUM_ROWS - num_parts)
+    assert attempt["num_added_passes"] == 2 * (NUM_FIRST - num_parts)
     check_the_same(out_dir, three_sets)
 
 

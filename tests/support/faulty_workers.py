@@ -8,10 +8,10 @@ from score_runs import command, environment
 
 KILLS_ITS_WORKER = """
 def poisoned(score):
-    def score_or_die(self, candidates, demonstrations):
+    def score_or_die(self, candidates, demonstrations, signals):
         if any(example.messages[0].text.startswith("Say number 77 ") for _, example in candidates):
             os.kill(os.getpid(), signal.SIGKILL)
-        return score(self, candidates, demonstrations)
+        return score(self, candidates, demonstrations, signals)
 
     return score_or_die
 

@@ -135,7 +135,8 @@ def hostile_run(path: str) -> str:
     rows = io.read_table(part).to_pylist()
     for place, row in enumerate(rows):
         text = HOSTILE[place % len(HOSTILE)]
-        fields = {"instruction": text, "output": text + LONE, "category": HOSTILE[place % 2]}
+        output = text + LONE if place == 0 else text
+        fields = {"instruction": text, "output": output, "category": HOSTILE[place % 2]}
         row["row_json"] = json.dumps(fields)
         row["source_path"] = f"/data/{text}".replace("\x00", "")
     io.write_table(part, pa.Table.from_pylist(rows))

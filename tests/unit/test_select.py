@@ -277,6 +277,52 @@ def test_a_clash_names_the_field_and_the_way_out() -> None:
         check_clash(["my_golden_score"], prefix="my_")
 
 
+SIGNALS = {
+    "ifd": np.array([0.5, 1.5, 0.9, np.nan, 0.2, 0.7]),
+    "rds": np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.4]),
+    "quality": np.array([1.0, 2.0, 3.0, 4.0, 5.0, 6.0]),
+}
+TURNS = np.array([3.0, 0.0, 1.0, 2.0, np.nan, 4.0])
+
+
+def chosen_by(by: object, **more: object) -> list[str]:
+    config = replace(TOP_K, by=by, scores_path="/other.csv", **more)  # type: ignore[arg-type]
+    there = replace(scores(ROWS), signals=SIGNALS, rds_turn=TURNS)
+    return [ROWS[index][0] for index in select(there, config, 0).row_K]
+
+
+def test_by_ifd_a_ratio_above_one_is_no_row_to_choose() -> None:
+    assert chosen_by("ifd") == ["c", "f", "a"]
+    assert chosen_by("ifd", order="bottom") == ["e", "a", "f"]
+
+
+def test_by_rds_the_anchors_take_rows_in_turn_and_a_threshold_is_a_cosine() -> None:
+    assert chosen_by("rds") == ["b", "c", "d"]
+    assert chosen_by("rds", order="bottom") == ["f", "a", "d"]
+    assert chosen_by("rds", rule="threshold", k=None, min_score=0.65) == ["b", "c", "a"]
+
+
+def test_by_a_column_of_a_file() -> None:
+    assert chosen_by("quality") == ["f", "e", "d"]
+
+
+def test_by_a_blend_of_ranks() -> None:
+    # golden alone puts c, b and e first; the file's order as much again puts f before b
+    assert chosen_by({"golden_score": 1, "quality": 1})[0] == "e"
+    assert set(chosen_by({"golden_score": 1, "ifd": 1})) == {"c", "f", "e"}, "b is above 1"
+    assert chosen_by({"rds": 1}) == ["b", "c", "d"], "rds goes by its turns here too"
+
+
+def test_too_few_rows_with_a_signal_are_told() -> None:
+    with pytest.raises(UserError, match="only 4 distinct candidates have a value of ifd"):
+        chosen_by("ifd", k=5)
+
+
+def test_a_signal_that_is_not_there_is_refused() -> None:
+    with pytest.raises(UserError, match="select.by=perplexity"):
+        select(scores(ROWS), replace(TOP_K, by="perplexity"), 0)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -196,10 +196,11 @@ def _numbers_by_name(key: str, text: str) -> str:
     whole = from_json(text)
     if isinstance(whole, dict):
         pairs = [(name, json.dumps(value)) for name, value in whole.items()]
-    elif text.startswith("{") and text.endswith("}"):
-        parts = [item.rpartition(":") for item in items_of(text)]
-        pairs = [(name.strip().strip("\"'"), value.strip()) for name, _, value in parts]
     else:
+        is_mapping = text.startswith("{") and text.endswith("}")
+        parts = [item.rpartition(":") for item in items_of(text)] if is_mapping else [("",) * 3]
+        pairs = [(name.strip().strip("\"'"), value.strip()) for name, _, value in parts]
+    if not all(name for name, _ in pairs):
         example = override(key, "{maths: 200, writing: 100}")
         raise UserError(f"{key}={text}: must be pairs of a value and a number, as in {example}")
     numbers = [(any_name(name), _number(f"{key}.{name}", value)) for name, value in pairs]

@@ -9,6 +9,7 @@ from itertools import chain, islice
 
 from nuggets_ray import io
 from nuggets_ray.anchors.file import load_examples
+from nuggets_ray.config.anchor_sets import anchor_sets
 from nuggets_ray.config.evaluate import EvaluateConfig
 from nuggets_ray.config.schema import AnchorsConfig, DataConfig
 from nuggets_ray.data.examples import (
@@ -120,9 +121,12 @@ def training_sources(out_dir: str) -> dict[str, Iterator[list[TextRow]]]:
     """
     sources: dict[str, Iterator[list[TextRow]]] = {}
     scored = read_config(out_dir, "score")
-    if scored and scored["anchors"]["method"] == "file":  # those drawn are candidates too
-        anchors = load_examples(AnchorsConfig(**scored["anchors"]))
-        sources["anchors"] = iter([[text_row(a.content_id, a) for a in anchors]])
+    if scored:
+        sets = anchor_sets(AnchorsConfig(**scored["anchors"])).values()
+        files = [one for one in sets if one.method == "file"]  # those drawn are candidates too
+        anchors = [anchor for one in files for anchor in load_examples(one)]
+        if anchors:
+            sources["anchors"] = iter([[text_row(a.content_id, a) for a in anchors]])
     if candidate_parts(out_dir):
         sources["candidates"] = _candidates(out_dir)
     for trained in training_data(out_dir):

@@ -4,6 +4,7 @@ Checked here, before any model loads: enough CPUs or GPUs for cluster.num_worker
 node sees out_dir.
 """
 
+import itertools
 import logging
 import math
 import os
@@ -41,6 +42,7 @@ logger = logging.getLogger(__name__)
 
 Resources = dict[str, float]
 """What a node has, by Ray's names (CPU, GPU)."""
+NUMBERS = itertools.count()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +127,12 @@ def end_executors(but: Collection[threading.Thread] = ()) -> None:
 
 
 def named_actor(actor_class: Any, name: str, run: Run) -> Any:
-    """The class with a name for its actor that says in the dashboard what it does, and for whom."""
-    return actor_class.options(name=f"{name}_{run.attempt_id}")
+    """The class with a name for its actor that says in the dashboard what it does, and for whom.
+
+    Numbered, as an attempt may have several in turn, and Ray ends an actor some time after its last
+    use.
+    """
+    return actor_class.options(name=f"{name}_{run.attempt_id}_{next(NUMBERS)}")
 
 
 def result_of(ref: ray.ObjectRef[Any]) -> Any:

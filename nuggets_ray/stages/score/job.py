@@ -33,6 +33,7 @@ from nuggets_ray.run.preview import NUM_CANDIDATES, write_preview
 from nuggets_ray.run.promise import promise_lines
 from nuggets_ray.run.scores import compact_scores, complete_ids
 from nuggets_ray.run.set_scores import write_set_scores
+from nuggets_ray.run.signals import compact_signals
 from nuggets_ray.run.skipped import count_kinds, give_up, read_skipped, rewrite_skipped
 from nuggets_ray.schedule.todo import Todo, find_todo
 from nuggets_ray.score.checks import check_fields, check_inputs
@@ -51,6 +52,7 @@ from nuggets_ray.stages.score.anchors import anchors_with_zero_shot
 from nuggets_ray.stages.score.prepare import prepare
 from nuggets_ray.stages.score.race import is_raced, race, write_posteriors
 from nuggets_ray.stages.score.rows import score_rows
+from nuggets_ray.stages.score.signals import complete_signals
 from nuggets_ray.stages.score.worker import Setup
 
 logger = logging.getLogger(__name__)
@@ -118,8 +120,10 @@ def _score(config: Config, given: Config, run: Run, workers: Workers) -> dict[st
     run.update(num_workers=workers.num_workers, num_reused=todo.num_reused, num_computed=0)
     reasons = _score_what_is_left(run, setup, candidates, todo, base, prompt, workers)
     left_out = {**todo.left_out, **give_up(reasons, todo.again)}
+    complete_signals(run, setup, candidates, base, workers)
     run.tell("putting the scores together")
     compact_scores(config.out_dir, run.attempt_id, candidates.copies())
+    compact_signals(config.out_dir, run.attempt_id)
     rewrite_skipped(config.out_dir, left_out, config.data.excerpt_chars)
     write_posteriors(run, config, candidates, replace(todo, left_out=left_out), base, prompt)
     write_set_scores(config.out_dir)

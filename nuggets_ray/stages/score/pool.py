@@ -44,12 +44,16 @@ class Block:
     """Rows that one worker computes: where they lie in candidates/. On which anchors; without any
     on all, as whole rows of scores/. Of a race, for which round; None with anchors: of anchors that
     are being added.
+    `signals`: whether what is asked of rows beside their scores is taken down; without `scores`
+    nothing but that.
     """
 
     places: Places
     round: int | None = None
     ask: int = 0
     anchors: tuple[int, ...] = ()
+    signals: bool = False
+    scores: bool = True
 
 
 @ray.remote(num_cpus=0)

@@ -19,6 +19,7 @@ from nuggets_ray.score.zero_shot import ZeroShot
 from nuggets_ray.stages.cluster.workers import Workers
 from nuggets_ray.stages.score.pool import Block, ScorerPool
 from nuggets_ray.stages.score.rows import LOST, check_deaths
+from nuggets_ray.stages.score.signals import lack_signals
 
 
 @dataclass(slots=True)
@@ -61,17 +62,21 @@ def compute(
     """Compute what rounds wait for, in blocks of equal work, then one by one what no worker
     answered for; {content_id: reason} of rows that cannot be scored."""
     rounds = {decided.number: decided for decided in read_rounds(racing.run.out_dir)}
+    ids_N, num_anchors = racing.field.content_id_N, len(racing.base.anchors)
+    lacks_N = lack_signals(racing.config, ids_N, num_anchors)
     blocks = [
         block
         for one in waiting
-        for block in _blocks(racing, one, rounds[one.number].asks[one.ask].anchors, workers)
+        for block in _blocks(
+            racing, one, rounds[one.number].asks[one.ask].anchors, workers, lacks_N
+        )
     ]
     num_rows = sum(len(one.rows) for one in waiting)
     unscored = pool.run(blocks)
     left = _unanswered(racing, unscored)
     check_deaths(unscored, sum(len(one.rows) for one in left), num_rows, len(blocks))
     alone = [
-        _block(racing, one, rounds[one.number].asks[one.ask].anchors, one.rows[i : i + 1])
+        _block(racing, one, rounds[one.number].asks[one.ask].anchors, one.rows[i : i + 1], lacks_N)
         for one in left
         for i in range(len(one.rows))
     ]
@@ -91,7 +96,13 @@ def _unanswered(racing: Racing, unscored: dict[str, str]) -> list[Waiting]:
     return left
 
 
-def _blocks(racing: Racing, waiting: Waiting, anchors: np.ndarray, workers: Workers) -> list[Block]:
+def _blocks(
+    racing: Racing,
+    waiting: Waiting,
+    anchors: np.ndarray,
+    workers: Workers,
+    lacks_N: np.ndarray,
+) -> list[Block]:
     config, entrants = racing.config, racing.entrants
     anchor_tokens = float(entrants.anchor_tokens_M[anchors].sum())
     cost_N = entrants.demo_tokens_N[waiting.rows] + anchor_tokens
@@ -99,9 +110,12 @@ def _blocks(racing: Racing, waiting: Waiting, anchors: np.ndarray, workers: Work
     cuts = plan_blocks(
         cost_N, tokens_per_s * config.score.block_s, config.score.block_rows, workers.num_workers
     )
-    return [_block(racing, waiting, anchors, waiting.rows[index]) for index in cuts]
+    return [_block(racing, waiting, anchors, waiting.rows[index], lacks_N) for index in cuts]
 
 
-def _block(racing: Racing, waiting: Waiting, anchors: np.ndarray, rows: np.ndarray) -> Block:
+def _block(
+    racing: Racing, waiting: Waiting, anchors: np.ndarray, rows: np.ndarray, lacks_N: np.ndarray
+) -> Block:
     places = racing.candidates.places(racing.rows[rows])
-    return Block(places, waiting.number, waiting.ask, tuple(anchors.tolist()))
+    signals = bool(lacks_N[rows].any())
+    return Block(places, waiting.number, waiting.ask, tuple(anchors.tolist()), signals)

@@ -90,7 +90,9 @@ def compute(
     progress = make_progress(run, num_rows, asked.num_reused, config, workers)
 
     def block(of: np.ndarray) -> Block:
-        return Block(candidates.places(of), anchors=asked.anchors)
+        # anchors that are added meet rows that have told their signals
+        has_signals = bool(setup.signals) and not asked.anchors
+        return Block(candidates.places(of), anchors=asked.anchors, signals=has_signals)
 
     with (
         timed(run, progress, asked.num_reused, asked.num_written),

@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ from nuggets_ray.records import Encoding, ScoreRow
 from nuggets_ray.run.candidates import Places, read_candidate_rows
 from nuggets_ray.run.rounds import AnsweredRow, write_answers
 from nuggets_ray.run.scores import write_scores
+from nuggets_ray.run.signals import write_signals
 from nuggets_ray.score.calibrate import engine_facts
 from nuggets_ray.score.contract import DeviceLost, ScoringEngine
 from nuggets_ray.score.one_shot import (
@@ -40,7 +42,9 @@ from nuggets_ray.score.one_shot import (
     score_candidates,
 )
 from nuggets_ray.score.replica import load_replica
+from nuggets_ray.score.row_signals import RowSignals
 from nuggets_ray.score.vllm_engine import make_vllm_engine
+from nuggets_ray.signals.names import wanted
 from nuggets_ray.stages.cluster.deaths import (
     MAX_DEATHS,
     OUT_OF_MEMORY,
@@ -66,6 +70,11 @@ class Setup:
     data_format: str
     max_demonstration_tokens: int
     gpus_per_worker: float
+
+    @property
+    def signals(self) -> tuple[str, ...]:
+        """What is taken down of rows beside their scores."""
+        return wanted(self.config.signals, self.config.score.backend)
 
     @property
     def rules(self) -> Rules:
@@ -147,6 +156,8 @@ class Scorer:
         except UserError as error:  # Ray would drop the worker, and the reason with it
             self.refused = str(error)
             return
+        anchors, asked = self.baseline.anchors, setup.signals
+        self.signals = RowSignals(self.engine, self.prompt, anchors, asked)
         self.facts = engine_facts(self.engine)
         counter.started.remote(os.getpid(), self.facts)
         counter.ready.remote(self.process, time.monotonic() - began)
@@ -190,18 +201,24 @@ class Scorer:
         candidates = [(content_id, rules.parse(row)) for content_id, row in rows]
         size = CANDIDATES_A_CALL[self.setup.device]
         groups = [candidates[start : start + size] for start in range(0, len(candidates), size)]
+        signals = self.signals if block["signals"] else None
+        score: Callable[..., list[Any]]
         score = self.answer_some if asked else self.score_some
+        if not block["scores"]:
+            score = self.read_some
         results: list[ScoreRow | AnsweredRow | Unscored] = []
         with ThreadPoolExecutor(max_workers=1) as pool:
             # renders ahead of the engine, so that a GPU never waits for the tokenizer
             for group, demonstrations in zip(groups, pool.map(self._render, groups), strict=True):
-                results += self._alive(score, group, demonstrations)
+                results += self._alive(partial(score, signals=signals), group, demonstrations)
                 num_wins = sum(
                     row.num_wins for row in results[-len(group) :] if isinstance(row, ScoreRow)
                 )
-                num_tokens = len(group) * baseline.num_tokens
+                num_tokens = len(group) * baseline.num_tokens if block["scores"] else 0
                 self.counter.add.remote(len(group), num_tokens, num_wins)
         out_dir, attempt_id = self.setup.config.out_dir, self.setup.attempt_id
+        if signals is not None and (told := signals.take()):
+            write_signals(out_dir, attempt_id, told)
         if rows_scored := [result for result in results if isinstance(result, ScoreRow)]:
             write_scores(out_dir, attempt_id, rows_scored)
         if answered := [result for result in results if isinstance(result, AnsweredRow)]:
@@ -230,20 +247,36 @@ class Scorer:
         return results
 
     def score_some(
-        self, candidates: list[tuple[str, Any]], demonstrations: list[Encoding]
+        self,
+        candidates: list[tuple[str, Any]],
+        demonstrations: list[Encoding],
+        signals: RowSignals | None,
     ) -> list[ScoreRow | Unscored]:
         """Score a few candidates on all anchors."""
         on_too_long = self.setup.config.data.on_too_long
-        return score_candidates(
-            *(self.engine, self.prompt, self.baseline, candidates, demonstrations, on_too_long)
-        )
+        work = (self.prompt, self.baseline, candidates, demonstrations, on_too_long)
+        return score_candidates(self.engine, *work, signals)
 
     def answer_some(
-        self, candidates: list[tuple[str, Any]], demonstrations: list[Encoding]
+        self,
+        candidates: list[tuple[str, Any]],
+        demonstrations: list[Encoding],
+        signals: RowSignals | None,
     ) -> list[AnsweredRow | Unscored]:
         """Log-probs of a few candidates on the anchors of a round."""
         on_too_long = self.setup.config.data.on_too_long
-        return answer_candidates(self.engine, candidates, demonstrations, on_too_long)
+        return answer_candidates(self.engine, candidates, demonstrations, on_too_long, signals)
+
+    def read_some(
+        self,
+        candidates: list[tuple[str, Any]],
+        demonstrations: list[Encoding],
+        signals: RowSignals | None,
+    ) -> list[Unscored]:
+        """Take down the signals of a few candidates, which have their scores."""
+        assert signals is not None, "such a block asks for nothing else"
+        signals.read([content_id for content_id, _ in candidates], demonstrations)
+        return []
 
 
 def _give_up(block: Places) -> dict[str, Any]:

@@ -38,7 +38,9 @@ def load(monkeypatch: pytest.MonkeyPatch):
     return load
 
 
-@pytest.mark.parametrize("kind", ["tree", "kv_cache", "plain", "reference", "naive", "official"])
+@pytest.mark.parametrize(
+    "kind", ["tree", "tree_signals", "kv_cache", "plain", "reference", "naive", "official"]
+)
 def test_log_probs_are_the_references(kind, load) -> None:
     wanted_CA = reference_log_probs(make_model("llama"), WORK.anchors, WORK.prefixes)
     assert np.ptp(wanted_CA) > 1

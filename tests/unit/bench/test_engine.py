@@ -49,6 +49,18 @@ def test_the_command_line_is_the_configuration() -> None:
         engine.parse_arguments(["--repeats", "0"])
 
 
+def test_what_signals_cost_is_told_beside_the_scores() -> None:
+    with_signals = Contender("tree_signals", "tree_signals", "bfloat16", "")
+    plan = replace(make_plan({"cut-200": [TREE, with_signals]}, repeats=3), with_rates=True)
+    seconds = {"tree": 2.0, "tree_signals": 2.1}
+    started = Machine(plan, seconds=lambda name, *_: seconds[name]).start
+    results = measure(plan, started, checked=False)
+    [compared] = engine_tables.of_signals(plan, results)
+    assert compared.ratio == pytest.approx(1.05)
+    text = engine_tables.text(plan, results, {}, "demo")
+    assert "CPU seconds with signals over those without: cut-200 1.050." in text
+
+
 def test_shares_are_useful_flop_over_the_matrix_rate() -> None:
     plan = replace(make_plan({"cut-200": [TREE, PLAIN]}, repeats=1), with_rates=True)
     # 8 GFLOP in 2 CPU seconds; the made-up rate is 10 and 20 GFLOP/s around the run

@@ -14,6 +14,7 @@ from nuggets_ray.config.limits import (
     choices,
     number,
     share,
+    usual,
 )
 from nuggets_ray.config.schema import Config, DataConfig, check
 from nuggets_ray.errors import UserError
@@ -27,6 +28,7 @@ class Inner:
     method: str = choice("full", "lora")
     retry: list[str] = choices("killed_worker", "error")
     free: int = 0
+    by: Any = usual("score", "random")
 
 
 @dataclass(frozen=True)
@@ -89,3 +91,9 @@ def test_the_configuration_s_own_defaults_are_within_their_limits() -> None:
     check(Config())
     with pytest.raises(UserError, match=r"judge\.concurrency=0: must be at least 1"):
         check(replace(Config(), judge=replace(Config().judge, concurrency=0)))
+
+
+def test_what_is_usual_is_no_limit() -> None:
+    check_limits(Outer(inner=Inner(by={"score": 1.0})))
+    check_limits(Outer(inner=Inner(by="a column")))
+    assert allowed_values(Inner, "by") == ("score", "random")

@@ -294,3 +294,15 @@ def test_any_conversation_renders_with_all_its_texts_and_within_its_limit(case, 
         cut = made.demonstration(shown, max_tokens=limit)
         assert cut.num_tokens <= limit
         assert cut.num_tokens + cut.num_dropped_tokens == whole.num_tokens
+
+
+@pytest.mark.parametrize("name, template, tokenizer", list(prompt_cases.golden_cases()))
+def test_a_prompt_that_asks_nothing_ends_where_an_answer_begins(name, template, tokenizer):
+    made = prompt(template, tokenizer)
+    unasked, shown = made.unasked_ids.tolist(), made.demonstration(EXAMPLES["plain"])
+    start = int(np.argmax(shown.answer_mask))
+    header = made.zero_shot_prefix.tolist()
+    assert unasked[: len(header)] == header
+    assert len(header) < len(unasked) < start
+    # what introduces an answer is the same with a question and without one
+    assert unasked[-2:] == shown.token_ids[start - 2 : start].tolist()

@@ -48,3 +48,11 @@ def test_lengths_have_bins_of_their_own_range() -> None:
 )
 def test_ties_at_the_cut(cutoff: float, kept: np.ndarray, words: str) -> None:
     assert words in format_ties(GOLDEN, kept, cutoff)
+
+
+def test_values_below_zero_and_about_one_have_bins_of_their_own_range() -> None:
+    text = format_histogram(np.array([-1.0, 0.0, 0.5]), np.array([False, False, True]), "x")
+    assert text.splitlines()[1].startswith("  -1.00 to -0.85")
+    assert [count for _, count in bars(text)].count("0") == 7
+    ratios = format_histogram(np.array([0.9, 1.1]), np.array([False, True]), "x")
+    assert ratios.splitlines()[1].startswith("  0.90 to 0.92")

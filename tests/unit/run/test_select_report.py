@@ -8,6 +8,7 @@ from nuggets_ray.curate.choose import choose
 from nuggets_ray.run.joined import read_scored
 from nuggets_ray.run.select_materials import read_materials
 from nuggets_ray.run.select_report import selection_report
+from nuggets_ray.run.select_signals import with_signals
 from nuggets_ray.run.selection_profile import profile_of
 
 
@@ -18,7 +19,7 @@ def out_dir(tmp_path: object) -> str:
 
 def report(out_dir: str, **keys: object) -> str:
     config = SelectConfig(**{"rule": "top_k", "k": 4, **keys})  # type: ignore[arg-type]
-    scored = read_scored(out_dir)
+    scored = with_signals(out_dir, read_scored(out_dir), config)
     chosen = choose(scored.scores, config, 0, read_materials(out_dir, config, scored, None))
     profile = profile_of(out_dir, scored, chosen.selection, config, 0)
     return selection_report(out_dir, scored, chosen, profile, config)
@@ -74,3 +75,10 @@ def test_the_steps_tell_what_they_did(out_dir: str) -> None:
 
 def test_sources_are_told(out_dir: str) -> None:
     assert "| category | kept" in report(out_dir)
+
+
+def test_rows_are_shown_by_the_signal_that_ranks_them(out_dir: str) -> None:
+    text = report(out_dir, by="loss_ratio")
+    assert text.startswith("Values of loss_ratio of 12 scored rows")
+    assert "The cut is at 1." in text and "where no other row is" in text
+    assert report(out_dir, by={"loss_ratio": 1, "longest": 1}).startswith("Values of blend of 12")

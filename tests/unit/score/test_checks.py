@@ -8,9 +8,16 @@ from pathlib import Path
 import pytest
 from scored_run import finished_run
 
-from nuggets_ray.config.schema import AnchorsConfig, Config, DataConfig, ModelConfig, PromptConfig
+from nuggets_ray.config.schema import (
+    AnchorsConfig,
+    Config,
+    DataConfig,
+    ModelConfig,
+    PromptConfig,
+    ScoreConfig,
+)
 from nuggets_ray.errors import UserError
-from nuggets_ray.score.checks import check_fields, check_inputs
+from nuggets_ray.score.checks import check_fields, check_inputs, check_signals
 
 
 @pytest.fixture
@@ -36,6 +43,14 @@ def test_what_is_there_passes_and_what_is_not_is_named(config: Config, tmp_path:
     for given, words in wrong:
         with pytest.raises(UserError, match=words):
             check_inputs(given)
+
+
+def test_a_signal_that_the_backend_cannot_tell_is_refused_by_name(config: Config) -> None:
+    asked = replace(config, signals=["perplexity", "rds"], score=ScoreConfig(backend="vllm"))
+    with pytest.raises(UserError, match=r"signals=\[rds\]: score.backend=vllm"):
+        check_inputs(asked)
+    check_signals(["perplexity", "ifd"], "vllm")
+    check_signals(["rds"], "transformers")
 
 
 def test_weights_that_are_not_whole_are_told(config: Config, tmp_path: Path) -> None:

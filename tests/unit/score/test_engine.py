@@ -13,7 +13,7 @@ from tiny_models import CONFIGS, VOCABULARY, WINDOW, make_anchor, make_model, ra
 from nuggets_ray.errors import UserError
 from nuggets_ray.records import Encoding
 from nuggets_ray.score.engine import ENGINES, Engine, make_engine
-from nuggets_ray.score.one_shot import log_probs_or_reasons
+from nuggets_ray.score.one_shot import passed_or_reasons
 from nuggets_ray.score.reference import reference_log_probs
 
 TOLERANCE_NATS = 1e-4
@@ -142,9 +142,10 @@ def test_a_token_without_an_embedding_is_refused_and_the_rest_is_scored():
     past = np.array([3, VOCABULARY, 4])
     with pytest.raises(ValueError, match=f"token id {VOCABULARY} is past the model's {VOCABULARY}"):
         engine.log_probs([random_ids(1, 5), past])
-    found = log_probs_or_reasons(engine, [random_ids(1, 5), past])
-    np.testing.assert_array_equal(found[0], engine.log_probs([random_ids(1, 5)])[0])
-    assert found[1].startswith("error: ValueError: token id")
+    demonstrations = [Encoding(ids, np.arange(len(ids)) > 0) for ids in (random_ids(1, 5), past)]
+    [fit, unfit] = passed_or_reasons(engine, demonstrations)
+    np.testing.assert_array_equal(fit.one_shot_A, engine.log_probs([random_ids(1, 5)])[0])
+    assert unfit.startswith("error: ValueError: token id")
     with pytest.raises(UserError, match="its tokenizer is not its model's"):
         make_engine(model, [Encoding(past, np.array([False, True, True]))])
 

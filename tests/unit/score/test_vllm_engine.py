@@ -180,3 +180,17 @@ def test_a_request_that_reads_nothing_and_has_no_rows_is_an_error():
     with pytest.raises(RuntimeError, match="no log-probs"):
         engine.log_probs([tokens(1)])
     assert engine.num_rescored == 1
+
+
+def test_rows_tell_of_themselves_in_requests_of_their_own():
+    anchors, shown = [anchor([1, 0, 1], 1)], [anchor([0, 1, 1, 0], 2), anchor([1, 1], 0)]
+    engine, _ = make_engine(anchors)
+    one_shot_CA, own = engine.log_probs_and_own(shown, with_states=False)
+    prefixes = [one.token_ids for one in shown]
+    np.testing.assert_allclose(one_shot_CA, expected_log_probs(anchors, prefixes), atol=1e-5)
+    np.testing.assert_allclose(
+        own.answer_logprob_D, expected_log_probs(shown, [tokens()])[0], atol=1e-5
+    )
+    np.testing.assert_allclose(engine.log_probs(prefixes), one_shot_CA, atol=1e-5)
+    with pytest.raises(ValueError, match="no hidden states"):
+        engine.own(shown, with_states=True)

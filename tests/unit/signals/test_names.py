@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 import nuggets_ray.signals
+from nuggets_ray.config.limits import allowed_values
+from nuggets_ray.config.schema import Config, SelectConfig
 from nuggets_ray.signals.names import COLUMNS_OF, OF_MATRIX, OF_SCORES, SIGNALS, pass_of, wanted
 
 ELSEWHERE = {"golden_score", "posterior_score"}
@@ -23,15 +25,22 @@ def test_every_signal_has_a_module() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "given"),
+    ("asked", "backend", "given"),
     [
-        (["auto"], ("perplexity",)),
-        (["rds", "auto", "rds"], ("perplexity", "rds")),
-        ([], ()),
+        (["auto"], "transformers", ("perplexity",)),
+        (["auto"], "vllm", ()),
+        (["perplexity", "auto"], "vllm", ("perplexity",)),
+        (["rds", "auto", "rds"], "transformers", ("perplexity", "rds")),
+        ([], "transformers", ()),
     ],
 )
-def test_auto_is_what_costs_nothing(asked: list[str], given: tuple[str, ...]) -> None:
-    assert wanted(asked) == given
+def test_auto_is_what_costs_nothing(asked: list[str], backend: str, given: tuple[str, ...]) -> None:
+    assert wanted(asked, backend) == given
+
+
+def test_the_configuration_names_them_all() -> None:
+    assert set(allowed_values(SelectConfig, "by")) == set(SIGNALS)
+    assert set(allowed_values(Config, "signals")) == {"auto", *COLUMNS_OF}
 
 
 def test_what_to_ask_for_a_signal() -> None:

@@ -53,6 +53,8 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, int]]:
         calls.append((name, config.seed, len(rows)))
         io.write_json(folder.model(name).record, {})
         io.write_json(folder.training(name).committed, {})
+        for model in (name, "study-random-10"):  # an adapter that evaluation made whole
+            io.write_json(f"{folder.evaluation.merged(model, 'abc')}/config.json", {})
         return {}
 
     def evaluate(config: Config) -> dict[str, Any]:
@@ -92,6 +94,7 @@ def test_each_arm_is_trained_by_its_seed_and_its_numbers_are_kept(
     assert "2 of 3 groups are trained so far" in report.meaning[0]
     folder = RunFolder(config.out_dir)
     assert io.list_folders(folder.models) == [] and io.list_folders(folder.trainings) == []
+    assert io.list_folders(folder.evaluation.all_merged) == ["study-random-10-abc"], "none of ours"
     selected = io.read_bytes(folder.selection("study-group-3-0").jsonl).decode()
     assert '"study_signal": ' in selected and '"instruction": ' in selected
 

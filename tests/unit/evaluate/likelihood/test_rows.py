@@ -9,7 +9,7 @@ import pytest
 
 from nuggets_ray import io
 from nuggets_ray.config.finetune import FinetuneConfig
-from nuggets_ray.config.schema import Config, DataConfig, EvaluateConfig
+from nuggets_ray.config.schema import AnchorsConfig, Config, DataConfig, EvaluateConfig
 from nuggets_ray.data.examples import Rules
 from nuggets_ray.errors import UserError
 from nuggets_ray.evaluate.likelihood.overlap import find_overlaps, text_row
@@ -119,6 +119,19 @@ def test_candidates_are_training_rows(out_dir: str) -> None:
     assert twins(out_dir, [row(0), row(1)]) == []
     write_table(io.join(out_dir, "candidates", "part-00000.parquet"), [row(5), row(1)])
     assert twins(out_dir, [row(0), row(1)]) == [(1, "candidates")]
+
+
+def test_anchors_of_every_file_are_training_rows(out_dir: str, tmp_path: Path) -> None:
+    paths = [write_rows(tmp_path / f"{i}.jsonl", [row(i)]) for i in range(2)]
+    sets = {"maths": {"path": str(paths[0])}, "writing": {"path": str(paths[1])}, "drawn": {}}
+    for anchors in (
+        AnchorsConfig(sets=sets),
+        AnchorsConfig(method="file", num=None, path=str(paths[0])),
+    ):
+        write_config(out_dir, "score", Config(out_dir, anchors=anchors))
+        num = 2 if anchors.sets else 1
+        expected = [(number, "anchors") for number in range(num)]
+        assert twins(out_dir, [row(number) for number in range(3)]) == expected
 
 
 def train_on_all(out_dir: str, name: str, path: Path, held_out: str | int, *hashes: str) -> None:
