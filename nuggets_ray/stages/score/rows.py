@@ -4,6 +4,7 @@ answered for.
 
 import logging
 import time
+import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -114,7 +115,9 @@ def make_progress(
     run: Run, num_rows: int, num_reused: int, config: Config, workers: Workers
 ) -> Progress:
     """The progress of `num_rows` candidates, and the counter that the workers tell."""
-    counter = named_actor(Counter, "nuggets_progress_of_scoring", run).remote()
+    # an attempt may have several in turn, and Ray frees the name of the last one late
+    name = f"nuggets_progress_of_scoring_{uuid.uuid4().hex[:6]}"
+    counter = named_actor(Counter, name, run).remote()
     return Progress(run, counter, num_rows, num_reused, config.progress_s, workers.num_workers)
 
 
