@@ -11,7 +11,9 @@ from nuggets_ray.config.keys import all_keys, section_of, sections
 from nuggets_ray.config.schema import Config, PromptConfig
 
 PATHS = ("data.path", "model.path", "out_dir")
-SCORE_USES = ("data", "model", "prompt", "anchors", "score", "schedule", "race", "cluster")
+SCORE_USES = (
+    *("data", "model", "prompt", "anchors", "score", "schedule", "race", "explore", "cluster"),
+)
 SCORE_GENERAL = ("out_dir", "seed", "progress_s", "signals")
 NOT_OF_THE_PIPELINE = ("bench", "plan", "show", "status", "study")
 LIBRARIES = "torch, transformers and ray"

@@ -26,6 +26,7 @@ from nuggets_ray.model.load import check_path
 from nuggets_ray.run.manifest import check_out_dir
 from nuggets_ray.run.select_materials import check_materials
 from nuggets_ray.run.track import check_tracker
+from nuggets_ray.schedule.wanted import check_selects
 from nuggets_ray.select import check_config
 from nuggets_ray.studies.facts import run_facts
 
@@ -82,6 +83,7 @@ def check_evaluate(config: Config) -> None:
 def check_pipeline(config: Config) -> None:
     """Raise UserError for what any of the stages would refuse."""
     check_config(config.select)
+    check_selects(config.schedule, config.select)
     is_matched_made = before_golden(config.select) is not None
     check_materials(config.out_dir, config.select, is_matched_made)
     check_tracker(config.track)

@@ -121,13 +121,18 @@ class Encoding:
 
 @dataclass(frozen=True, slots=True)
 class Anchor:
-    """One example of the predefined task set, as written to anchors.parquet."""
+    """One example of the predefined task set, as written to anchors.parquet.
+
+    `rounding_noise`: how far the run's dtype moves a delta on it, standard deviation in nats; None
+    where that was not measured.
+    """
 
     anchor_id: str
     content_id: str
     anchor_set: str
     text: str
     encoding: Encoding
+    rounding_noise: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +140,10 @@ class ScoreRow:
     """One scored candidate, as written to scores/ (A anchors).
 
     `one_shot_logprob` has shape (A,) float32, in nats per answer token, NaN only where not
-    evaluated. `num_near_ties` counts the anchors whose |delta| is within the dtype's noise band.
-    `golden_score` is None unless `status` is "complete". `score_low` and `score_high`
-    bound it with 95% confidence.
+    evaluated. `num_near_ties` counts the anchors whose |delta| is within their noise band.
+    `golden_score` is None unless `status` is "complete"; a race leaves others "eliminated",
+    schedule=explore leaves them "explored". `score_low` and `score_high` bound it with 95%
+    confidence.
     """
 
     example_id: str

@@ -22,5 +22,7 @@ def default_num(schedule: str, race: RaceConfig, select: SelectConfig, num_disti
     """
     if schedule == "full" or num_distinct < MANY_FROM:
         return DEFAULT_NUM
+    if schedule == "explore":
+        return MANY
     top_k = wanted_rows(race, select, num_distinct)
     return DEFAULT_NUM if why_full(num_distinct, MANY, top_k) else MANY

@@ -102,8 +102,8 @@ class AnchorsConfig:
     method: str = choice("random", "kmeans", "stratified", "file")
     """random, kmeans, stratified (drawn from the candidates) or file."""
     num: int | None = number(None, at_least=1)
-    """Number of anchors; null: 100, or 1,000 under schedule=race with at least 10,000 distinct
-    candidates (in a new folder), and all rows of a file; with a file, its first N rows.
+    """Number of anchors; null: 100, or 1,000 under schedule=race and explore with at least 10,000
+    distinct candidates (in a new folder), and all rows of a file; with a file, its first N rows.
     """
     path: str | None = None
     """The anchor file, in any format data.path takes, or `demo`."""
@@ -165,8 +165,10 @@ class ScoreConfig:
 class ScheduleConfig:
     """Which candidate meets which anchor."""
 
-    name: str = choice("full", "race")
-    """full: every candidate meets every anchor; race: only those that may be among the best do."""
+    name: str = choice("full", "race", "explore")
+    """full: every candidate meets every anchor; race: only those that may be among the best do;
+    explore: every one meets a few, and is ranked by its posterior score, without golden scores.
+    """
 
 
 @dataclass(frozen=True)
@@ -185,10 +187,18 @@ class RaceConfig:
     """Share of the wanted rows that may be lost, expected; 0: none that could still win."""
     pilot: int | None = number(None, at_least=16)
     """Rows that meet every anchor first; null: 48 below 1,000 rows, 96 below 5,000, 128 below
-    20,000, else 256.
+    20,000, else 256; at least 100 under schedule=explore.
     """
     rounds: int = number(8, at_least=3, at_most=20)
     """Rounds at most, a barrier each: the pilot, the first block, others as it goes, the rest."""
+
+
+@dataclass(frozen=True)
+class ExploreConfig:
+    """schedule=explore: what every candidate meets; its pilot is race.pilot, at least 100 rows."""
+
+    num_anchors: int = number(30, at_least=5)
+    """Anchors that every candidate meets, those that tell most: 20 to 40 rank as 100 in full do."""
 
 
 @dataclass(frozen=True)
@@ -330,6 +340,7 @@ class Config:
     score: ScoreConfig = field(default_factory=ScoreConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     race: RaceConfig = field(default_factory=RaceConfig)
+    explore: ExploreConfig = field(default_factory=ExploreConfig)
     plan: PlanConfig = field(default_factory=PlanConfig)
     select: SelectConfig = field(default_factory=SelectConfig)
     show: ShowConfig = field(default_factory=ShowConfig)

@@ -1,7 +1,9 @@
 """anchors.parquet: the anchors of a run in order, with their zero-shot log-probs.
 
 Columns: anchor_id, content_id, anchor_set, text, token_ids (list<int32>), answer_mask (list<bool>),
-num_answer_tokens, num_dropped_tokens, zero_shot_logprob (float32, nats per answer token).
+num_answer_tokens, num_dropped_tokens, zero_shot_logprob (float32, nats per answer token),
+rounding_noise (float32, standard deviation of a delta in nats; null where it was not measured, and
+not there in folders of former versions).
 anchor_set names the set an anchor belongs to: its name in anchors.sets, or the method that chose it
 where a run has one set.
 """
@@ -26,6 +28,7 @@ SCHEMA = pa.schema(
         ("num_answer_tokens", pa.int32()),
         ("num_dropped_tokens", pa.int32()),
         ("zero_shot_logprob", pa.float32()),
+        ("rounding_noise", pa.float32()),
     ]
 )
 
@@ -43,6 +46,7 @@ def write_anchors(uri: str, anchors: Sequence[Anchor], zero_shot_A: np.ndarray) 
             "num_answer_tokens": anchor.encoding.num_answer_tokens,
             "num_dropped_tokens": anchor.encoding.num_dropped_tokens,
             "zero_shot_logprob": float(zero_shot),
+            "rounding_noise": anchor.rounding_noise,
         }
         for anchor, zero_shot in zip(anchors, zero_shot_A, strict=True)
     ]
@@ -64,6 +68,7 @@ def read_anchors(uri: str) -> tuple[list[Anchor], np.ndarray]:
                 np.array(row["answer_mask"], bool),
                 row["num_dropped_tokens"],
             ),
+            rounding_noise=row.get("rounding_noise"),
         )
         for row in table.to_pylist()
     ]

@@ -31,7 +31,7 @@ from nuggets_ray.run.selected_rows import json_columns, to_jsonl, to_table
 from nuggets_ray.run.selection_profile import Profile, profile_of
 from nuggets_ray.run.selections import Record, models_of
 from nuggets_ray.run.set_scores import mixture_facts, with_set_scores
-from nuggets_ray.run.settled import check_settled, promise_of
+from nuggets_ray.run.settled import check_explored, check_settled, promise_of
 from nuggets_ray.run.signal_table import signal_table
 from nuggets_ray.run.source_rows import read_source_table
 from nuggets_ray.select import (
@@ -198,6 +198,7 @@ def _choose(
     num_scored = len(scored.scores.example_id)
     if scored.num_pending:
         logger.warning("partial: %d of %d candidates are scored", num_scored, scored.num_candidates)
+    check_explored(out_dir, scored, config)
     materials = read_materials(out_dir, config, scored, embed)
     chosen = choose(scored.scores, config, seed, materials)
     check_settled(out_dir, scored.scores, chosen.selection, config)

@@ -9,10 +9,25 @@ import numpy as np
 from nuggets_ray.config.keys import job_command
 from nuggets_ray.config.schema import SelectConfig
 from nuggets_ray.errors import UserError
+from nuggets_ray.run.explored import is_explored
+from nuggets_ray.run.joined import Scored
 from nuggets_ray.run.manifest import read_manifest
 from nuggets_ray.run.promise import selection_promise
 from nuggets_ray.run.rounds import settled_k, settled_score
 from nuggets_ray.select import Scores, Selection, past_threshold
+
+
+def check_explored(out_dir: str, scored: Scored, config: SelectConfig) -> None:
+    """Raise UserError for golden scores of an explored folder, which has those of its pilot
+    only."""
+    is_whole = not (np.isnan(scored.scores.golden_score).any() or scored.num_pending)
+    if config.by != "golden_score" or is_whole or not is_explored(read_manifest(out_dir) or {}):
+        return
+    raise UserError(
+        f"select.by=golden_score: schedule=explore gave the rows of {out_dir} no golden scores: "
+        f"take select.by=posterior_score, or run {job_command('score')} with this out_dir and "
+        "schedule=race or schedule=full, which goes on from what is there"
+    )
 
 
 def num_settled(out_dir: str, scores: Scores, config: SelectConfig) -> int | None:

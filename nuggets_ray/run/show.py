@@ -48,7 +48,8 @@ def format_title(config: ShowConfig, num_rows: int, joined: Joined) -> str:
     of = f" that hold {config.search!r}" if config.search is not None else ""
     num_pending, num_left = joined.num_pending, joined.table["golden_score"].null_count
     waiting = f"; {num_pending:,} more wait for a score" if num_pending else ""
-    left = f"; {num_left:,} were left behind by a race, without a golden score" if num_left else ""
+    left = f"; {num_left:,} have no golden score (left behind by a race, or explored)"
+    left = left if num_left else ""
     return (
         f"{num_rows:,} of {joined.table.num_rows:,} scored rows{of}, {which} {config.by} first; "
         f"[...] is the 95% interval, a delta is nats per answer token{waiting}{left}"

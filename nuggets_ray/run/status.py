@@ -11,6 +11,7 @@ from typing import Any
 
 from nuggets_ray.config.keys import shell_command
 from nuggets_ray.errors import UserError
+from nuggets_ray.run.explored import explored_line
 from nuggets_ray.run.funnel import FunnelRound, read_funnel
 from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.lease import ALIVE, DEAD, Lease, read_lease
@@ -33,7 +34,8 @@ class RunStatus:
 
     `started` and `ended` are in seconds since 1970; `stages` {stage: its status in the manifest};
     `num_written`: rows of scores/, where a scoring did not end well; `rounds` of a race, alive or
-    not; `race`: what the manifest says of it once it is settled, or why it fell back.
+    not; `race`: what the manifest says of it once it is settled, or why it fell back; `explored`:
+    what schedule=explore did, where it was the last.
     """
 
     out_dir: str
@@ -50,6 +52,7 @@ class RunStatus:
     counts: Mapping[str, int]
     rounds: tuple[FunnelRound, ...] = ()
     race: Mapping[str, Any] = field(default_factory=dict)
+    explored: str | None = None
     next: tuple[str, ...] = ()
 
     @property
@@ -89,6 +92,7 @@ def read_status(out_dir: str) -> RunStatus:
         counts=counts,
         rounds=rounds,
         race=_race((manifest or {}).get("race", {}), rounds, state) if stage == "score" else {},
+        explored=explored_line(manifest or {}) if stage == "score" else None,
         next=tuple(_next_steps(out_dir, stage, state, told, lease, stages)),
     )
 

@@ -39,6 +39,7 @@ def _rows(status: RunStatus, now: float) -> Iterator[tuple[str, str]]:
         yield "rounds", line
     for line in promise_lines(status.race):
         yield "race", line
+    yield "explore", status.explored or ""
     yield "written", "" if status.num_written is None else f"{status.num_written} rows of scores"
     yield "counts", ", ".join(f"{count} {name[4:]}" for name, count in status.counts.items())
     waited_s = seconds_without_progress(status, now)

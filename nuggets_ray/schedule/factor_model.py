@@ -9,6 +9,10 @@ their mean over the anchors by empirical Bayes: few rows estimate many anchors, 
 anchors that look informative are in part those that look so by chance. `refit` goes on with all
 that was seen since: what is missing was decided by what was seen, so it is missing at random.
 
+The noise of an anchor is at least the rounding that was measured on it, where that is known. Half
+of the variance of a delta's rounding is the zero-shot side's: one number an anchor, which all rows
+share and the mean takes up. The other half is noise.
+
 Legend: N candidates, P pilot rows, M anchors, S anchors seen, U unseen, Q factors.
 """
 
@@ -29,7 +33,8 @@ PILOT_WEIGHT, INTERCEPT_WEIGHT = 300.0, 8.0
 
 @dataclass(frozen=True, slots=True)
 class FactorModel:
-    """Parameters an anchor: `mean_M`, `scale_M` in nats, the rest in standardised units."""
+    """Parameters an anchor: `mean_M`, `scale_M` and the `rounding_M` of a delta in nats (0: not
+    known), the rest in standardised units."""
 
     mean_M: np.ndarray
     scale_M: np.ndarray
@@ -37,6 +42,12 @@ class FactorModel:
     loadings_MQ: np.ndarray
     noise_M: np.ndarray
     cut_M: np.ndarray
+    rounding_M: np.ndarray
+
+    @property
+    def floor_M(self) -> np.ndarray:
+        """The least noise of an anchor, (M,)."""
+        return _noise_floor(self.rounding_M, self.scale_M)
 
     @property
     def num_factors(self) -> int:
@@ -104,22 +115,26 @@ def expect_unseen(
     )
 
 
-def fit(delta_PM: np.ndarray, num_factors: int = NUM_FACTORS) -> FactorModel:
+def fit(
+    delta_PM: np.ndarray, num_factors: int = NUM_FACTORS, rounding_M: np.ndarray | None = None
+) -> FactorModel:
     """The model of the rows that met every anchor: (P, M) deltas in nats, NaN where a row is its
-    own anchor. Fewer than eight rows a factor get fewer factors."""
+    own anchor. Fewer than eight rows a factor get fewer factors. `rounding_M`: the known rounding
+    noise of the deltas in nats, NaN where it is not."""
     num_rows, num_anchors = delta_PM.shape
     # The factors that so many rows and anchors can carry.
     num_factors = max(1, min(num_factors, num_rows // MIN_ROWS_A_FACTOR, num_anchors))
     mean_M, scale_M = _location(delta_PM)
     z_PM = np.clip((delta_PM - mean_M) / scale_M, -MAX_Z, MAX_Z)
     z_PM = np.where(np.isnan(z_PM), 0.0, z_PM)
-    loadings_MQ, noise_M = _factors(z_PM, num_factors)
+    rounding_M = np.zeros(num_anchors) if rounding_M is None else np.nan_to_num(rounding_M)
+    floor_M = _noise_floor(rounding_M, scale_M)
+    loadings_MQ, noise_M = _factors(z_PM, num_factors, floor_M)
     sampling_M = noise_M / num_rows
     loadings_MQ = np.stack([_shrink(column, sampling_M) for column in loadings_MQ.T], axis=1)
-    noise_M = np.exp(_shrink(np.log(noise_M), 2.5 / num_rows))
-    model = FactorModel(
-        mean_M, scale_M, np.zeros(num_anchors), loadings_MQ, noise_M, -mean_M / scale_M
-    )
+    noise_M = np.maximum(np.exp(_shrink(np.log(noise_M), 2.5 / num_rows)), floor_M)
+    intercept_M, cut_M = np.zeros(num_anchors), -mean_M / scale_M
+    model = FactorModel(mean_M, scale_M, intercept_M, loadings_MQ, noise_M, cut_M, rounding_M)
     return replace(model, cut_M=_win_cuts(model, delta_PM))
 
 
@@ -160,21 +175,29 @@ def _shrink(value_M: np.ndarray, sampling_M: np.ndarray | np.float64 | float) ->
     return pulled_M
 
 
-def _factors(z_PM: np.ndarray, num_factors: int) -> tuple[np.ndarray, np.ndarray]:
+def _noise_floor(rounding_M: np.ndarray, scale_M: np.ndarray) -> np.ndarray:
+    known_M = np.minimum(rounding_M**2 / 2 / scale_M**2, 1.0)  # it is a part of the variance
+    floor_M: np.ndarray = np.maximum(known_M, MIN_NOISE)
+    return floor_M
+
+
+def _factors(
+    z_PM: np.ndarray, num_factors: int, floor_M: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Loadings (M, Q) and noise (M,) by EM, from the principal components on."""
     num_rows = len(z_PM)
     left, size, right = np.linalg.svd(z_PM, full_matrices=False)
     loadings_MQ = (right[:num_factors] * size[:num_factors, None]).T / np.sqrt(num_rows)
     loadings_MQ = loadings_MQ * 0.9
     power_M = np.mean(z_PM**2, axis=0)
-    noise_M = np.maximum(power_M - np.sum(loadings_MQ**2, axis=1), MIN_NOISE)
+    noise_M = np.maximum(power_M - np.sum(loadings_MQ**2, axis=1), floor_M)
     for _ in range(FIT_STEPS):
         weighted_MQ = loadings_MQ / noise_M[:, None]
         covariance = np.linalg.inv(np.eye(num_factors) + weighted_MQ.T @ loadings_MQ)
         theta_PQ = z_PM @ weighted_MQ @ covariance
         cross_MQ = z_PM.T @ theta_PQ
         loadings_MQ = cross_MQ @ np.linalg.inv(theta_PQ.T @ theta_PQ + num_rows * covariance)
-        noise_M = np.maximum(power_M - np.sum(loadings_MQ * cross_MQ, axis=1) / num_rows, MIN_NOISE)
+        noise_M = np.maximum(power_M - np.sum(loadings_MQ * cross_MQ, axis=1) / num_rows, floor_M)
     return loadings_MQ, noise_M
 
 
@@ -234,5 +257,5 @@ def _refit_step(
         model,
         loadings_MQ=fitted_MR[:, :num_factors],
         intercept_M=fitted_MR[:, num_factors],
-        noise_M=np.maximum(noise_M, MIN_NOISE),
+        noise_M=np.maximum(noise_M, model.floor_M),
     )

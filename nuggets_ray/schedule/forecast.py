@@ -127,7 +127,7 @@ def read(entrants: Entrants, seen: Seen, pilot: np.ndarray) -> Fitted:
     sample = np.union1d(order[: REFIT_ROWS if len(seen.blocks) else 0], pilot)
     delta = _gather(seen, sample, num_rows, num_anchors)
     pilot_delta_PM = delta[np.searchsorted(sample, pilot)].astype(np.float64)
-    model = fit(pilot_delta_PM)
+    model = fit(pilot_delta_PM, rounding_M=entrants.rounding_M)
     if len(seen.blocks):
         model = refit(model, _groups(seen, sample, delta))
     del delta
@@ -275,7 +275,7 @@ def _kappa(fitted: Fitted) -> float:
     ratios: list[float] = []
     for fold in range(NUM_FOLDS):
         is_held_P = np.arange(len(delta_PM)) % NUM_FOLDS == fold
-        model = fit(delta_PM[~is_held_P])
+        model = fit(delta_PM[~is_held_P], rounding_M=fitted.model.rounding_M)
         for stage in range(1, len(blocks) + 1):
             met = first_blocks(blocks, stage)
             ratios.extend(_squared_errors(model, delta_PM[is_held_P], met))

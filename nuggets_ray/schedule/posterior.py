@@ -89,7 +89,8 @@ def posterior_of_run(
     # of many complete rows, those with the smallest hashes: a random sample of all under full
     # scoring, the pilot in a race
     by_hash = complete[np.argsort(entrants.hash_N[complete], kind="stable")]
-    fit_rows = FIT_ROWS if len(seen.blocks) == 0 else pilot_size(entrants.num_candidates)
+    num_pilot = settings.pilot or pilot_size(entrants.num_candidates)
+    fit_rows = FIT_ROWS if len(seen.blocks) == 0 else num_pilot
     fitted = read(entrants, seen, by_hash[:fit_rows])
     num_unlike = num_distinct(fitted.pilot_delta_PM)
     if num_unlike < MIN_ANCHORS:

@@ -17,11 +17,14 @@ ALL = -1
 @dataclass(frozen=True, slots=True)
 class Entrants:
     """Who races over what: `hash_N` the seeded hash of each content_id, `demo_tokens_N` the tokens
-    of each candidate's demonstration, `anchor_tokens_M` those that an anchor costs after it."""
+    of each candidate's demonstration, `anchor_tokens_M` those that an anchor costs after it;
+    `rounding_M` the rounding noise of an anchor's deltas in nats, NaN where it is not known (None:
+    of none)."""
 
     hash_N: np.ndarray
     demo_tokens_N: np.ndarray
     anchor_tokens_M: np.ndarray
+    rounding_M: np.ndarray | None = None
 
     @property
     def num_candidates(self) -> int:

@@ -3,7 +3,7 @@
 import math
 from fractions import Fraction
 
-from nuggets_ray.config.schema import RaceConfig, SelectConfig
+from nuggets_ray.config.schema import RaceConfig, ScheduleConfig, SelectConfig
 from nuggets_ray.config.select_steps import expected_depth
 from nuggets_ray.errors import UserError
 
@@ -75,3 +75,12 @@ def _num_rows(race: RaceConfig, select: SelectConfig, num_candidates: int) -> in
             f"{setting} wants more rows than the {num_candidates} different candidates: lower it"
         )
     return top_k
+
+
+def check_selects(schedule: ScheduleConfig, select: SelectConfig) -> None:
+    """Raise UserError where a pipeline would select by golden scores that explore does not give."""
+    if schedule.name == "explore" and select.by == "golden_score":
+        raise UserError(
+            "schedule=explore gives no golden scores, and select.by=golden_score asks for them: "
+            "add select.by=posterior_score, or take schedule=race"
+        )

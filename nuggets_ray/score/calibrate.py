@@ -16,6 +16,7 @@ from nuggets_ray.score.contract import ScoringEngine
 class Measured:
     """Zero-shot log-probs (A,), speed in tokens/s, what engine_facts says, peak memory (of the
     GPU, or of the process on a CPU) in GiB, and the GPU's short name ("": computed on a CPU).
+    `one_shot_CA`: log-probs behind further prefixes that were asked for.
     """
 
     zero_shot_A: np.ndarray
@@ -23,6 +24,7 @@ class Measured:
     engine: dict[str, Any]
     peak_memory_gib: float
     gpu_name: str = ""
+    one_shot_CA: np.ndarray | None = None
 
 
 def measure_engine(

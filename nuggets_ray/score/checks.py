@@ -13,6 +13,7 @@ from nuggets_ray.model.load import load_tokenizer
 from nuggets_ray.model.weights.headers import check_weights
 from nuggets_ray.prompts.prompt import make_prompt
 from nuggets_ray.run.candidates import fields_like
+from nuggets_ray.schedule.explore import check_explore
 from nuggets_ray.schedule.wanted import check_wanted
 from nuggets_ray.select import OUR_COLUMNS, check_clash
 from nuggets_ray.signals.names import NEEDS_STATES
@@ -26,6 +27,8 @@ def check_inputs(config: Config) -> None:
     check_signals(config.signals, config.score.backend)
     if config.schedule.name == "race":
         check_wanted(config.race, config.select)
+    if config.schedule.name == "explore":
+        check_explore(config.race)
     list_inputs(config.data.path, splits=config.data.splits)
     set_format(config.data.format, config.data.columns, config.data.roles)
     for name, one in anchor_sets(config.anchors).items():

@@ -13,11 +13,12 @@ import numpy as np
 
 Z_95 = 1.959963984540054
 NOISE_BAND_NATS = {"bfloat16": 0.054, "float32": 1e-4}
-"""By dtype, the |delta| up to which rounding can turn a decision, in nats per answer token.
+"""By dtype, the |delta| up to which rounding can turn a decision, in nats per answer token, where
+the anchors' own noise was not measured (rounding.py).
 
 bfloat16: the 99th percentile of |error of a delta| against float32 (demo model, 60 candidates x 16
-anchors, bench=dtypes): 3.4% of all decisions differ, a third of those below 0.02 nats, one in 774
-above 0.05. float32: what other packs and batches may change.
+anchors with answers of 20 tokens, bench=dtypes): 3.4% of all decisions differ, a third of those
+below 0.02 nats, one in 774 above 0.05. float32: what other packs and batches may change.
 """
 
 
@@ -39,12 +40,13 @@ def golden_score(
     one_shot_A: np.ndarray,
     zero_shot_A: np.ndarray,
     self_anchor_index: int | None,
-    noise_band_nats: float = 0.0,
+    noise_band_nats: np.ndarray | float = 0.0,
 ) -> GoldenScore:
     """Compare the log-probs of one candidate with the baseline, both of shape (A,) in nats per
     answer token.
 
     A tie is no win. The candidate itself, at `self_anchor_index`, is left out of every number.
+    `noise_band_nats` is of each anchor (A,), or one for all.
     Raises ValueError for a log-prob that is not finite and when no anchor is left.
     """
     if one_shot_A.shape != zero_shot_A.shape or one_shot_A.ndim != 1:
@@ -64,6 +66,7 @@ def golden_score(
     if not (np.isfinite(one_shot).all() and np.isfinite(zero_shot).all()):
         raise ValueError("a log-prob is not finite")
     delta = one_shot - zero_shot
+    band_A = np.broadcast_to(noise_band_nats, zero_shot_A.shape)
     num_wins = int((delta > 0).sum())
     low, high = wilson_interval(num_wins, num_anchors)
     return GoldenScore(
@@ -71,7 +74,7 @@ def golden_score(
         num_wins=num_wins,
         num_anchors=num_anchors,
         mean_delta=float(delta.mean()),
-        num_near_ties=int((np.abs(delta) <= noise_band_nats).sum()),
+        num_near_ties=int((np.abs(delta) <= band_A[counted_A]).sum()),
         score_low=low,
         score_high=high,
     )

@@ -152,6 +152,20 @@ def demonstration_tokens(demonstration: Encoding) -> tuple[int, int, int]:
     return num_prompt_tokens, num_answer_tokens, demonstration.num_dropped_tokens
 
 
+def log_probs_or_nan(engine: ScoringEngine, prefixes: Sequence[np.ndarray]) -> np.ndarray | None:
+    """One-shot log-probs of prefixes, (C, A), NaN where one has none; None where none has any."""
+    shown = [Encoding(prefix, np.zeros(len(prefix), bool)) for prefix in prefixes]
+    rows = [
+        None if isinstance(passed, str) else passed.one_shot_A
+        for passed in passed_or_reasons(engine, shown)
+    ]
+    shapes = {row.shape for row in rows if row is not None}
+    if not shapes:
+        return None
+    none_A = np.full(shapes.pop(), np.nan, np.float32)
+    return np.stack([none_A if row is None else row for row in rows])
+
+
 def passed_or_reasons(
     engine: ScoringEngine, demonstrations: Sequence[Encoding], signals: RowSignals | None = None
 ) -> list[Passed | str]:

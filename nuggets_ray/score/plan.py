@@ -245,9 +245,9 @@ def _format_fact(key: str, section: Facts) -> tuple[str, str]:
     label, form = FORMS.get(key, (name, _plain_text))
     if key.endswith("_tokens") and not key.startswith("num_"):
         label, form = label.removesuffix(" tokens"), _tokens_text
-    if isinstance(value, Mapping):  # of a race, beside full scoring
-        low, high, full = (form(value[name]) for name in ("race_low", "race_high", "full"))
-        return label, f"{low} to {high} (full scoring: {full})"
+    if isinstance(value, Mapping):  # of a race or an exploration, beside full scoring
+        *beside, full = (form(one) for one in value.values())
+        return label, f"{' to '.join(beside)} (full scoring: {full})"
     return label, "-" if value is None else form(value)
 
 

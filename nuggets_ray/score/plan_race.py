@@ -1,5 +1,5 @@
-"""What a race would cost beside full scoring, as facts of the plan. The race's figures are a range,
-as nothing is known yet of how unlike the anchors are.
+"""What a race or an exploration would cost beside full scoring, as facts of the plan. The race's
+figures are a range, as nothing is known yet of how unlike the anchors are.
 
 Suffix: N candidates.
 """
@@ -14,6 +14,7 @@ from nuggets_ray.config.schema import RaceConfig, SelectConfig
 from nuggets_ray.errors import UserError
 from nuggets_ray.records import Anchor
 from nuggets_ray.run.funnel import FunnelRound
+from nuggets_ray.schedule.explore import explore_cost, explore_settings, why_not_explore
 from nuggets_ray.schedule.race import RaceSettings, why_full
 from nuggets_ray.schedule.race_cost import (
     BASIS,
@@ -90,6 +91,38 @@ def race_facts(
     return facts
 
 
+def explore_facts(
+    race: RaceConfig,
+    select: SelectConfig,
+    num_met: int,
+    pairs: Pairs,
+    price_per_hour: float | None,
+) -> Facts:
+    """The section of a plan under schedule=explore, whose rows meet `num_met` anchors each, beside
+    full scoring. `price_per_hour` is of one device."""
+    num_rows, num_anchors = pairs.num_rows, len(pairs.anchors)
+    reason = why_not_explore(num_rows, num_anchors, num_met)
+    if reason is not None:
+        return {"nothing to gain": f"{reason}: everything is scored, as under schedule=full"}
+    settings = explore_settings(race, select, num_rows)
+    costs = (explore_cost(pairs.sizes, settings, num_met), full_cost(pairs.sizes))
+    hours = [pairs.seconds(cost) / 3600 for cost in costs]
+    facts: Facts = {
+        "num_passes": _beside([cost.passes for cost in costs], "explore"),
+        "passes a row": round(costs[0].passes / num_rows, 1),
+        "num_tokens": _beside([cost.tokens for cost in costs], "explore"),
+        "hours": _beside(hours, "explore"),
+    }
+    if price_per_hour is not None:
+        num_devices = pairs.hardware.num_workers * pairs.hardware.devices_per_worker
+        facts["price"] = _beside([one * num_devices * price_per_hour for one in hours], "explore")
+    facts["gives"] = (
+        "a posterior score for every row, and no golden scores; schedule=race or schedule=full "
+        "goes on from it"
+    )
+    return facts
+
+
 def race_hint(race: RaceConfig, select: SelectConfig, pairs: Pairs) -> str | None:
     """Under schedule=full, what a race for the rows that select.* asks for would cost, in a line;
     None where it would gain nothing, or nobody can tell for how many rows it is."""
@@ -127,5 +160,6 @@ def _settings(race: RaceConfig) -> RaceSettings:
     return RaceSettings(None, race.max_loss, pilot=race.pilot, max_barriers=race.rounds)
 
 
-def _beside(values: Sequence[float]) -> Mapping[str, float]:
-    return dict(zip(("race_low", "race_high", "full"), values, strict=True))
+def _beside(values: Sequence[float], *names: str) -> Mapping[str, float]:
+    """Values of a race (or of what `names` say) and of full scoring."""
+    return dict(zip((*(names or ("race_low", "race_high")), "full"), values, strict=True))

@@ -1,5 +1,5 @@
 """From the answers of a race's rounds to rows of scores/: complete ones once they met every anchor,
-eliminated ones when the race is over.
+eliminated ones when the race is over, explored ones when nothing more is computed of them.
 
 Legend: n rows, A anchors.
 """
@@ -39,13 +39,14 @@ def write_eliminated(
     baseline: ZeroShot,
     copies: Mapping[str, Sequence[str]],
     state: Replay,
+    status: str = "eliminated",
 ) -> None:
-    """Write all rows that were left behind, and their copies, in place of those that an earlier
-    race left behind."""
+    """Write all rows that were left behind, or explored, and their copies, in place of those that
+    an earlier race left behind."""
     rows = np.flatnonzero(state.seen.stage_N != ALL)
     for part, one_shot_nA, tokens_n3 in _assembled(rows, field, state):
         left = [
-            eliminated_row(*values, baseline, own)
+            eliminated_row(*values, baseline, own, status)
             for values, own in _values(part, one_shot_nA, tokens_n3, field)
         ]
         write_eliminated_scores(run.out_dir, run.attempt_id, _with_copies(left, copies))

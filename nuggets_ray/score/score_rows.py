@@ -45,15 +45,17 @@ def eliminated_row(
     one_shot_A: np.ndarray,
     baseline: ZeroShot,
     self_index: int | None,
+    status: str = "eliminated",
 ) -> ScoreRow:
-    """A row that a race left behind: NaN in `one_shot_A` where it was not evaluated. No golden
-    score; wins, mean delta and near ties are of the anchors met, which were not drawn at random,
-    and the bounds are what the others could still make of it.
+    """A row that a race left behind, or one that was explored: NaN in `one_shot_A` where it was not
+    evaluated. No golden score; wins, mean delta and near ties are of the anchors met, which were
+    not drawn at random, and the bounds are what the others could still make of it.
     """
     is_met_A = ~np.isnan(one_shot_A)
     if self_index is not None:
         is_met_A[self_index] = False
     delta = one_shot_A[is_met_A].astype(np.float64) - baseline.zero_shot_A[is_met_A]
+    band_A = np.broadcast_to(baseline.noise_band_nats, one_shot_A.shape)
     num_counted = len(one_shot_A) - (self_index is not None)
     num_wins = int(np.count_nonzero(delta > 0))
     return ScoreRow(
@@ -63,10 +65,10 @@ def eliminated_row(
         num_wins=num_wins,
         num_anchors=len(delta),
         mean_delta=float(delta.mean()) if len(delta) else float("nan"),
-        num_near_ties=int(np.count_nonzero(np.abs(delta) <= baseline.noise_band_nats)),
+        num_near_ties=int(np.count_nonzero(np.abs(delta) <= band_A[is_met_A])),
         score_low=num_wins / num_counted,
         score_high=(num_wins + num_counted - len(delta)) / num_counted,
-        status="eliminated",
+        status=status,
         num_prompt_tokens=num_tokens[0],
         num_answer_tokens=num_tokens[1],
         num_dropped_tokens=num_tokens[2],

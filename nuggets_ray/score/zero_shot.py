@@ -14,12 +14,13 @@ from nuggets_ray.records import Anchor
 @dataclass(frozen=True, slots=True)
 class ZeroShot:
     """The anchors (A of them) and their zero-shot log-probs, shape (A,), in nats per answer token;
-    and the |delta| up to which a decision is a near tie, in the same unit.
+    and the |delta| up to which a decision is a near tie, in the same unit: of each anchor (A,), or
+    one for all.
     """
 
     anchors: tuple[Anchor, ...]
     zero_shot_A: np.ndarray
-    noise_band_nats: float = 0.0
+    noise_band_nats: np.ndarray | float = 0.0
 
     @property
     def num_tokens(self) -> int:
@@ -32,8 +33,10 @@ class ZeroShot:
 
     def take(self, anchors: Sequence[int]) -> "ZeroShot":
         """The same of some anchors, in the order given."""
-        taken = tuple(self.anchors[index] for index in anchors)
-        return ZeroShot(taken, self.zero_shot_A[list(anchors)], self.noise_band_nats)
+        taken, index = tuple(self.anchors[index] for index in anchors), list(anchors)
+        band = self.noise_band_nats
+        band = band[index] if isinstance(band, np.ndarray) else band
+        return ZeroShot(taken, self.zero_shot_A[index], band)
 
     def self_anchor_index(self, content_id: str) -> int | None:
         """Which anchor the candidate itself is, if any."""

@@ -18,11 +18,13 @@ from nuggets_ray.evaluate.verdict.power import power_text
 from nuggets_ray.finetune.selections import before_golden, beside_golden, check_names, num_draws
 from nuggets_ray.finetune.source import check_held_out
 from nuggets_ray.report.report import write_report
+from nuggets_ray.run.explored import is_explored
 from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.manifest import read_manifest
 from nuggets_ray.run.rounds import settled_k
 from nuggets_ray.run.select import select_beside, select_candidates
 from nuggets_ray.run.select_materials import check_materials
+from nuggets_ray.schedule.wanted import check_selects
 from nuggets_ray.score.checks import check_inputs
 from nuggets_ray.select import check_config, default_name
 from nuggets_ray.stages.cluster.workers import connected
@@ -43,6 +45,7 @@ def pipeline(config: Config) -> dict[str, Any]:
     Returns the summary of scoring, with everything written.
     """
     check_config(config.select)
+    check_selects(config.schedule, config.select)
     first = before_golden(config.select)
     check_materials(config.out_dir, config.select, is_matched_made=first is not None)
     check_inputs(config)
@@ -92,19 +95,20 @@ def _report(config: Config) -> list[str]:
 
 
 def _known(out_dir: str, select: SelectConfig) -> SelectConfig | None:
-    """The same; of the worst rows, which a race left without a golden score, those that are worst
-    by what is known of them, None where nothing is."""
+    """The same; of the worst rows, which a race or an exploration left without a golden score,
+    those that are worst by what is known of them, None where nothing is."""
     is_bottom = select.by == "golden_score" and select.order == "bottom"
-    if not is_bottom or settled_k(read_manifest(out_dir) or {}) is None:
+    manifest = read_manifest(out_dir) or {}
+    was_explored = is_explored(manifest)
+    if not is_bottom or (settled_k(manifest) is None and not was_explored):
         return select
-    name = default_name(select)
+    name, why = default_name(select), "the race left the worst rows without a golden score"
+    if was_explored:
+        why = "schedule=explore gives no golden scores"
     if not io.exists(RunFolder(out_dir).posterior):
-        logger.warning("no selection %s: the race left the worst rows without a score", name)
+        logger.warning("no selection %s: %s, and there are no posterior scores", name, why)
         return None
-    logger.warning(
-        "the race left the worst rows without a golden score: %s is of the lowest posterior scores",
-        name,
-    )
+    logger.warning("%s: %s is of the lowest posterior scores", why, name)
     return replace(select, by="posterior_score", name=name)
 
 

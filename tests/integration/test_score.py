@@ -226,6 +226,33 @@ def test_more_rows_and_other_anchors_rules(data: Path, tiny_model: Path, tmp_pat
     assert [(a["num_reused"], a["num_computed"]) for a in attempts] == [(0, 6), (6, 5)]
 
 
+def test_near_ties_are_within_the_measured_noise_of_each_anchor(
+    data: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    out_dir = tmp_path / "out"
+    overrides = score_overrides(
+        data, tiny_model, out_dir, "anchors.num=6", "score.dtype=bfloat16", "cluster.num_workers=1"
+    )
+    first = run_job("score", *overrides, "data.limit=12")
+    assert first.returncode == 0 and "6 candidates x 6 anchors" in first.stderr
+    anchors = pq.read_table(out_dir / "anchors.parquet")
+    noise_A = np.array(anchors["rounding_noise"].to_pylist())
+    assert (noise_A > 0).all() and np.ptp(noise_A) > 0
+    zero_shot_A = anchors["zero_shot_logprob"].to_numpy()
+    num_checked = 0
+    for row in read_scores(out_dir).values():
+        delta_A = np.abs(np.array(row["one_shot_logprob"], np.float32) - zero_shot_A)
+        is_near_A = delta_A <= np.maximum(2.4 * noise_A, 1e-4)
+        if row["self_anchor_index"] is None:
+            assert row["num_near_ties"] == is_near_A.sum()
+            num_checked += 1
+    assert num_checked == 6
+    # a folder of a former version keeps its constant
+    pq.write_table(anchors.drop_columns(["rounding_noise"]), out_dir / "anchors.parquet")
+    assert run_job("score", *overrides, "data.limit=15").returncode == 0
+    assert manifest_of(out_dir)["noise_band_nats"] == 0.054
+
+
 def test_a_field_with_one_of_our_names_is_refused_before_scoring(
     tiny_model: Path, tmp_path: Path
 ) -> None:

@@ -94,6 +94,11 @@ WRONG_STAGE = (
     2,
     "stage=4: take one of",
 )
+EXPLORED = (
+    ["data.path=demo", "model.path={model}", "schedule=explore"],
+    2,
+    "add select.by=posterior_score",
+)
 OF_JOB = {
     "plan": [NO_DATA, NO_MODEL, NO_ANCHORS, NO_SET, NO_FOLDER, NO_FORMAT, NO_COLUMN, FEW_ROWS],
     "score": [
@@ -104,7 +109,9 @@ OF_JOB = {
     "status": [([], 2, "no run has begun there")],
     "finetune": [NO_DATA, NO_MODEL, NO_FOLDER, NO_SELECTION, WRONG_STAGE, NO_FORMAT, NO_COLUMN],
     "evaluate": [NO_MODEL, NO_ROWS, NO_PROMPTS, NO_SUCH],
-    "pipeline": [NO_MATCH, NO_DATA, NO_MODEL, NO_ANCHORS, NO_FOLDER, NO_PROMPTS, WRONG_STAGE],
+    "pipeline": [
+        *(NO_MATCH, NO_DATA, NO_MODEL, NO_ANCHORS, NO_FOLDER, NO_PROMPTS, WRONG_STAGE, EXPLORED),
+    ],
     "report": [([], 2, "no run has begun there")],
     "study": [([], 2, "holds no scores yet"), NO_DATA, NO_MODEL, NO_ANCHORS],
     "bench": [NO_MODEL, (["bench=finetune", *NO_DATA[0]], 2, NO_DATA[2])],

@@ -7,6 +7,7 @@ later. Anchors that are asked for beyond those of a scored run are added to it (
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -26,17 +27,18 @@ from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.manifest import Run
 from nuggets_ray.run.scores import score_parts
 from nuggets_ray.score.calibrate import Measured, measure_engine
-from nuggets_ray.score.golden import NOISE_BAND_NATS
-from nuggets_ray.score.one_shot import check_finite
+from nuggets_ray.score.one_shot import check_finite, log_probs_or_nan
+from nuggets_ray.score.rounding import noise_bands
 from nuggets_ray.score.zero_shot import ZeroShot
 from nuggets_ray.stages.cluster.workers import Workers
 from nuggets_ray.stages.score.anchor_choice import choose_anchors
+from nuggets_ray.stages.score.rounding import demonstrations_to_measure, with_rounding_noise
 from nuggets_ray.stages.score.worker import Setup, load_engine, model_result, model_task
 
 logger = logging.getLogger(__name__)
 
 Choose = Callable[[Sequence[Anchor]], list[Anchor]]
-MeasureSome = Callable[[Sequence[Anchor]], np.ndarray]
+MeasureSome = Callable[[Sequence[Anchor]], tuple[list[Anchor], np.ndarray]]
 
 
 def anchors_with_zero_shot(
@@ -48,12 +50,13 @@ def anchors_with_zero_shot(
     What is not in anchors.parquet yet is computed. Raises UserError when an anchor that the scores
     of this folder rest on is gone or changed, or one has no finite log-prob.
     """
-    run.manifest["noise_band_nats"] = NOISE_BAND_NATS[setup.dtype]
     choose = partial(choose_anchors, run, setup, prompt, candidates, workers)
-    measure_some = partial(_zero_shot, run, setup, prompt, workers)
+    measure_some = partial(_measured, run, setup, prompt, candidates, workers)
     grow = _of_scored if score_parts(setup.config.out_dir) else _of_unscored
     anchors, zero_shot_A, num_met = grow(run, setup.config, choose, measure_some)
-    return ZeroShot(tuple(anchors), zero_shot_A, NOISE_BAND_NATS[setup.dtype]), num_met
+    band_A = noise_bands(anchors, setup.dtype)
+    run.manifest["noise_band_nats"] = float(np.median(band_A))
+    return ZeroShot(tuple(anchors), zero_shot_A, band_A), num_met
 
 
 def _of_unscored(
@@ -70,7 +73,7 @@ def _of_unscored(
         known, anchors = [], choose([])
     assert anchors is not None
     if not known:
-        zero_shot_A = measure_some(anchors)
+        anchors, zero_shot_A = measure_some(anchors)
         write_anchors(RunFolder(run.out_dir).anchors, anchors, zero_shot_A)
     _record(run, config, anchors)
     return anchors, zero_shot_A, len(anchors)
@@ -96,7 +99,8 @@ def _of_scored(
     added = anchors[len(known) :]
     if added:
         check_can_grow(out_dir, known)
-        zero_shot_K = np.concatenate([zero_shot_K, measure_some(added)])
+        added, zero_shot_S = measure_some(added)
+        anchors, zero_shot_K = [*known, *added], np.concatenate([zero_shot_K, zero_shot_S])
     _record(run, config, anchors)
     if added:
         write_anchors(RunFolder(out_dir).added.anchors, anchors, zero_shot_K)
@@ -111,17 +115,25 @@ def _record(run: Run, config: Config, anchors: Sequence[Anchor]) -> None:
     run.save()
 
 
-def _zero_shot(
-    run: Run, setup: Setup, prompt: Prompt, workers: Workers, anchors: Sequence[Anchor]
-) -> np.ndarray:
+def _measured(
+    run: Run,
+    setup: Setup,
+    prompt: Prompt,
+    candidates: CandidateIds,
+    workers: Workers,
+    anchors: Sequence[Anchor],
+) -> tuple[list[Anchor], np.ndarray]:
+    """New anchors with their rounding noise, and their zero-shot log-probs."""
     warn_of_cuts(anchors)
     run.tell("loading the model on one worker, to measure it and the anchors")
-    measured = measure(setup, anchors, prompt, workers)
+    shown = demonstrations_to_measure(setup, prompt, candidates, anchors)
+    measured = measure(setup, anchors, prompt, workers, also=shown)
     check_finite(anchors, measured.zero_shot_A, setup.dtype)
     run.manifest["calibration"] = {"tokens_per_s": measured.tokens_per_s, "device": setup.device}
     run.manifest["engine"] = measured.engine
+    with_noise = with_rounding_noise(run, setup, anchors, measured, prompt, shown, workers)
     run.save()
-    return measured.zero_shot_A
+    return with_noise, measured.zero_shot_A
 
 
 def measure(
@@ -131,12 +143,14 @@ def measure(
     workers: Workers,
     demonstrations: Sequence[np.ndarray] = (),
     duration_s: float = 2.0,
+    also: Sequence[np.ndarray] = (),
 ) -> Measured:
-    """Zero-shot log-probs and speed of one replica on the cluster; see measure_engine."""
+    """Zero-shot log-probs and speed of one replica on the cluster, see measure_engine; and the
+    log-probs behind `also`."""
     encodings = [anchor.encoding for anchor in anchors]
     task = model_task(_measure, setup, workers)
     arguments = (setup, encodings, prompt.zero_shot_prefix, list(demonstrations), duration_s)
-    measured: Measured = model_result(task.remote(*arguments), setup.config)
+    measured: Measured = model_result(task.remote(*arguments, list(also)), setup.config)
     logger.info("engine %s: %s", measured.engine["engine"], measured.engine["why"])
     return measured
 
@@ -147,10 +161,12 @@ def _measure(
     zero_shot_prefix: np.ndarray,
     demonstrations: list[np.ndarray],
     duration_s: float,
+    also: list[np.ndarray],
 ) -> Measured:
     engine = load_engine(setup, encodings)
     num_anchor_tokens = sum(encoding.num_tokens for encoding in encodings)
     gpu_name = torch.cuda.get_device_name() if setup.device == "cuda" else ""
-    return measure_engine(
+    measured = measure_engine(
         engine, num_anchor_tokens, zero_shot_prefix, demonstrations, duration_s, gpu_name
     )
+    return replace(measured, one_shot_CA=log_probs_or_nan(engine, also))

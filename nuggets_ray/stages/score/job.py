@@ -200,8 +200,9 @@ def _finish(run: Run, accounts: Accounts, base: ZeroShot, dtype: str) -> dict[st
     near_ties = near_tie_fraction(run.out_dir)
     if near_ties is not None:
         logger.info(
-            "%.1f%% of the decisions are near ties: |delta| within the %g nats that %s can move it",
-            *(100 * near_ties, base.noise_band_nats, dtype),
+            "%.1f%% of the decisions are near ties: |delta| within what %s can move it (%.2g nats "
+            "on the median anchor)",
+            *(100 * near_ties, dtype, np.median(base.noise_band_nats)),
         )
     logger.info("scored %d of %d rows in %s", accounts.num_scored, accounts.num_rows, run.out_dir)
     for line in promise_lines(run.manifest.get("race", {})):

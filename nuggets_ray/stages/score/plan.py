@@ -33,7 +33,7 @@ from nuggets_ray.score.checks import check_fields, check_inputs
 from nuggets_ray.score.fingerprint import settings_fingerprint
 from nuggets_ray.score.limits import context_tokens, demonstration_limit
 from nuggets_ray.score.memory import replica_memory
-from nuggets_ray.score.plan_race import Pairs, race_facts, race_hint
+from nuggets_ray.score.plan_race import Pairs, explore_facts, race_facts, race_hint
 from nuggets_ray.stages.cluster.workers import Workers, check_shared_folder, connected
 from nuggets_ray.stages.score.anchor_choice import choose_anchors, settle_num
 from nuggets_ray.stages.score.anchors import measure
@@ -139,6 +139,10 @@ def _facts(
         funnel = read_funnel(config.out_dir, run.manifest)
         sections["cost"] = {"of": "full scoring", **sections["cost"]}
         sections["race"] = race_facts(config.race, config.select, pairs, price, funnel)
+    elif config.schedule.name == "explore":
+        num_met = config.explore.num_anchors
+        sections["cost"] = {"of": "full scoring", **sections["cost"]}
+        sections["explore"] = explore_facts(config.race, config.select, num_met, pairs, price)
     elif hint := race_hint(config.race, config.select, pairs):
         sections["cost"]["a race"] = hint
     return sections

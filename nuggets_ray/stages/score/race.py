@@ -1,4 +1,5 @@
-"""schedule=race on Ray: round after round, what schedule/race.py plans is computed by warm workers.
+"""schedule=race and schedule=explore on Ray: round after round, what schedule/race.py or explore.py
+plans is computed by warm workers.
 
 The run folder is the state: rounds/ holds each plan and its answers, scores/ the rows that met
 every anchor. So whatever ended an attempt, the next one replays the folder and goes on: it computes
@@ -6,8 +7,7 @@ what decided rounds still wait for, then plans anew.
 """
 
 import logging
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 
 import numpy as np
 import ray
@@ -22,22 +22,29 @@ from nuggets_ray.run.manifest import Run
 from nuggets_ray.run.posterior import posterior_basis, write_posterior
 from nuggets_ray.run.round_times import RoundTimes
 from nuggets_ray.run.rounds import Round, read_rounds, write_round
-from nuggets_ray.schedule.full import plan_blocks
+from nuggets_ray.schedule.explore import (
+    begin_explore,
+    explore_settings,
+    plan_explore,
+    record_explore,
+    why_not_explore,
+)
 from nuggets_ray.schedule.posterior import basis, posterior_of_run
 from nuggets_ray.schedule.race import RacePlan, RaceSettings, plan, plan_rest, why_full
 from nuggets_ray.schedule.race_cost import later_cost
 from nuggets_ray.schedule.record import ask_cost, record_race, round_asks, saved_passes
-from nuggets_ray.schedule.replay import Field, Replay, Waiting, race_hashes, replay, spent_barriers
+from nuggets_ray.schedule.replay import Field, Replay, race_hashes, spent_barriers
 from nuggets_ray.schedule.seen import ALL, Entrants
 from nuggets_ray.schedule.todo import Todo
 from nuggets_ray.schedule.wanted import wanted_rows, wanted_score
 from nuggets_ray.score.one_shot import self_anchor_of
 from nuggets_ray.score.raced import write_complete, write_eliminated
+from nuggets_ray.score.rounding import known_noise
 from nuggets_ray.score.zero_shot import ZeroShot
 from nuggets_ray.stages.cluster.workers import Workers
-from nuggets_ray.stages.score.pool import Block, ScorerPool
-from nuggets_ray.stages.score.rows import LOST, check_deaths, make_progress, timed
-from nuggets_ray.stages.score.signals import lack_signals
+from nuggets_ray.stages.score.pool import ScorerPool
+from nuggets_ray.stages.score.round import Racing, compute
+from nuggets_ray.stages.score.rows import make_progress, timed
 from nuggets_ray.stages.score.worker import Setup
 
 logger = logging.getLogger(__name__)
@@ -46,54 +53,23 @@ MAX_BLOCKS = 4096
 """Tickets of a pool; a race that needs more starts its workers again."""
 
 
-@dataclass(slots=True)
-class Racing:
-    """A race under way: what does not change, and `unscored` {content_id: reason} so far."""
-
-    run: Run
-    config: Config
-    candidates: CandidateIds
-    base: ZeroShot
-    settings: RaceSettings
-    rows: np.ndarray
-    entrants: Entrants
-    field: Field
-    unscored: dict[str, str]
-
-    def leave(self, unscored: dict[str, str]) -> None:
-        """These rows failed: they race no more."""
-        self.unscored |= unscored
-        stays = ~np.isin(self.field.content_id_N, list(unscored))
-        self.rows = self.rows[stays]
-        self.field = replace(
-            self.field,
-            content_id_N=self.field.content_id_N[stays],
-            self_anchor_N=self.field.self_anchor_N[stays],
-        )
-        entrants = self.entrants
-        self.entrants = Entrants(
-            entrants.hash_N[stays], entrants.demo_tokens_N[stays], entrants.anchor_tokens_M
-        )
-
-    def replay(self) -> Replay:
-        """How far it is; rounds that another process decided are never made again."""
-        return replay(self.run.out_dir, self.field, read_rounds(self.run.out_dir))
-
-
 def is_raced(
     run: Run, config: Config, candidates: CandidateIds, todo: Todo, base: ZeroShot
 ) -> bool:
-    """Whether there is a race to run; where schedule=race falls back to full, it is said why."""
+    """Whether there are rounds to run; where a schedule falls back to full, it is said why."""
     if read_rounds(config.out_dir):
         return True  # what was seen by a race is not computed again under schedule=full
-    if config.schedule.name != "race":
+    name = config.schedule.name
+    if name == "full":
         return False
-    num_rows = len(_entrant_rows(candidates, todo))
-    top_k = wanted_rows(config.race, config.select, num_rows)
-    reason = why_full(num_rows, len(base.anchors), top_k)
+    num_rows, num_anchors = len(_entrant_rows(candidates, todo)), len(base.anchors)
+    if name == "explore":
+        reason = why_not_explore(num_rows, num_anchors, config.explore.num_anchors)
+    else:
+        reason = why_full(num_rows, num_anchors, wanted_rows(config.race, config.select, num_rows))
     if reason is not None:
-        logger.warning("schedule=race has nothing to gain here, so all is scored: %s", reason)
-        run.manifest["race"] = {"fell_back": reason}
+        logger.warning("schedule=%s has nothing to gain here, so all is scored: %s", name, reason)
+        run.manifest[name] = {"fell_back": reason}
     return reason is None
 
 
@@ -109,8 +85,12 @@ def race(
     """Race the candidates of `todo`, with those that are scored already, to the end;
     {content_id: reason} of those that cannot be scored.
 
-    Under schedule=full, in a folder that was raced, every row is completed.
+    Under schedule=full, in a folder that was raced, every row is completed; under schedule=explore
+    every row meets the same few anchors and none is completed but the pilot.
     """
+    is_explore = setup.config.schedule.name == "explore"
+    if is_explore:
+        begin_explore(run)
     racing = _start(run, setup.config, candidates, todo, base, prompt)
     num_rows = len(racing.rows)
     progress = make_progress(run, num_rows, todo.num_reused, setup.config, workers)
@@ -126,7 +106,7 @@ def race(
                 run.tell(f"round {state.waiting[-1].number}: {num_waiting} candidates to compute")
                 progress.expect(num_waiting, _later_s(racing, state, workers))
                 with times.of(state.waiting[-1].number, pool.idle_worker_s):
-                    racing.leave(_compute(racing, state.waiting, pool, workers))
+                    racing.leave(compute(racing, state.waiting, pool, workers))
                 continue
             if (state.is_covered_N & (state.seen.stage_N != ALL)).any():
                 write_complete(run, racing.field, base, state)
@@ -135,7 +115,13 @@ def race(
             if not step.asks:
                 break
             _decide(racing, step, state)
-    write_eliminated(run, racing.field, base, candidates.copies(), racing.replay())
+    state = racing.replay()
+    status = "explored" if is_explore else "eliminated"
+    write_eliminated(run, racing.field, base, candidates.copies(), state, status)
+    if is_explore:
+        record_explore(run, racing.entrants, state.seen)
+        return racing.unscored
+    run.manifest.pop("explore", None)
     rounds = read_rounds(run.out_dir)
     record_race(run, racing.settings, racing.entrants, racing.field, step, rounds)
     return racing.unscored
@@ -160,7 +146,10 @@ def write_posteriors(
     io.delete(RunFolder(run.out_dir).posterior)
     scores = posterior_of_run(racing.entrants, seen, racing.settings)
     if isinstance(scores, str):
-        logger.info("no posterior scores: %s", scores)
+        is_needed = config.schedule.name == "explore"
+        logger.log(
+            logging.WARNING if is_needed else logging.INFO, "no posterior scores: %s", scores
+        )
         return
     ids_N = field.content_id_N
     write_posterior(run.out_dir, ids_N, scores.score_N, scores.low_N, scores.high_N, told)
@@ -182,14 +171,6 @@ def _start(
 ) -> Racing:
     rows = _entrant_rows(candidates, todo)
     ids_N = candidates.content_id_N[rows]
-    is_race = config.schedule.name == "race"
-    settings = RaceSettings(
-        wanted_rows(config.race, config.select, len(rows)) if is_race else len(rows),
-        config.race.max_loss,
-        pilot=config.race.pilot,
-        max_barriers=config.race.rounds,
-        min_score=wanted_score(config.race, config.select) if is_race else None,
-    )
     self_N = np.full(len(rows), -1)
     anchors = {anchor.content_id for anchor in base.anchors}
     for index in np.flatnonzero(np.isin(ids_N, list(anchors))):
@@ -199,15 +180,33 @@ def _start(
         hash_N=race_hashes(ids_N, config.seed),
         demo_tokens_N=candidates.num_tokens_N[rows],
         anchor_tokens_M=np.array([anchor.encoding.num_tokens for anchor in base.anchors]),
+        rounding_M=known_noise(base.anchors),
     )
     field = Field(ids_N, self_N, base.zero_shot_A)
+    settings = _settings(config, len(rows))
     return Racing(run, config, candidates, base, settings, rows, entrants, field, {})
+
+
+def _settings(config: Config, num_rows: int) -> RaceSettings:
+    if config.schedule.name == "explore":
+        return explore_settings(config.race, config.select, num_rows)
+    is_race = config.schedule.name == "race"
+    return RaceSettings(
+        wanted_rows(config.race, config.select, num_rows) if is_race else num_rows,
+        config.race.max_loss,
+        pilot=config.race.pilot,
+        max_barriers=config.race.rounds,
+        min_score=wanted_score(config.race, config.select) if is_race else None,
+    )
 
 
 def _plan(racing: Racing, state: Replay) -> RacePlan:
     """The next round. Where every row is wanted, all that is missing is asked at once."""
     if racing.config.schedule.name == "full":
         step = plan_rest(racing.entrants, state.seen)
+    elif racing.config.schedule.name == "explore":
+        num_anchors = racing.config.explore.num_anchors
+        step = plan_explore(racing.entrants, state.seen, racing.settings, num_anchors)
     else:
         rounds = read_rounds(racing.run.out_dir)
         spent = spent_barriers(rounds, racing.settings, len(racing.rows))
@@ -233,7 +232,10 @@ def _decide(racing: Racing, step: RacePlan, state: Replay) -> None:
         "num_passes_saved": saved_passes(entrants, state.seen, step),
     }
     write_round(racing.run.out_dir, Round(number, asks, step.target, step.block, report))
-    logger.info("race: %s", funnel_line(read_funnel(racing.run.out_dir, racing.run.manifest)[-1]))
+    name = "explore" if racing.config.schedule.name == "explore" else "race"
+    logger.info(
+        "%s: %s", name, funnel_line(read_funnel(racing.run.out_dir, racing.run.manifest)[-1])
+    )
 
 
 def _later_s(racing: Racing, state: Replay, workers: Workers) -> float | None:
@@ -246,68 +248,3 @@ def _later_s(racing: Racing, state: Replay, workers: Workers) -> float | None:
     cost = later_cost(racing.entrants, racing.settings, state.seen, funnel[-1], decided.target)
     tokens_per_s: float = run.manifest["calibration"]["tokens_per_s"]
     return cost.tokens / tokens_per_s / workers.num_workers
-
-
-def _compute(
-    racing: Racing, waiting: Sequence[Waiting], pool: ScorerPool, workers: Workers
-) -> dict[str, str]:
-    """Compute what rounds wait for, in blocks of equal work, then one by one what no worker
-    answered for; {content_id: reason} of rows that cannot be scored."""
-    rounds = {decided.number: decided for decided in read_rounds(racing.run.out_dir)}
-    ids_N, num_anchors = racing.field.content_id_N, len(racing.base.anchors)
-    lacks_N = lack_signals(racing.config, ids_N, num_anchors)
-    blocks = [
-        block
-        for one in waiting
-        for block in _blocks(
-            racing, one, rounds[one.number].asks[one.ask].anchors, workers, lacks_N
-        )
-    ]
-    num_rows = sum(len(one.rows) for one in waiting)
-    unscored = pool.run(blocks)
-    left = _unanswered(racing, unscored)
-    check_deaths(unscored, sum(len(one.rows) for one in left), num_rows, len(blocks))
-    alone = [
-        _block(racing, one, rounds[one.number].asks[one.ask].anchors, one.rows[i : i + 1], lacks_N)
-        for one in left
-        for i in range(len(one.rows))
-    ]
-    unscored |= pool.run(alone)
-    for one in _unanswered(racing, unscored):
-        unscored |= dict.fromkeys(racing.field.content_id_N[one.rows].tolist(), LOST)
-    return unscored
-
-
-def _unanswered(racing: Racing, unscored: dict[str, str]) -> list[Waiting]:
-    ids = list(unscored)
-    left = []
-    for one in racing.replay().waiting:
-        rows = one.rows[~np.isin(racing.field.content_id_N[one.rows], ids)]
-        if len(rows):
-            left.append(replace(one, rows=rows))
-    return left
-
-
-def _blocks(
-    racing: Racing,
-    waiting: Waiting,
-    anchors: np.ndarray,
-    workers: Workers,
-    lacks_N: np.ndarray,
-) -> list[Block]:
-    config, entrants = racing.config, racing.entrants
-    anchor_tokens = float(entrants.anchor_tokens_M[anchors].sum())
-    cost_N = entrants.demo_tokens_N[waiting.rows] + anchor_tokens
-    tokens_per_s = racing.run.manifest["calibration"]["tokens_per_s"]
-    cuts = plan_blocks(
-        cost_N, tokens_per_s * config.score.block_s, config.score.block_rows, workers.num_workers
-    )
-    return [_block(racing, waiting, anchors, waiting.rows[index], lacks_N) for index in cuts]
-
-
-def _block(
-    racing: Racing, waiting: Waiting, anchors: np.ndarray, rows: np.ndarray, lacks_N: np.ndarray
-) -> Block:
-    places = racing.candidates.places(racing.rows[rows])
-    signals = bool(lacks_N[rows].any())
-    return Block(places, waiting.number, waiting.ask, tuple(anchors.tolist()), signals)

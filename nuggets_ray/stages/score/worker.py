@@ -83,15 +83,20 @@ class Setup:
         return Rules(self.data_format, data.columns, data.roles)
 
 
-def model_task(function: Callable[..., Any], setup: Setup, workers: Workers) -> Any:
-    """`function`, which loads a model, as a Ray task with the resources of one worker; see
-    model_result.
+def model_task(
+    function: Callable[..., Any],
+    setup: Setup,
+    workers: Workers,
+    max_retries: int = MAX_DEATHS - 1,
+) -> Any:
+    """`function`, which loads a model, as a Ray task with the resources of one worker, tried again
+    where that dies; see model_result.
     """
     # vLLM leaves its memory and process groups behind, so the process ends with the task
     is_vllm = setup.config.score.backend == "vllm"
     task = ray.remote(max_calls=1)(function) if is_vllm else ray.remote(function)
     name = f"nuggets_{function.__name__.lstrip('_')}"
-    return task.options(name=name, max_retries=MAX_DEATHS - 1, **workers.ray_options)
+    return task.options(name=name, max_retries=max_retries, **workers.ray_options)
 
 
 def model_result(ref: ray.ObjectRef[Any], config: Config) -> Any:

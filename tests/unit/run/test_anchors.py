@@ -1,10 +1,11 @@
 """anchors.parquet: what is written is what is read."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from nuggets_ray.io import read_table
+from nuggets_ray.io import read_table, write_table
 from nuggets_ray.records import Anchor, Encoding
 from nuggets_ray.run.anchors import read_anchors, write_anchors
 
@@ -51,5 +52,17 @@ def test_columns_are_those_of_the_run_folder(tmp_path: Path) -> None:
         "num_answer_tokens": "int32",
         "num_dropped_tokens": "int32",
         "zero_shot_logprob": "float",
+        "rounding_noise": "float",
     }
     assert table["num_answer_tokens"].to_pylist() == [1]
+
+
+def test_the_rounding_noise_is_kept_and_not_there_in_folders_of_former_versions(
+    tmp_path: Path,
+) -> None:
+    uri = str(tmp_path / "anchors.parquet")
+    anchors = [replace(anchor(0, [3], [True], 0), rounding_noise=0.25), anchor(1, [4], [True], 0)]
+    write_anchors(uri, anchors, np.zeros(2, np.float32))
+    assert [one.rounding_noise for one in read_anchors(uri)[0]] == [0.25, None]
+    write_table(uri, read_table(uri).drop_columns(["rounding_noise"]))
+    assert [one.rounding_noise for one in read_anchors(uri)[0]] == [None, None]

@@ -65,7 +65,7 @@ def test_the_title_says_which_rows_these_are() -> None:
     assert format_title(ShowConfig(), 1, joined(1, 0, 0)).endswith("answer token")
     raced = format_title(ShowConfig(), 1, joined(2, 9, 0))
     assert "1 of 11 scored rows" in raced
-    assert raced.endswith("; 9 were left behind by a race, without a golden score")
+    assert raced.endswith("; 9 have no golden score (left behind by a race, or explored)")
 
 
 def test_the_job_prints_rows_and_writes_nothing(

@@ -56,6 +56,20 @@ def test_noise_is_given_little_of_a_factor() -> None:
     assert real_Q[2:].max() < 0.3 * real_Q[:2].mean()
 
 
+def test_the_noise_of_an_anchor_is_at_least_its_known_rounding_after_a_refit_too() -> None:
+    delta, _ = drawn(96)
+    free = fit(delta)
+    rounding_M = np.full(NUM_ANCHORS, np.nan)
+    rounding_M[3] = 1.5 * free.scale_M[3]  # more than all that is left beside the factors
+    model = fit(delta, rounding_M=rounding_M)
+    assert free.noise_M[3] < 1 <= model.noise_M[3]
+    assert np.allclose(np.delete(model.noise_M, 3), np.delete(free.noise_M, 3), rtol=0.2)
+    again = refit(model, [(drawn(600, seed=1)[0], np.arange(NUM_ANCHORS))])
+    assert again.noise_M[3] == pytest.approx(1)
+    little = fit(delta, rounding_M=np.full(NUM_ANCHORS, 1e-3))
+    assert np.array_equal(little.noise_M, free.noise_M)
+
+
 def test_more_rows_bring_the_model_nearer_to_the_truth() -> None:
     pilot, _ = drawn(48)
     more, _ = drawn(1500, seed=2)

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from nuggets_ray.config.schema import RaceConfig, SelectConfig
+from nuggets_ray.config.schema import RaceConfig, ScheduleConfig, SelectConfig
 from nuggets_ray.errors import UserError
-from nuggets_ray.schedule.wanted import check_wanted, wanted_rows, wanted_score
+from nuggets_ray.schedule.wanted import check_selects, check_wanted, wanted_rows, wanted_score
 
 FRACTION = SelectConfig(rule="top_fraction", fraction=0.05)
 TOP_K = SelectConfig(rule="top_k", k=30)
@@ -74,3 +74,12 @@ def test_a_threshold_is_of_the_score(
 def test_more_rows_than_there_are_are_told() -> None:
     with pytest.raises(UserError, match="race.top_k=8"):
         wanted_rows(RaceConfig(top_k=8), FRACTION, 5)
+
+
+def test_a_pipeline_that_explores_selects_by_what_it_gets() -> None:
+    explore = ScheduleConfig("explore")
+    with pytest.raises(UserError, match=r"add select\.by=posterior_score"):
+        check_selects(explore, FRACTION)
+    check_selects(explore, SelectConfig(fraction=0.05, by="posterior_score"))
+    check_selects(explore, SelectConfig(fraction=0.05, by="random"))
+    check_selects(ScheduleConfig("race"), FRACTION)

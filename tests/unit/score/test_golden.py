@@ -34,6 +34,8 @@ def test_near_ties_are_the_deltas_within_the_band_the_self_pair_left_out():
     score = golden_score(one_shot, zero_shot, 4, noise_band_nats=0.5)
     assert (score.num_near_ties, score.num_wins, score.num_anchors) == (3, 2, 4)
     assert golden_score(zero_shot, zero_shot, 4).num_near_ties == 4
+    band_A = np.where(one_shot < zero_shot, 0.5, 0.0)  # of each anchor its own
+    assert golden_score(one_shot, zero_shot, 4, band_A).num_near_ties < 3
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

@@ -20,6 +20,8 @@ def test_some_anchors_are_taken_in_the_order_given() -> None:
     some = BASELINE.take([2, 0])
     assert [anchor.anchor_id for anchor in some.anchors] == ["a2", "a0"]
     assert some.zero_shot_A.tolist() == [-3.0, -1.0] and some.noise_band_nats == 0.1
+    bands = ZeroShot(ANCHORS, BASELINE.zero_shot_A, np.array([0.1, 0.2, 0.3])).take([2, 0])
+    assert np.array_equal(bands.noise_band_nats, [0.3, 0.1])
 
 
 def test_a_candidate_that_is_an_anchor_is_found() -> None:
