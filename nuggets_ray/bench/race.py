@@ -59,6 +59,7 @@ CASES = {
         RaceCase("exchangeable", 1000, 0.01),
         RaceCase("exchangeable", 100, 0.01),
         RaceCase("factor", 1000, 0.01, num_candidates=50_000, max_seeds=2),
+        RaceCase("factor", 100, 0.01, num_candidates=50_000, max_seeds=2),
     )
 }
 METRICS = {
