@@ -223,8 +223,8 @@ _ALL = (
             "out_dir=runs/first select.by=random select.draw=1": (
                 "as many random rows, to compare with"
             ),
-            "out_dir=runs/first select.per=category select.max_similarity=0.8": (
-                "the best 5%, as many of each category as it has rows, without near-duplicates"
+            "out_dir=runs/a select.per=category": (
+                "the best 5%, as many of each category as it has rows"
             ),
         },
         general=("out_dir", "seed"),

@@ -195,7 +195,7 @@ class RaceConfig:
 
 @dataclass(frozen=True)
 class ExploreConfig:
-    """schedule=explore: what every candidate meets; its pilot is race.pilot, at least 100 rows."""
+    """schedule=explore: how many anchors every candidate meets."""
 
     num_anchors: int = number(30, at_least=5)
     """Anchors that every candidate meets, those that tell most: 20 to 40 rank as 100 in full do."""

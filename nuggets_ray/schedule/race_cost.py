@@ -7,7 +7,8 @@ as those of real matrices do, and one whose anchors are all alike, the hardest t
 should lie between, nearer the first.
 
 While it goes on: of A rows alive after x of M anchors, beyond the K wanted ones, about
-(x' / x) ** -DECAY are alive after x' anchors: within 30% in all of these worlds.
+(x' / x) ** -DECAY are alive after x' anchors: what is said to come is within twice what comes in
+these worlds.
 
 Legend: W worlds, A numbers of anchors, S shares.
 """

@@ -33,8 +33,8 @@ def test_every_file_that_is_read_is_named(pyproject: dict[str, Any]) -> None:
         for path in (ROOT / folders.get(package, package.replace(".", "/"))).glob(pattern)
     }
     data = set(ROOT.glob("conf/**/*.yaml"))
-    data |= {path for end in ("jsonl", "txt") for path in ROOT.glob(f"nuggets_ray/**/*.{end}")}
-    data |= {path for end in ("html", "css", "js") for path in ROOT.glob(f"nuggets_ray/**/*.{end}")}
+    for end in ("jsonl", "txt", "npz", "html", "css", "js"):
+        data |= set(ROOT.glob(f"nuggets_ray/**/*.{end}"))
     assert shipped == data | {ROOT / "nuggets_ray" / "py.typed"}
 
 

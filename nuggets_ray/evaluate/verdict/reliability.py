@@ -8,7 +8,6 @@ Suffixes: N candidates, A anchors, S splits.
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 NUM_SPLITS = 50
 BLOCK_ROWS = 8192
@@ -107,6 +106,8 @@ def _rank_correlation(first_N: np.ndarray, second_N: np.ndarray) -> float | None
     first, second = first_N[is_known], second_N[is_known]
     if len(first) < 3 or np.ptp(first) == 0 or np.ptp(second) == 0:
         return None
+    from scipy import stats
+
     return float(stats.spearmanr(first, second).statistic)
 
 
@@ -119,6 +120,8 @@ def length_effect(
     rest = _without(num_answer_tokens_N, selected)
     if not len(selected) or not len(rest):
         return None
+    from scipy import stats
+
     test = stats.mannwhitneyu(selected, rest, alternative="two-sided")
     return LengthEffect(
         auc=float(test.statistic) / (len(selected) * len(rest)),

@@ -100,6 +100,7 @@ def test_a_road_leads_to_the_end_and_its_variance_falls() -> None:
         loadings_MQ=np.full((num_anchors, 1), 0.5),
         noise_M=np.full(num_anchors, 0.75),
         cut_M=np.zeros(num_anchors),
+        rounding_M=np.zeros(num_anchors),
     )
     blocks = [np.arange(5), np.arange(5, 12)]
     road = road_ahead(model, blocks, np.arange(12, 60), np.full(num_anchors, 7.0), np.zeros(1))
