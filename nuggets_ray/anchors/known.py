@@ -122,7 +122,8 @@ def _names(anchors: Sequence[Anchor]) -> list[str]:
 
 def _named(anchors: Sequence[Anchor]) -> str:
     shown = [
-        f"{anchor.anchor_id} ({' '.join(anchor.text.split())[:TEXT_CHARS]!r})"
+        # its end: prompts begin alike
+        f"{anchor.anchor_id} ({' '.join(anchor.text.split())[-TEXT_CHARS:]!r})"
         for anchor in anchors[:MAX_NAMED]
     ]
     return ", ".join(shown) + (", ..." if len(anchors) > MAX_NAMED else "")

@@ -77,7 +77,7 @@ def _border(material: Material, ranked_N: np.ndarray, num: int) -> np.ndarray:
     kept, left = ranked_N[is_kept_R], ranked_N[~is_kept_R]
     if main.record["settings"].get("order") == "bottom":
         kept, left = kept[::-1], left[::-1]
-    return np.concatenate([kept[-(num // 2) :], left[: num - num // 2]])
+    return np.concatenate([kept[max(0, len(kept) - num // 2) :], left[: num - num // 2]])
 
 
 def rows(material: Material, num_rows: int) -> Section:

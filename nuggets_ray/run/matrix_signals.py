@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from nuggets_ray import io
 from nuggets_ray.run.anchors import read_anchors
 from nuggets_ray.run.candidates import is_among
 from nuggets_ray.run.layout import RunFolder
@@ -51,7 +52,9 @@ def read_matrix_signals(
     out_dir: str, content_ids: np.ndarray, names: Sequence[str]
 ) -> dict[str, np.ndarray]:
     """`standardised_delta` and `loss_ratio` of each content_id: (N,) float64, NaN where a row has
-    not met every anchor."""
+    not met every anchor, or nothing is known of the anchors."""
+    if not io.exists(RunFolder(out_dir).anchors):
+        return {name: np.full(len(content_ids), np.nan) for name in names}
     zero_shot_A = read_anchors(RunFolder(out_dir).anchors)[1].astype(np.float64)
     sd_A = _spread(out_dir, zero_shot_A) if "standardised_delta" in names else zero_shot_A
     ids, values = [np.array([], dtype=str)], {name: [np.zeros(0)] for name in names}

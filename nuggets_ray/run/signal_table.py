@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from nuggets_ray import io
 from nuggets_ray.config.schema import SelectConfig
 from nuggets_ray.errors import UserError
 from nuggets_ray.markdown import markdown_table
@@ -70,7 +71,7 @@ def _repeatable_text(name: str, repeatable: Mapping[str, float | None]) -> str:
 def _repeatability(out_dir: str, seed: int) -> dict[str, float | None]:
     """Of each signal that is made of anchors, but for the posterior score."""
     content_ids, one_shot_NA = _sample(out_dir)
-    if not len(content_ids):
+    if not len(content_ids) or not io.exists(RunFolder(out_dir).anchors):
         return {}
     zero_shot_A = read_anchors(RunFolder(out_dir).anchors)[1].astype(np.float64)
     delta_NA = one_shot_NA - zero_shot_A

@@ -139,7 +139,8 @@ def test_where_nothing_is_to_gain_all_is_scored_and_it_is_said(
 ) -> None:
     few = write_rows(tmp_path / "few.jsonl", 12)
     out_dir = tmp_path / "out"
-    done = run_job("score", *score_overrides(few, tiny_model, out_dir, "schedule=explore"))
+    explore = ("schedule=explore", "explore.num_anchors=5")
+    done = run_job("score", *score_overrides(few, tiny_model, out_dir, *explore))
     assert done.returncode == 0
     assert "nothing to gain" in done.stderr and "12 candidates are fewer than 400" in done.stderr
     assert {row["status"] for row in scores_of(out_dir).values()} == {"complete"}
