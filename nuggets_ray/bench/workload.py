@@ -117,12 +117,12 @@ class WorkloadSource:
 
 
 def load_source(num_anchors: int | None) -> WorkloadSource:
-    """The official 100 anchors and Alpaca rows from the folder that NUGGETS_TEST_DATA names
-    (default: shared/data beside this one); the packaged demo's where they are absent.
+    """The official 100 anchors and Alpaca rows from the folder that NUGGETS_TEST_DATA names; the
+    packaged demo's where it names none, or they are absent from it.
 
     `num_anchors`: the first N of the file (None: all). Raises UserError where it has fewer.
     """
-    folder = Path(os.environ.get("NUGGETS_TEST_DATA", "../shared/data"))
+    folder = Path(os.environ.get("NUGGETS_TEST_DATA", ""))
     if (folder / ANCHOR_FILE).is_file() and (folder / CANDIDATE_FILE).is_file():
         anchors, candidates = str(folder / ANCHOR_FILE), str(folder / CANDIDATE_FILE)
         note = "the official 100 anchors, candidates of Alpaca"

@@ -24,6 +24,8 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import ndtr, ndtri
 
+from nuggets_ray.signals.repeatability import spearman_brown
+
 NUM_SPLITS = 50
 MIN_ROWS, MIN_ANCHORS, MIN_BEST = 20, 10, 5
 MAX_CORRELATION = 0.9999
@@ -114,7 +116,7 @@ def with_twice_the_anchors(overlap: float, share: float, wanted_share: float) ->
     """The overlap on the best `wanted_share` that sets of twice as many anchors have, from that of
     the best `share`."""
     correlation = correlation_of(overlap, share)
-    return overlap_of(2 * correlation / (1 + correlation), wanted_share)
+    return overlap_of(spearman_brown(correlation, 2), wanted_share)
 
 
 def overlap_of(correlation: float, share: float) -> float:

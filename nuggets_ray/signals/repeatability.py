@@ -27,8 +27,15 @@ def repeatability(
         if correlation is None:
             return None
         found.append(correlation)
-    mean = max(0.0, float(np.mean(found)))
-    return 2 * mean / (1 + mean)
+    return spearman_brown(float(np.mean(found)), 2)
+
+
+def spearman_brown(correlation: float, ratio: float) -> float:
+    """The correlation of scores on `ratio` times as many anchors, k r / (1 + (k - 1) r) (Spearman
+    1910, Brown 1910): exact for linear correlations, for those of ranks close; 0 for a negative
+    one."""
+    correlation = max(correlation, 0.0)
+    return ratio * correlation / (1 + (ratio - 1) * correlation)
 
 
 def _rank_correlation(first_N: np.ndarray, second_N: np.ndarray) -> float | None:

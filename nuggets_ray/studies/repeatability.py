@@ -19,6 +19,7 @@ import numpy as np
 from scipy import stats
 
 from nuggets_ray.schedule.split_halves import correlation_of, overlap_of
+from nuggets_ray.signals.repeatability import spearman_brown
 from nuggets_ray.studies.measures import Ranking
 
 
@@ -57,12 +58,6 @@ def mean_agreement(agreements: Sequence[RankAgreement]) -> RankAgreement:
     numbers = ("linear", "spearman", "kendall", "error")
     means = {name: float(np.mean([getattr(one, name) for one in agreements])) for name in numbers}
     return RankAgreement(**means, overlaps=tuple(overlaps.tolist()))
-
-
-def spearman_brown(correlation: float, ratio: float) -> float:
-    """The correlation of scores on `ratio` times as many anchors; 0 for a negative one."""
-    correlation = max(correlation, 0.0)
-    return ratio * correlation / (1 + (ratio - 1) * correlation)
 
 
 def extend(measured: RankAgreement, ratio: float, shares: Sequence[float]) -> RankAgreement:

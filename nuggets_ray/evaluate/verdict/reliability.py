@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nuggets_ray.signals.repeatability import spearman_brown
+
 NUM_SPLITS = 50
 BLOCK_ROWS = 8192
 MIN_RELIABILITY = 0.7
@@ -74,7 +76,7 @@ def split_half(
     if not correlations:
         return None
     mean = float(np.mean(correlations))
-    reliability = max(0.0, 2 * mean / (1 + mean)) if mean > 0 else 0.0
+    reliability = spearman_brown(mean, 2)
     return SplitHalf(mean, reliability, num_candidates, num_anchors, len(correlations))
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nuggets_ray.signals.repeatability import repeatability
+from nuggets_ray.signals.repeatability import repeatability, spearman_brown
 
 
 def mean_of(values_NA: np.ndarray):
@@ -31,3 +31,14 @@ def test_too_little_tells_nothing() -> None:
     assert repeatability(mean_of(values_NA), 8, seed=0) is None
     assert repeatability(mean_of(np.ones((50, 8))), 8, seed=0) is None
     assert repeatability(mean_of(np.zeros((50, 3))), 3, seed=0) is None
+
+
+def test_spearman_brown_is_that_of_sums_of_parallel_halves() -> None:
+    rng = np.random.default_rng(0)
+    truth_N = rng.standard_normal((20_000, 1))
+    parts_NA = truth_N + 2 * rng.standard_normal((20_000, 40))
+    two = [parts_NA[:, start : start + 5].mean(1) for start in (0, 5)]
+    twenty = [parts_NA[:, start : start + 20].mean(1) for start in (0, 20)]
+    predicted = spearman_brown(float(np.corrcoef(*two)[0, 1]), 4)
+    assert predicted == pytest.approx(np.corrcoef(*twenty)[0, 1], abs=0.01)
+    assert spearman_brown(-0.2, 3) == 0

@@ -12,7 +12,6 @@ from nuggets_ray.studies.repeatability import (
     extend,
     mean_agreement,
     ratio_for,
-    spearman_brown,
 )
 
 
@@ -46,17 +45,6 @@ def test_means_over_draws() -> None:
     )
     assert found.linear == pytest.approx(0.3) and found.error == 2.0
     assert found.overlaps == (0.5, 1.0)
-
-
-def test_spearman_brown_is_that_of_sums_of_parallel_halves() -> None:
-    rng = np.random.default_rng(0)
-    truth_N = rng.standard_normal((20_000, 1))
-    parts_NA = truth_N + 2 * rng.standard_normal((20_000, 40))
-    two = [parts_NA[:, start : start + 5].mean(1) for start in (0, 5)]
-    twenty = [parts_NA[:, start : start + 20].mean(1) for start in (0, 20)]
-    predicted = spearman_brown(float(np.corrcoef(*two)[0, 1]), 4)
-    assert predicted == pytest.approx(np.corrcoef(*twenty)[0, 1], abs=0.01)
-    assert spearman_brown(-0.2, 3) == 0
 
 
 def test_what_more_anchors_give_is_seen_in_a_normal_world() -> None:
