@@ -27,6 +27,7 @@ from nuggets_ray.markdown import markdown_table
 from nuggets_ray.schedule.posterior import posterior_of_run
 from nuggets_ray.schedule.race import RaceSettings
 from nuggets_ray.schedule.seen import ALL, Entrants, Seen, SeenPart
+from nuggets_ray.signals.standardised_delta import Spread, standardised_delta
 
 logger = logging.getLogger(__name__)
 
@@ -75,8 +76,9 @@ def ranking_scores(
         mean: np.ndarray = delta.mean(axis=1)
         return mean
     if kind == "mean standardised delta":
-        standardised: np.ndarray = (delta / delta.std(axis=0)).mean(axis=1)
-        return standardised
+        spread = Spread(len(anchors))
+        spread.add(delta)
+        return standardised_delta(delta, spread.sd_A)
     num_rows = len(delta)
     hash_N = np.random.default_rng(seed).permutation(num_rows).astype(np.uint64)
     entrants = Entrants(hash_N, matrix.demo_tokens_N, matrix.anchor_tokens_A[anchors])
