@@ -54,12 +54,13 @@ def test_only_a_full_matrix_is_kept(tmp_path: Path) -> None:
         told = (0.5, 1, 2, 0.5, 0, 0.1, 0.9, "complete", 10, 4, 0, None)
         return ScoreRow(content_id, content_id, *told, np.array(one_shot, np.float32))
 
-    write_scores(out_dir, "one", [score("aa", [-1.5, -1.5]), score("bb", [-1.0, -0.5])])
+    part = write_scores(out_dir, "one", [score("aa", [-1.5, -1.5]), score("bb", [-1.0, -0.5])])
     kept = numbers(out_dir)
     np.testing.assert_array_equal(kept["delta_NA"], [[0.5, -0.5], [1.0, 0.5]])
     assert kept["demo_tokens_N"].tolist() == [14, 14]
     assert kept["anchor_tokens_A"].tolist() == [3, 3]
     assert kept["answer_tokens_A"].tolist() == [2, 2]
+    Path(part).unlink()
     write_scores(out_dir, "one", [score("aa", [-1.5, np.nan]), score("bb", [-1.0, -0.5])])
     with pytest.raises(UserError, match="schedule=full"):
         numbers(out_dir)
