@@ -10,7 +10,9 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any, NoReturn
@@ -150,7 +152,8 @@ def _call(job: Job, config: Config) -> None:
         preflight.check(job.name, config)
         if job.imports and not job.needs_only_first(config):
             logger.info("importing %s", job.imports)
-        result = job.load()(config)
+        with ended_after(config.cluster.max_hours):
+            result = job.load()(config)
     except UserError:
         raise
     except Exception as error:
@@ -158,6 +161,26 @@ def _call(job: Job, config: Config) -> None:
             raise DiskFull(describe_disk_full(error, config.out_dir)) from error
         raise
     print_result(result)
+
+
+@contextmanager
+def ended_after(max_hours: float | None) -> Iterator[None]:
+    """What is inside gets a Ctrl-C after so many hours (None: never)."""
+    if max_hours is None:
+        yield
+        return
+    timer = threading.Timer(3600 * max_hours, _end, [max_hours])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _end(max_hours: float) -> None:
+    logger.warning("cluster.max_hours=%g are over: the job ends as at Ctrl-C", max_hours)
+    os.kill(os.getpid(), signal.SIGINT)
 
 
 def print_result(result: dict[str, Any]) -> None:

@@ -159,6 +159,10 @@ class ScoreConfig:
     """
     block_s: float = number(60.0, at_least=0.001)
     """Seconds of work in a block."""
+    batch_timeout_s: float | None = number(None, at_least=0.1)
+    """Seconds that one call of the engine may take before its worker is ended and replaced, as one
+    whose device hangs; null: 30 times what the calibration lets expect, at least 600.
+    """
 
 
 @dataclass(frozen=True)
@@ -303,14 +307,18 @@ class ClusterConfig:
     """
     num_workers: int | None = number(None, at_least=1)
     """Model replicas; null: one a GPU, or one a CPU core where there is no GPU."""
+    max_workers: int | None = number(None, at_least=1)
+    """Model replicas that scoring may grow to while nodes join; null: num_workers."""
     gpus_per_worker: float | None = number(None, at_least=0)
-    """GPUs of a replica; null: 1 where the cluster has GPUs, else 0. Over more than 1 the model is
-    spread by score.backend=vllm.
+    """GPUs of a replica; null: 1 where the cluster has GPUs, or may scale to some, else 0. Over
+    more than 1 the model is spread by score.backend=vllm.
     """
     cpus_per_worker: int = number(1, at_least=1)
     """CPU cores of a replica, and its threads."""
     wait_s: float = number(600.0, at_least=0)
     """With an address: seconds to wait for the autoscaler, then start with what there is."""
+    max_hours: float | None = number(None, at_least=0)
+    """Hours after which the job ends as at Ctrl-C, to go on with the same command; null: none."""
     object_store_gib: float = number(0.5, at_least=0.08)
     """Object store of a local Ray, in GiB."""
 

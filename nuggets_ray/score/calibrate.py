@@ -11,6 +11,8 @@ import numpy as np
 
 from nuggets_ray.score.contract import ScoringEngine
 
+MIN_TIMEOUT_S, TIMEOUT_FACTOR = 600.0, 30.0
+
 
 @dataclass(frozen=True, slots=True)
 class Measured:
@@ -52,6 +54,14 @@ def measure_engine(
     peak_memory_gib = engine.peak_memory_bytes() / 2**30
     facts = engine_facts(engine)
     return Measured(zero_shot_A, tokens_per_s, facts, peak_memory_gib, short_gpu_name(gpu_name))
+
+
+def batch_timeout_s(given: float | None, num_tokens: int, tokens_per_s: float) -> float:
+    """Seconds after which a call of the engine over so many tokens is taken to hang: as `given`, or
+    by the speed that was measured."""
+    if given is not None:
+        return given
+    return max(MIN_TIMEOUT_S, TIMEOUT_FACTOR * num_tokens / tokens_per_s)
 
 
 def spread_rows(num_tokens_N: np.ndarray, num: int) -> np.ndarray:

@@ -4,9 +4,12 @@ import json
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
+
+from nuggets_ray.cli import ended_after, guard
 
 JOB = """
     import sys
@@ -134,3 +137,15 @@ def test_a_reader_that_goes_away_is_no_fault() -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 0
+
+
+def test_a_job_ends_as_at_ctrl_c_when_its_hours_are_over(caplog: pytest.LogCaptureFixture) -> None:
+    def run() -> int:
+        with ended_after(0.1 / 3600):
+            time.sleep(20)
+        return 0
+
+    assert guard(run) == 130
+    assert "cluster.max_hours=" in caplog.text
+    with ended_after(None), ended_after(1.0):
+        pass

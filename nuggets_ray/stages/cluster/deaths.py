@@ -47,10 +47,12 @@ class Exit:
 
 @dataclass(frozen=True, slots=True)
 class LifeEvent:
-    """A process begins to load the model (`load_s` None), or is ready, after so many seconds."""
+    """A process begins to load the model (`load_s` None), or is ready, after so many seconds; or it
+    ends itself, as one call has taken `hung_s` seconds."""
 
     process: Process
     load_s: float | None = None
+    hung_s: float | None = None
 
 
 @dataclass(slots=True)
@@ -82,6 +84,10 @@ class Journal:
         self._loading.pop(process.actor_id, None)
         self._lost_loading.clear()
         self._events.append(LifeEvent(process, load_s))
+
+    def hangs(self, process: Process, seconds: float) -> None:
+        """The process ends itself: one call has taken so many seconds."""
+        self._events.append(LifeEvent(process, hung_s=seconds))
 
     @property
     def lost_loading(self) -> list[Process]:

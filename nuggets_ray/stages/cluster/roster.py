@@ -41,12 +41,14 @@ class Life:
 
 
 class Roster:
-    """The workers of a stage that wants `num_workers`; `num_out_of_memory` of the lost ones were
-    ended for memory.
+    """The workers of a stage that wants `num_workers`, and takes up to `most` as nodes join;
+    `num_out_of_memory` of the lost ones were ended for memory.
     """
 
-    def __init__(self, num_workers: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._num_workers, self._clock = num_workers, clock
+    def __init__(
+        self, num_workers: int, clock: Callable[[], float] = time.monotonic, most: int = 0
+    ) -> None:
+        self._num_workers, self._clock, self._most = num_workers, clock, most
         self._lives: dict[str, Life] = {}
         self._nodes: dict[str, str] = {}
         self._num_lost = self._num_replaced = self.num_out_of_memory = 0
@@ -84,10 +86,14 @@ class Roster:
     def follow(self, events: Sequence[LifeEvent]) -> None:
         """What processes told of themselves, in order."""
         for event in events:
+            life = self._lives.get(event.process.actor_id)
+            if event.hung_s is not None:
+                if life is not None and life.process == event.process and not life.is_lost:
+                    self._lose(life, None, _hangs(event.hung_s))
+                continue
             if event.load_s is None:
                 self._load(event.process)
                 continue
-            life = self._lives.get(event.process.actor_id)
             if life is not None and life.process == event.process and not life.is_ready:
                 life.is_ready = True
                 logger.info("%s is ready after %.1f s", self._name(life), event.load_s)
@@ -132,6 +138,8 @@ class Roster:
         free = next(number for number in range(1, len(taken) + 2) if number not in taken)
         life = Life(before.number if before else free, process)
         self._lives[process.actor_id] = life
+        grown = min(len(self._there()), self._most)
+        self._num_workers = max(self._num_workers, grown)
         how = "starts again and loads" if before else "loads"
         logger.info("%s %s the model", self._name(life), how)
 
@@ -159,3 +167,7 @@ class Roster:
                 "waiting for %d of %d workers: for room in the cluster, or for Ray to start them",
                 *(missing, self._num_workers),
             )
+
+
+def _hangs(seconds: float) -> str:
+    return f"one call of the engine took over {seconds:.0f} s, see score.batch_timeout_s"

@@ -19,6 +19,7 @@ from typing import Any
 
 import ray
 from ray._private import auto_init_hook
+from ray._private.state import state
 from ray.data._internal.execution.streaming_executor import StreamingExecutor
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -54,6 +55,12 @@ class Workers:
     num_workers: int
     gpus_per_worker: float
     cpus_per_worker: int
+    max_workers: int | None = None
+
+    @property
+    def most(self) -> int:
+        """What num_workers may grow to while nodes join."""
+        return max(self.num_workers, self.max_workers or 0)
 
     @property
     def device(self) -> str:
@@ -252,7 +259,7 @@ def _fit(config: ClusterConfig, is_local: bool) -> Workers:
         logger.warning(
             "starting with room for %d of %d workers; more join as nodes come", room, num_workers
         )
-    return Workers(num_workers, gpus, cpus)
+    return Workers(num_workers, gpus, cpus, config.max_workers)
 
 
 def _nodes() -> list[Resources]:
@@ -274,7 +281,16 @@ def _refuse_too_many(config: ClusterConfig, nodes: Sequence[Resources]) -> None:
 def _gpus_per_worker(config: ClusterConfig, nodes: Sequence[Resources]) -> float:
     if config.gpus_per_worker is not None:
         return config.gpus_per_worker
-    return 1.0 if any(node.get("GPU") for node in nodes) else 0.0
+    has_gpus = any(node.get("GPU") for node in nodes)
+    return 1.0 if has_gpus or _may_scale_to_gpus() else 0.0
+
+
+def _may_scale_to_gpus() -> bool:
+    """Whether the autoscaler of the cluster, where there is one, can bring nodes with GPUs."""
+    if not ray.is_initialized():
+        return False
+    most = state.get_max_resources_from_cluster_config()
+    return bool(most and most.get("GPU"))
 
 
 def capacity(nodes: Sequence[Resources], cpus: int, gpus: float) -> int:

@@ -36,9 +36,11 @@ from nuggets_ray.run.set_scores import write_set_scores
 from nuggets_ray.run.signals import compact_signals
 from nuggets_ray.run.skipped import count_kinds, give_up, read_skipped, rewrite_skipped
 from nuggets_ray.schedule.todo import Todo, find_todo
+from nuggets_ray.score.calibrate import batch_timeout_s
 from nuggets_ray.score.checks import check_fields, check_inputs
 from nuggets_ray.score.fingerprint import settings_fingerprint
 from nuggets_ray.score.limits import demonstration_limit
+from nuggets_ray.score.one_shot import CANDIDATES_A_CALL
 from nuggets_ray.score.zero_shot import ZeroShot
 from nuggets_ray.stages.cluster.workers import (
     Workers,
@@ -114,6 +116,8 @@ def _score(config: Config, given: Config, run: Run, workers: Workers) -> dict[st
     write_config(config.out_dir, "score", replace(given, anchors=config.anchors))
     count_killed_attempts(run)
     setup, base = _anchors(run, setup, prompt, candidates, workers)
+    if calibration := run.manifest.get("calibration"):
+        setup = _with_timeout(setup, base, calibration["tokens_per_s"])
     is_excluded = config.anchors.exclude_from_candidates
     excluded_ids = [anchor.content_id for anchor in base.anchors] if is_excluded else []
     todo = find_todo(config.out_dir, candidates, excluded_ids, config.data.retry)
@@ -146,6 +150,15 @@ def _anchors(
         if num_met == len(base.anchors):
             return setup, base
         add_anchors(run, setup, candidates, base, num_met, prompt, workers)
+
+
+def _with_timeout(setup: Setup, base: ZeroShot, tokens_per_s: float) -> Setup:
+    """When a call of the engine is taken to hang, settled by the speed that was measured."""
+    num_tokens = setup.max_demonstration_tokens + base.num_tokens
+    num_tokens *= CANDIDATES_A_CALL[setup.device]
+    seconds = batch_timeout_s(setup.config.score.batch_timeout_s, num_tokens, tokens_per_s)
+    score = replace(setup.config.score, batch_timeout_s=seconds)
+    return replace(setup, config=replace(setup.config, score=score))
 
 
 def _score_what_is_left(

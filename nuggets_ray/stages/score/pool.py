@@ -189,6 +189,8 @@ class ScorerPool:
         context.max_errored_blocks = -1
         # a long block, or nodes that are slow to come, are no reason to end a run
         context.execution_no_progress_timeout_s = -1
+        # a worker has one block at a time: where all have one, more workers are of use
+        context.autoscaling_config.actor_pool_util_upscaling_threshold = 1.0
         logging.getLogger("ray.data").setLevel(logging.CRITICAL)
         items = [{"ticket": ticket} for ticket in range(num_tickets)]
         arguments = (self._setup, [self._baseline_ref], self._progress.counter, self._feed)
@@ -198,7 +200,9 @@ class ScorerPool:
                 fn_constructor_args=arguments,
                 batch_size=1,
                 compute=ray.data.ActorPoolStrategy(
-                    size=self._workers.num_workers, max_tasks_in_flight_per_actor=1
+                    min_size=self._workers.num_workers,
+                    max_size=self._workers.most,
+                    max_tasks_in_flight_per_actor=1,
                 ),
                 max_restarts=-1,
                 # the worker gives up a block for deaths; a lost node costs it nothing

@@ -74,6 +74,10 @@ class Counter:
         """See Journal."""
         self._journal.ready(process, load_s)
 
+    def hangs(self, process: Process, seconds: float) -> None:
+        """See Journal."""
+        self._journal.hangs(process, seconds)
+
     def hold(self, block: str, process: Process) -> list[Process]:
         """See Journal."""
         return self._journal.hold(block, process)
@@ -111,6 +115,7 @@ class Progress:
         num_reused: int,
         interval_s: float,
         num_workers: int = 1,
+        most_workers: int = 1,
     ) -> None:
         self._run, self.counter, self._interval_s = run, counter, interval_s
         self.num_rows, self.num_reused = num_rows, num_reused
@@ -124,7 +129,7 @@ class Progress:
         self._workers: Mapping[int, dict[str, Any]] = {}
         self.lost_loading: tuple[Process, ...] = ()
         self._meter = Meter("candidates", num_rows, num_reused)
-        self._roster = Roster(num_workers)
+        self._roster = Roster(num_workers, most=most_workers)
         self._metrics = Metrics(run)
         self._bar = open_bar(num_rows, num_reused, "candidates")
 

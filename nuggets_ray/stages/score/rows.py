@@ -118,7 +118,8 @@ def make_progress(
     # an attempt may have several in turn, and Ray frees the name of the last one late
     name = f"nuggets_progress_of_scoring_{uuid.uuid4().hex[:6]}"
     counter = named_actor(Counter, name, run).remote()
-    return Progress(run, counter, num_rows, num_reused, config.progress_s, workers.num_workers)
+    sizes = (workers.num_workers, workers.most)
+    return Progress(run, counter, num_rows, num_reused, config.progress_s, *sizes)
 
 
 @contextmanager

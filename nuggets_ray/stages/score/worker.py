@@ -54,9 +54,13 @@ from nuggets_ray.stages.cluster.deaths import (
     reason,
     this_process,
 )
+from nuggets_ray.stages.cluster.hanging import ends_after
 from nuggets_ray.stages.cluster.workers import Workers, result_of
 
 logger = logging.getLogger(__name__)
+
+TELL_S = 10.0
+"""So long may a worker that ends itself wait to have said why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +240,8 @@ class Scorer:
         """What `score` gives; the process ends where the device is lost to it. Tells the counter
         what changed of the engine."""
         try:
-            results = score(group, demonstrations)
+            with ends_after(self.setup.config.score.batch_timeout_s, self._tell_of_hanging):
+                results = score(group, demonstrations)
         except (torch.AcceleratorError, DeviceLost):
             logger.exception("the device is lost; this worker ends and is replaced")
             os._exit(1)
@@ -245,6 +250,9 @@ class Scorer:
             self.facts = facts
             self.counter.started.remote(os.getpid(), facts)
         return results
+
+    def _tell_of_hanging(self, seconds: float) -> None:
+        ray.get(self.counter.hangs.remote(self.process, seconds), timeout=TELL_S)
 
     def score_some(
         self,

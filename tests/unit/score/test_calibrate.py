@@ -8,6 +8,9 @@ import pytest
 
 from nuggets_ray.score import calibrate
 from nuggets_ray.score.calibrate import (
+    MIN_TIMEOUT_S,
+    TIMEOUT_FACTOR,
+    batch_timeout_s,
     engine_facts,
     measure_engine,
     short_gpu_name,
@@ -82,3 +85,9 @@ def test_rows_are_spread_over_the_lengths() -> None:
     assert num_tokens_N[spread_rows(num_tokens_N, 3)].tolist() == [20, 40, 60]
     assert num_tokens_N[spread_rows(num_tokens_N, 99)].tolist() == [10, 20, 30, 40, 50, 60]
     assert abs(num_tokens_N[spread_rows(num_tokens_N, 2)].mean() - num_tokens_N.mean()) <= 5
+
+
+def test_a_call_hangs_after_many_times_what_it_should_take() -> None:
+    assert batch_timeout_s(5.0, 1000, 1.0) == 5.0
+    assert batch_timeout_s(None, 1000, 10.0) == 100 * TIMEOUT_FACTOR
+    assert batch_timeout_s(None, 10, 1e6) == MIN_TIMEOUT_S

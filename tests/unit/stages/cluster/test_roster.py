@@ -119,3 +119,20 @@ def test_waiting_is_said_once(said: pytest.LogCaptureFixture) -> None:
         clock.now_s += WAIT_SAID_S
         roster.follow([])
     assert len([line for line in said.messages if line.startswith("waiting for 1")]) == 2
+
+
+def test_one_that_hangs_is_lost_by_that(roster: Roster, said: pytest.LogCaptureFixture) -> None:
+    start_both(roster)
+    roster.follow([LifeEvent(FIRST, hung_s=30.0)])
+    assert roster.counts == WorkerCounts(wanted=2, loading=1, lost=1)
+    assert "worker 1 of 2 is lost (one call of the engine took over 30 s" in said.text
+    roster.follow_exits({"worker-1": CRASH})
+    assert roster.counts.lost == 1
+
+
+def test_more_are_wanted_while_more_come_up_to_the_most() -> None:
+    more = [replace(FIRST, worker_id=f"worker-{n}", actor_id=f"actor-{n}") for n in range(4)]
+    for most, wanted in ((3, 3), (0, 2)):
+        roster = Roster(2, Clock(), most=most)
+        roster.follow([LifeEvent(process) for process in more])
+        assert roster.counts.wanted == wanted

@@ -1,0 +1,331 @@
+"""A run that is broken at random moments, again and again.
+
+The score job with a stand-in engine (stand_in.py) on a Ray cluster of several nodes of this
+machine, started anew, by the same command, whenever it ends early. Faults and the seconds between
+them are drawn by the seed.
+"""
+
+import contextlib
+import json
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+from ray.cluster_utils import Cluster
+from score_runs import environment, write_rows
+
+STAND_IN = Path(__file__).with_name("stand_in.py")
+NODE = {"include_dashboard": False, "object_store_memory": 100_000_000}
+NUM_NODES = 2
+"""Beside the head, which holds the driver's own actors; each has one worker."""
+DISK_MIB = 48
+MAX_WAIT_S = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What is run: `overrides` of the score job, and how long a candidate takes."""
+
+    name: str
+    num_rows: int
+    pause_s: float
+    overrides: tuple[str, ...]
+
+
+CASES = {
+    case.name: case
+    for case in (
+        Case("full", 300, 0.08, ("anchors.num=6", "score.block_rows=10")),
+        Case(
+            "race", 500, 0.04, ("anchors.num=60", "schedule=race", "race.top_k=15", "race.pilot=48")
+        ),
+    )
+}
+
+
+@dataclass(slots=True)
+class Struck:
+    """A fault of a run, and how long it took until something was computed again (None: nothing was
+    left to compute)."""
+
+    kind: str
+    at_s: float
+    recovered_s: float | None = None
+
+
+@dataclass(slots=True)
+class Survived:
+    """What a run went through. `num_again` pairs were computed more often than once."""
+
+    case: str
+    num_starts: int = 0
+    struck: list[Struck] = field(default_factory=list)
+    seconds: float = 0.0
+    num_pairs: int = 0
+    num_again: int = 0
+
+
+class Chaos:
+    """A run of `case` in `folder`, on a small disk of its own where this user may mount one."""
+
+    def __init__(self, case: Case, model: Path, folder: Path, seed: int) -> None:
+        self.case, self.model, self.folder = case, model, folder
+        self.rows = write_rows(folder / "rows.jsonl", case.num_rows)
+        self.trace = folder / "trace.jsonl"
+        self.trace.touch()
+        self.out_dir = folder / "disk" / "run"
+        self.random = random.Random(seed)
+        self.cluster: Cluster | None = None
+        self.driver: subprocess.Popen[bytes] | None = None
+        self.has_disk = False
+        self.kinds: list[str] = []
+
+    @contextlib.contextmanager
+    def disk(self) -> Iterator[None]:
+        """The small disk, for as long as this lasts."""
+        disk = self.out_dir.parent
+        disk.mkdir()
+        options = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m", "tmpfs", str(disk)]
+        self.has_disk = subprocess.run(options, capture_output=True).returncode == 0
+        try:
+            yield
+        finally:
+            self.end()
+            if self.has_disk:
+                subprocess.run(["umount", "-l", str(disk)], check=True)
+
+    # -- what goes on -----------------------------------------------------------------------------
+
+    def start_cluster(self) -> None:
+        self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **NODE})
+        for _ in range(NUM_NODES):
+            self.cluster.add_node(num_cpus=1, wait=False, **NODE)
+        self.cluster.wait_for_nodes()
+
+    def start_driver(self) -> subprocess.Popen[bytes]:
+        if self.cluster is None:
+            self.start_cluster()
+        assert self.cluster is not None
+        given = {"trace": str(self.trace), "pause_s": self.case.pause_s}
+        given["address"] = self.cluster.address
+        overrides = (
+            f"data.path={self.rows}",
+            f"model.path={self.model}",
+            f"out_dir={self.out_dir}",
+            "score.dtype=float32",
+            f"cluster.address={self.cluster.address}",
+            f"cluster.num_workers={NUM_NODES}",
+            "progress_s=1",
+            *self.case.overrides,
+        )
+        command = [sys.executable, str(STAND_IN), "score", json.dumps(given), *overrides]
+        said = (self.folder / "said.txt").open("ab")
+        with said:
+            return subprocess.Popen(command, stdout=said, stderr=said, env=environment())
+
+    def end(self) -> None:
+        """End what is left of driver and cluster."""
+        if self.driver is not None and self.driver.poll() is None:
+            self.driver.kill()
+            self.driver.wait()
+        self.driver = None
+        if self.cluster is not None:
+            with contextlib.suppress(Exception):
+                self.cluster.shutdown()
+            self.cluster = None
+
+    def run(self, num_faults: int) -> Survived:
+        """Run to the end through `num_faults` faults."""
+        survived = Survived(self.case.name)
+        began = time.time()
+        max_starts = 2 * num_faults + 5
+        while survived.num_starts < max_starts:
+            self.driver = self.start_driver()
+            survived.num_starts += 1
+            self._break_until_it_ends(num_faults, survived, began)
+            code = self.driver.wait(MAX_WAIT_S)
+            if code == 0 and len(survived.struck) >= num_faults:
+                break
+            if code == 0:  # it was too quick for the faults that are left
+                break
+        else:
+            raise AssertionError(f"{max_starts} starts were not enough; see {self.folder}/said.txt")
+        survived.seconds = time.time() - began
+        computed = self.computed()
+        survived.num_pairs = sum(one["pairs"] for one in computed)
+        for struck in survived.struck:
+            later = [one["time"] for one in computed if one["time"] > began + struck.at_s]
+            struck.recovered_s = min(later) - began - struck.at_s if later else None
+        return survived
+
+    def computed(self) -> list[dict[str, Any]]:
+        """The calls of the engines so far."""
+        return [json.loads(line) for line in self.trace.read_text().splitlines()]
+
+    def _break_until_it_ends(self, num_faults: int, survived: Survived, began: float) -> None:
+        assert self.driver is not None
+        while self.driver.poll() is None and len(survived.struck) < num_faults:
+            until = time.monotonic() + self.random.uniform(1, 15)
+            while time.monotonic() < until and self.driver.poll() is None:
+                time.sleep(0.1)
+            if self.driver.poll() is not None:
+                return
+            kind = self._next_kind()
+            at_s = time.time() - began
+            if FAULTS[kind](self):
+                survived.struck.append(Struck(kind, at_s))
+
+    def _next_kind(self) -> str:
+        """Each kind as often as the others, in random order."""
+        if not self.kinds:
+            self.kinds = list(FAULTS)
+            self.random.shuffle(self.kinds)
+        return self.kinds.pop()
+
+    # -- faults: True where it struck -------------------------------------------------------------
+
+    def kill_worker(self) -> bool:
+        return self._signal_worker(signal.SIGKILL)
+
+    def freeze_worker(self) -> bool:
+        """Something else has the machine for a few seconds."""
+        struck = self._signal_worker(signal.SIGSTOP)
+        time.sleep(3)
+        self._signal_workers(signal.SIGCONT)
+        return struck
+
+    def kill_node(self) -> bool:
+        """A node is lost with all that runs there, and another comes in its place."""
+        assert self.cluster is not None
+        nodes = list(self.cluster.worker_nodes)
+        self.cluster.remove_node(self.random.choice(nodes), allow_graceful=False)
+        self.cluster.add_node(num_cpus=1, wait=False, **NODE)
+        return True
+
+    def kill_head(self) -> bool:
+        """The cluster is gone, and the driver with it; a new one is started."""
+        assert self.driver is not None and self.cluster is not None
+        self.cluster.head_node.kill_gcs_server(check_alive=False)
+        self.cluster.head_node.kill_raylet(check_alive=False)
+        self.driver.kill()
+        self.driver.wait()
+        self.end()
+        return True
+
+    def kill_driver(self) -> bool:
+        assert self.driver is not None
+        self.driver.kill()
+        return True
+
+    def terminate_driver(self) -> bool:
+        assert self.driver is not None
+        self.driver.terminate()
+        self.driver.wait(MAX_WAIT_S)
+        return True
+
+    def interrupt_driver(self) -> bool:
+        assert self.driver is not None
+        self.driver.send_signal(signal.SIGINT)
+        self.driver.wait(MAX_WAIT_S)
+        return True
+
+    def second_driver(self) -> bool:
+        """The same command once more while the first goes on: one of the two is refused."""
+        assert self.driver is not None
+        other = self.start_driver()
+        pair = [self.driver, other]
+        until = time.monotonic() + MAX_WAIT_S
+        while time.monotonic() < until and all(one.poll() is None for one in pair):
+            time.sleep(0.1)
+        going = [one for one in pair if one.poll() is None]
+        assert len(going) <= 1, "two drivers on one folder"
+        self.driver = going[0] if going else other
+        return True
+
+    def vanish(self) -> bool:
+        """out_dir is gone for two seconds."""
+        if not self.out_dir.is_dir():
+            return False
+        away = self.out_dir.with_name("away")
+        self.out_dir.rename(away)
+        time.sleep(2)
+        if self.out_dir.exists():  # made anew meanwhile: what was there before is kept
+            shutil.copytree(self.out_dir, away, dirs_exist_ok=True)
+            shutil.rmtree(self.out_dir)
+        away.rename(self.out_dir)
+        return True
+
+    def fill_disk(self) -> bool:
+        """Nothing can be written for three seconds."""
+        if not self.has_disk:
+            return False
+        filling = self.out_dir.parent / "filling"
+        with filling.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+            while True:
+                file.write(b"0" * 4096)
+        time.sleep(3)
+        filling.unlink()
+        return True
+
+    def read_only(self) -> bool:
+        """The disk refuses to be written to for three seconds."""
+        if not self.has_disk:
+            return False
+        for how in ("ro", "rw"):
+            remount = ["mount", "-o", f"remount,{how}", str(self.out_dir.parent)]
+            if subprocess.run(remount, capture_output=True).returncode:
+                return False  # a file is open for writing just now
+            time.sleep(3 if how == "ro" else 0)
+        return True
+
+    def _signal_worker(self, number: signal.Signals) -> bool:
+        workers = self._workers()
+        if not workers:
+            return False
+        self.random.choice(workers).send_signal(number)
+        return True
+
+    def _signal_workers(self, number: signal.Signals) -> None:
+        for worker in self._workers():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                worker.send_signal(number)
+
+    def _workers(self) -> list[psutil.Process]:
+        """Processes of this cluster that hold a scorer, oldest first."""
+        assert self.cluster is not None
+        found = []
+        for node in self.cluster.list_all_nodes():
+            for info in node.all_processes.get("raylet", []):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    children = psutil.Process(info.process.pid).children(recursive=True)
+                    found += [one for one in children if _is_scorer(one)]
+        return sorted(found, key=lambda one: one.pid)
+
+
+def _is_scorer(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return "Scorer" in " ".join(process.cmdline())
+    return False
+
+
+FAULTS: dict[str, Callable[[Chaos], bool]] = {
+    "a worker is killed": Chaos.kill_worker,
+    "a worker stands still": Chaos.freeze_worker,
+    "a node is lost": Chaos.kill_node,
+    "the head is lost": Chaos.kill_head,
+    "the driver is killed": Chaos.kill_driver,
+    "SIGTERM": Chaos.terminate_driver,
+    "SIGINT": Chaos.interrupt_driver,
+    "a second driver": Chaos.second_driver,
+    "out_dir vanishes": Chaos.vanish,
+    "the disk is full": Chaos.fill_disk,
+    "the disk is read-only": Chaos.read_only,
+}

@@ -1,0 +1,128 @@
+"""What was survived: runs broken by chaos.py, held against runs that nothing happened to.
+
+`python tests/support/chaos_runs.py --faults 100 --seed 0` prints a table; `make chaos` calls it.
+
+What must hold after each: the scores are bit for bit those of the undisturbed run, each id once; no
+row is skipped that was not skipped there; the selection is the same file.
+"""
+
+import argparse
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from chaos import CASES, FAULTS, Chaos, Survived
+from score_runs import ROOT, environment
+
+from nuggets_ray.demo.model import demo_folder
+from nuggets_ray.markdown import markdown_table
+
+FAULTS_A_RUN = 10
+
+
+def survive(
+    cases: list[str], model: Path, folder: Path, num_faults: int, seed: int
+) -> list[Survived]:
+    """Runs of the cases in turn until so many faults were survived. AssertionError where anything
+    was lost."""
+    calm: dict[str, Survived] = {}
+    runs: list[Survived] = []
+    while (left := num_faults - sum(len(run.struck) for run in runs)) > 0:
+        name, number = cases[len(runs) % len(cases)], len(runs)
+        if name not in calm:
+            calm[name] = _run(name, model, folder / f"calm-{name}", seed, 0)
+        there = folder / f"{number}-{name}"
+        survived = _run(name, model, there, seed + number, min(left, FAULTS_A_RUN))
+        check(there / "kept", folder / f"calm-{name}" / "kept")
+        survived.num_again = survived.num_pairs - calm[name].num_pairs
+        print(f"{name}: {len(survived.struck)} faults, {survived.num_starts} starts", flush=True)
+        runs.append(survived)
+    return runs
+
+
+def _run(name: str, model: Path, folder: Path, seed: int, num_faults: int) -> Survived:
+    """A run and its selection; the run folder is kept as `folder`/kept."""
+    folder.mkdir(parents=True)
+    chaos = Chaos(CASES[name], model, folder, seed)
+    with chaos.disk():
+        survived = chaos.run(num_faults)
+        select = [sys.executable, str(ROOT / "jobs" / "select_topk.py"), "select.top_k=15"]
+        subprocess.run([*select, f"out_dir={chaos.out_dir}"], check=True, env=environment())
+        shutil.copytree(chaos.out_dir, folder / "kept")
+    return survived
+
+
+def results(out_dir: Path) -> dict[str, Any]:
+    """What must be the same, whatever happened."""
+    scores = pq.read_table(out_dir / "scores").sort_by("example_id")
+    skipped = pq.read_table(out_dir / "skipped.parquet").sort_by("row_number")
+    selected = out_dir / "selections" / "golden" / "selected.jsonl"
+    return {
+        "scores": scores.to_pylist(),
+        "skipped": skipped.select(["source_path", "row_number", "reason"]).to_pylist(),
+        "selected": selected.read_bytes(),
+    }
+
+
+def check(disturbed: Path, undisturbed: Path) -> None:
+    """AssertionError where one run gave something else than the other."""
+    one, other = results(disturbed), results(undisturbed)
+    ids = [row["example_id"] for row in one["scores"]]
+    assert len(ids) == len(set(ids)), "an id is there twice"
+    np.testing.assert_equal(one, other)
+
+
+def table(runs: list[Survived]) -> str:
+    """Faults by kind, with the seconds until something was computed again, and what was computed
+    more often than once."""
+    seconds: dict[str, list[float]] = defaultdict(list)
+    counts: dict[str, int] = defaultdict(int)
+    for run in runs:
+        for struck in run.struck:
+            counts[struck.kind] += 1
+            if struck.recovered_s is not None:
+                seconds[struck.kind].append(struck.recovered_s)
+    rows = [
+        [kind, str(counts[kind]), *_median_and_longest(seconds[kind])]
+        for kind in FAULTS
+        if counts[kind]
+    ]
+    faults = markdown_table(["fault", "times", "median s to go on", "longest"], rows)
+    num_pairs = sum(run.num_pairs - run.num_again for run in runs)
+    again = sum(run.num_again for run in runs)
+    return (
+        f"{sum(counts.values())} faults in {len(runs)} runs, "
+        f"{sum(run.num_starts for run in runs)} starts, nothing lost; {again} of {num_pairs} pairs "
+        f"were computed again ({again / num_pairs:.1%}).\n\n{faults}"
+    )
+
+
+def _median_and_longest(seconds: list[float]) -> tuple[str, str]:
+    if not seconds:
+        return "-", "-"
+    return f"{statistics.median(seconds):.0f}", f"{max(seconds):.0f}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--faults", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--cases", nargs="+", choices=sorted(CASES), default=sorted(CASES))
+    given = parser.parse_args()
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as name:
+        model = Path(demo_folder())
+        runs = survive(given.cases, model, Path(name), given.faults, given.seed)
+    print(table(runs) + f"\n\nin {time.monotonic() - began:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""The score job with an engine that needs no model: log-probs that follow from the tokens alone, so
+that any two runs can be held against each other, bit by bit.
+
+`python stand_in.py JOB {"trace": FILE, "pause_s": S, "address": RAY} key=value ...`
+
+Each call of an engine appends a line to the trace: when, by which process, how many pairs.
+
+Legend: C candidates, A anchors, Q factors.
+"""
+
+import hashlib
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from nuggets_ray.records import Encoding
+
+NUM_FACTORS = 3
+
+
+class StandIn:
+    """As score/contract.py has it. A candidate costs `pause_s`, whatever it meets."""
+
+    name, why, max_pack_tokens = "stand_in", "no model", 1
+
+    def __init__(self, anchors: Sequence[Encoding], trace: str, pause_s: float) -> None:
+        self.counts: dict[str, int] = {}
+        self._trace, self._pause_s = trace, pause_s
+        self.use_anchors(anchors)
+
+    def use_anchors(self, anchors: Sequence[Encoding]) -> None:
+        self._anchors = [np.asarray(anchor.token_ids, np.int64) for anchor in anchors]
+        self._loading_AQ = np.array([_draw(ids, b"anchor") for ids in self._anchors])
+
+    def log_probs(self, prefixes: Sequence[np.ndarray]) -> np.ndarray:
+        rows = []
+        for prefix in prefixes:
+            time.sleep(self._pause_s)
+            ids = np.asarray(prefix, np.int64)
+            noise_A = [_draw(np.concatenate([ids, anchor]), b"pair")[0] for anchor in self._anchors]
+            row_A = self._loading_AQ @ _draw(ids, b"candidate") + np.array(noise_A)
+            rows.append((-2 + 0.1 * row_A).astype(np.float32))
+        self._tell(len(rows))
+        return np.array(rows)
+
+    def log_probs_and_own(
+        self, demonstrations: Sequence[Encoding], with_states: bool
+    ) -> tuple[np.ndarray, Any]:
+        log_probs_CA = self.log_probs([one.token_ids for one in demonstrations])
+        return log_probs_CA, self.own(demonstrations, with_states)
+
+    def own(self, sequences: Sequence[Encoding], with_states: bool) -> Any:
+        from nuggets_ray.score.own import Own
+
+        assert not with_states
+        told = [_draw(np.asarray(one.token_ids, np.int64), b"own")[0] for one in sequences]
+        return Own(np.array(told, np.float32), None)
+
+    def peak_memory_bytes(self) -> int:
+        return 1
+
+    def _tell(self, num_candidates: int) -> None:
+        line = {"time": time.time(), "pid": os.getpid(), "rows": num_candidates}
+        line["pairs"] = num_candidates * len(self._anchors)
+        with open(self._trace, "ab", buffering=0) as file:
+            file.write((json.dumps(line) + "\n").encode())
+
+
+def _draw(ids: np.ndarray, what: bytes) -> np.ndarray:
+    """Standard normal numbers of these tokens, (Q,)."""
+    digest = hashlib.blake2b(ids.tobytes(), key=what, digest_size=8).digest()
+    return np.random.default_rng(int.from_bytes(digest)).standard_normal(NUM_FACTORS)
+
+
+def main() -> None:
+    """Run a job on the Ray at the address, whose workers have stand-ins for their engines."""
+    job, given, overrides = sys.argv[1], json.loads(sys.argv[2]), sys.argv[3:]
+    here = os.path.dirname(os.path.abspath(__file__))
+
+    def replace_engines() -> None:
+        sys.path.insert(0, here)
+        import stand_in
+
+        from nuggets_ray.stages.score import worker
+
+        def load(setup: Any, encodings: list[Encoding]) -> StandIn:
+            return stand_in.StandIn(encodings, given["trace"], given["pause_s"])
+
+        worker.load_engine = load  # type: ignore[assignment]
+
+    import ray
+
+    ray.init(
+        address=given["address"],
+        log_to_driver=False,
+        runtime_env={"worker_process_setup_hook": replace_engines},
+    )
+    from nuggets_ray.jobs import run_job
+
+    sys.argv = [job, *overrides]
+    run_job(job)
+
+
+if __name__ == "__main__":
+    main()
