@@ -6,7 +6,7 @@
 #   EXTRA=cpu|gpu         cpu: the locked set of packages; gpu: vllm and what pyproject.toml allows
 #   TORCH_INDEX=URL       where torch comes from, for those who want a CPU build; empty: where pip looks anyway
 #   NAME=first            the name of a submitted job: of submit, status, logs and stop
-#   ARGS="key=value ..."  passed on by demo, bench, show, test, test-fast and submit
+#   ARGS="key=value ..."  passed on by demo, bench, show, test, test-fast, chaos and submit
 #   TEST_PROCESSES=2      how many processes test and test-fast share the files of tests among
 #   CLUSTER_PORT= ...     ports and folder of ray-up: see docker/ray_cluster.sh
 
@@ -41,7 +41,7 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(PY) -m pip
 # Ray, ninja and the jobs' own children are found in the environment's bin.
 RUN := PATH="$(abspath $(VENV))/bin:$$PATH"
 
-.PHONY: help setup demo bench test test-fast test-slow check format lint type golden lock show ray-up ray-down submit status logs stop clean
+.PHONY: help setup demo bench test test-fast test-slow chaos check format lint type golden lock show ray-up ray-down submit status logs stop clean
 
 help:  ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' Makefile
@@ -66,6 +66,9 @@ test-fast: setup  ## Run the unit tests but the long ones: no Ray, about 2 minut
 
 test-slow: setup  ## Run the tests that make test leaves out, and list them: every ZeRO stage, more kills and signals
 	@$(RUN) python -m pytest -m slow -v tests/unit tests/integration $(ARGS)
+
+chaos: setup  ## Break runs at random moments and hold them against undisturbed ones: make chaos ARGS="--faults 100 --seed 0"
+	@PYTHONPATH=tests/support $(RUN) RAY_worker_niceness=0 python tests/support/chaos_runs.py $(ARGS)
 
 check: lint type  ## What CI runs before the tests: lint and type
 

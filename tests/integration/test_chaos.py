@@ -76,8 +76,8 @@ def test_the_table_tells_each_kind() -> None:
     ]
     told = table([Survived("full", 3, struck, 20.0, num_pairs=110, num_again=10)])
     assert "3 faults in 1 runs, 3 starts, nothing lost; 10 of 100 pairs" in told
-    assert "| SIGTERM        | 2     | 5                  | 6       |" in told
-    assert "| a node is lost | 1     | -                  | -       |" in told
+    assert "| SIGTERM        | 2     | 5                 | 6       |" in told
+    assert "| a node is lost | 1     | -                 | -       |" in told
 
 
 def test_a_call_that_hangs_costs_its_worker_and_no_row(tiny_model: Path, tmp_path: Path) -> None:
