@@ -5,8 +5,9 @@ import time
 from pathlib import Path
 
 import pytest
-from chaos import CASES, FAULTS, NODE, Case, Chaos, Struck, Survived
+from chaos import CASES, Case, Chaos, Struck, Survived
 from chaos_runs import check, survive, table
+from faults import FAULTS
 from faulty_workers import run_faulty
 from score_runs import result_of, score_overrides, write_rows
 
@@ -98,7 +99,7 @@ def test_nodes_that_join_are_used(tiny_model: Path, tmp_path: Path) -> None:
         while not chaos.computed():
             assert chaos.driver.poll() is None
             time.sleep(0.2)
-        chaos.cluster.add_node(num_cpus=1, wait=False, **NODE)
+        chaos.add_node()
         assert chaos.driver.wait(300) == 0
     assert "node " in (said := (tmp_path / "said.txt").read_text())
     assert "worker 3 of 3 is ready" in said

@@ -8,17 +8,17 @@ them are drawn by the seed.
 import contextlib
 import json
 import random
-import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import psutil
+from faults import FAULTS, MAX_WAIT_S
 from ray.cluster_utils import Cluster
 from score_runs import environment, write_rows
 
@@ -27,7 +27,8 @@ NODE = {"include_dashboard": False, "object_store_memory": 100_000_000}
 NUM_NODES = 2
 """Beside the head, which holds the driver's own actors; each has one worker."""
 DISK_MIB = 48
-MAX_WAIT_S = 300.0
+MAX_CALM_S = 15.0
+"""Between two faults."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +108,13 @@ class Chaos:
     def start_cluster(self) -> None:
         self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **NODE})
         for _ in range(NUM_NODES):
-            self.cluster.add_node(num_cpus=1, wait=False, **NODE)
+            self.add_node()
         self.cluster.wait_for_nodes()
+
+    def add_node(self) -> None:
+        """A node with room for one worker."""
+        assert self.cluster is not None
+        self.cluster.add_node(num_cpus=1, wait=False, **NODE)
 
     def start_driver(self) -> subprocess.Popen[bytes]:
         if self.cluster is None:
@@ -151,10 +157,7 @@ class Chaos:
             self.driver = self.start_driver()
             survived.num_starts += 1
             self._break_until_it_ends(num_faults, survived, began)
-            code = self.driver.wait(MAX_WAIT_S)
-            if code == 0 and len(survived.struck) >= num_faults:
-                break
-            if code == 0:  # it was too quick for the faults that are left
+            if self.driver is not None and self.driver.wait(MAX_WAIT_S) == 0:
                 break
         else:
             raise AssertionError(f"{max_starts} starts were not enough; see {self.folder}/said.txt")
@@ -171,17 +174,19 @@ class Chaos:
         return [json.loads(line) for line in self.trace.read_text().splitlines()]
 
     def _break_until_it_ends(self, num_faults: int, survived: Survived, began: float) -> None:
-        assert self.driver is not None
-        while self.driver.poll() is None and len(survived.struck) < num_faults:
-            until = time.monotonic() + self.random.uniform(1, 15)
-            while time.monotonic() < until and self.driver.poll() is None:
+        while self._goes_on() and len(survived.struck) < num_faults:
+            until = time.monotonic() + self.random.uniform(1, MAX_CALM_S)
+            while time.monotonic() < until and self._goes_on():
                 time.sleep(0.1)
-            if self.driver.poll() is not None:
+            if not self._goes_on():
                 return
             kind = self._next_kind()
             at_s = time.time() - began
             if FAULTS[kind](self):
                 survived.struck.append(Struck(kind, at_s))
+
+    def _goes_on(self) -> bool:
+        return self.driver is not None and self.driver.poll() is None
 
     def _next_kind(self) -> str:
         """Each kind as often as the others, in random order."""
@@ -190,115 +195,19 @@ class Chaos:
             self.random.shuffle(self.kinds)
         return self.kinds.pop()
 
-    # -- faults: True where it struck -------------------------------------------------------------
-
-    def kill_worker(self) -> bool:
-        return self._signal_worker(signal.SIGKILL)
-
-    def freeze_worker(self) -> bool:
-        """Something else has the machine for a few seconds."""
-        struck = self._signal_worker(signal.SIGSTOP)
-        time.sleep(3)
-        self._signal_workers(signal.SIGCONT)
-        return struck
-
-    def kill_node(self) -> bool:
-        """A node is lost with all that runs there, and another comes in its place."""
-        assert self.cluster is not None
-        nodes = list(self.cluster.worker_nodes)
-        self.cluster.remove_node(self.random.choice(nodes), allow_graceful=False)
-        self.cluster.add_node(num_cpus=1, wait=False, **NODE)
-        return True
-
-    def kill_head(self) -> bool:
-        """The cluster is gone, and the driver with it; a new one is started."""
-        assert self.driver is not None and self.cluster is not None
-        self.cluster.head_node.kill_gcs_server(check_alive=False)
-        self.cluster.head_node.kill_raylet(check_alive=False)
-        self.driver.kill()
-        self.driver.wait()
-        self.end()
-        return True
-
-    def kill_driver(self) -> bool:
-        assert self.driver is not None
-        self.driver.kill()
-        return True
-
-    def terminate_driver(self) -> bool:
-        assert self.driver is not None
-        self.driver.terminate()
-        self.driver.wait(MAX_WAIT_S)
-        return True
-
-    def interrupt_driver(self) -> bool:
-        assert self.driver is not None
-        self.driver.send_signal(signal.SIGINT)
-        self.driver.wait(MAX_WAIT_S)
-        return True
-
-    def second_driver(self) -> bool:
-        """The same command once more while the first goes on: one of the two is refused."""
-        assert self.driver is not None
-        other = self.start_driver()
-        pair = [self.driver, other]
-        until = time.monotonic() + MAX_WAIT_S
-        while time.monotonic() < until and all(one.poll() is None for one in pair):
-            time.sleep(0.1)
-        going = [one for one in pair if one.poll() is None]
-        assert len(going) <= 1, "two drivers on one folder"
-        self.driver = going[0] if going else other
-        return True
-
-    def vanish(self) -> bool:
-        """out_dir is gone for two seconds."""
-        if not self.out_dir.is_dir():
-            return False
-        away = self.out_dir.with_name("away")
-        self.out_dir.rename(away)
-        time.sleep(2)
-        if self.out_dir.exists():  # made anew meanwhile: what was there before is kept
-            shutil.copytree(self.out_dir, away, dirs_exist_ok=True)
-            shutil.rmtree(self.out_dir)
-        away.rename(self.out_dir)
-        return True
-
-    def fill_disk(self) -> bool:
-        """Nothing can be written for three seconds."""
-        if not self.has_disk:
-            return False
-        filling = self.out_dir.parent / "filling"
-        with filling.open("wb", buffering=0) as file, contextlib.suppress(OSError):
-            while True:
-                file.write(b"0" * 4096)
-        time.sleep(3)
-        filling.unlink()
-        return True
-
-    def read_only(self) -> bool:
-        """The disk refuses to be written to for three seconds."""
-        if not self.has_disk:
-            return False
-        for how in ("ro", "rw"):
-            remount = ["mount", "-o", f"remount,{how}", str(self.out_dir.parent)]
-            if subprocess.run(remount, capture_output=True).returncode:
-                return False  # a file is open for writing just now
-            time.sleep(3 if how == "ro" else 0)
-        return True
-
-    def _signal_worker(self, number: signal.Signals) -> bool:
-        workers = self._workers()
+    def signal_a_worker(self, number: signal.Signals) -> bool:
+        workers = self.workers()
         if not workers:
             return False
         self.random.choice(workers).send_signal(number)
         return True
 
-    def _signal_workers(self, number: signal.Signals) -> None:
-        for worker in self._workers():
+    def signal_workers(self, number: signal.Signals) -> None:
+        for worker in self.workers():
             with contextlib.suppress(psutil.NoSuchProcess):
                 worker.send_signal(number)
 
-    def _workers(self) -> list[psutil.Process]:
+    def workers(self) -> list[psutil.Process]:
         """Processes of this cluster that hold a scorer, oldest first."""
         assert self.cluster is not None
         found = []
@@ -314,18 +223,3 @@ def _is_scorer(process: psutil.Process) -> bool:
     with contextlib.suppress(psutil.NoSuchProcess):
         return "Scorer" in " ".join(process.cmdline())
     return False
-
-
-FAULTS: dict[str, Callable[[Chaos], bool]] = {
-    "a worker is killed": Chaos.kill_worker,
-    "a worker stands still": Chaos.freeze_worker,
-    "a node is lost": Chaos.kill_node,
-    "the head is lost": Chaos.kill_head,
-    "the driver is killed": Chaos.kill_driver,
-    "SIGTERM": Chaos.terminate_driver,
-    "SIGINT": Chaos.interrupt_driver,
-    "a second driver": Chaos.second_driver,
-    "out_dir vanishes": Chaos.vanish,
-    "the disk is full": Chaos.fill_disk,
-    "the disk is read-only": Chaos.read_only,
-}

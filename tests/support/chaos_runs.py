@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
-from chaos import CASES, FAULTS, Chaos, Survived
+from chaos import CASES, Chaos, Survived
+from faults import FAULTS
 from score_runs import ROOT, environment
 
 from nuggets_ray.demo.model import demo_folder
