@@ -1,6 +1,5 @@
 """Rows that have no score, by reason with examples, and the fields of rows that were not read."""
 
-import json
 from collections import Counter
 from typing import Any
 
@@ -59,7 +58,7 @@ def read_fields(material: Material) -> dict[str, Any]:
     """{fields_read, fields_not_read: {field: rows}, num_rows} as reading the data told."""
     told: dict[str, Any] = {}
     if io.exists(material.folder.prepared):
-        told = json.loads(io.read_bytes(material.folder.prepared)).get("prepared", {})
+        told = io.read_json(material.folder.prepared).get("prepared", {})
     return {
         "fields_read": told.get("fields_read", {}),
         "fields_not_read": told.get("fields_not_read", {}),
