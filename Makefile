@@ -6,7 +6,7 @@
 #   EXTRA=cpu|gpu         which of the two locked sets of packages; gpu: with vllm and torch for CUDA
 #   TORCH_INDEX=URL       cpu: where torch comes from, for those who want a CPU build; empty: where pip looks anyway
 #   NAME=first            the name of a submitted job: of submit, status, logs and stop
-#   ARGS="key=value ..."  passed on by demo, bench, show, test, test-fast and submit
+#   ARGS="key=value ..."  passed on by demo, bench, show, test, test-fast, fuzz and submit
 #   TEST_PROCESSES=2      how many processes test and test-fast share the files of tests among
 #   CLUSTER_PORT= ...     ports and folder of ray-up: see docker/ray_cluster.sh
 
@@ -42,7 +42,7 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(PY) -m pip
 # Ray, ninja and the jobs' own children are found in the environment's bin.
 RUN := PATH="$(abspath $(VENV))/bin:$$PATH"
 
-.PHONY: help setup demo bench test test-fast test-slow check format lint type golden lock audit show ray-up ray-down submit status logs stop clean
+.PHONY: help setup demo bench test test-fast test-slow fuzz check format lint type golden lock audit show ray-up ray-down submit status logs stop clean
 
 help:  ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' Makefile
@@ -67,6 +67,9 @@ test-fast: setup  ## Run the unit tests but the long ones: no Ray, about 2 minut
 
 test-slow: setup  ## Run the tests that make test leaves out, and list them: every ZeRO stage, more kills and signals
 	@$(RUN) python -m pytest -m slow -v tests/unit tests/integration $(ARGS)
+
+fuzz: setup  ## Read 100,000 hostile files and more, for hours: make fuzz ARGS="--only files --cases 2000"
+	@$(RUN) python tests/fuzz/run.py $(ARGS)
 
 check: lint type  ## What CI runs before the tests: lint and type
 

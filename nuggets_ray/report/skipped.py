@@ -21,6 +21,9 @@ MEANING = {
     "too_long_for_context": "longer than the model's context; data.on_too_long=truncate cuts them",
     "non_finite_score": "the model gave no finite log-prob",
     "no_other_anchor": "every anchor is the row itself",
+    "too_large": "larger than 64 MiB",
+    "too_deep": "lists and objects in each other, more than 100 deep",
+    "invalid_value": "a value that Python has not, such as a date in the year 100,000",
     "killed_worker": "processes died of it; the next run tries it once more (data.retry)",
 }
 
