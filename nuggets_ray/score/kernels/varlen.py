@@ -132,21 +132,23 @@ def merged_attention(
     kept: Kept | None = None,
 ) -> torch.Tensor:
     """Attention of shape (1, T, H, D), in the inputs' dtype."""
-    query_THD, key_TJD, value_TJD = (states[0].transpose(0, 1) for states in (query, key, value))
+    query_THD, key_TJD, value_TJD = map(_tokens_first, (query, key, value))
     out, lse = _attend(query_THD, key_TJD, value_TJD, spans.own_S, spans.own_S, rule, True)
-    if len(spans.anchor_rows_A):
-        rows, prefix = spans.anchor_rows_A, spans.prefix_keys_P
+    rows, prefix = spans.anchor_rows_A, spans.prefix_keys_P
+    if len(rows):
         if kept is None:
-            seen = key_TJD[prefix], value_TJD[prefix]
+            seen = key_TJD.index_select(0, prefix), value_TJD.index_select(0, prefix)
         else:  # of one candidate, padded behind
-            seen = tuple(states[0, :, : len(prefix)].transpose(0, 1) for states in kept)
+            seen = tuple(_tokens_first(states).narrow(0, 0, len(prefix)) for states in kept)
         out_prefix, lse_prefix = _attend(
-            query_THD[rows], *seen, spans.anchors_F, spans.prefixes_F, rule, False
+            query_THD.index_select(0, rows), *seen, spans.anchors_F, spans.prefixes_F, rule, False
         )
-        share = torch.sigmoid(lse_prefix - lse[rows])[..., None].to(out.dtype)
-        out[rows] = torch.lerp(out[rows], out_prefix, share)
-        lse[rows] = torch.logaddexp(lse[rows], lse_prefix)
-    return (out if rule.sinks_H is None else with_sinks(out, lse, rule.sinks_H))[None]
+        out_own, lse_own = out.index_select(0, rows), lse.index_select(0, rows)
+        share = torch.sigmoid(lse_prefix - lse_own).unsqueeze(-1).to(out.dtype)
+        out.index_copy_(0, rows, torch.lerp(out_own, out_prefix, share))
+        if rule.sinks_H is not None:
+            lse = lse.index_copy(0, rows, torch.logaddexp(lse_own, lse_prefix))
+    return (out if rule.sinks_H is None else with_sinks(out, lse, rule.sinks_H)).unsqueeze(0)
 
 
 def gathered_attention(
@@ -160,11 +162,17 @@ def gathered_attention(
     """Attention of shape (1, T, H, D), in the inputs' dtype."""
     if kept is not None:
         key, value = (torch.cat(both, dim=2) for both in zip(kept, (key, value), strict=True))
-    query_THD, key_KJD, value_KJD = (states[0].transpose(0, 1) for states in (query, key, value))
-    keys_G = gathered.keys_G
+    key_GJD, value_GJD = (
+        _tokens_first(states).index_select(0, gathered.keys_G) for states in (key, value)
+    )
     sequences = (gathered.queries_S, gathered.keys_S)
-    out, lse = _attend(query_THD, key_KJD[keys_G], value_KJD[keys_G], *sequences, rule, True)
-    return (out if rule.sinks_H is None else with_sinks(out, lse, rule.sinks_H))[None]
+    out, lse = _attend(_tokens_first(query), key_GJD, value_GJD, *sequences, rule, True)
+    return (out if rule.sinks_H is None else with_sinks(out, lse, rule.sinks_H)).unsqueeze(0)
+
+
+def _tokens_first(states: torch.Tensor) -> torch.Tensor:
+    """(1, heads, tokens, D) as (tokens, heads, D), without a copy."""
+    return states.squeeze(0).transpose(0, 1)
 
 
 def _attend(
