@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 MATRIX, VOCABULARY, ATTENTION, ELEMENTS, REST = (
@@ -63,7 +62,7 @@ def seconds_of_kernels(events: Iterable[Any], vocab_size: int) -> dict[str, floa
     device; an operator's own lists the kernels that it started (name, duration in us)."""
     seconds = dict.fromkeys((MATRIX, VOCABULARY, ATTENTION, ELEMENTS), 0.0)
     for event in events:
-        if event.device_type == DeviceType.CUDA and not event.is_user_annotation:
+        if event.device_type.name == "CUDA" and not event.is_user_annotation:
             seconds[kernel_group(event.name)] += event.self_device_time_total / 1e6
         elif event.kernels and group_of(event.name, event.input_shapes, vocab_size) == VOCABULARY:
             for kernel in event.kernels:

@@ -95,7 +95,9 @@ def _runs(layout: Layout, window: int | None) -> tuple[np.ndarray, np.ndarray, n
     tail = Segment(
         layout.pack.num_tokens, len(layout.branch_T) - layout.pack.num_tokens, 0, PADDING, None
     )
-    rows, seen, common = [], [], []
+    rows: list[tuple[int, int]] = []
+    seen: list[tuple[tuple[int, int], tuple[int, int]]] = []
+    common: list[tuple[tuple[int, int], tuple[int, int]]] = []
     for segment in (*layout.pack.segments, tail):
         prefix, own = before.get(segment.start, 0), num_kept + segment.start
         num_before = segment.first_position

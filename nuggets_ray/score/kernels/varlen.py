@@ -17,7 +17,7 @@ import functools
 import inspect
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch.nn.attention.varlen import AuxRequest, varlen_attn
@@ -137,12 +137,11 @@ def merged_attention(
     rows, prefix = spans.anchor_rows_A, spans.prefix_keys_P
     if len(rows):
         if kept is None:
-            seen = key_TJD.index_select(0, prefix), value_TJD.index_select(0, prefix)
+            key_PJD, value_PJD = (one.index_select(0, prefix) for one in (key_TJD, value_TJD))
         else:  # of one candidate, padded behind
-            seen = tuple(_tokens_first(states).narrow(0, 0, len(prefix)) for states in kept)
-        out_prefix, lse_prefix = _attend(
-            query_THD.index_select(0, rows), *seen, spans.anchors_F, spans.prefixes_F, rule, False
-        )
+            key_PJD, value_PJD = (_tokens_first(one).narrow(0, 0, len(prefix)) for one in kept)
+        parts = (query_THD.index_select(0, rows), key_PJD, value_PJD)
+        out_prefix, lse_prefix = _attend(*parts, spans.anchors_F, spans.prefixes_F, rule, False)
         out_own, lse_own = out.index_select(0, rows), lse.index_select(0, rows)
         share = torch.sigmoid(lse_prefix - lse_own).unsqueeze(-1).to(out.dtype)
         out.index_copy_(0, rows, torch.lerp(out_own, out_prefix, share))
@@ -185,7 +184,9 @@ def _attend(
     is_causal: bool,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Outputs (tokens, H, D) and logsumexps (tokens, H), float32."""
-    shares_keys = query.shape[1] != key.shape[1]
+    shares_keys: dict[str, Any] = {}
+    if ASKS_FOR_GQA:
+        shares_keys["enable_gqa"] = query.shape[1] != key.shape[1]
     out, lse = varlen_attn(
         query,
         key,
@@ -197,7 +198,7 @@ def _attend(
         return_aux=AuxRequest(lse=True),
         scale=rule.scaling,
         window_size=(-1, 0) if is_causal else (-1, -1),
-        **({"enable_gqa": shares_keys} if ASKS_FOR_GQA else {}),
+        **shares_keys,
     )
     return cast(torch.Tensor, out), cast(torch.Tensor, lse).transpose(0, 1)
 

@@ -4,7 +4,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from torch.autograd import DeviceType
 
 from nuggets_ray.bench.profiling import (
     ATTENTION,
@@ -17,6 +16,8 @@ from nuggets_ray.bench.profiling import (
     seconds_of_kernels,
     where_time_goes,
 )
+
+HOST, DEVICE = SimpleNamespace(name="CPU"), SimpleNamespace(name="CUDA")
 
 
 @pytest.mark.parametrize(
@@ -68,14 +69,14 @@ def operator(name: str, shapes: list, *kernels: tuple[str, float]) -> SimpleName
     started = [SimpleNamespace(name=kernel, duration=duration) for kernel, duration in kernels]
     total = sum(duration for _, duration in kernels)
     return SimpleNamespace(
-        name=name, device_type=DeviceType.CPU, is_user_annotation=False, input_shapes=shapes,
+        name=name, device_type=HOST, is_user_annotation=False, input_shapes=shapes,
         kernels=started, self_device_time_total=total,
     )  # fmt: skip
 
 
 def kernel(name: str, duration: float, is_user_annotation: bool = False) -> SimpleNamespace:
     return SimpleNamespace(
-        name=name, device_type=DeviceType.CUDA, is_user_annotation=is_user_annotation,
+        name=name, device_type=DEVICE, is_user_annotation=is_user_annotation,
         input_shapes=[], kernels=[], self_device_time_total=duration,
     )  # fmt: skip
 

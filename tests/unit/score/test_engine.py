@@ -207,7 +207,7 @@ def test_after_a_while_larger_packs_are_tried_again(monkeypatch):
     for _ in range(8):
         engine.log_probs([random_ids(1, 5)])
     # after 2 groups, then after 4: nobody has more room
-    assert sizes == [400, 200, 100, 100, 200, 100, 100, 100, 100, 200, 100]
+    assert sizes == [400, 200, 100, 100, 200, 100, 100, 100, 100, 200, 100, 100]
     room[0], sizes[:] = 1000, []
     for _ in range(30):
         engine.log_probs([random_ids(1, 5)])
