@@ -75,8 +75,7 @@ def prompt_facts(config: PromptConfig, prompt: Prompt, context_tokens: int | Non
 
 def fits_context(candidates: CandidateIds, max_tokens: int, on_too_long: str) -> np.ndarray:
     """Whether each demonstration has room before the anchors, cut where data.on_too_long says so:
-    (N,) bool. `max_tokens` is the longest demonstration.
-    """
+    (N,) bool. `max_tokens` is the longest demonstration."""
     return (candidates.num_tokens_N <= max_tokens) | (on_too_long == "truncate")
 
 
@@ -127,8 +126,7 @@ def replica_request(
     anchors: Sequence[Anchor],
 ) -> Request:
     """What one replica would be asked for in the run, not in the calibration, where the longest
-    demonstration has `demonstration_tokens`.
-    """
+    demonstration has `demonstration_tokens`."""
     anchor_tokens = [anchor.encoding.num_tokens for anchor in anchors]
     return Request(
         dtype=dtype,
@@ -221,6 +219,21 @@ def cost_facts(
     if price_per_hour is not None:
         facts["price"] = device_hours * price_per_hour
     return facts
+
+
+def signal_facts(
+    asked: Sequence[str], todo_tokens_N: np.ndarray, lacking_tokens_N: np.ndarray
+) -> Facts:
+    """What signals add to the cost, at most: ifd reads the answers of demonstrations once more, and
+    scored rows that lack a signal are read again, without the anchors."""
+    if not asked:
+        return {}
+    num_read, num_todo = int(lacking_tokens_N.sum()), int(todo_tokens_N.sum())
+    num_tokens = num_read + ("ifd" in asked) * (num_read + num_todo)
+    beside = (
+        f"at most {num_text(num_tokens)} tokens beside these" if num_tokens else "no token more"
+    )
+    return {"signals": f"{', '.join(asked)}: {beside}"}
 
 
 def format_facts(facts: Mapping[str, Facts]) -> str:

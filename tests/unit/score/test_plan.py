@@ -24,6 +24,7 @@ from nuggets_ray.score.plan import (
     memory_facts,
     out_dir_facts,
     replica_request,
+    signal_facts,
 )
 
 CANDIDATES = make_candidates(["a", "b", "a", "c", "d"], [10, 20, 10, 101, 100])
@@ -93,6 +94,17 @@ def test_the_cost_of_anchors_that_scored_rows_are_to_meet() -> None:
         *(1, 4, num_tokens),
     )
     assert facts["flop"] == 2 * 600 * num_tokens + 2 * 300 * (5 + 2 * 3)
+
+
+def test_signals_are_told_with_what_they_read_beside_the_pairs() -> None:
+    todo_N, none_N = np.array([10, 20]), np.array([], int)
+    assert signal_facts((), todo_N, none_N) == {}
+    assert signal_facts(("perplexity", "rds"), todo_N, none_N) == {
+        "signals": "perplexity, rds: no token more"
+    }
+    assert "at most 30 tokens" in signal_facts(("ifd",), todo_N, none_N)["signals"]
+    assert "at most 5 tokens" in signal_facts(("rds",), todo_N, np.array([5]))["signals"]
+    assert "at most 40 tokens" in signal_facts(("ifd",), todo_N, np.array([5]))["signals"]
 
 
 def test_skipped_rows_are_shown_by_two_examples() -> None:
