@@ -1,9 +1,9 @@
 """Coverage-guided fuzzing of the readers of files: python tests/fuzz/guided.py KIND [-runs=N]
 
-KIND is an ending that data.path takes, such as jsonl, json.gz or parquet. Needs atheris, which is no
-package of ours: pip install atheris. Other arguments are libFuzzer's: a corpus folder, -runs=,
--max_total_time=, -max_len=. It starts from files that tests/fuzz/hostile.py makes, and what it finds
-it writes into the current folder.
+KIND is an ending that data.path takes, such as jsonl, json.gz or parquet. Needs atheris, which is
+no package of ours: pip install atheris. Other arguments are libFuzzer's: a corpus folder, -runs=,
+-max_total_time=, -max_len=. It starts from files that tests/fuzz/hostile.py makes, and what it
+finds it writes into the current folder.
 """
 
 import logging
