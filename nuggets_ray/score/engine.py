@@ -24,7 +24,7 @@ from nuggets_ray.score.model_check import check_model
 from nuggets_ray.score.own import Own, OwnSums, pass_alone
 from nuggets_ray.score.plain import plain_log_probs
 from nuggets_ray.score.rope import max_shared_tokens
-from nuggets_ray.score.self_check import ComputeLogProbs, reason_against
+from nuggets_ray.score.self_check import ComputeLogProbs, SelfCheck
 from nuggets_ray.score.tree import tree_log_probs
 
 logger = logging.getLogger(__name__)
@@ -197,12 +197,16 @@ def make_engine(
         ) from error
     if engine != "auto" and engine not in ENGINES:
         raise UserError(f"score.engine={engine} is not known: use auto, {', '.join(ENGINES)}.")
-    check_model(model)
+    check = SelfCheck.of(model, check_model(model))
     reasons: list[str] = []
     for name in ENGINES if engine == "auto" else (engine,):
-        reason = reason_against(name, ENGINES[name], model)
+        reason = check.reason_against(name, ENGINES[name])
         if reason is None:
-            why = "; ".join([*reasons, f"{name} agrees with the reference"])
+            reasons.append(f"{name} agrees with the reference")
+            if blindness := check.blindness():
+                reasons.append(blindness)
+                logger.warning("%s", blindness)
+            why = "; ".join(reasons)
             logger.info("engine %s: %s", name, why)
             size = max_pack_tokens or DEFAULT_PACK_TOKENS[model.device.type]
             return Engine(model, anchors, name, why, size)

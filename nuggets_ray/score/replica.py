@@ -27,6 +27,6 @@ def load_replica(
     """
     try:
         loaded = load_model(model, dtype, device)
+        return make_engine(loaded, anchors, engine=engine, max_pack_tokens=max_pack_tokens)
     except torch.OutOfMemoryError as error:
         raise UserError(does_not_fit(model, dtype)) from error
-    return make_engine(loaded, anchors, engine=engine, max_pack_tokens=max_pack_tokens)
