@@ -121,8 +121,8 @@ class SelfCheck:
         if (moves_CA > self.tolerance_A).any():
             return None
         return (
-            f"the check is blind: without a demonstration the log-probs move by {moves_CA.max():.2g}"
-            " nats at most, which rounding may too (random weights?)"
+            "the check is blind: without a demonstration the log-probs move by at most "
+            f"{moves_CA.max():.2g} nats, which is within its tolerance (random weights?)"
         )
 
 

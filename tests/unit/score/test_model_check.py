@@ -51,7 +51,7 @@ def test_a_model_that_sees_later_tokens_is_refused(family, dtype):
 
 
 def with_router_noise(model, scale):
-    """Log-probs that move by `scale` with the number of rows, as rounding moves those of experts."""
+    """Logits that move with the number of rows, as rounding moves those of experts."""
     head = model.get_output_embeddings()
 
     def moved(module, given, out):

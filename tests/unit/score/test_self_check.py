@@ -19,7 +19,6 @@ from nuggets_ray.score.engine import ENGINES
 from nuggets_ray.score.model_check import check_model
 from nuggets_ray.score.pack import make_packs
 from nuggets_ray.score.plain import plain_log_probs
-from nuggets_ray.score.reference import reference_log_probs
 from nuggets_ray.score.self_check import (
     CHECK_ANCHOR_TOKENS,
     CHECK_PACK_TOKENS,
