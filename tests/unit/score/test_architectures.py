@@ -7,7 +7,8 @@ import re
 import architectures
 import pytest
 import transformers
-from architectures import ARCHITECTURES, README, TOLERANCE_NATS, Measured, measured, tables
+from architectures import README, TOLERANCE_NATS, Measured, measured, tables
+from tiny_architectures import ARCHITECTURES
 
 from nuggets_ray.errors import UserError
 
