@@ -137,8 +137,7 @@ def check_prefixes(config: Any) -> list[np.ndarray]:
     """Four demonstrations of random tokens, the last longer than the windows that fit."""
     rng = np.random.default_rng(1)
     *short, long = CHECK_PREFIX_TOKENS
-    limits = (max_context_tokens(config), max_shared_tokens(config), MAX_CHECK_TOKENS)
-    limit = min(tokens for tokens in limits if tokens is not None) - max(CHECK_ANCHOR_TOKENS)
+    limit = _max_tokens(config) - max(CHECK_ANCHOR_TOKENS)
     past = [window + max(CHECK_ANCHOR_TOKENS) for window in windows(config)]
     long = max([tokens for tokens in past if long < tokens <= limit], default=min(long, limit))
     return [_tokens(rng, config, num_tokens) for num_tokens in (*short, max(long, 0))]
@@ -151,6 +150,12 @@ def windows(config: Any) -> list[int]:
         for key, value in config.to_dict().items()
         if WINDOW.search(key) and type(value) is int and value > 0
     ]
+
+
+def _max_tokens(config: Any) -> int:
+    """The most tokens of a demonstration and an anchor that engines may share."""
+    limits = (max_context_tokens(config), max_shared_tokens(config), MAX_CHECK_TOKENS)
+    return min(tokens for tokens in limits if tokens is not None)
 
 
 def _unable(name: str, model: PreTrainedModel) -> str | None:
@@ -168,7 +173,9 @@ def _leak(log_probs: ComputeLogProbs, model: PreTrainedModel) -> float:
     """What most one-token answers move by, in nats, when the anchors between them change."""
     config = model.config.get_text_config()
     rng = np.random.default_rng(3)
-    prefixes = [_tokens(rng, config, num_tokens) for num_tokens in ISOLATION_PREFIX_TOKENS]
+    longest = max(_max_tokens(config) - max(ISOLATION_ANCHOR_TOKENS), 0)
+    lengths = [min(num_tokens, longest) for num_tokens in ISOLATION_PREFIX_TOKENS]
+    prefixes = [_tokens(rng, config, num_tokens) for num_tokens in lengths]
     anchors, others = (
         [_anchor(rng, config, num_tokens, 1) for num_tokens in ISOLATION_ANCHOR_TOKENS]
         for _ in range(2)

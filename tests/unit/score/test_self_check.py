@@ -138,6 +138,12 @@ def test_mixtures_of_experts_pass_in_bfloat16(family):
     assert [check.reason_against(name, ENGINES[name]) for name in ENGINES] == [None] * 3
 
 
+def test_a_short_context_is_enough():
+    model = make_model("gpt2", n_positions=60)
+    check = self_check(model)
+    assert [check.reason_against(name, ENGINES[name]) for name in ENGINES] == [None] * 3
+
+
 def test_it_says_that_it_is_blind_where_the_demonstration_changes_nothing():
     config = LlamaConfig(**COMMON, initializer_range=1e-3)
     untrained = AutoModelForCausalLM.from_config(config).eval()
