@@ -224,11 +224,11 @@ def chat(tokenizer: Any) -> Template:
         return "".join(segment.text for segment in shown.segments)
 
     source = [tokenizer.get_chat_template(), tokenizer.special_tokens_map, str(FROZEN_DATE)]
-    notes = (TRIMS_ANSWERS,) if template.trims_answers() else ()
+    notes = [TRIMS_ANSWERS] if template.trims_answers() else []
     if names := names_of(tokenizer):
-        notes += (f"of the tokenizer's chat templates ({', '.join(names)}) default is used",)
+        notes.append(f"of the tokenizer's chat templates ({', '.join(names)}) default is used")
     return Template(
-        header, demonstration, anchor, alone, text, json.dumps(source, default=str), notes
+        header, demonstration, anchor, alone, text, json.dumps(source, default=str), tuple(notes)
     )
 
 

@@ -133,9 +133,11 @@ class Engine:
     def _own(self, sums: Sequence[OwnSums], with_states: bool) -> Own:
         means = [one.means() for one in sums]
         log_probs = [torch.zeros(0), *(log_prob_D.cpu() for log_prob_D, _ in means)]
+        if not with_states:
+            return Own(torch.cat(log_probs).numpy(), None)
         size = self.model.config.get_text_config().hidden_size
         states = [torch.zeros(0, size), *(state.cpu() for _, state in means if state is not None)]
-        return Own(torch.cat(log_probs).numpy(), torch.cat(states).numpy() if with_states else None)
+        return Own(torch.cat(log_probs).numpy(), torch.cat(states).numpy())
 
     def _group_stop(self, prefixes: Sequence[np.ndarray], start: int) -> int:
         """Where the candidates that share packs end; on a CPU each is alone, and never varies."""
@@ -222,11 +224,7 @@ def make_engine(
     for name in ENGINES if engine == "auto" else (engine,):
         reason = check.reason_against(name, ENGINES[name])
         if reason is None:
-            reasons.append(f"{name} agrees with the reference")
-            if blindness := check.blindness():
-                reasons.append(blindness)
-                logger.warning("%s", blindness)
-            why = "; ".join(reasons)
+            why = "; ".join([*reasons, check.verdict(name)])
             logger.info("engine %s: %s", name, why)
             size = max_pack_tokens or default_pack_tokens(model, anchors, gpu_share)
             made = Engine(model, anchors, name, why, size)

@@ -13,6 +13,7 @@ a small leak.
 Legend: C candidates, A anchors.
 """
 
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ from nuggets_ray.score.model_check import most_noise, quartile
 from nuggets_ray.score.own import OwnSums
 from nuggets_ray.score.reference import reference_log_probs
 from nuggets_ray.score.rope import max_shared_tokens
+
+logger = logging.getLogger(__name__)
 
 
 class ComputeLogProbs(Protocol):
@@ -114,16 +117,19 @@ class SelfCheck:
             return f"{name} lets anchors see each other ({leak:.2g} nats per answer token)"
         return None
 
-    def blindness(self) -> str | None:
-        """That no wrong mask would have been seen, where hiding the demonstration moves nothing;
-        None if it moves."""
+    def verdict(self, name: str) -> str:
+        """What is told of an engine that nothing is wrong with; a WARNING where no wrong mask would
+        have been seen, as hiding the demonstration moves nothing."""
+        agrees = f"{name} agrees with the reference"
         moves_CA = np.abs(self.reference_CA[1:] - self.reference_CA[0])
         if (moves_CA > self.tolerance_A).any():
-            return None
-        return (
+            return agrees
+        blind = (
             "the check is blind: without a demonstration the log-probs move by at most "
             f"{moves_CA.max():.2g} nats, which is within its tolerance (random weights?)"
         )
+        logger.warning("%s", blind)
+        return f"{agrees}; {blind}"
 
 
 def check_anchors(config: Any) -> list[Encoding]:

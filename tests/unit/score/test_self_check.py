@@ -1,5 +1,6 @@
 """The check at start: what it asks of an engine, and that it finds an engine that is wrong."""
 
+import logging
 from dataclasses import replace
 
 import numpy as np
@@ -151,12 +152,18 @@ def test_a_short_context_is_enough():
     assert [check.reason_against(name, ENGINES[name]) for name in ENGINES] == [None] * 3
 
 
-def test_it_says_that_it_is_blind_where_the_demonstration_changes_nothing():
+def verdict(model: PreTrainedModel) -> str:
+    return self_check(model).verdict("tree")
+
+
+def test_it_says_that_it_is_blind_where_the_demonstration_changes_nothing(caplog):
     config = LlamaConfig(**COMMON, initializer_range=1e-3)
     untrained = AutoModelForCausalLM.from_config(config).eval()
-    assert "the check is blind" in (self_check(untrained).blindness() or "")
-    assert self_check(make_model("llama")).blindness() is None
-    assert self_check(make_model("llama").to(torch.bfloat16)).blindness() is None
+    with caplog.at_level(logging.WARNING):
+        assert "tree agrees with the reference; the check is blind" in verdict(untrained)
+        assert "the check is blind" in caplog.text
+    assert verdict(make_model("llama")) == "tree agrees with the reference"
+    assert verdict(make_model("llama").to(torch.bfloat16)) == "tree agrees with the reference"
 
 
 def test_the_check_shares_packs_and_splits_a_candidate():
