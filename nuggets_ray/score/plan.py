@@ -11,7 +11,7 @@ import numpy as np
 import psutil
 import pyarrow as pa
 
-from nuggets_ray.config.schema import PromptConfig, ScoreConfig
+from nuggets_ray.config.schema import PromptConfig
 from nuggets_ray.data.counts import listed
 from nuggets_ray.model.size import ModelSize
 from nuggets_ray.prepare.prepared import Prepared
@@ -20,7 +20,6 @@ from nuggets_ray.prompts.prompt import Prompt
 from nuggets_ray.records import Anchor
 from nuggets_ray.run.candidates import CandidateIds, is_among
 from nuggets_ray.score.calibrate import Measured
-from nuggets_ray.score.engine import DEFAULT_PACK_TOKENS
 from nuggets_ray.score.memory import Memory, Request
 from nuggets_ray.units import duration_text, num_text, scaled_text, size_text
 
@@ -122,7 +121,7 @@ def out_dir_facts(out_dir: str, num_scored: int, fingerprint: Mapping[str, Any] 
 def replica_request(
     dtype: str,
     device: str,
-    score: ScoreConfig,
+    max_pack_tokens: int,
     demonstration_tokens: int,
     anchors: Sequence[Anchor],
 ) -> Request:
@@ -132,7 +131,7 @@ def replica_request(
     return Request(
         dtype=dtype,
         device=device,
-        max_pack_tokens=score.max_pack_tokens or DEFAULT_PACK_TOKENS[device],
+        max_pack_tokens=max_pack_tokens,
         demonstration_tokens=demonstration_tokens,
         longest_anchor_tokens=max(anchor_tokens),
         num_anchor_tokens=sum(anchor_tokens),

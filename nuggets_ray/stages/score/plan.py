@@ -100,7 +100,8 @@ def _facts(
     predicted = None
     if config.score.backend == "transformers":
         longest = min(int(candidates.num_tokens_N.max()), limit)
-        request = facts.replica_request(setup.dtype, setup.device, config.score, longest, anchors)
+        size_tokens = measured.engine["max_pack_tokens"]
+        request = facts.replica_request(setup.dtype, setup.device, size_tokens, longest, anchors)
         predicted = replica_memory(config.model, request)
     is_excluded = config.anchors.exclude_from_candidates
     excluded_ids = [anchor.content_id for anchor in anchors] if is_excluded else []

@@ -9,7 +9,6 @@ import pyarrow as pa
 import pytest
 from made_up_candidates import make_anchor, make_candidates
 
-from nuggets_ray.config.schema import ScoreConfig
 from nuggets_ray.model.size import ModelSize
 from nuggets_ray.prepare.prepared import HashedInput, Prepared
 from nuggets_ray.score.calibrate import Measured
@@ -133,11 +132,9 @@ def test_skipped_rows_are_shown_by_two_examples() -> None:
 
 def test_a_replica_is_asked_for_the_run_s_longest() -> None:
     anchors = [make_anchor("a", 5), make_anchor("b", 7)]
-    request = replica_request("float32", "cpu", ScoreConfig(max_pack_tokens=512), 90, anchors)
+    request = replica_request("float32", "cpu", 512, 90, anchors)
     assert (request.max_pack_tokens, request.demonstration_tokens) == (512, 90)
     assert (request.longest_anchor_tokens, request.num_anchor_tokens) == (7, 12)
-    by_default = replica_request("float32", "cuda", ScoreConfig(), 90, anchors)
-    assert by_default.max_pack_tokens > 512
 
 
 def test_memory_is_told_where_it_is_known() -> None:
