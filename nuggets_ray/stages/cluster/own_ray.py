@@ -15,6 +15,7 @@ import ray
 from ray._private import ray_constants, services
 from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
 
+from nuggets_ray.errors import UserError
 from nuggets_ray.loopback import LOOPBACK
 from nuggets_ray.stages.cluster.address import is_on_loopback_only
 
@@ -67,6 +68,22 @@ def in_a_session_of_its_own() -> Iterator[None]:
         yield
     finally:
         services.ConsolePopen = popen  # type: ignore[misc]
+
+
+@contextmanager
+def told_where_too_busy() -> Iterator[None]:
+    """UserError where Ray did not start in the seconds that it gives itself, which its message alone
+    tells."""
+    try:
+        yield
+    except Exception as error:
+        if "timed out during startup" not in str(error):
+            raise
+        raise UserError(
+            f"cluster.address=local: Ray did not start here within its 30 s; {os.cpu_count()} cores "
+            f"have {os.getloadavg()[0]:.0f} processes waiting: run the same command again when the "
+            "machine is less busy, or name a cluster"
+        ) from error
 
 
 def _apply(variables: Mapping[str, str | None]) -> None:

@@ -33,6 +33,7 @@ from nuggets_ray.stages.cluster.own_ray import (
     ON_LOOPBACK,
     closed_doors,
     in_a_session_of_its_own,
+    told_where_too_busy,
     warn_if_open,
 )
 from nuggets_ray.stages.cluster.room import Resources, alive_nodes, capacity, wait_for_room
@@ -104,7 +105,7 @@ def _connected(config: ClusterConfig, address: str) -> Iterator[Workers]:
         _refuse_too_many(config, [{"CPU": os.cpu_count() or 1, "GPU": _num_local_gpus()}])
         store_bytes = int(config.object_store_gib * 2**30)
         here = {"address": "local", "include_dashboard": False, **ON_LOOPBACK}
-        with in_a_session_of_its_own():
+        with in_a_session_of_its_own(), told_where_too_busy():
             _init(config, object_store_memory=store_bytes, **here)
         warn_if_open()
     else:
