@@ -72,7 +72,7 @@ def in_a_session_of_its_own() -> Iterator[None]:
 
 @contextmanager
 def told_where_too_busy() -> Iterator[None]:
-    """UserError where Ray did not start in the seconds that it gives itself, which its message alone
+    """UserError where Ray did not start in the seconds that it gives itself, which only its message
     tells."""
     try:
         yield
@@ -80,9 +80,9 @@ def told_where_too_busy() -> Iterator[None]:
         if "timed out during startup" not in str(error):
             raise
         raise UserError(
-            f"cluster.address=local: Ray did not start here within its 30 s; {os.cpu_count()} cores "
-            f"have {os.getloadavg()[0]:.0f} processes waiting: run the same command again when the "
-            "machine is less busy, or name a cluster"
+            "cluster.address=local: Ray did not start here within its 30 s; the load is "
+            f"{os.getloadavg()[0]:.0f} on {os.cpu_count()} cores: run the same command again when "
+            "the machine is less busy, or name a cluster"
         ) from error
 
 
