@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_limits
 from transformers import PreTrainedModel
 
 from nuggets_ray.anchors.random import check_num
+from nuggets_ray.model.body import body_of
 
 if TYPE_CHECKING:
     from sklearn.cluster import KMeans
@@ -41,7 +42,7 @@ def embed(
             np.concatenate([token_ids[row] for row in rows]).astype(np.int64)
         )
         mask_BT = mask_BT.to(model.device)
-        output = model.base_model(
+        output = body_of(model)(
             input_ids=ids_BT.to(model.device), attention_mask=mask_BT.long(), use_cache=False
         )
         # where, not a product: what a model computes at padding may be NaN, and 0 * NaN is NaN.

@@ -22,6 +22,7 @@ from nuggets_ray.score.kernels.joint import joint_attention
 from nuggets_ray.score.kernels.masked import masked_attention
 from nuggets_ray.score.kernels.rule import Rule
 from nuggets_ray.score.kernels.varlen import Spans, can_varlen, make_spans, varlen_attention
+from nuggets_ray.score.layer import at_positions, reach
 from nuggets_ray.score.pack import Layout, Pack, make_layout
 
 NAME = "nuggets_tree"
@@ -52,7 +53,7 @@ class TreeState:
         self.multiple = FLEX_BLOCK if device.type == "cuda" else 1
         self.num_calls = 0
         self._kept: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
-        self._block_masks: dict[int | None, BlockMask] = {}
+        self._block_masks: dict[tuple[int | None, int | None], BlockMask] = {}
         self._spans: Spans | None = None
         self._layout: Layout | None = None
 
@@ -86,11 +87,12 @@ class TreeState:
         kept_key, kept_value = self._kept[id(module)]
         return torch.cat([kept_key, key], dim=2), torch.cat([kept_value, value], dim=2)
 
-    def block_mask(self, window: int | None) -> BlockMask:
-        """The pack's block mask, built once for each window."""
-        if window not in self._block_masks:
-            self._block_masks[window] = make_block_mask(self.layout, window)
-        return self._block_masks[window]
+    def block_mask(self, rule: Rule) -> BlockMask:
+        """The pack's block mask, built once for each window and chunk."""
+        reach = (rule.window, rule.chunk)
+        if reach not in self._block_masks:
+            self._block_masks[reach] = make_block_mask(self.layout, *reach)
+        return self._block_masks[reach]
 
     def spans(self) -> Spans:
         """The pack's sequences for variable-length attention, built once."""
@@ -137,7 +139,6 @@ def _attention(
     dropout: float = 0.0,
     softcap: float | None = None,
     s_aux: torch.Tensor | None = None,
-    sliding_window: int | None = None,
     is_causal: bool | None = None,
     **keywords: Any,
 ) -> tuple[torch.Tensor, None]:
@@ -145,7 +146,7 @@ def _attention(
     unknown = [
         name
         for name, given in keywords.items()
-        if given is not None and name not in NEUTRAL_KEYWORDS
+        if given is not None and name not in NEUTRAL_KEYWORDS | {"sliding_window"}
     ]
     if unknown:
         raise TreeUnsupported(
@@ -156,19 +157,21 @@ def _attention(
     state = _STATE.get()
     layout = state.layout
     state.num_calls += 1
-    window = (
-        sliding_window
-        if sliding_window is not None and sliding_window < layout.max_tokens
-        else None
+    # what no token of the pack is far enough for changes nothing
+    window, chunk = (
+        size if size is not None and size < layout.max_tokens else None
+        for size in reach(module, keywords)
     )
-    rule = Rule(query.shape[-1] ** -0.5 if scaling is None else scaling, window, softcap, s_aux)
+    scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
+    rule = Rule(scaling, window, softcap, s_aux, chunk)
+    query = at_positions(module, query, layout.position_T)
     key, value = state.with_kept(module, key, value)
     if query.is_cuda:
         if can_varlen(query, value, rule):
             out = varlen_attention(state.spans(), query, key, value, rule)
         else:
-            out = flex_tree_attention(state.block_mask(window), query, key, value, rule)
-    elif window is not None or softcap is not None or query.shape[-1] != value.shape[-1]:
+            out = flex_tree_attention(state.block_mask(rule), query, key, value, rule)
+    elif rule.is_local or softcap is not None or query.shape[-1] != value.shape[-1]:
         out = masked_attention(layout, query, key, value, rule)
     elif query.dtype == torch.float32 or s_aux is not None:
         out = fused_attention(layout, query, key, value, rule)

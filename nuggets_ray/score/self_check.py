@@ -47,16 +47,14 @@ CHECK_PACK_TOKENS = 175
 CHECK_PREFIX_TOKENS = (5, 9, 110)
 CHECK_ANCHOR_TOKENS = (7, 27, 45)
 CHECK_ANSWER_TOKENS = (1, 20, 44)
-TREE_LAYER_TYPES = frozenset({"full_attention", "sliding_attention"})
-CACHE_LAYER_TYPES = TREE_LAYER_TYPES | {"chunked_attention"}
+KNOWN_LAYER_TYPES = frozenset({"full_attention", "sliding_attention", "chunked_attention"})
 
 
 def reason_against(name: str, log_probs: ComputeLogProbs, model: PreTrainedModel) -> str | None:
     """Why the engine `name` must not be used with `model`; None if it agrees with the reference."""
     config = model.config.get_text_config()
-    known = {"tree": TREE_LAYER_TYPES, "kv_cache": CACHE_LAYER_TYPES}.get(name)
-    strange = set(getattr(config, "layer_types", None) or ()) - known if known else set()
-    if strange:
+    strange = set(getattr(config, "layer_types", None) or ()) - KNOWN_LAYER_TYPES
+    if strange and name != "plain":
         return f"{name} cannot do layers of type {', '.join(sorted(strange))}"
     if name == "tree" and not takes_positions(model):
         return "tree cannot set positions (the model takes none)"

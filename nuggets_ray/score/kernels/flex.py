@@ -39,12 +39,12 @@ def flex_tree_attention(
     return with_sinks(out.transpose(1, 2), aux.lse.transpose(1, 2), rule.sinks_H)
 
 
-def make_block_mask(layout: Layout, window: int | None) -> BlockMask:
+def make_block_mask(layout: Layout, window: int | None, chunk: int | None = None) -> BlockMask:
     """The tree as a FlexAttention block mask; queries and keys must come in whole blocks of 128."""
     num_queries, num_keys = len(layout.branch_T), len(layout.key_branch_K)
     partial_rows, full_rows = [], []
     for start in range(0, num_queries, FLEX_BLOCK):
-        seen_QK = visible(layout, slice(start, start + FLEX_BLOCK), window)
+        seen_QK = visible(layout, slice(start, start + FLEX_BLOCK), window, chunk)
         seen_QBK = seen_QK.unflatten(1, (-1, FLEX_BLOCK))
         full_B = seen_QBK.all(dim=2).all(dim=0)
         full_rows.append(full_B)
@@ -52,12 +52,16 @@ def make_block_mask(layout: Layout, window: int | None) -> BlockMask:
 
     # A number in the closure becomes a symbol that FlexAttention cannot compile: a tensor does not.
     window_1 = None if window is None else layout.position_T.new_tensor(window)
+    chunk_1 = None if chunk is None else layout.position_T.new_tensor(chunk)
 
     def mask_mod(b: Any, h: Any, q: Any, k: Any) -> torch.Tensor:
-        distance = layout.position_T[q] - layout.key_position_K[k]
+        position, key_position = layout.position_T[q], layout.key_position_K[k]
+        distance = position - key_position
         branch = layout.key_branch_K[k]
         seen = (branch == layout.branch_T[q]) | (branch == layout.root_T[q])
         seen = seen & (distance >= 0)
+        if chunk_1 is not None:
+            seen = seen & (position // chunk_1 == key_position // chunk_1)
         return seen if window_1 is None else seen & (distance < window_1)
 
     partial, full = (_block_lists(torch.stack(rows)) for rows in (partial_rows, full_rows))
