@@ -46,7 +46,7 @@ from nuggets_ray.data.read import (
 )
 from nuggets_ray.data.values import SkipRow
 from nuggets_ray.errors import UserError, named_as
-from nuggets_ray.model.load import load_tokenizer, resolve_dtype, resolve_path
+from nuggets_ray.model.load import load_tokenizer, resolve_dtype, resolve_model
 from nuggets_ray.model.weights.headers import check_weights
 from nuggets_ray.prepare.ids import copy_numbers, example_ids
 from nuggets_ray.prompts.prompt import Prompt, make_prompt, reason_to_skip
@@ -138,7 +138,7 @@ def score_rows(
     device = _check_device(device)
     read = rows if isinstance(rows, ReadExamples) else read_examples(rows, format, columns, roles)
     given = _anchor_examples(anchors)
-    config = replace(config, model=replace(config.model, path=resolve_path(config.model)))
+    config = replace(config, model=resolve_model(config.model))
     renderer = make_prompt(load_tokenizer(config.model), config.prompt)
     fitting, results = _fitting(read.examples, renderer, on_too_long)
     with _threads(num_threads):
