@@ -24,7 +24,8 @@ def body_returns(model: Any, output: Any) -> Iterator[None]:
     """Within it the model's own forward projects `output` in place of what its body computes."""
     body = body_of(model)
     # some heads reach past the body to the decoder in it (OPT)
-    modules = {id(module): module for module in (body, body.get_decoder())}
+    decoder = body.get_decoder() if hasattr(body, "get_decoder") else body
+    modules = {id(module): module for module in (body, decoder)}
     own = {key: module.__dict__.get("forward") for key, module in modules.items()}
     for module in modules.values():
         module.forward = lambda *arguments, **keywords: output

@@ -78,7 +78,10 @@ def read_tokenizer(
             "out, or put that file beside the weights"
         )
     try:
-        read: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(path, **how)
+        # of a tekken.json too: Mistral's own package, where it is installed, has no backend
+        read: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            path, mistral_format=False, **how
+        )
     except Exception as error:  # whatever a class raises for a file that is not its own
         if file is None:
             raise

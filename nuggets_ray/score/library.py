@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from nuggets_ray.anchors.encode import encode_anchors, warn_of_cuts
+from nuggets_ray.anchors.encode import encode_anchors, warn_of_anchors
 from nuggets_ray.anchors.file import distinct_examples, load_examples
 from nuggets_ray.config.schema import (
     AnchorsConfig,
@@ -239,7 +239,7 @@ def _score(
 ) -> dict[str, ScoreRow | Unscored]:
     """{content_id: its score, or why it has none}"""
     anchors = encode_anchors(anchor_examples, "file", prompt)
-    warn_of_cuts(anchors)
+    warn_of_anchors(anchors)
     encodings = [anchor.encoding for anchor in anchors]
     max_tokens = demonstration_limit(
         config.model,
