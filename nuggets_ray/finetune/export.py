@@ -149,7 +149,7 @@ def write_adapter(
         if ".lora_" in name
     }
     save_file(named, os.path.join(folder, ADAPTER_WEIGHTS[0]), metadata={"format": "pt"})
-    described = lora_config(config)
+    described = lora_config(config, load_config(model))
     described.base_model_name_or_path = resolve_path(model)
     described.revision = model.revision
     described.inference_mode = True

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from nuggets_ray.model.architecture import sees_more_than_text
+
 
 def body_of(model: Any) -> Any:
     """The module that gives the hidden states. Raises NotImplementedError where there is none."""
@@ -36,3 +38,11 @@ def body_returns(model: Any, output: Any) -> Iterator[None]:
             del module.forward
             if own[key] is not None:
                 module.forward = own[key]
+
+
+def text_parts(model: Any) -> list[Any]:
+    """The modules that text passes: the whole model; of one that takes more, its decoder and its
+    vocabulary projection."""
+    if not sees_more_than_text(model.config):
+        return [model]
+    return [body_of(model).get_decoder(), model.get_output_embeddings()]

@@ -116,7 +116,13 @@ def make_model(family: str, **changes: object) -> PreTrainedModel:
     for key, value in changes.items():
         setattr(config, key, value)
     torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(config)
+    model = randomise(AutoModelForCausalLM.from_config(config))
+    keep_soft_cap(model)
+    return model
+
+
+def randomise(model: PreTrainedModel) -> PreTrainedModel:
+    """The model with weights large enough for log-probs to spread, in eval mode."""
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for name, weight in model.named_parameters():
@@ -128,7 +134,6 @@ def make_model(family: str, **changes: object) -> PreTrainedModel:
         # A projection of its own scale: untied from the embedding, which some families scale up.
         head = model.get_output_embeddings()
         head.weight = torch.nn.Parameter(torch.randn(head.weight.shape, generator=generator))
-    keep_soft_cap(model)
     return model.eval().requires_grad_(False)
 
 
