@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 TOWERS = re.compile(
     r"(^|\.)(\w*(vision|visual|image|video|audio|speech)\w*|siglip|vpm|apm|resampler|"
-    r"multi_modal_projector|mm_projector|patch_merger|talker|token2wav|code2wav)(\.|$)"
+    r"multi_modal_projector|mm_projector|patch_merger|connector|aligner|talker|token2wav|code2wav)(\.|$)"
 )
 """The parts of a model that no text passes."""
 HARMLESS = {

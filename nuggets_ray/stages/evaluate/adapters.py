@@ -16,8 +16,9 @@ from nuggets_ray import io
 from nuggets_ray.config.schema import ModelConfig
 from nuggets_ray.evaluate.models import EvalModel
 from nuggets_ray.finetune.export import merge
-from nuggets_ray.model.adapter import ADAPTER_CONFIG, ADAPTER_WEIGHTS
+from nuggets_ray.model.adapter import ADAPTER_CONFIG, ADAPTER_WEIGHTS, own_tokenizer
 from nuggets_ray.model.identity import weights_fingerprint
+from nuggets_ray.model.load import load_tokenizer
 from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.stages.cluster.workers import result_of
 
@@ -54,6 +55,9 @@ def _key(base: ModelConfig, adapter: str, dtype: str) -> str:
 def _merge(base: ModelConfig, adapter: str, dtype: str, folder: str) -> None:
     unfinished = f"{folder}.new"
     shutil.rmtree(unfinished, ignore_errors=True)
-    shutil.copytree(adapter, unfinished)
+    # what a trainer keeps to go on is no part of a model
+    shutil.copytree(adapter, unfinished, ignore=shutil.ignore_patterns("checkpoint-*", "*.pt"))
+    if not own_tokenizer(adapter):
+        load_tokenizer(base).save_pretrained(unfinished)
     merge(base, dtype, unfinished)
     os.rename(unfinished, folder)
