@@ -18,6 +18,7 @@ from nuggets_ray.config.schema import ModelConfig
 from nuggets_ray.demo.model import demo_folder
 from nuggets_ray.errors import UserError
 from nuggets_ray.model.adapter import (
+    ADAPTER_CONFIG,
     is_adapter,
     own_tokenizer,
     put_on,
@@ -282,7 +283,13 @@ def _resolve_hub_id(config: ModelConfig) -> str:
             f"model.path={config.path} is no folder here, and the hub cannot be reached "
             f"({first_line(error)}): check the path, or download the model and give its folder."
         ) from error
-    if "config.json" not in {sibling.rfilename for sibling in info.siblings or []}:
+    names = {sibling.rfilename for sibling in info.siblings or []}
+    if "config.json" not in names:
+        if ADAPTER_CONFIG in names:
+            raise UserError(
+                f"model.path={config.path} is a peft adapter on the hub: download it, as by `hf "
+                f"download {config.path} --local-dir FOLDER`, and give model.path=FOLDER"
+            )
         raise UserError(
             f"model.path={config.path} has no config.json on the hub: it is not a transformers "
             "model."

@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -175,3 +176,12 @@ def test_one_of_another_model_is_told(folders: Folders, tmp_path: Path) -> None:
     config = ModelConfig(str(tmp_path / "short"), adapter_path=str(folders.adapter))
     with pytest.raises(UserError, match=f"{folders.adapter} does not fit model.path="):
         load_model(config, "float32", "cpu")
+
+
+def test_one_on_the_hub_is_to_be_downloaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["adapter_config.json", "adapter_model.safetensors"]
+    files = [SimpleNamespace(rfilename=name) for name in names]
+    told = SimpleNamespace(siblings=files)
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda *_, **__: told)
+    with pytest.raises(UserError, match="somebody/lora is a peft adapter on the hub: download it"):
+        resolve_model(ModelConfig("somebody/lora"))
