@@ -61,6 +61,7 @@ def with_base(config: ModelConfig) -> ModelConfig:
             f"model.path={config.path} is a peft adapter that {what} (base_model_name_or_path in "
             f"{ADAPTER_CONFIG}): give model.path=BASE model.adapter_path={config.path}"
         )
+    base = os.path.abspath(base) if os.path.isdir(base) else base
     revision = config.revision or described.get("revision")
     return replace(config, path=base, revision=revision, adapter_path=config.path)
 
