@@ -16,7 +16,7 @@ def auto_class(model_config: Any) -> Any:
     comes_with_code = "AutoModelForCausalLM" in (getattr(model_config, "auto_map", None) or {})
     if is_causal or comes_with_code or kind not in AutoModelForImageTextToText._model_mapping:
         return AutoModelForCausalLM
-    model_class = AutoModelForImageTextToText._model_mapping[kind]
+    model_class: Any = AutoModelForImageTextToText._model_mapping[kind]
     if isinstance(model_class, tuple):
         model_class = model_class[0]
     parameters = inspect.signature(model_class.forward).parameters.values()

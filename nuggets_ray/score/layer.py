@@ -45,7 +45,8 @@ def at_positions(
 
     def temperature(place_T: torch.Tensor) -> torch.Tensor:
         step_T = torch.floor((place_T.float() + 1.0) / layer.floor_scale)
-        return torch.log1p(step_T) * layer.attn_scale + 1.0
+        scaled_T: torch.Tensor = torch.log1p(step_T) * layer.attn_scale + 1.0
+        return scaled_T
 
     place_T = torch.arange(query.shape[2], device=query.device)
     factor_T = temperature(position_T) / temperature(place_T)
