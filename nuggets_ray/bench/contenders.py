@@ -54,7 +54,7 @@ def load(task: Task) -> Loaded:
 
 
 def _engine(task: Task) -> Loaded:
-    from nuggets_ray.score.engine import DEFAULT_PACK_TOKENS, make_engine
+    from nuggets_ray.score.engine import make_engine
 
     model = load_transformers(task)
 
@@ -64,8 +64,16 @@ def _engine(task: Task) -> Loaded:
         )
         return lambda candidates: engine.log_probs([work.prefixes[c] for c in candidates])
 
-    max_pack_tokens = task.max_pack_tokens or DEFAULT_PACK_TOKENS[task.device]
-    return Loaded(prepare, model=model, max_pack_tokens=max_pack_tokens)
+    return Loaded(prepare, model=model, max_pack_tokens=_pack_tokens(task, model))
+
+
+def _pack_tokens(task: Task, model: "PreTrainedModel") -> int:
+    """Tokens of a forward: what was asked, or what the engine takes for the first work."""
+    from nuggets_ray.score.pack_size import default_pack_tokens
+
+    works = [work_from_json(work) for work in task.works[:1]]
+    anchors = works[0].anchors if works else ()
+    return task.max_pack_tokens or default_pack_tokens(model, anchors, gpu_share=1.0)
 
 
 def _tree_signals(task: Task) -> Loaded:
@@ -75,7 +83,7 @@ def _tree_signals(task: Task) -> Loaded:
     from types import SimpleNamespace
 
     from nuggets_ray.records import Anchor
-    from nuggets_ray.score.engine import DEFAULT_PACK_TOKENS, make_engine
+    from nuggets_ray.score.engine import make_engine
     from nuggets_ray.score.row_signals import RowSignals
     from nuggets_ray.signals.names import COLUMNS_OF
 
@@ -102,8 +110,7 @@ def _tree_signals(task: Task) -> Loaded:
         score([0])  # the anchors' states
         return score
 
-    max_pack_tokens = task.max_pack_tokens or DEFAULT_PACK_TOKENS[task.device]
-    return Loaded(prepare, model=model, max_pack_tokens=max_pack_tokens)
+    return Loaded(prepare, model=model, max_pack_tokens=_pack_tokens(task, model))
 
 
 def _reference(task: Task) -> Loaded:

@@ -33,6 +33,7 @@ from nuggets_ray.cli import configure_logging, guard, print_result
 from nuggets_ray.config.bench import BenchConfig
 from nuggets_ray.config.schema import Config, ModelConfig, ScoreConfig, check
 from nuggets_ray.model.load import resolve_dtype
+from nuggets_ray.score.one_shot import CANDIDATES_A_CALL
 
 logger = logging.getLogger(__name__)
 
@@ -50,8 +51,6 @@ CASES = {
     "cut-400": ("tree",),
     "uncut-400": ("tree",),
 }
-CANDIDATES_A_RUN = {"cpu": 1, "cuda": 16}
-"""As the scoring stage gives them to the engine."""
 
 
 def bench(config: Config) -> dict[str, Any]:
@@ -85,7 +84,7 @@ def make_plan(config: Config, device: str) -> Plan:
         if case in asked
     }
     cases = {case: contenders for case, contenders in cases.items() if contenders}
-    num, repeats = CANDIDATES_A_RUN[device], config.bench.repeats
+    num, repeats = CANDIDATES_A_CALL[device], config.bench.repeats
     task = make_task(config, device)
     source = load_source(config.bench.num_anchors)
     works, _ = encode_works(list(cases), source, task, max(num, repeats))

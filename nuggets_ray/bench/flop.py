@@ -22,6 +22,8 @@ from nuggets_ray.records import Encoding
 MIN_PROBE_S = 0.1
 """How long each shape is multiplied, at least; a call takes some 40 ms on a core."""
 
+DENSE_SIZE = 8192
+
 DATA_SHEET_TFLOPS = {
     "B200": 2250.0,
     "H200": 989.4,
@@ -45,11 +47,13 @@ class MatrixRate:
     products alone.
 
     `mean` is the mean over the shapes, weighted by their FLOP; `in_turn` all their FLOP over the
-    time that they take one after another, which is never more.
+    time that they take one after another, which is never more; `dense`, on a GPU alone, that of a
+    product of two DENSE_SIZE squares.
     """
 
     mean: float
     in_turn: float
+    dense: float | None = None
 
 
 def useful_flop(
@@ -128,6 +132,7 @@ class MatrixProbe:
         return MatrixRate(
             mean=float((flop * rate).sum() / flop.sum()),
             in_turn=float(flop.sum() / (flop / rate).sum()),
+            dense=dense_rate(self.device, self.dtype) if self.device.type == "cuda" else None,
         )
 
     def _rate(self, shape: tuple[int, int]) -> float:
@@ -138,19 +143,35 @@ class MatrixProbe:
         return product_rate(rows, weight)
 
 
+def dense_rate(device: torch.device, dtype: torch.dtype, size: int = DENSE_SIZE) -> float:
+    """FLOP/s of a product of two squares: what the device reaches where nothing is in its way."""
+    square = torch.randn(size, size, dtype=dtype, device=device)
+    return product_rate(square, square)
+
+
 def product_rate(rows: torch.Tensor, weight: torch.Tensor) -> float:
-    """FLOP/s of one linear layer: in CPU seconds on a CPU, in wall seconds on a GPU."""
+    """FLOP/s of one linear layer: in CPU seconds on a CPU, in wall seconds on a GPU.
+
+    Many are started before the device is waited for: shapes of some microseconds would otherwise
+    show the wait.
+    """
     on_gpu = rows.is_cuda
     clock = time.perf_counter if on_gpu else time.process_time
+    num_calls, seconds = 1, 0.0
     torch.nn.functional.linear(rows, weight)
-    started, seconds, num_calls = clock(), 0.0, 0
-    while seconds < MIN_PROBE_S:
-        torch.nn.functional.linear(rows, weight)
+    while True:
         if on_gpu:
             torch.cuda.synchronize()
-        num_calls += 1
+        started = clock()
+        for _ in range(num_calls):
+            torch.nn.functional.linear(rows, weight)
+        if on_gpu:
+            torch.cuda.synchronize()
         seconds = clock() - started
-    return 2 * len(rows) * weight.numel() * num_calls / seconds
+        if seconds >= MIN_PROBE_S:
+            return 2 * len(rows) * weight.numel() * num_calls / seconds
+        # as many as it needs, by what these took, and a few more
+        num_calls = max(2 * num_calls, int(1.2 * num_calls * MIN_PROBE_S / max(seconds, 1e-6)))
 
 
 def linear_shapes(model: PreTrainedModel) -> Counter[tuple[int, int]]:

@@ -3,7 +3,7 @@
 A command and its answer are a line of JSON each; answers go to the stdout that the process was
 started with, whatever the libraries print goes to stderr. The first line is the task.
     {"do": "run", "work": name, "candidates": [..]} -> a task.Run
-    {"do": "rate", ...} -> {mean, in_turn}: FLOP/s of the model's matrices alone
+    {"do": "rate", ...} -> flop.MatrixRate's fields: FLOP/s of the model's matrices alone
     {"do": "profile", ...} -> {group: seconds}
 Every answer may instead be {"not_measured": why} or {"failed": traceback}.
 """
@@ -66,7 +66,8 @@ class Worker:
     def rate(self, work: str, candidates: list[int]) -> dict[str, Any]:
         """FLOP per second of the model's own matrix products, weighted as a run needs them."""
         num_tokens, num_answers = run_tokens(self.works[work], candidates)
-        return asdict(self._probe.rate(num_tokens, num_answers))
+        rates = asdict(self._probe.rate(num_tokens, num_answers))
+        return {name: rate for name, rate in rates.items() if rate is not None}
 
     def profile(self, work: str, candidates: list[int]) -> dict[str, Any]:
         """Seconds of a run by group (profiling.py)."""

@@ -152,8 +152,8 @@ class ScoreConfig:
     engine: str = choice("auto", "tree", "kv_cache", "plain")
     """tree, kv_cache, plain, or auto: the first of them that agrees with the reference at start."""
     max_pack_tokens: int | None = number(None, at_least=1)
-    """Most tokens in one forward; null: 4,096 on a CPU, 16,384 on a GPU. Halved when memory runs
-    out (backend=transformers).
+    """Most tokens in one forward; null: 4,096 on a CPU, on a GPU 16,384 to 65,536 by its memory
+    (backend=vllm: 16,384). Halved when memory runs out, and in time doubled again.
     """
     block_rows: int | None = number(None, at_least=1)
     """Most candidates in a block, the unit that is written and resumed; null: about block_s of

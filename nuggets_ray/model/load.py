@@ -225,7 +225,9 @@ def resolve_dtype(dtype: str, template: str, device: str) -> str:
     if template == "official":
         return "float32"
     if device.startswith("cuda"):
-        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+        # T4 and V100 emulate it, far slower than float32
+        has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+        return "bfloat16" if has_bf16 else "float32"
     capabilities = torch.cpu.get_capabilities()
     has_bf16 = (
         capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") or capabilities.get("bf16")

@@ -21,7 +21,16 @@ from nuggets_ray.score.kernels.fused import fused_attention
 from nuggets_ray.score.kernels.joint import joint_attention
 from nuggets_ray.score.kernels.masked import masked_attention
 from nuggets_ray.score.kernels.rule import Rule
-from nuggets_ray.score.kernels.varlen import Spans, can_varlen, make_spans, varlen_attention
+from nuggets_ray.score.kernels.varlen import (
+    Gathered,
+    Kept,
+    Spans,
+    can_varlen,
+    gathered_attention,
+    make_gathered,
+    make_spans,
+    merged_attention,
+)
 from nuggets_ray.score.layer import at_positions, reach
 from nuggets_ray.score.pack import Layout, Pack, make_layout
 
@@ -46,15 +55,20 @@ class TreeUnsupported(Exception):
 
 
 class TreeState:
-    """The pack in flight, and each layer's keys and values of a demonstration for later packs."""
+    """The pack in flight, and each layer's keys and values of a demonstration for later packs.
 
-    def __init__(self, device: torch.device) -> None:
+    `gpu_attention` is how a GPU computes it: merge, gather, or flex; what varlen.py cannot do is
+    done by flex.py anyway.
+    """
+
+    def __init__(self, device: torch.device, gpu_attention: str) -> None:
         self.device = device
+        self.gpu_attention = gpu_attention
         self.multiple = FLEX_BLOCK if device.type == "cuda" else 1
         self.num_calls = 0
-        self._kept: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+        self._kept: dict[int, Kept] = {}
         self._block_masks: dict[tuple[int | None, int | None], BlockMask] = {}
-        self._spans: Spans | None = None
+        self._sequences: Spans | Gathered | None = None
         self._layout: Layout | None = None
 
     @property
@@ -67,25 +81,20 @@ class TreeState:
         """Make `pack` the one in flight; its tokens are padded to a multiple of what the kernel
         needs."""
         self._block_masks.clear()
-        self._spans = None
+        self._sequences = None
         self._layout = make_layout(
             pack, self._padded(pack.num_tokens), self._padded(pack.kept_tokens), self.device
         )
         return self._layout
 
-    def with_kept(
-        self, module: torch.nn.Module, key: torch.Tensor, value: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Keys and values of shape (1, J, K, D) with the kept demonstration in front; keeps this
-        pack's if needed."""
+    def kept(self, module: torch.nn.Module, key: torch.Tensor, value: torch.Tensor) -> Kept | None:
+        """The layer's kept keys and values, (1, J, K, D), where the pack is seen behind them; keeps
+        this pack's demonstration if a later pack needs it."""
         pack = self.layout.pack
         if pack.keeps_prefix:
             prefix = slice(0, self._padded(pack.segments[0].num_tokens))
             self._kept[id(module)] = (key[:, :, prefix].clone(), value[:, :, prefix].clone())
-        if not pack.kept_tokens:
-            return key, value
-        kept_key, kept_value = self._kept[id(module)]
-        return torch.cat([kept_key, key], dim=2), torch.cat([kept_value, value], dim=2)
+        return self._kept[id(module)] if pack.kept_tokens else None
 
     def block_mask(self, rule: Rule) -> BlockMask:
         """The pack's block mask, built once for each window and chunk."""
@@ -94,11 +103,21 @@ class TreeState:
             self._block_masks[reach] = make_block_mask(self.layout, *reach)
         return self._block_masks[reach]
 
-    def spans(self) -> Spans:
-        """The pack's sequences for variable-length attention, built once."""
-        if self._spans is None:
-            self._spans = make_spans(self.layout)
-        return self._spans
+    def varlen_attention(
+        self,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        rule: Rule,
+        kept: Kept | None,
+    ) -> torch.Tensor:
+        """Attention of shape (1, T, H, D) by variable-length sequences, laid out once a pack."""
+        if self._sequences is None:
+            is_gather = self.gpu_attention == "gather"
+            self._sequences = (make_gathered if is_gather else make_spans)(self.layout)
+        if isinstance(self._sequences, Gathered):
+            return gathered_attention(self._sequences, query, key, value, rule, kept)
+        return merged_attention(self._sequences, query, key, value, rule, kept)
 
     def _padded(self, num_tokens: int) -> int:
         return -(-num_tokens // self.multiple) * self.multiple
@@ -108,14 +127,14 @@ _STATE: ContextVar[TreeState] = ContextVar("nuggets_tree_state")
 
 
 @contextmanager
-def tree_attention(model: PreTrainedModel) -> Iterator[TreeState]:
+def tree_attention(model: PreTrainedModel, gpu_attention: str = "merge") -> Iterator[TreeState]:
     """Within it the model's attention is the token tree's; the former one comes back afterwards.
 
     Raises TreeUnsupported for a model that does not take its attention from transformers' registry.
     """
     former = model.config._attn_implementation
     AttentionInterface.register(NAME, _attention)
-    state = TreeState(model.device)
+    state = TreeState(model.device, gpu_attention)
     token = _STATE.set(state)
     try:
         model.set_attn_implementation(NAME)
@@ -155,26 +174,38 @@ def _attention(
     if attention_mask is not None or dropout or is_causal is False or query.shape[0] != 1:
         raise TreeUnsupported("its attention comes with a mask of its own, dropout or a batch")
     state = _STATE.get()
-    layout = state.layout
     state.num_calls += 1
     # what no token of the pack is far enough for changes nothing
     window, chunk = (
-        size if size is not None and size < layout.max_tokens else None
+        size if size is not None and size < state.layout.max_tokens else None
         for size in reach(module, keywords)
     )
     scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
     rule = Rule(scaling, window, softcap, s_aux, chunk)
-    query = at_positions(module, query, layout.position_T)
-    key, value = state.with_kept(module, key, value)
-    if query.is_cuda:
-        if can_varlen(query, value, rule):
-            out = varlen_attention(state.spans(), query, key, value, rule)
-        else:
-            out = flex_tree_attention(state.block_mask(rule), query, key, value, rule)
-    elif rule.is_local or softcap is not None or query.shape[-1] != value.shape[-1]:
-        out = masked_attention(layout, query, key, value, rule)
-    elif query.dtype == torch.float32 or s_aux is not None:
-        out = fused_attention(layout, query, key, value, rule)
-    else:
-        out = joint_attention(layout, query, key, value, rule)
+    query = at_positions(module, query, state.layout.position_T)
+    kept = state.kept(module, key, value)
+    out = _compute(state, query, key, value, rule, kept)
     return out.to(query.dtype).contiguous(), None
+
+
+def _compute(
+    state: TreeState,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    rule: Rule,
+    kept: Kept | None,
+) -> torch.Tensor:
+    """Attention of shape (1, T, H, D) by the kernel that device, dtype and rule ask for."""
+    if query.is_cuda and state.gpu_attention != "flex" and can_varlen(query, value, rule):
+        return state.varlen_attention(query, key, value, rule, kept)
+    if kept is not None:
+        key, value = (torch.cat(both, dim=2) for both in zip(kept, (key, value), strict=True))
+    if query.is_cuda:
+        return flex_tree_attention(state.block_mask(rule), query, key, value, rule)
+    is_plain = not rule.is_local and rule.softcap is None
+    if not is_plain or query.shape[-1] != value.shape[-1]:
+        return masked_attention(state.layout, query, key, value, rule)
+    if query.dtype == torch.float32 or rule.sinks_H is not None:
+        return fused_attention(state.layout, query, key, value, rule)
+    return joint_attention(state.layout, query, key, value, rule)

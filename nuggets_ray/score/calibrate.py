@@ -65,7 +65,8 @@ def spread_rows(num_tokens_N: np.ndarray, num: int) -> np.ndarray:
 
 def engine_facts(engine: ScoringEngine) -> dict[str, Any]:
     """What log and manifest say of an engine."""
-    return {"engine": engine.name, "why": engine.why, "max_pack_tokens": engine.max_pack_tokens}
+    size = engine.max_pack_tokens
+    return {"engine": engine.name, "why": engine.why, "max_pack_tokens": size, **engine.details}
 
 
 def short_gpu_name(name: str) -> str:

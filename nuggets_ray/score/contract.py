@@ -5,7 +5,7 @@ Legend: C candidates, A anchors.
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -21,13 +21,15 @@ class ScoringEngine(Protocol):
     """A model replica with its anchors.
 
     `name` and `why` say how log-probs are computed and what was checked at start; `max_pack_tokens`
-    is the most tokens of one forward now; `counts` are totals since the start, which the manifest
-    adds up over the workers.
+    is the most tokens of one forward now; `details` is what else the manifest says of it,
+    `warnings` among it; `counts` are totals since the start, which the manifest adds up over the
+    workers.
     """
 
     name: str
     why: str
     max_pack_tokens: int
+    details: dict[str, Any]
     counts: dict[str, int]
 
     def use_anchors(self, anchors: Sequence[Encoding]) -> None:

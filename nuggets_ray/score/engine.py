@@ -1,8 +1,8 @@
 """The scoring engine: one-shot log-probs of all anchors after any candidate's demonstration.
 
 Three ways, tried in this order: the token tree, an expanded KV cache, plain padded batches. The
-first that agrees with reference.py on this model is used. When memory runs out, packs are halved
-and the work goes on.
+first that agrees with reference.py on this model is used. When memory runs out, packs are halved,
+the work goes on, and after a while larger ones are tried again.
 
 Legend: C candidates, A anchors.
 """
@@ -19,9 +19,11 @@ from transformers import PreTrainedModel
 from nuggets_ray.errors import UserError
 from nuggets_ray.model.weights.load_errors import is_out_of_memory
 from nuggets_ray.records import Encoding
+from nuggets_ray.score.fall_back import dtype_warning, engine_warning
 from nuggets_ray.score.kv_cache import kv_cache_log_probs
 from nuggets_ray.score.model_check import check_model
 from nuggets_ray.score.own import Own, OwnSums, pass_alone
+from nuggets_ray.score.pack_size import default_pack_tokens
 from nuggets_ray.score.plain import plain_log_probs
 from nuggets_ray.score.rope import max_shared_tokens
 from nuggets_ray.score.self_check import ComputeLogProbs, reason_against
@@ -30,12 +32,14 @@ from nuggets_ray.score.tree import tree_log_probs
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-DEFAULT_PACK_TOKENS = {"cpu": 4096, "cuda": 16384}
+GROUPS_BEFORE_LARGER = 16
+"""Groups of candidates that pass in smaller packs before larger ones are tried again; twice as many
+after each time that this fails."""
 
 
 class Engine:
     """A model replica with its anchors (contract.ScoringEngine). `max_pack_tokens` is the current
-    size, halved whenever memory ran out."""
+    size, halved whenever memory ran out and in time doubled again."""
 
     def __init__(
         self,
@@ -50,6 +54,9 @@ class Engine:
         self.why = why
         self.max_pack_tokens = max_pack_tokens
         self.counts: dict[str, int] = {}
+        self.details: dict[str, Any] = {}
+        self._full_pack_tokens = max_pack_tokens
+        self._num_calm, self._patience, self._is_trying = 0, GROUPS_BEFORE_LARGER, False
         self._max_shared_tokens = max_shared_tokens(model.config)
         self.use_anchors(anchors)
 
@@ -161,12 +168,23 @@ class Engine:
 
     def _with_less_memory(self, compute: Callable[[int], T], shortest: int) -> T:
         """`compute(max_pack_tokens)`, with half of them whenever memory runs out."""
+        if self.max_pack_tokens < self._full_pack_tokens and self._num_calm >= self._patience:
+            self.max_pack_tokens = min(self._full_pack_tokens, 2 * self.max_pack_tokens)
+            self._num_calm, self._is_trying = 0, True
+            logger.info("trying max_pack_tokens=%d again", self.max_pack_tokens)
         while True:
             try:
-                return compute(self.max_pack_tokens)
+                result = compute(self.max_pack_tokens)
             except RuntimeError as error:
                 if not is_out_of_memory(error) or self.max_pack_tokens <= shortest:
                     raise
+            else:
+                self._num_calm += 1
+                self._is_trying = False
+                return result
+            if self._is_trying:
+                self._patience *= 2
+            self._num_calm, self._is_trying = 0, False
             self.max_pack_tokens //= 2
             logger.warning("out of memory: going on with max_pack_tokens=%d", self.max_pack_tokens)
             if self.model.device.type == "cuda":
@@ -179,13 +197,15 @@ def make_engine(
     *,
     engine: str = "auto",
     max_pack_tokens: int | None = None,
+    gpu_share: float = 1.0,
 ) -> Engine:
     """An engine for `model` (in eval mode) and `anchors`, checked against the reference.
 
     `engine` is tree, kv_cache, plain, or auto: the first of them that agrees. `max_pack_tokens` is
-    the most tokens of one forward (default 4,096 on a CPU, 16,384 on a GPU). Raises UserError when
-    the engine asked for, or under auto every engine, disagrees with the reference, the model can be
-    scored with by none, or an anchor holds a token that the model has no embedding for.
+    the most tokens of one forward (default 4,096 on a CPU; on a GPU by its memory, of which this
+    process may have `gpu_share`). Raises UserError when the engine asked for, or under auto every
+    engine, disagrees with the reference, the model can be scored with by none, or an anchor holds a
+    token that the model has no embedding for.
     """
     try:
         for anchor in anchors:
@@ -204,8 +224,11 @@ def make_engine(
         if reason is None:
             why = "; ".join([*reasons, f"{name} agrees with the reference"])
             logger.info("engine %s: %s", name, why)
-            size = max_pack_tokens or DEFAULT_PACK_TOKENS[model.device.type]
-            return Engine(model, anchors, name, why, size)
+            size = max_pack_tokens or default_pack_tokens(model, anchors, gpu_share)
+            made = Engine(model, anchors, name, why, size)
+            if model.device.type == "cuda":
+                _warn_on_gpu(made)
+            return made
         logger.warning("%s", reason)
         reasons.append(reason)
     way_out = (
@@ -214,6 +237,18 @@ def make_engine(
     raise UserError(
         f"score.engine={engine} is not right for this model ({'; '.join(reasons)}): {way_out}."
     )
+
+
+def _warn_on_gpu(engine: Engine) -> None:
+    """Tell what makes it slower than it could be, here and wherever its details are told."""
+    warnings = [dtype_warning(engine.model)]
+    if engine.name != "tree":
+        given = (engine.name, engine.anchors, engine.max_pack_tokens, engine.why)
+        warnings.append(engine_warning(*given))
+    told = [warning for warning in warnings if warning]
+    for warning in told:
+        logger.warning("%s", warning)
+    engine.details |= {"warnings": told} if told else {}
 
 
 def check_embedded(model: PreTrainedModel, token_ids: np.ndarray) -> None:

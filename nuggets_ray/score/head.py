@@ -21,6 +21,7 @@ from transformers import PreTrainedModel
 from nuggets_ray.model.body import body_of, body_returns
 from nuggets_ray.records import Encoding
 from nuggets_ray.score.rope import forget_longer_sequences
+from nuggets_ray.score.transfer import ids_to_device, to_device
 
 NO_ROW = -1
 CHUNK_ROWS = {"cpu": 128, "cuda": 1024}
@@ -89,18 +90,13 @@ def mean_log_probs(
     return (sums_CA / to_device(counts_CA, sums_CA.device)).float()
 
 
-def to_device(array: np.ndarray, device: torch.device) -> torch.Tensor:
-    """The array on `device`, without waiting for what the device still computes."""
-    return torch.from_numpy(array).to(device, non_blocking=True)
-
-
 def run_body(model: PreTrainedModel, input_ids: torch.Tensor, **keywords: Any) -> Any:
     """The model without its vocabulary projection, its inputs brought to its device;
     `last_hidden_state` of the result is (batch, tokens, E)."""
     body = body_of(model)
     forget_longer_sequences(model)
     inputs = {
-        name: value.to(model.device, non_blocking=True) if torch.is_tensor(value) else value
+        name: ids_to_device(value, model.device) if torch.is_tensor(value) else value
         for name, value in {"input_ids": input_ids, **keywords}.items()
     }
     return body(**inputs)
@@ -122,8 +118,10 @@ def add_answer_log_probs(
     if not len(rows.hidden_R):
         return
     device = hidden_TE.device
-    hidden_R, target_R = to_device(rows.hidden_R, device), to_device(rows.target_R, device)
-    pair_R = to_device(rows.candidate_R * sums_CA.shape[1] + rows.anchor_R, device)
+    pair_R = rows.candidate_R * sums_CA.shape[1] + rows.anchor_R
+    hidden_R, target_R, pair_R = ids_to_device(
+        np.stack([rows.hidden_R, rows.target_R, pair_R]), device
+    )
     for start in range(0, len(rows.hidden_R), CHUNK_ROWS[device.type]):
         part = slice(start, start + CHUNK_ROWS[device.type])
         hidden_RE = hidden_TE[hidden_R[part]]

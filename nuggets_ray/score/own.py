@@ -21,10 +21,10 @@ from nuggets_ray.score.head import (
     answer_rows,
     mean_log_probs,
     run_body,
-    to_device,
     zero_sums,
 )
 from nuggets_ray.score.rope import max_shared_tokens
+from nuggets_ray.score.transfer import to_device
 from nuggets_ray.signals.rds import position_weights
 
 

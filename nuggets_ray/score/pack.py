@@ -8,10 +8,13 @@ demonstration's keys are kept.
 Legend: T packed tokens, K keys (kept demonstration first, then T), Q a slice of the T queries.
 """
 
+import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+
+from nuggets_ray.score.transfer import to_device
 
 PADDING = -1
 
@@ -75,25 +78,28 @@ def make_packs(
 
     Anchors go in order of length, so that equal ones stand side by side; empty ones are left out. A
     segment longer than the limit has a pack of its own. Several candidates share a pack only where
-    each fits whole.
+    each fits whole; one that does not is cut into packs of about equal size.
     """
     order = sorted(
         (a for a in range(len(anchor_lengths)) if anchor_lengths[a]),
         key=lambda a: anchor_lengths[a],
     )
+    ordered = [anchor_lengths[anchor] for anchor in order]
+    num_anchor_tokens = sum(ordered)
     packs: list[Pack] = []
     segments: list[Segment] = []
     for candidate, prefix_length in enumerate(prefix_lengths):
         used = segments[-1].stop if segments else 0
-        if segments and used + prefix_length + sum(anchor_lengths) > max_pack_tokens:
+        if segments and used + prefix_length + num_anchor_tokens > max_pack_tokens:
             packs.append(Pack(tuple(segments), 0, False))
             segments, used = [], 0
         kept_tokens = 0
+        limit = _equal_limit(prefix_length, ordered, max_pack_tokens)
         if prefix_length:
             segments.append(Segment(used, prefix_length, 0, candidate, None))
             used += prefix_length
         for anchor in order:
-            if segments and used + anchor_lengths[anchor] > max_pack_tokens:
+            if segments and used + anchor_lengths[anchor] > limit:
                 packs.append(
                     Pack(tuple(segments), kept_tokens, prefix_length > 0 and kept_tokens == 0)
                 )
@@ -104,6 +110,25 @@ def make_packs(
             packs.append(Pack(tuple(segments), kept_tokens, False))
             segments = []
     return [*packs, Pack(tuple(segments), 0, False)] if segments else packs
+
+
+def _equal_limit(prefix_length: int, lengths: Sequence[int], max_pack_tokens: int) -> int:
+    """The smallest limit that cuts a candidate into as few packs as `max_pack_tokens` does."""
+
+    def num_packs(limit: int) -> int:
+        packs, used = 1, prefix_length
+        for length in lengths:
+            if used and used + length > limit:
+                packs, used = packs + 1, 0
+            used += length
+        return packs
+
+    fewest = num_packs(max_pack_tokens)
+    if fewest == 1:
+        return max_pack_tokens
+    # more room never makes more packs
+    limits = range(1, max_pack_tokens)
+    return 1 + bisect.bisect_left(limits, -fewest, key=lambda limit: -num_packs(limit))
 
 
 def make_layout(pack: Pack, num_tokens: int, num_kept_keys: int, device: torch.device) -> Layout:
@@ -125,15 +150,14 @@ def make_layout(pack: Pack, num_tokens: int, num_kept_keys: int, device: torch.d
     position_T = torch.cat([*positions, torch.arange(tail)]).to(torch.int32)
     kept_branch = torch.full((num_kept_keys,), PADDING - 1, dtype=torch.int32)
     kept_branch[: pack.kept_tokens] = segments[0].candidate
+    kept_position = torch.arange(num_kept_keys, dtype=torch.int32)
     return Layout(
         pack=pack,
-        branch_T=branch_T.to(device, non_blocking=True),
-        root_T=root_T.to(device, non_blocking=True),
-        position_T=position_T.to(device, non_blocking=True),
-        key_branch_K=torch.cat([kept_branch, branch_T]).to(device, non_blocking=True),
-        key_position_K=torch.cat([torch.arange(num_kept_keys, dtype=torch.int32), position_T]).to(
-            device, non_blocking=True
-        ),
+        branch_T=to_device(branch_T, device),
+        root_T=to_device(root_T, device),
+        position_T=to_device(position_T, device),
+        key_branch_K=to_device(torch.cat([kept_branch, branch_T]), device),
+        key_position_K=to_device(torch.cat([kept_position, position_T]), device),
         max_tokens=max(segment.first_position + segment.num_tokens for segment in segments),
     )
 

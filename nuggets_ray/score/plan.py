@@ -11,7 +11,7 @@ import numpy as np
 import psutil
 import pyarrow as pa
 
-from nuggets_ray.config.schema import PromptConfig, ScoreConfig
+from nuggets_ray.config.schema import PromptConfig
 from nuggets_ray.data.counts import listed
 from nuggets_ray.model.size import ModelSize
 from nuggets_ray.prepare.prepared import Prepared
@@ -20,7 +20,6 @@ from nuggets_ray.prompts.prompt import Prompt
 from nuggets_ray.records import Anchor
 from nuggets_ray.run.candidates import CandidateIds, is_among
 from nuggets_ray.score.calibrate import Measured
-from nuggets_ray.score.engine import DEFAULT_PACK_TOKENS
 from nuggets_ray.score.memory import Memory, Request
 from nuggets_ray.units import duration_text, num_text, scaled_text, size_text
 
@@ -76,8 +75,7 @@ def prompt_facts(config: PromptConfig, prompt: Prompt, context_tokens: int | Non
 
 def fits_context(candidates: CandidateIds, max_tokens: int, on_too_long: str) -> np.ndarray:
     """Whether each demonstration has room before the anchors, cut where data.on_too_long says so:
-    (N,) bool. `max_tokens` is the longest demonstration.
-    """
+    (N,) bool. `max_tokens` is the longest demonstration."""
     return (candidates.num_tokens_N <= max_tokens) | (on_too_long == "truncate")
 
 
@@ -123,18 +121,17 @@ def out_dir_facts(out_dir: str, num_scored: int, fingerprint: Mapping[str, Any] 
 def replica_request(
     dtype: str,
     device: str,
-    score: ScoreConfig,
+    max_pack_tokens: int,
     demonstration_tokens: int,
     anchors: Sequence[Anchor],
 ) -> Request:
     """What one replica would be asked for in the run, not in the calibration, where the longest
-    demonstration has `demonstration_tokens`.
-    """
+    demonstration has `demonstration_tokens`."""
     anchor_tokens = [anchor.encoding.num_tokens for anchor in anchors]
     return Request(
         dtype=dtype,
         device=device,
-        max_pack_tokens=score.max_pack_tokens or DEFAULT_PACK_TOKENS[device],
+        max_pack_tokens=max_pack_tokens,
         demonstration_tokens=demonstration_tokens,
         longest_anchor_tokens=max(anchor_tokens),
         num_anchor_tokens=sum(anchor_tokens),
@@ -222,6 +219,21 @@ def cost_facts(
     if price_per_hour is not None:
         facts["price"] = device_hours * price_per_hour
     return facts
+
+
+def signal_facts(
+    asked: Sequence[str], todo_tokens_N: np.ndarray, lacking_tokens_N: np.ndarray
+) -> Facts:
+    """What signals add to the cost, at most: ifd reads the answers of demonstrations once more, and
+    scored rows that lack a signal are read again, without the anchors."""
+    if not asked:
+        return {}
+    num_read, num_todo = int(lacking_tokens_N.sum()), int(todo_tokens_N.sum())
+    num_tokens = num_read + ("ifd" in asked) * (num_read + num_todo)
+    beside = (
+        f"at most {num_text(num_tokens)} tokens beside these" if num_tokens else "no token more"
+    )
+    return {"signals": f"{', '.join(asked)}: {beside}"}
 
 
 def format_facts(facts: Mapping[str, Facts]) -> str:

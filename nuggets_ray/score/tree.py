@@ -53,7 +53,7 @@ def tree_log_probs(
             output = run_body(
                 model,
                 token_ids_T[None],
-                position_ids=layout.position_T[None].long(),
+                position_ids=layout.position_T[None],
                 use_cache=False,
             )
             hidden_TE = output.last_hidden_state[0]

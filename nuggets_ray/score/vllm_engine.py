@@ -76,6 +76,7 @@ class VllmEngine:
         self.reads_prefix_cache = reads_prefix_cache
         self.rows_only = rows_only
         self.why = why
+        self.details: dict[str, Any] = {}
         self.counts = {"num_pairs": 0, "num_rescored": 0}
         self.num_prefixes = 0
 

@@ -12,6 +12,12 @@ from nuggets_ray.config.schema import ModelConfig
 from nuggets_ray.errors import UserError
 
 MAX_CAUSE_CHARS = 300
+OUT_OF_MEMORY = (
+    "can't allocate memory",
+    "not enough memory",
+    "CUDA error: out of memory",
+    "STATUS_ALLOC_FAILED",  # cuBLAS's and cuDNN's workspaces
+)
 
 
 def cannot_load(model: ModelConfig, error: Exception) -> UserError:
@@ -29,12 +35,13 @@ def cannot_load(model: ModelConfig, error: Exception) -> UserError:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether the error is CUDA's, or the CPU allocator's, that there is not enough memory."""
+    """Whether the error is CUDA's, one of its libraries', or the CPU allocator's, that there is not
+    enough memory."""
     import torch
 
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    return any(words in str(error) for words in ("can't allocate memory", "not enough memory"))
+    return any(words in str(error) for words in OUT_OF_MEMORY)
 
 
 def is_of_the_machine(error: BaseException) -> bool:

@@ -152,6 +152,8 @@ def measure(
     arguments = (setup, encodings, prompt.zero_shot_prefix, list(demonstrations), duration_s)
     measured: Measured = model_result(task.remote(*arguments, list(also)), setup.config)
     logger.info("engine %s: %s", measured.engine["engine"], measured.engine["why"])
+    for warning in measured.engine.get("warnings", ()):
+        logger.warning("%s", warning)
     return measured
 
 

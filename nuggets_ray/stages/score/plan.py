@@ -39,6 +39,7 @@ from nuggets_ray.stages.score.anchor_choice import choose_anchors, settle_num
 from nuggets_ray.stages.score.anchors import measure
 from nuggets_ray.stages.score.job import make_setup
 from nuggets_ray.stages.score.prepare import prepare
+from nuggets_ray.stages.score.signals import rows_to_complete
 from nuggets_ray.stages.score.worker import Setup
 
 CALIBRATION_S = 20.0
@@ -99,7 +100,8 @@ def _facts(
     predicted = None
     if config.score.backend == "transformers":
         longest = min(int(candidates.num_tokens_N.max()), limit)
-        request = facts.replica_request(setup.dtype, setup.device, config.score, longest, anchors)
+        size_tokens = measured.engine["max_pack_tokens"]
+        request = facts.replica_request(setup.dtype, setup.device, size_tokens, longest, anchors)
         predicted = replica_memory(config.model, request)
     is_excluded = config.anchors.exclude_from_candidates
     excluded_ids = [anchor.content_id for anchor in anchors] if is_excluded else []
@@ -131,6 +133,9 @@ def _facts(
             added if num_met and added.anchors else None,
         ),
     }
+    lacking = rows_to_complete(config, candidates, len(anchors))
+    lacking_tokens_N = np.minimum(candidates.num_tokens_N[lacking], limit)
+    sections["cost"] |= facts.signal_facts(setup.signals, todo_tokens_N, lacking_tokens_N)
     can_race_N = ~candidates.is_duplicate_N & fits_N
     can_race_N &= ~is_among(candidates.content_id_N, todo.left_out)
     tokens_N = np.minimum(candidates.num_tokens_N[can_race_N], limit)

@@ -21,6 +21,7 @@ from nuggets_ray.score.calibrate import Measured
 from nuggets_ray.score.limits import demonstration_limit
 from nuggets_ray.score.memory import replica_memory
 from nuggets_ray.score.one_shot import log_probs_or_nan
+from nuggets_ray.score.pack_size import LEAST_PACK_TOKENS
 from nuggets_ray.score.plan import replica_request
 from nuggets_ray.score.rounding import NEAR_TIE_SDS, num_candidates, rounding_noise, with_noise
 from nuggets_ray.stages.cluster.workers import Workers
@@ -128,7 +129,8 @@ def _exact(
     none."""
     exact = replace(setup, dtype="float32")
     longest = max(map(len, prefixes))
-    request = replica_request(exact.dtype, setup.device, setup.config.score, longest, anchors)
+    size_tokens = setup.config.score.max_pack_tokens or LEAST_PACK_TOKENS[setup.device]
+    request = replica_request(exact.dtype, setup.device, size_tokens, longest, anchors)
     predicted = replica_memory(setup.config.model, request)
     num_bytes = 0 if predicted is None else predicted.peak_bytes
     encodings = [anchor.encoding for anchor in anchors]

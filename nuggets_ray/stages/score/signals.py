@@ -29,12 +29,10 @@ def complete_signals(
     """Compute the signals that are asked by name of every scored row that lacks one. What no worker
     could compute is counted in a warning, and tried again by the next attempt."""
     config = setup.config
-    asked = wanted([name for name in config.signals if name != "auto"], config.score.backend)
-    if not asked:
-        return
-    rows = _lacking_rows(config.out_dir, candidates, asked, len(base.anchors))
+    rows = rows_to_complete(config, candidates, len(base.anchors))
     if not len(rows):
         return
+    asked = _asked_by_name(config)
     run.tell(f"computing {', '.join(asked)} of {len(rows)} scored candidates")
     logger.info("%s of %d candidates that are scored already", ", ".join(asked), len(rows))
     tokens_per_s, score = run.manifest["calibration"]["tokens_per_s"], config.score
@@ -63,11 +61,21 @@ def complete_signals(
         )
 
 
+def rows_to_complete(config: Config, candidates: CandidateIds, num_anchors: int) -> np.ndarray:
+    """Scored candidates that lack a signal asked by name: their rows, each content once."""
+    asked = _asked_by_name(config)
+    return _lacking_rows(config.out_dir, candidates, asked, num_anchors)
+
+
 def lack_signals(config: Config, content_ids: np.ndarray, num_anchors: int) -> np.ndarray:
     """Which of these rows are to tell something beside their scores and have not yet, (n,) bool:
     each does the first time that it meets the model."""
     asked = wanted(config.signals, config.score.backend)
     return lacking(config.out_dir, content_ids, asked, num_anchors)
+
+
+def _asked_by_name(config: Config) -> tuple[str, ...]:
+    return wanted([name for name in config.signals if name != "auto"], config.score.backend)
 
 
 def _lacking_rows(

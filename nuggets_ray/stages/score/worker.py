@@ -133,6 +133,7 @@ def load_engine(setup: Setup, encodings: list[Encoding]) -> ScoringEngine:
         encodings,
         engine=score.engine,
         max_pack_tokens=score.max_pack_tokens,
+        gpu_share=setup.gpus_per_worker,
     )
 
 

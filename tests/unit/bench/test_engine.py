@@ -79,6 +79,24 @@ def test_shares_are_useful_flop_over_the_matrix_rate() -> None:
     assert text.count("not measured: no GPU here") == 2  # 7B and 1B
 
 
+def test_on_a_gpu_three_shares_are_told_and_the_bar_is_on_the_dense_rate(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda *_: "NVIDIA H100 80GB HBM3")
+    plan = replace(make_plan({"cut-200": [TREE]}, repeats=1), with_rates=True)
+    task = replace(plan.task, device="cuda", model_path="llama-7b-random")
+    plan = replace(plan, task=task)
+    # 8 GFLOP in 4 wall seconds; 20 GFLOP/s dense, 5 in turn
+    results = measure(plan, Machine(plan, seconds=lambda *_: 2.0).start, checked=False)
+    found = {row["metric"]: row["value"] for row in engine_tables.share_rows(plan, results)}
+    assert found["share_of_dense"] == pytest.approx(0.1)
+    assert found["share_in_turn"] == pytest.approx(0.4)
+    assert found["mfu"] == pytest.approx(2e9 / 989.4e12)
+    text = engine_tables.text(plan, results, {}, "llama-7b-random")
+    assert "| llama-7b-random, cut-200 | 78%" in text and "| 10.0%" in text
+    assert "| llama-1b-random          | 62%" in text and "set model.path" in text
+
+
 def test_one_that_failed_is_in_the_table_with_its_reason() -> None:
     plan = make_plan({"cut-200": [TREE]}, repeats=1)
     text = engine_tables.text(plan, BenchResults(reasons={"tree": "failed: no luck"}), {}, "demo")

@@ -10,6 +10,7 @@ from tiny_models import CONFIGS, VOCABULARY, WINDOW, make_anchor, make_model, ra
 from nuggets_ray.bench.flop import (
     MatrixProbe,
     data_sheet_flops,
+    dense_rate,
     linear_shapes,
     num_body_parameters,
     product_rate,
@@ -72,6 +73,28 @@ def test_the_rate_is_weighted_by_flop(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_product_has_a_rate() -> None:
     rate = product_rate(torch.ones(8, 4), torch.ones(6, 4))
     assert np.isfinite(rate) and rate > 0
+    assert dense_rate(torch.device("cpu"), torch.float32, size=8) > 0
+
+
+def test_many_products_are_started_before_the_clock_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A product takes a millisecond here, and each look at the clock 5 of them."""
+    seconds, calls = [0.0], [0]
+
+    def linear(rows: torch.Tensor, weight: torch.Tensor) -> None:
+        calls[0] += 1
+        seconds[0] += 0.001
+
+    def clock() -> float:
+        seconds[0] += 0.005
+        return seconds[0]
+
+    monkeypatch.setattr(torch.nn.functional, "linear", linear)
+    monkeypatch.setattr("nuggets_ray.bench.flop.time.process_time", clock)
+    rate = product_rate(torch.ones(8, 4), torch.ones(6, 4))
+    assert calls[0] > 100
+    assert rate == pytest.approx(2 * 8 * 24 / 0.001, rel=0.1)
 
 
 def test_data_sheets() -> None:

@@ -92,6 +92,15 @@ def test_auto_is_bfloat16_where_the_cpu_has_it(monkeypatch, capabilities, expect
     assert resolve_dtype("auto", "chat", "cpu") == expected
 
 
+@pytest.mark.parametrize("has_units, expected", [(True, "bfloat16"), (False, "float32")])
+def test_auto_is_bfloat16_where_the_gpu_computes_it(monkeypatch, has_units, expected):
+    def supported(including_emulation=True):
+        return has_units or including_emulation
+
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
+    assert resolve_dtype("auto", "chat", "cuda") == expected
+
+
 def test_context_lengths():
     assert max_context_tokens(LlamaConfig(max_position_embeddings=77)) == 77
     assert max_context_tokens(GPT2Config(n_positions=55)) == 55

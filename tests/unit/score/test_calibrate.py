@@ -24,6 +24,7 @@ class FakeEngine:
 
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}
+        self.details: dict[str, object] = {}
         self.asked: list[list[int]] = []
 
     def log_probs(self, prefixes: Sequence[np.ndarray]) -> np.ndarray:
@@ -51,7 +52,10 @@ def test_the_speed_is_of_demonstrations_in_turn() -> None:
     assert measured.zero_shot_A.tolist() == [-1.0, -3.0]
     assert measured.peak_memory_gib == 1.5
     assert measured.engine == engine_facts(engine)
-    assert engine_facts(engine) == {"engine": "fake", "why": "no other", "max_pack_tokens": 64}
+    facts = {"engine": "fake", "why": "no other", "max_pack_tokens": 64}
+    assert engine_facts(engine) == facts
+    engine.details["warnings"] = ["slow"]
+    assert engine_facts(engine) == {**facts, "warnings": ["slow"]}
 
 
 @pytest.mark.parametrize(

@@ -163,10 +163,11 @@ def test_the_default_pack_is_that_of_the_device():
 ERRORS = [
     torch.OutOfMemoryError("CUDA out of memory"),
     RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
 ]
 
 
-@pytest.mark.parametrize("error", ERRORS, ids=["cuda", "cpu"])
+@pytest.mark.parametrize("error", ERRORS, ids=["cuda", "cpu", "cublas"])
 @pytest.mark.parametrize("name", ENGINES)
 def test_out_of_memory_halves_the_pack_and_goes_on(name, error, caplog):
     model = make_model("llama")
@@ -189,6 +190,28 @@ def test_out_of_memory_halves_the_pack_and_goes_on(name, error, caplog):
     assert halvings == [
         f"out of memory: going on with max_pack_tokens={size}" for size in (500, 250, 125, 62)
     ]
+
+
+def test_after_a_while_larger_packs_are_tried_again(monkeypatch):
+    monkeypatch.setattr("nuggets_ray.score.engine.GROUPS_BEFORE_LARGER", 2)
+    sizes, room = [], [120]
+
+    def compute(model, anchors, prefixes, max_pack_tokens, own=None):
+        sizes.append(max_pack_tokens)
+        if max_pack_tokens > room[0]:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return torch.zeros(len(prefixes), len(anchors))
+
+    monkeypatch.setitem(ENGINES, "plain", compute)
+    engine = Engine(chosen_engine("llama").model, ANCHORS, "plain", "", 400)
+    for _ in range(8):
+        engine.log_probs([random_ids(1, 5)])
+    # after 2 groups, then after 4: nobody has more room
+    assert sizes == [400, 200, 100, 100, 200, 100, 100, 100, 100, 200, 100, 100]
+    room[0], sizes[:] = 1000, []
+    for _ in range(30):
+        engine.log_probs([random_ids(1, 5)])
+    assert sizes == sorted(sizes) and sizes[-1] == engine.max_pack_tokens == 400
 
 
 def test_out_of_memory_that_no_pack_avoids_is_raised():

@@ -1,13 +1,17 @@
 """Every way to compute a tree's attention against the masked one, and that against plain softmax.
 
-The variable-length kernel itself needs a GPU: what is handed to it is checked through a stand-in.
+The variable-length kernel itself needs a GPU: what is handed to it is checked through a stand-in,
+and that PyTorch takes it by tensors of a GPU that are shapes alone.
 """
 
+import dataclasses
 import shutil
 
+import numpy as np
 import pytest
 import torch
 import torch._dynamo
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from nuggets_ray.score.kernels import varlen
 from nuggets_ray.score.kernels.flex import FLEX_BLOCK, flex_tree_attention, make_block_mask
@@ -104,11 +108,11 @@ def test_joint_attention_of_bfloat16_rounds_and_no_more():
 
 def stand_in_varlen_attn(  # the keywords are PyTorch's
     query, key, value, starts_q, starts_k, longest_q, longest_k, *, return_aux, scale, window_size,
-    enable_gqa,
+    enable_gqa=None,
 ):  # fmt: skip
     """What torch.nn.attention.varlen.varlen_attn documents, a sequence at a time in float32."""
     assert return_aux.lse and starts_q.dtype == starts_k.dtype == torch.int32
-    assert enable_gqa == (query.shape[1] != key.shape[1])
+    assert enable_gqa == (query.shape[1] != key.shape[1] if varlen.ASKS_FOR_GQA else None)
     assert longest_q == starts_q.diff().max() and longest_k == starts_k.diff().max()
     assert starts_q[-1] == len(query) and starts_k[-1] == len(key)
     key, value = (s.repeat_interleave(query.shape[1] // s.shape[1], dim=1) for s in (key, value))
@@ -120,27 +124,72 @@ def stand_in_varlen_attn(  # the keywords are PyTorch's
         )
         scores = q @ k.transpose(1, 2) * scale
         if window_size == (-1, 0):
-            hidden = torch.ones(scores.shape[1:], dtype=torch.bool).triu(1)
+            before = len(k[0]) - len(q[0])  # the mask ends with the last key
+            hidden = torch.ones(scores.shape[1:], dtype=torch.bool).triu(1 + before)
             scores = scores.masked_fill(hidden, -torch.inf)
         outs.append((scores.softmax(-1) @ v).transpose(0, 1))
         lses.append(scores.logsumexp(-1))
     return torch.cat(outs).to(query.dtype), torch.cat(lses, dim=1)
 
 
+WAYS = {
+    "merge": (varlen.make_spans, varlen.merged_attention),
+    "gather": (varlen.make_gathered, varlen.gathered_attention),
+}
+
+
+@pytest.mark.parametrize("asks_for_gqa", [True, False])
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("sinks", [None, SINKS])
 @pytest.mark.parametrize(
     "prefixes, limit, multiple",
     [([30], 1000, 1), ([30], 40, 1), ([0], 50, 1), ([13, 0, 4], 400, 1), ([13, 4], 400, 32)],
 )
-def test_varlen_attention_is_the_masked_one(monkeypatch, prefixes, limit, multiple, sinks):
+def test_varlen_attention_is_the_masked_one(
+    monkeypatch, prefixes, limit, multiple, sinks, way, asks_for_gqa
+):
+    monkeypatch.setattr(varlen, "ASKS_FOR_GQA", asks_for_gqa)
     monkeypatch.setattr(varlen, "varlen_attn", stand_in_varlen_attn)
+    make, attend = WAYS[way]
     for layout in layouts(prefixes, limit, multiple):
-        parts = states(layout)
+        query, key, value = states(layout)
         rule = Rule(0.3, sinks_H=sinks)
         real = slice(0, layout.pack.num_tokens)
-        found = varlen.varlen_attention(varlen.make_spans(layout), *parts, rule)
-        masked = masked_attention(layout, *parts, rule)
+        num_kept = len(layout.key_branch_K) - len(layout.branch_T)
+        own_key, own_value = key[:, :, num_kept:], value[:, :, num_kept:]
+        kept = (key[:, :, :num_kept], value[:, :, :num_kept]) if num_kept else None
+        found = attend(make(layout), query, own_key, own_value, rule, kept)
+        masked = masked_attention(layout, query, key, value, rule)
         torch.testing.assert_close(found[:, real], masked[:, real], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("prefixes, limit", [([30, 9], 400), ([30], 40)])
+def test_pytorch_takes_what_varlen_attention_gives_it_on_a_gpu(prefixes, limit, way):
+    make, attend = WAYS[way]
+
+    def on_gpu(value):
+        if isinstance(value, torch.Tensor):
+            return torch.empty(value.shape, dtype=value.dtype, device="cuda")
+        if dataclasses.is_dataclass(value):
+            return type(value)(*(on_gpu(getattr(value, f.name)) for f in dataclasses.fields(value)))
+        return value
+
+    for layout in layouts(prefixes, limit, FLEX_BLOCK):
+        made = make(layout)
+        num_tokens = len(layout.branch_T)
+        num_kept = len(layout.key_branch_K) - num_tokens
+        with FakeTensorMode():
+
+            def heads(num, tokens):
+                shape = (1, tokens, num, HEAD_SIZE)  # as a model's projections leave it
+                return torch.empty(shape, dtype=torch.bfloat16, device="cuda").transpose(1, 2)
+
+            query, key = heads(HEADS, num_tokens), heads(KEY_HEADS, num_tokens)
+            kept = (heads(KEY_HEADS, num_kept), heads(KEY_HEADS, num_kept)) if num_kept else None
+            out = attend(on_gpu(made), query, key, key, Rule(0.3), kept)
+        assert out.shape == (1, num_tokens, HEADS, HEAD_SIZE)
+        assert (out.dtype, out.device.type) == (torch.bfloat16, "cuda")
 
 
 @pytest.mark.parametrize(
@@ -201,11 +250,31 @@ def test_a_new_pack_compiles_nothing_anew(monkeypatch):
             torch.testing.assert_close(flex[:, real], masked[:, real], atol=1e-4, rtol=1e-4)
 
     # Packs with keys of their own only, and packs with those of a kept demonstration too.
-    attend([140], 300, 2)
+    # (no length in blocks that is a number of heads too: such a pair would count as one length)
+    attend([600], 760, 2)
     with torch._dynamo.config.patch(error_on_recompile=True):
         attend([13, 0, 4], 2000, 1)
         attend([300, 50], 2000, 1)
         attend([500], 660, 2)
+
+
+@pytest.mark.parametrize("window", [None, 1, 9, 130, 200])
+@pytest.mark.parametrize(
+    "prefixes, limit", [([140], 160), ([300, 0, 128, 5], 2000), ([1, 140], 400), ([0], 160)]
+)
+def test_the_block_mask_is_of_what_is_visible(prefixes, limit, window):
+    for layout in layouts(prefixes, limit, FLEX_BLOCK, anchors=[7, 60, 128, 130, 256, 1]):
+        seen = visible(layout, slice(None), window)
+        seen_BQBK = seen.unflatten(1, (-1, FLEX_BLOCK)).unflatten(0, (-1, FLEX_BLOCK))
+        full_BB = seen_BQBK.all(dim=3).all(dim=1).numpy()
+        some_BB = seen_BQBK.any(dim=3).any(dim=1).numpy() & ~full_BB
+        mask = make_block_mask(layout, window)
+        for counts, numbers, wanted_BB in (
+            (mask.kv_num_blocks, mask.kv_indices, some_BB),
+            (mask.full_kv_num_blocks, mask.full_kv_indices, full_BB),
+        ):
+            for count, row, wanted_B in zip(counts[0, 0], numbers[0, 0], wanted_BB, strict=True):
+                assert row[:count].tolist() == np.flatnonzero(wanted_B).tolist()
 
 
 def test_the_block_mask_leaves_out_blocks_that_nobody_sees():

@@ -82,3 +82,19 @@ def _sees(query, key, window, chunk):
     is_near = window is None or distance < window
     same_chunk = chunk is None or query[2] // chunk == key[2] // chunk
     return same_candidate and same_branch and distance >= 0 and is_near and same_chunk
+
+
+@given(st.integers(0, 9), st.lists(st.integers(1, 9), min_size=2, max_size=30), st.integers(9, 60))
+def test_a_candidate_is_cut_into_as_few_packs_as_fit_and_into_equal_ones(prefix, anchors, limit):
+    sizes = [pack.num_tokens for pack in make_packs([prefix], anchors, limit)]
+    assert max(sizes) <= limit and (len(sizes) == 1) == (prefix + sum(anchors) <= limit)
+    if len(sizes) > 1 and max(sizes) > max(
+        prefix, *anchors
+    ):  # with room for one token less than the largest, there would be more
+        assert len(make_packs([prefix], anchors, max(sizes) - 1)) > len(sizes)
+        assert len(make_packs([prefix], anchors, max(sizes))) == len(sizes)
+
+
+def test_a_small_rest_is_shared_out():
+    sizes = [pack.num_tokens for pack in make_packs([200], [185] * 100, 16384)]
+    assert sizes == [9265, 9435]

@@ -9,7 +9,6 @@ import pyarrow as pa
 import pytest
 from made_up_candidates import make_anchor, make_candidates
 
-from nuggets_ray.config.schema import ScoreConfig
 from nuggets_ray.model.size import ModelSize
 from nuggets_ray.prepare.prepared import HashedInput, Prepared
 from nuggets_ray.score.calibrate import Measured
@@ -25,6 +24,7 @@ from nuggets_ray.score.plan import (
     memory_facts,
     out_dir_facts,
     replica_request,
+    signal_facts,
 )
 
 CANDIDATES = make_candidates(["a", "b", "a", "c", "d"], [10, 20, 10, 101, 100])
@@ -96,6 +96,17 @@ def test_the_cost_of_anchors_that_scored_rows_are_to_meet() -> None:
     assert facts["flop"] == 2 * 600 * num_tokens + 2 * 300 * (5 + 2 * 3)
 
 
+def test_signals_are_told_with_what_they_read_beside_the_pairs() -> None:
+    todo_N, none_N = np.array([10, 20]), np.array([], int)
+    assert signal_facts((), todo_N, none_N) == {}
+    assert signal_facts(("perplexity", "rds"), todo_N, none_N) == {
+        "signals": "perplexity, rds: no token more"
+    }
+    assert "at most 30 tokens" in signal_facts(("ifd",), todo_N, none_N)["signals"]
+    assert "at most 5 tokens" in signal_facts(("rds",), todo_N, np.array([5]))["signals"]
+    assert "at most 40 tokens" in signal_facts(("ifd",), todo_N, np.array([5]))["signals"]
+
+
 def test_skipped_rows_are_shown_by_two_examples() -> None:
     prepared = Prepared(
         *(9, 4, 1, 4, 1),
@@ -121,11 +132,9 @@ def test_skipped_rows_are_shown_by_two_examples() -> None:
 
 def test_a_replica_is_asked_for_the_run_s_longest() -> None:
     anchors = [make_anchor("a", 5), make_anchor("b", 7)]
-    request = replica_request("float32", "cpu", ScoreConfig(max_pack_tokens=512), 90, anchors)
+    request = replica_request("float32", "cpu", 512, 90, anchors)
     assert (request.max_pack_tokens, request.demonstration_tokens) == (512, 90)
     assert (request.longest_anchor_tokens, request.num_anchor_tokens) == (7, 12)
-    by_default = replica_request("float32", "cuda", ScoreConfig(), 90, anchors)
-    assert by_default.max_pack_tokens > 512
 
 
 def test_memory_is_told_where_it_is_known() -> None:

@@ -22,6 +22,18 @@ def test_a_model_that_does_not_fit_the_gpu_is_one_sentence(
         load_replica(ModelConfig(path=str(tiny_model)), "bfloat16", "cuda", [])
 
 
+def test_what_users_set_of_the_allocator_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(torch._C, "_accelerator_setAllocatorSettings", told.append)
+    for name in replica.ALLOCATOR_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    replica.grow_segments()
+    assert told == ["expandable_segments:True"]
+    monkeypatch.setenv("PYTORCH_ALLOC_CONF", "max_split_size_mb:128")
+    replica.grow_segments()
+    assert len(told) == 1
+
+
 def test_the_engine_and_the_pack_size_that_are_asked_for(tiny_model: Path) -> None:
     model = ModelConfig(path=str(tiny_model))
     loaded = load_replica(model, "float32", "cpu", [], engine="plain", max_pack_tokens=99)
