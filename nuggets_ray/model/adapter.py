@@ -24,7 +24,7 @@ WHOLE_WEIGHTS = (
     *("model.safetensors", "model.safetensors.index.json"),
     *("pytorch_model.bin", "pytorch_model.bin.index.json"),
 )
-TOKENIZERS = ("tokenizer.json", "tokenizer.model", "tekken.json")
+TOKENIZERS = ("tokenizer.json", "tokenizer.model")
 
 
 def holds_adapter(folder: str) -> bool:

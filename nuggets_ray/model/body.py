@@ -46,3 +46,9 @@ def text_parts(model: Any) -> list[Any]:
     if not sees_more_than_text(model.config):
         return [model]
     return [body_of(model).get_decoder(), model.get_output_embeddings()]
+
+
+def state_size(model: Any) -> int:
+    """How many numbers a last hidden state has: OPT's may be projected to the embeddings' size."""
+    config = model.config.get_text_config()
+    return int(getattr(config, "word_embed_proj_dim", None) or config.hidden_size)
