@@ -27,7 +27,7 @@ from nuggets_ray.score.own import Own, OwnSums, pass_alone
 from nuggets_ray.score.pack_size import default_pack_tokens
 from nuggets_ray.score.plain import plain_log_probs
 from nuggets_ray.score.rope import max_shared_tokens
-from nuggets_ray.score.self_check import ComputeLogProbs, reason_against
+from nuggets_ray.score.self_check import ComputeLogProbs, SelfCheck
 from nuggets_ray.score.tree import tree_log_probs
 
 logger = logging.getLogger(__name__)
@@ -134,9 +134,11 @@ class Engine:
     def _own(self, sums: Sequence[OwnSums], with_states: bool) -> Own:
         means = [one.means() for one in sums]
         log_probs = [torch.zeros(0), *(log_prob_D.cpu() for log_prob_D, _ in means)]
+        if not with_states:
+            return Own(torch.cat(log_probs).numpy(), None)
         size = state_size(self.model)
         states = [torch.zeros(0, size), *(state.cpu() for _, state in means if state is not None)]
-        return Own(torch.cat(log_probs).numpy(), torch.cat(states).numpy() if with_states else None)
+        return Own(torch.cat(log_probs).numpy(), torch.cat(states).numpy())
 
     def _group_stop(self, prefixes: Sequence[np.ndarray], start: int) -> int:
         """Where the candidates that share packs end; on a CPU each is alone, and never varies."""
@@ -218,12 +220,12 @@ def make_engine(
         ) from error
     if engine != "auto" and engine not in ENGINES:
         raise UserError(f"score.engine={engine} is not known: use auto, {', '.join(ENGINES)}.")
-    check_model(model)
+    check = SelfCheck.of(model, check_model(model))
     reasons: list[str] = []
     for name in ENGINES if engine == "auto" else (engine,):
-        reason = reason_against(name, ENGINES[name], model)
+        reason = check.reason_against(name, ENGINES[name])
         if reason is None:
-            why = "; ".join([*reasons, f"{name} agrees with the reference"])
+            why = "; ".join([*reasons, check.verdict(name)])
             logger.info("engine %s: %s", name, why)
             size = max_pack_tokens or default_pack_tokens(model, anchors, gpu_share)
             made = Engine(model, anchors, name, why, size)
