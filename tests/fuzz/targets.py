@@ -9,8 +9,10 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from functools import cache
+from io import StringIO
 from itertools import islice
 from pathlib import Path
 from random import Random
@@ -162,7 +164,8 @@ def read_run(random: Random, folder: Path) -> Outcome:
         outcome = Outcome("loaded")
         for read in READERS:
             try:
-                read(str(broken))
+                with redirect_stdout(StringIO()):
+                    read(str(broken))
                 outcome.num_taken += 1
             except UserError as error:
                 check_message(error)
