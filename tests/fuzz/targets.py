@@ -55,7 +55,7 @@ from nuggets_ray.run.show import show_rows
 from nuggets_ray.run.status import read_status
 from nuggets_ray.run.status_text import status_lines
 
-MAX_MESSAGE_CHARS = 2000
+MAX_MESSAGE_CHARS = 4000
 
 
 @dataclass
