@@ -153,6 +153,18 @@ class ScoreConfig:
     """Most tokens in one forward; null: 4,096 on a CPU, on a GPU 16,384 to 65,536 by its memory
     (backend=vllm: 16,384). Halved when memory runs out, and in time doubled again.
     """
+    gpu_attention: str = choice("auto", "merge", "gather", "flex")
+    """engine=tree on a GPU: merge, gather, flex, or auto: the faster one of merge and gather, timed
+    at start.
+    """
+    compile_layers: bool = False
+    """engine=tree: compile each decoder layer around its attention, once a worker (a minute; needs
+    a C++ compiler on a CPU, Triton on a GPU); rounding changes, and no GPU has timed it yet.
+    """
+    compile_head: bool = False
+    """engine=tree: compile the log-softmax over the vocabulary into one pass, likewise."""
+    fuse_products: bool = False
+    """engine=tree: queries, keys and values as one matrix product, gate and up as another."""
     block_rows: int | None = number(None, at_least=1)
     """Most candidates in a block, the unit that is written and resumed; null: about block_s of
     work.
