@@ -23,6 +23,10 @@ class Speed:
     compile_head: bool = False
     fuse_products: bool = False
 
+    def __post_init__(self) -> None:
+        if self.compile_layers and self.fuse_products:  # an object a layer: graphs for each
+            raise ValueError("compiled layers cannot have fused products")
+
     def told(self) -> str:
         """In a few words, for a sentence that names the engine."""
         flags = ("compile_layers", "compile_head", "fuse_products")

@@ -136,7 +136,7 @@ def ways_of(family: str, dtype: torch.dtype, device: torch.device) -> dict[str, 
             "tree, layers compiled": Speed("merge", compile_layers=True),
             "tree, head compiled": Speed("merge", compile_head=True),
             "tree, products fused": Speed("merge", fuse_products=True),
-            "tree, all of it": Speed("merge", True, True, True),
+            "tree, layers and head compiled": Speed("merge", True, True),
         }
     ways: dict[str, ComputeLogProbs] = {
         name: partial(tree_log_probs, speed=speed) for name, speed in speeds.items()

@@ -42,8 +42,8 @@ VARIANTS = {
     "head compiled": Speed("merge", compile_head=True),
     "products fused": Speed("merge", fuse_products=True),
     "layers compiled": Speed("merge", compile_layers=True),
-    "all of it": Speed("merge", True, True, True),
-    "all of it, gather": Speed("gather", True, True, True),
+    "layers and head compiled": Speed("merge", compile_layers=True, compile_head=True),
+    "the same, gather": Speed("gather", compile_layers=True, compile_head=True),
 }
 TINY = {
     "vocab_size": 97,

@@ -36,5 +36,5 @@ def test_a_setting_is_timed_or_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_on_a_gpu_every_pack_and_every_switch_is_timed() -> None:
     names = [name for name, _, _ in settings(torch.device("cuda"))]
-    assert names.count("as it is") == 3 and {"gather", "flex", "all of it, gather"} <= set(names)
+    assert names.count("as it is") == 3 and {"gather", "flex", "the same, gather"} <= set(names)
     assert "gather" not in [name for name, _, _ in settings(CPU)]
