@@ -132,7 +132,8 @@ def add_answer_log_probs(
         hidden_RE = hidden_TE[hidden_R[part]]
         logits_RV = _project(model, type(output)(last_hidden_state=hidden_RE[None]))
         of_targets = _compiled_log_probs() if is_compiled else _log_probs
-        log_probs_R = of_targets(logits_RV, target_R[part].to(logits_RV.device))
+        # a copy: to torch.compile a view's place in its storage is one more length to match
+        log_probs_R = of_targets(logits_RV, target_R[part].to(logits_RV.device, copy=True))
         sums_CA.view(-1).index_add_(0, pair_R[part], log_probs_R.to(device).double())
 
 

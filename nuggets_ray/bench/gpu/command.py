@@ -13,6 +13,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -64,10 +65,10 @@ def gpu_bench(is_tiny: bool, out: str) -> dict[str, Any]:
     session = Session(device, is_tiny, time.monotonic() + LIMIT_S)
     models = ["tiny"] if is_tiny else list(BARS)
     sections: dict[str, Callable[[], Iterator[str]]] = {
-        "the machine": lambda: _machine(session),
-        "is it right?": lambda: _checks(session),
-        "what the machine can do": lambda: _dense(session),
-        **{f"how fast: {name}": (lambda name=name: _speed(session, name)) for name in models},
+        "the machine": partial(_machine, session),
+        "is it right?": partial(_checks, session),
+        "what the machine can do": partial(_dense, session),
+        **{f"how fast: {name}": partial(_speed, session, name) for name in models},
     }
     for title, section in sections.items():
         _run(title, section, session)
