@@ -69,8 +69,8 @@ def test_the_wheel_holds_the_package_and_its_configuration(wheel: Path) -> None:
         }
     package = {
         str(path.relative_to(ROOT))
-        for suffix in ("py", "jsonl", "txt", "typed")
-        for path in (ROOT / "nuggets_ray").rglob(f"*.{suffix}")
+        for path in (ROOT / "nuggets_ray").rglob("*.*")
+        if path.is_file() and path.suffix not in (".md", ".png", ".ipynb", ".pyc")
     }
     conf = {f"nuggets_ray/{path.relative_to(ROOT)}" for path in (ROOT / "conf").rglob("*.yaml")}
     assert names == package | conf
