@@ -234,7 +234,7 @@ def make_engine(
             size = max_pack_tokens or default_pack_tokens(model, anchors, gpu_share)
             if name == "tree" and model.device.type == "cuda" and speed.gpu_attention == "auto":
                 way = _faster(way, model, anchors, size)
-            logger.info("engine %s (%s): %s", name, way.told(), why)
+            logger.info("engine %s: %s", name if way == AS_IT_IS else f"{name} ({way.told()})", why)
             made = Engine(model, anchors, name, why, size, way)
             if warnings := slow_warnings(model, name, anchors, size, reasons):
                 made.details["warnings"] = warnings
