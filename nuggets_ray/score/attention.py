@@ -188,7 +188,8 @@ def _attention(
 @functools.cache
 def _out_of_graphs() -> Callable[..., Any]:
     """The attention for layers that torch.compile compiles around it."""
-    return torch.compiler.disable(_attention)
+    disabled: Callable[..., Any] = torch.compiler.disable(_attention)
+    return disabled
 
 
 def _compute(

@@ -5,7 +5,7 @@ The first of them computes all, the others take their part: if they are called w
 they compute it themselves.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -49,7 +49,7 @@ class OneProduct:
     """Some linear layers, computed at once between `begin` and `end`."""
 
     def __init__(self, layers: list[torch.nn.Linear]) -> None:
-        self.layers = layers
+        self.layers: list[Any] = layers
         self.sizes = [layer.out_features for layer in layers]
         self.weight = _joined([layer.weight for layer in layers])
         biases = [layer.bias for layer in layers if layer.bias is not None]
@@ -59,10 +59,10 @@ class OneProduct:
 
     def begin(self) -> None:
         first, *others = self.layers
-        first.forward = self._first  # type: ignore[method-assign]
+        first.forward = self._first
         for place, layer in enumerate(others, start=1):
             part: Callable[..., torch.Tensor] = partial(self._other, place)
-            layer.forward = part  # type: ignore[method-assign]
+            layer.forward = part
 
     def end(self) -> None:
         for layer in self.layers:
@@ -76,7 +76,7 @@ class OneProduct:
 
     def _other(self, place: int, hidden: torch.Tensor) -> torch.Tensor:
         if self._input is not hidden:
-            layer = self.layers[place]
+            layer: torch.nn.Linear = self.layers[place]
             return linear(hidden, layer.weight, layer.bias)
         output = self._outputs[place]
         if place == len(self.layers) - 1:
@@ -84,7 +84,7 @@ class OneProduct:
         return output
 
 
-def _joined(parameters: list[torch.nn.Parameter]) -> torch.Tensor:
+def _joined(parameters: Sequence[torch.Tensor]) -> torch.Tensor:
     """The parameters as rows of one tensor, of which they are views from then on."""
     rows = [len(parameter) for parameter in parameters]
     first = parameters[0].data

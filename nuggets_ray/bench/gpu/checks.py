@@ -165,7 +165,8 @@ def sharp_model(family: str) -> PreTrainedModel:
         head: Any = model.get_output_embeddings()
         head.weight = torch.nn.Parameter(torch.randn(head.weight.shape))
     keep_soft_cap(model)
-    return model.eval().requires_grad_(False)
+    model.eval().requires_grad_(False)
+    return model
 
 
 def _work() -> tuple[list[Encoding], list[np.ndarray]]:

@@ -45,7 +45,7 @@ VARIANTS = {
     "layers and head compiled": Speed("merge", compile_layers=True, compile_head=True),
     "the same, gather": Speed("gather", compile_layers=True, compile_head=True),
 }
-TINY = {
+TINY: dict[str, Any] = {
     "vocab_size": 97,
     "hidden_size": 64,
     "intermediate_size": 96,
@@ -76,7 +76,8 @@ def make_model(name: str, device: torch.device) -> PreTrainedModel:
     torch.manual_seed(0)
     with torch.device(device):
         model: PreTrainedModel = AutoModelForCausalLM.from_config(LlamaConfig(**TINY))
-    return model.eval().requires_grad_(False)
+    model.eval().requires_grad_(False)
+    return model
 
 
 def make_anchors(vocab_size: int, num: int = NUM_ANCHORS) -> list[Encoding]:
