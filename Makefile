@@ -41,10 +41,10 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(PY) -m pip
 # Ray, ninja and the jobs' own children are found in the environment's bin.
 RUN := PATH="$(abspath $(VENV))/bin:$$PATH"
 
-.PHONY: help setup demo bench test test-fast test-slow check format lint type golden lock show ray-up ray-down submit status logs stop clean
+.PHONY: help setup demo bench test test-fast test-slow check format lint type golden architectures lock show ray-up ray-down submit status logs stop clean
 
 help:  ## Show this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' Makefile
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' Makefile
 
 setup: $(DEMO_MODEL) $(KERNELS)  ## Set up what the others need: environment, demo model, kernels; does nothing the second time
 
@@ -83,6 +83,9 @@ format: $(INSTALLED)  ## Mend what ruff can mend
 golden: setup  ## Write the golden files and the tables of formats again; review them as a diff
 	@$(PY) tests/support/regenerate_prompts.py
 	@$(PY) tests/support/formats_table.py
+
+architectures: setup  ## Measure every architecture of transformers, tiny: the table of score/README.md, 5 minutes
+	@$(PY) tests/support/architectures.py
 
 lock: $(INSTALLED)  ## Resolve docker/requirements-cpu.lock again, with uv
 	@$(PY) -m uv --version >/dev/null 2>&1 || $(PIP) install -qq uv

@@ -149,6 +149,7 @@ def load_model(config: ModelConfig, dtype: str, device: str) -> "PreTrainedModel
     if os.path.isfile(os.path.join(path, ADAPTER_CONFIG)):
         logger.warning("model.path=%s: the adapter beside its weights is put over them", path)
     keep_soft_cap(model)
+    keep_outputs(model)
     model.to(device)  # type: ignore[arg-type]
     model.eval().requires_grad_(False)
     return model
@@ -161,6 +162,15 @@ def keep_soft_cap(model: "PreTrainedModel") -> None:
     """
     if getattr(model.config.get_text_config(), "attn_logit_softcapping", None) is not None:
         model.set_attn_implementation("eager")
+
+
+def keep_outputs(model: "PreTrainedModel") -> None:
+    """Let the model return its outputs by name, and no more of them than are read, whatever its
+    config.json asks for (return_dict: false, output_hidden_states: true)."""
+    for config in (model.config, model.config.get_text_config()):
+        config.return_dict = True
+        config.output_hidden_states = False
+        config.output_attentions = False
 
 
 def resolve_dtype(dtype: str, template: str, device: str) -> str:

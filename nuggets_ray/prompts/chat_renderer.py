@@ -25,6 +25,9 @@ SENTINEL = re.compile("\ufdd0(\\d+)\ufdd1")
 REASONING_KEYS = ("reasoning_content", "thinking", "reasoning")
 """What templates call an answer's reasoning."""
 
+REFUSALS = (jinja2.TemplateError, TypeError, ValueError, LookupError, AttributeError)
+"""What comes of a template that does not take its turns."""
+
 Turn = dict[str, Any]
 """A message as chat templates take it: role, content, and what else it has."""
 
@@ -48,19 +51,28 @@ class ChatRenderer:
 
     def render(self, turns: Sequence[Turn], tools: Sequence[str] = ()) -> str | None:
         """The template's text, or None where it raises. `tools` as JSON text."""
-        more: dict[str, Any] = {}
         try:
-            if tools:
-                more["tools"] = [json.loads(tool) for tool in tools]
-            rendered = self._tokenizer.apply_chat_template(
-                turns,
-                tokenize=False,
-                date_string=FROZEN_DATE.strftime("%d %b %Y"),
-                strftime_now=FROZEN_DATE.strftime,
-                **more,
-            )
-        except (jinja2.TemplateError, TypeError, ValueError, LookupError, AttributeError):
+            return self._render(turns, tools)
+        except REFUSALS:
             return None
+
+    def refuses(self, turns: Sequence[Turn]) -> str | None:
+        """What the template says where it raises on these turns; None where it takes them."""
+        try:
+            self._render(turns, ())
+        except REFUSALS as error:
+            return " ".join(str(error).split()) or type(error).__name__
+        return None
+
+    def _render(self, turns: Sequence[Turn], tools: Sequence[str]) -> str:
+        more = {"tools": [json.loads(tool) for tool in tools]} if tools else {}
+        rendered = self._tokenizer.apply_chat_template(
+            turns,
+            tokenize=False,
+            date_string=FROZEN_DATE.strftime("%d %b %Y"),
+            strftime_now=FROZEN_DATE.strftime,
+            **more,
+        )
         return str(rendered)
 
     def turn(self, message: Message) -> Turn:

@@ -14,14 +14,12 @@ from functools import lru_cache
 from os.path import commonprefix
 from typing import Any, Literal
 
-from nuggets_ray.errors import UserError
+from nuggets_ray.prompts.chat_refusal import PAIR, refusal
 from nuggets_ray.prompts.chat_renderer import SENTINEL, ChatRenderer, Turn, is_rich, sentinels
 from nuggets_ray.records import Message
 
 Mode = Literal["demonstration", "anchor", "alone"]
 """Before another example, as the last one, or a row by itself with the template's own header."""
-
-_PAIR = ("user", "assistant")
 
 # What is tried, in order, until the template takes it: which roles become user turns, and whether
 # the turns are made to alternate (neighbours of one role merged, an empty user turn in front of a
@@ -102,13 +100,14 @@ class ChatTemplate:
 
     def __init__(self, tokenizer: Any, special_pattern: re.Pattern[str]) -> None:
         self.renderer = ChatRenderer(tokenizer)
+        self._tokenizer = tokenizer
         self.special_pattern = special_pattern
         self.learn = lru_cache(maxsize=4096)(self._try_folds)
         self._ends_text = False
         try:
-            alone = self.split(_PAIR)
+            alone = self.split(PAIR)
             self._tail = alone[-1]
-            pair = self.split(_PAIR + _PAIR)
+            pair = self.split(PAIR + PAIR)
             opening = pair[2][self._border(pair[2]) :]
             if not alone[0].endswith(opening):
                 self._ends_text = True
@@ -116,17 +115,17 @@ class ChatTemplate:
                 if not (opening and alone[0].endswith(opening)):
                     raise TurnsRefusedError
         except TurnsRefusedError:
-            raise _unstable() from None
+            raise refusal(tokenizer) from None
         self.header = alone[0].removesuffix(opening)
         self._pair_pieces = (pair[0], pair[1], pair[2][: self._border(pair[2])])
         self._next_pieces = (opening, pair[3], pair[4])
-        for roles in (_PAIR, _PAIR + _PAIR):
+        for roles in (PAIR, PAIR + PAIR):
             self.learn(tuple(Message(role, "") for role in roles), "demonstration")
             self.learn(tuple(Message(role, "") for role in roles), "anchor")
 
     def trims_answers(self) -> bool:
         """The template strips what indents an answer."""
-        turns = [{"role": role, "content": f"  {role} x"} for role in _PAIR]
+        turns = [{"role": role, "content": f"  {role} x"} for role in PAIR]
         return "  assistant x" not in (self.renderer.render(turns) or "")
 
     def lay_out(self, messages: Sequence[Message], mode: Mode) -> ChatLayout:
@@ -178,14 +177,14 @@ class ChatTemplate:
                 return folds, self._scaffold(roles, mode == "demonstration")
             except TurnsRefusedError:
                 continue
-        raise _unstable()
+        raise refusal(self._tokenizer)
 
     def _scaffold(self, roles: tuple[str, ...], is_demonstration: bool) -> Scaffold:
         """Cut the example out of [a pair, the example, a pair if it is a demonstration], and check
         stability.
         """
-        after = _PAIR if is_demonstration else ()
-        pieces = self.split(_PAIR + roles + after)
+        after = PAIR if is_demonstration else ()
+        pieces = self.split(PAIR + roles + after)
         num_own = len(roles)
         first_gap, last_gap = pieces[2], pieces[2 + num_own]
         first_cut = self._border(first_gap)
@@ -202,7 +201,7 @@ class ChatTemplate:
         if roles[0] == "system":
             # A leading system turn would take the place of the header's default one, so a pair
             # stands in front of it.
-            before, left = tuple(sentinels(_PAIR)), _with_sentinels(self._pair_pieces)
+            before, left = tuple(sentinels(PAIR)), _with_sentinels(self._pair_pieces)
         else:
             alone = self.split(roles + after)
             if alone[: num_own + 1] != (self.header + own[0], *own[1:-1], last_gap):
@@ -271,11 +270,3 @@ def _fill(pieces: Sequence[str], texts: Sequence[str]) -> str:
 
 def _with_sentinels(pieces: Sequence[str]) -> str:
     return _fill(pieces, [turn["content"] for turn in sentinels(pieces[1:])])
-
-
-def _unstable() -> UserError:
-    return UserError(
-        "prompt.template=chat: this tokenizer's chat template drops a turn, refuses a plain "
-        "conversation or renders an example differently next to another, so no demonstration can "
-        "stand in front of an anchor: set prompt=alpaca"
-    )

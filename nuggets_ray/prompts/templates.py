@@ -14,6 +14,7 @@ import numpy as np
 
 from nuggets_ray.errors import UserError
 from nuggets_ray.prompts.chat_example import ChatExamples
+from nuggets_ray.prompts.chat_refusal import names_of
 from nuggets_ray.prompts.chat_renderer import FROZEN_DATE
 from nuggets_ray.prompts.chat_template import ChatTemplate
 from nuggets_ray.prompts.spelled import spell_out
@@ -223,9 +224,11 @@ def chat(tokenizer: Any) -> Template:
         return "".join(segment.text for segment in shown.segments)
 
     source = [tokenizer.get_chat_template(), tokenizer.special_tokens_map, str(FROZEN_DATE)]
-    notes = (TRIMS_ANSWERS,) if template.trims_answers() else ()
+    notes = [TRIMS_ANSWERS] if template.trims_answers() else []
+    if names := names_of(tokenizer):
+        notes.append(f"of the tokenizer's chat templates ({', '.join(names)}) default is used")
     return Template(
-        header, demonstration, anchor, alone, text, json.dumps(source, default=str), notes
+        header, demonstration, anchor, alone, text, json.dumps(source, default=str), tuple(notes)
     )
 
 

@@ -29,7 +29,7 @@ from nuggets_ray.score.own import Own, OwnSums, pass_alone
 from nuggets_ray.score.pack_size import default_pack_tokens
 from nuggets_ray.score.plain import plain_log_probs
 from nuggets_ray.score.rope import max_shared_tokens
-from nuggets_ray.score.self_check import ComputeLogProbs, reason_against
+from nuggets_ray.score.self_check import ComputeLogProbs, SelfCheck
 from nuggets_ray.score.speed import AS_IT_IS, UNASKED, Speed, to_try
 from nuggets_ray.score.tree import tree_log_probs
 
@@ -139,9 +139,11 @@ class Engine:
     def _own(self, sums: Sequence[OwnSums], with_states: bool) -> Own:
         means = [one.means() for one in sums]
         log_probs = [torch.zeros(0), *(log_prob_D.cpu() for log_prob_D, _ in means)]
+        if not with_states:
+            return Own(torch.cat(log_probs).numpy(), None)
         size = self.model.config.get_text_config().hidden_size
         states = [torch.zeros(0, size), *(state.cpu() for _, state in means if state is not None)]
-        return Own(torch.cat(log_probs).numpy(), torch.cat(states).numpy() if with_states else None)
+        return Own(torch.cat(log_probs).numpy(), torch.cat(states).numpy())
 
     def _group_stop(self, prefixes: Sequence[np.ndarray], start: int) -> int:
         """Where the candidates that share packs end; on a CPU each is alone, and never varies."""
@@ -225,15 +227,15 @@ def make_engine(
         ) from error
     if engine != "auto" and engine not in ENGINES:
         raise UserError(f"score.engine={engine} is not known: use auto, {', '.join(ENGINES)}.")
-    check_model(model)
+    check = SelfCheck.of(model, check_model(model))
     reasons: list[str] = []
     for name, way in _ways(engine, speed, model.device.type):
-        reason = reason_against(name, computing(name, way), model)
+        reason = check.reason_against(name, computing(name, way))
         if reason is None:
-            why = "; ".join([*reasons, f"{name} agrees with the reference"])
+            why = "; ".join([*reasons, check.verdict(name)])
             size = max_pack_tokens or default_pack_tokens(model, anchors, gpu_share)
             if name == "tree" and model.device.type == "cuda" and speed.gpu_attention == "auto":
-                way = _faster(way, model, anchors, size)
+                way = _faster(way, check, anchors, size)
             logger.info("engine %s: %s", name if way == AS_IT_IS else f"{name} ({way.told()})", why)
             made = Engine(model, anchors, name, why, size, way)
             if warnings := slow_warnings(model, name, anchors, size, reasons):
@@ -263,13 +265,14 @@ def _ways(engine: str, speed: Speed, device_type: str) -> Iterator[tuple[str, Sp
 
 
 def _faster(
-    way: Speed, model: PreTrainedModel, anchors: Sequence[Encoding], max_pack_tokens: int
+    way: Speed, check: SelfCheck, anchors: Sequence[Encoding], max_pack_tokens: int
 ) -> Speed:
     """`way`, by gather where that is the faster and agrees with the reference."""
     if way.gpu_attention != "merge" or not anchors:
         return way
-    gather = replace(way, gpu_attention=choose_attention(model, anchors, max_pack_tokens))
-    if gather == way or reason_against("tree", computing("tree", gather), model) is None:
+    chosen = choose_attention(check.model, anchors, max_pack_tokens)
+    gather = replace(way, gpu_attention=chosen)
+    if gather == way or check.reason_against("tree", computing("tree", gather)) is None:
         return gather
     logger.warning("gather disagrees with the reference: going on with merge")
     return way

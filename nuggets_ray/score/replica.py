@@ -37,16 +37,16 @@ def load_replica(
         grow_segments()
     try:
         loaded = load_model(model, dtype, device)
+        return make_engine(
+            loaded,
+            anchors,
+            engine=engine,
+            max_pack_tokens=max_pack_tokens,
+            gpu_share=gpu_share,
+            speed=speed,
+        )
     except torch.OutOfMemoryError as error:
         raise UserError(does_not_fit(model, dtype)) from error
-    return make_engine(
-        loaded,
-        anchors,
-        engine=engine,
-        max_pack_tokens=max_pack_tokens,
-        gpu_share=gpu_share,
-        speed=speed,
-    )
 
 
 def grow_segments() -> None:

@@ -43,6 +43,12 @@ def as_reward_model(folder: Path) -> None:
     adding(score__weight=torch.zeros(1, 32))(folder)
 
 
+def as_classifier(folder: Path) -> None:
+    """A head of a name of its own, and the class that config.json says."""
+    set_config(folder, architectures=["LlamaForProcessRewardModel"])
+    adding(probe__weight=torch.zeros(2, 32))(folder)
+
+
 def as_gptq(folder: Path) -> None:
     """The names of a GPTQ checkpoint, whose quantization_config got lost."""
 

@@ -82,20 +82,26 @@ def make_model(family: str, **changes: object) -> PreTrainedModel:
     for key, value in changes.items():
         setattr(config, key, value)
     torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(config)
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for name, weight in model.named_parameters():
-            if weight.ndim >= 2:
-                scale = 1.5 / weight.shape[-1] ** 0.5
-                weight.copy_(torch.randn(weight.shape, generator=generator) * scale)
-            elif "sinks" in name or name.endswith("bias"):
-                weight.copy_(torch.randn(weight.shape, generator=generator))
-        # A projection of its own scale: untied from the embedding, which some families scale up.
-        head = model.get_output_embeddings()
-        head.weight = torch.nn.Parameter(torch.randn(head.weight.shape, generator=generator))
+    model = draw_weights(AutoModelForCausalLM.from_config(config), 1)
+    # A projection of its own scale: untied from the embedding, which some families scale up.
+    head = model.get_output_embeddings()
+    generator = torch.Generator().manual_seed(2)
+    head.weight = torch.nn.Parameter(torch.randn(head.weight.shape, generator=generator))
     keep_soft_cap(model)
-    return model.eval().requires_grad_(False)
+    return model.requires_grad_(False)
+
+
+@torch.no_grad()
+def draw_weights(model: PreTrainedModel, seed: int, biases: float = 1.0) -> PreTrainedModel:
+    """The model in eval mode with weights of its own scale, biases and sinks too."""
+    generator = torch.Generator().manual_seed(seed)
+    for name, weight in model.named_parameters():
+        if weight.ndim >= 2:
+            scale = 1.5 / weight.shape[-1] ** 0.5
+            weight.copy_(torch.randn(weight.shape, generator=generator) * scale)
+        elif "sinks" in name or name.endswith("bias"):
+            weight.copy_(torch.randn(weight.shape, generator=generator) * biases)
+    return model.eval()
 
 
 def random_ids(seed: int, num_tokens: int) -> np.ndarray:

@@ -21,7 +21,12 @@ WRAPPERS = re.compile(
     r"_forward_module|base_model\.model|base_layer|pretrained_model)\."
 )
 """What a wrapper puts into the names: DataParallel, torch.compile, FSDP, DeepSpeed, peft, trl."""
-OTHER_HEADS = re.compile(r"(^|\.)(score|v_head|value_head|reward_head|classifier|qa_outputs)\.")
+OTHER_HEADS = re.compile(
+    r"(^|\.)(score|v_head|(value|reward|rm|regression|classification|multiple_choice)_head|"
+    r"regression_layer|classifier|qa_outputs|sequence_summary)\."
+)
+OTHER_TASKS = re.compile(r"For(Sequence|Token)Classification|ForQuestionAnswering|Reward")
+"""Of a class's name under `architectures` in config.json."""
 Fault = Callable[[LoadReport, frozenset[str], Any], tuple[str, str] | None]
 """(report, unexpected names that matter, configuration) -> (what is wrong, the way out)."""
 
@@ -71,11 +76,14 @@ def _other_head(
     report: LoadReport, unused: frozenset[str], model_config: Any
 ) -> tuple[str, str] | None:
     heads = [name for name in in_order(unused) if OTHER_HEADS.search(name)]
-    if not heads:
+    declared = [name for name in model_config.architectures or () if OTHER_TASKS.search(name)]
+    told = heads or in_order(unused | report.missing)
+    if not told or not (heads or declared):
         return None
+    what = ", ".join([*declared, _names(told)])
     return (
-        f"it is a reward model or a classifier ({_names(heads)}), not a language model",
-        "give the language model that it was made from" + _or_ignore(heads),
+        f"it is a reward model or a classifier ({what}), not a language model",
+        "give the language model that it was made from" + _or_ignore(told),
     )
 
 

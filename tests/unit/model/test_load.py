@@ -1,7 +1,10 @@
 """Where a model comes from, what it is loaded as, and the sentence for each thing that is wrong."""
 
+import shutil
+
 import pytest
 import torch
+from broken_folders import set_config
 from tiny_models import make_model
 from transformers import BloomConfig, GPT2Config, LlamaConfig
 
@@ -30,6 +33,16 @@ def test_a_model_is_loaded_for_inference(tiny_model):
     assert load_config(config).vocab_size == model.config.vocab_size
     tokenizer = load_tokenizer(config)
     assert tokenizer.decode(tokenizer("round trip").input_ids) == "round trip"
+
+
+def test_what_config_json_asks_of_the_outputs_does_not_matter(tiny_model, tmp_path):
+    folder = shutil.copytree(tiny_model, tmp_path / "model")
+    set_config(folder, return_dict=False, output_attentions=True, output_hidden_states=True)
+    model = load_model(ModelConfig(path=str(folder)), "float32", "cpu")
+    with torch.inference_mode():
+        output = model(input_ids=torch.arange(5)[None])
+    assert output.logits.shape == (1, 5, model.config.vocab_size)
+    assert output.hidden_states is None and output.attentions is None
 
 
 @pytest.mark.parametrize(

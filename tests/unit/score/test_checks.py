@@ -1,6 +1,7 @@
 """What is wrong with a scoring run is told before anything is started."""
 
 import json
+import logging
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from nuggets_ray.config.schema import (
     ScoreConfig,
 )
 from nuggets_ray.errors import UserError
+from nuggets_ray.model.load import load_tokenizer
 from nuggets_ray.score.checks import check_fields, check_inputs, check_signals
 
 
@@ -51,6 +53,27 @@ def test_a_signal_that_the_backend_cannot_tell_is_refused_by_name(config: Config
         check_inputs(asked)
     check_signals(["perplexity", "ifd"], "vllm")
     check_signals(["rds"], "transformers")
+
+
+def test_tokens_past_the_embeddings_are_told_before_any_row_is_met(
+    config: Config, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tokenizer = load_tokenizer(config.model)
+    num_embeddings = len(tokenizer)
+    tokenizer.add_tokens(["<|im_end|>", "<|spare|>"], special_tokens=True)
+    folder = shutil.copytree(config.model.path, tmp_path / "model")
+    tokenizer.save_pretrained(folder)
+    config = replace(config, model=ModelConfig(str(folder)))
+    with caplog.at_level(logging.WARNING):
+        check_inputs(config)
+    [line] = [record.message for record in caplog.records if "embeddings" in record.message]
+    assert f"past the model's {num_embeddings} embeddings (2, such as '<|im_end|>'" in line
+    tokenizer.chat_template = (
+        "{% for m in messages %}{{ m.role }}: {{ m.content }}<|im_end|>{% endfor %}"
+    )
+    tokenizer.save_pretrained(folder)
+    with pytest.raises(UserError, match=r"'<\|im_end\|>' \(\d+\) of its prompt template .*alpaca"):
+        check_inputs(config)
 
 
 def test_weights_that_are_not_whole_are_told(config: Config, tmp_path: Path) -> None:
