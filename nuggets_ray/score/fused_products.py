@@ -76,8 +76,9 @@ class OneProduct:
 
     def _other(self, place: int, hidden: torch.Tensor) -> torch.Tensor:
         if self._input is not hidden:
-            layer: torch.nn.Linear = self.layers[place]
-            return linear(hidden, layer.weight, layer.bias)
+            layer = self.layers[place]
+            alone: torch.Tensor = linear(hidden, layer.weight, layer.bias)
+            return alone
         output = self._outputs[place]
         if place == len(self.layers) - 1:
             self._input, self._outputs = None, ()
