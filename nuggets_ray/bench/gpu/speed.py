@@ -190,7 +190,7 @@ def settings(device: torch.device) -> Iterator[tuple[str, Speed, int | None]]:
 
 def _median_seconds(call: Callable[[], Any]) -> float:
     seconds: list[float] = []
-    while sum(seconds) < MIN_RUN_S and len(seconds) < 20:
+    while not seconds or (sum(seconds) < MIN_RUN_S and len(seconds) < 20):
         started = time.perf_counter()
         call()  # it waits for the device at its end
         seconds.append(time.perf_counter() - started)
