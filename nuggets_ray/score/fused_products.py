@@ -70,9 +70,9 @@ class OneProduct:
         self._input, self._outputs = None, ()
 
     def _first(self, hidden: torch.Tensor) -> torch.Tensor:
-        outputs = linear(hidden, self.weight, self.bias).split(self.sizes, dim=-1)
-        self._input, self._outputs = hidden, outputs
-        return outputs[0]
+        joined: torch.Tensor = linear(hidden, self.weight, self.bias)
+        self._input, self._outputs = hidden, joined.split(self.sizes, dim=-1)
+        return self._outputs[0]
 
     def _other(self, place: int, hidden: torch.Tensor) -> torch.Tensor:
         if self._input is not hidden:
