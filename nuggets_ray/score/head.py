@@ -131,7 +131,7 @@ def add_answer_log_probs(
         part = slice(start, start + CHUNK_ROWS[device.type])
         hidden_RE = hidden_TE[hidden_R[part]]
         logits_RV = _project(model, type(output)(last_hidden_state=hidden_RE[None]))
-        of_targets = _compiled_log_probs() if is_compiled else _log_probs
+        of_targets = compiled_log_probs() if is_compiled else _log_probs
         # a copy: to torch.compile a view's place in its storage is one more length to match
         log_probs_R = of_targets(logits_RV, target_R[part].to(logits_RV.device, copy=True))
         sums_CA.view(-1).index_add_(0, pair_R[part], log_probs_R.to(device).double())
@@ -144,8 +144,9 @@ def _log_probs(logits_RV: torch.Tensor, target_R: torch.Tensor) -> torch.Tensor:
 
 
 @functools.cache
-def _compiled_log_probs() -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-    """The same, so written that no float32 logits and no log-softmax go through memory."""
+def compiled_log_probs() -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    """Log-probs of targets (R,) by logits (R, V), so compiled that neither float32 logits nor their
+    log-softmax go through memory."""
 
     def log_probs(logits_RV: torch.Tensor, target_R: torch.Tensor) -> torch.Tensor:
         logits_RV = logits_RV.float()

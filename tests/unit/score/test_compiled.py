@@ -29,11 +29,11 @@ def num_graphs(monkeypatch):
         return graph.forward
 
     torch._dynamo.reset()
-    head._compiled_log_probs.cache_clear()
+    head.compiled_log_probs.cache_clear()
     monkeypatch.setattr(compiled, "BACKEND", backend)
     yield lambda: len(graphs)
     torch._dynamo.reset()
-    head._compiled_log_probs.cache_clear()
+    head.compiled_log_probs.cache_clear()
 
 
 def log_probs(model, speed, prefixes=PREFIXES, size=60):
