@@ -122,9 +122,8 @@ def telling_damage(uri: str) -> Iterator[None]:
 
 def read_json(uri: str) -> dict[str, Any]:
     """The object in a JSON file; FileNotFoundError without it, UserError for anything else."""
-    content = read_bytes(uri)
     with telling_damage(uri):
-        return dict(json.loads(content).items())
+        return dict(json.loads(read_bytes(uri)).items())
 
 
 def write_bytes(uri: str, data: bytes | pa.Buffer) -> None:

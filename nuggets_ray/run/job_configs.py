@@ -24,10 +24,9 @@ def read_config(out_dir: str, stage: str) -> dict[str, Any] | None:
     uri = RunFolder(out_dir).config(stage)
     if not io.exists(uri):
         return None
-    content = io.read_bytes(uri)
     with io.telling_damage(uri):
         try:
-            return dict(yaml.safe_load(content))
+            return dict(yaml.safe_load(io.read_bytes(uri)))
         except yaml.YAMLError as error:
             raise ValueError(str(error)) from error
 

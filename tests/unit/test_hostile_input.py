@@ -294,6 +294,11 @@ def test_a_file_of_ours_that_is_damaged_is_named(tmp_path: Path, content: bytes)
         read_table(str(tmp_path / "gone.parquet"))
 
 
+def test_a_folder_in_the_place_of_a_file_of_ours_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is damaged"):
+        read_json(str(tmp_path))
+
+
 def test_a_table_with_a_bad_page_is_named(tmp_path: Path) -> None:
     path = save_parquet(tmp_path / "a.parquet", pa.table({"a": list(range(1000))}))
     content = bytearray(path.read_bytes())
