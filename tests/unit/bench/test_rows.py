@@ -18,7 +18,7 @@ def test_rows_are_written_as_they_are(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(None, "-"), (0.123456, "0.123"), (1234.5, "1234"), (2.0, "2")]
+    ("value", "text"), [(None, "-"), (0.123456, "0.123"), (1234.5, "1230"), (2.0, "2")]
 )
 def test_numbers_have_three_digits(value: float | None, text: str) -> None:
     assert format_number(value) == text
