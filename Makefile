@@ -3,10 +3,10 @@
 #
 #   PYTHON=python3.11     the interpreter $(VENV) is made with
 #   VENV=.venv            the environment, made if it is not there
-#   EXTRA=cpu|gpu         cpu: the locked set of packages; gpu: vllm and what pyproject.toml allows
-#   TORCH_INDEX=URL       where torch comes from, for those who want a CPU build; empty: where pip looks anyway
+#   EXTRA=cpu|gpu         which of the two locked sets of packages; gpu: with vllm and torch for CUDA
+#   TORCH_INDEX=URL       cpu: where torch comes from, for those who want a CPU build; empty: where pip looks anyway
 #   NAME=first            the name of a submitted job: of submit, status, logs and stop
-#   ARGS="key=value ..."  passed on by demo, bench, show, test, test-fast and submit
+#   ARGS="key=value ..."  passed on by demo, bench, show, test, test-fast, fuzz and submit
 #   TEST_PROCESSES=2      how many processes test and test-fast share the files of tests among
 #   CLUSTER_PORT= ...     ports and folder of ray-up: see docker/ray_cluster.sh
 
@@ -17,7 +17,8 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 VENV ?= .venv
-LOCK := docker/requirements-cpu.lock
+LOCK = $(wildcard docker/requirements-$(EXTRA).lock)
+DEV_LOCK := docker/requirements-dev.lock
 TORCH := $(shell sed -n 's/^ *"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
 # The two extras own the same module, so an environment holds one of them, and its stamp says which.
 HELD := $(patsubst $(VENV)/.installed-%,%,$(wildcard $(VENV)/.installed-*))
@@ -41,7 +42,7 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(PY) -m pip
 # Ray, ninja and the jobs' own children are found in the environment's bin.
 RUN := PATH="$(abspath $(VENV))/bin:$$PATH"
 
-.PHONY: help setup demo bench test test-fast test-slow check format lint type golden architectures lock show ray-up ray-down submit status logs stop clean
+.PHONY: help setup demo bench test test-fast test-slow fuzz check format lint type golden architectures lock audit show ray-up ray-down submit status logs stop clean
 
 help:  ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' Makefile
@@ -67,6 +68,9 @@ test-fast: setup  ## Run the unit tests but the long ones: no Ray, about 2 minut
 test-slow: setup  ## Run the tests that make test leaves out, and list them: every ZeRO stage, more kills and signals
 	@$(RUN) python -m pytest -m slow -v tests/unit tests/integration $(ARGS)
 
+fuzz: setup  ## Read 100,000 hostile files and more, for hours: make fuzz ARGS="--only files --cases 2000"
+	@$(RUN) python tests/fuzz/run.py $(ARGS)
+
 check: lint type  ## What CI runs before the tests: lint and type
 
 lint: $(INSTALLED)  ## Check rules and format with ruff; changes nothing
@@ -87,13 +91,12 @@ golden: setup  ## Write the golden files and the tables of formats again; review
 architectures: setup  ## Measure every architecture of transformers, tiny: the table of score/README.md, 5 minutes
 	@$(PY) tests/support/architectures.py
 
-lock: $(INSTALLED)  ## Resolve docker/requirements-cpu.lock again, with uv
+lock: $(INSTALLED)  ## Resolve the locks in docker/ again, with uv
 	@$(PY) -m uv --version >/dev/null 2>&1 || $(PIP) install -qq uv
-	@{ sed -n '/^#/p' $(LOCK); \
-	   $(PY) -m uv pip compile -q pyproject.toml --extra cpu --extra dev --overrides docker/lock-overrides.txt \
-	     --python-version 3.11 --no-header --no-annotate \
-	   | grep -vE '^(torch|cuda-[a-z]+|nvidia-[a-z0-9-]+)=='; } > $(LOCK).new
-	@mv $(LOCK).new $(LOCK)
+	@$(PY) docker/lock.py
+
+audit:  ## Look the locked packages up among the known vulnerabilities: needs pip-audit and its database
+	@for lock in cpu dev gpu; do pip-audit --disable-pip --no-deps -r docker/requirements-$$lock.lock; done
 
 ray-up: setup  ## Start a Ray cluster of this folder's own on this machine
 	@$(RUN) docker/ray_cluster.sh up
@@ -131,19 +134,17 @@ $(CREATED):
 	@if $(PY) -m pip --version >/dev/null 2>&1; then how=found; else $(PYTHON) -m venv $(VENV); how=made; fi; echo $$how > $@
 
 # torch comes first and with its own dependencies, so that a machine with a local CPU wheel takes that one.
-$(INSTALLED): pyproject.toml $(LOCK) | $(CREATED)
+$(INSTALLED): pyproject.toml $(LOCK) $(DEV_LOCK) | $(CREATED)
 	@case "$(EXTRA)" in cpu | gpu) ;; *) echo "error: EXTRA=$(EXTRA): take cpu or gpu" >&2; exit 2 ;; esac
 	@[ -z "$(filter-out $(EXTRA),$(HELD))" ] || { echo "error: $(VENV) was set up with EXTRA=$(HELD):" \
 	   "name another folder with VENV=, or run make clean first" >&2; exit 2; }
 	@rm -f $@
 	@echo "installing $(TORCH) and the $(EXTRA) packages into $(VENV): about 3 minutes and 4 GB on a CPU machine"
+ifeq ($(EXTRA),cpu)
 	@$(PIP) install -qq $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
-ifeq ($(EXTRA),gpu)
-	@$(PIP) install -qq -e ".[gpu,dev]"
-else
-	@$(PIP) install -qq --no-deps -r $(LOCK)
-	@$(PIP) install -qq --no-deps --no-build-isolation -e .
 endif
+	@$(PIP) install -qq --no-deps -r $(LOCK) -r $(DEV_LOCK)
+	@$(PIP) install -qq --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(DEMO_MODEL): $(INSTALLED)

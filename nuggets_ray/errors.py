@@ -4,11 +4,17 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+OBEYED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+"""What a terminal would obey or no stream can write: a message may quote a row."""
+
 
 class UserError(Exception):
     """A mistake the user can mend: one sentence that names the key, the value and the way out. Exit
     code 2.
     """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(OBEYED.sub(lambda found: ascii(found[0])[1:-1], text))
 
 
 @contextmanager

@@ -9,7 +9,8 @@ import hashlib
 import json
 import os
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, cast
 
@@ -21,6 +22,11 @@ from nuggets_ray.errors import UserError
 
 SCHEMES = ("s3", "gs")
 BUFFER_BYTES = 1 << 20
+DAMAGED = (
+    *(ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError),
+    pa.ArrowException,
+)
+"""What is raised by a file that is cut off, or holds something else than it should."""
 
 
 def is_remote(uri: str) -> bool:
@@ -96,6 +102,28 @@ def read_bytes(uri: str) -> bytes:
         return cast(bytes, stream.read())
 
 
+@contextmanager
+def telling_damage(uri: str) -> Iterator[None]:
+    """For code that reads what a file of ours holds: UserError naming the file where it holds
+    something else, as it was cut off, or written by someone else.
+    """
+    try:
+        yield
+    except DAMAGED as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{uri} is damaged, or not as this program writes it ({type(error).__name__}: {reason})"
+            ": bring it back from a copy, or go on in another out_dir"
+        ) from error
+
+
+def read_json(uri: str) -> dict[str, Any]:
+    """The object in a JSON file; FileNotFoundError without it, UserError for anything else."""
+    content = read_bytes(uri)
+    with telling_damage(uri):
+        return dict(json.loads(content).items())
+
+
 def write_bytes(uri: str, data: bytes | pa.Buffer) -> None:
     """Write a file atomically, making its folder."""
     store, path = open_fs(uri)
@@ -121,9 +149,13 @@ def write_bytes(uri: str, data: bytes | pa.Buffer) -> None:
 
 
 def read_table(uri: str, columns: Sequence[str] | None = None) -> pa.Table:
-    """A parquet file, or only some of its columns, in memory."""
+    """A parquet file, or only some of its columns, in memory; UserError for a damaged one."""
     store, path = open_fs(uri)
-    with store.open_input_file(path) as stream, pq.ParquetFile(stream) as file:
+    with (
+        telling_damage(uri),
+        store.open_input_file(path) as stream,
+        pq.ParquetFile(stream) as file,
+    ):
         return file.read(columns=None if columns is None else list(columns))
 
 

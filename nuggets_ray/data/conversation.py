@@ -8,7 +8,7 @@ first question (a greeting) is context, not an answer.
 from collections.abc import Sequence
 from dataclasses import replace
 
-from nuggets_ray.data.values import SkipRow
+from nuggets_ray.data.values import SkipRow, check_unicode
 from nuggets_ray.records import Message
 
 
@@ -80,10 +80,6 @@ def _as_greeting(turns: Sequence[Message]) -> list[Message]:
 
 
 def _check_unicode(turn: Message) -> None:
-    texts = [turn.content, turn.reasoning]
-    texts += [text for call in turn.tool_calls for text in (call.name, call.arguments)]
-    try:
-        for text in texts:
-            text.encode("utf-8")
-    except UnicodeEncodeError:
-        raise SkipRow("invalid_unicode") from None
+    check_unicode(turn.content, turn.reasoning)
+    for call in turn.tool_calls:
+        check_unicode(call.name, call.arguments)

@@ -20,7 +20,7 @@ from nuggets_ray.data.inputs import FORMAT_ROWS, InputFile, read_rows
 from nuggets_ray.data.reader import Names, Read, make_names, read_row
 from nuggets_ray.data.recognise import detect_format, propose_setting, set_format
 from nuggets_ray.data.rows import BadRow
-from nuggets_ray.data.values import SkipRow
+from nuggets_ray.data.values import SkipRow, is_too_deep
 from nuggets_ray.errors import UserError
 from nuggets_ray.records import Example
 
@@ -60,11 +60,13 @@ class Rules:
 
     def read(self, value: object) -> Read:
         """The example in a decoded row, and the fields it was read from. Raises SkipRow where there
-        is none: a BadRow's own reason, not_an_object, missing_field:F, wrong_type:F,
+        is none: a BadRow's own reason, too_deep, not_an_object, missing_field:F, wrong_type:F,
         unknown_role:R, needs_image:F, and those of a conversation (conversation.py).
         """
         if isinstance(value, BadRow):
             raise SkipRow(value.reason)
+        if is_too_deep(value):
+            raise SkipRow("too_deep")
         formats = self._formats
         format = formats[0] if len(formats) == 1 else max(formats, key=lambda f: fit(value, f))
         return read_row(value, format, self._names)

@@ -24,6 +24,7 @@ from nuggets_ray.records import Example
 NUM_ROWS = 100
 MAX_ROWS = 2000
 MAX_FIELDS = 12
+MAX_NAME_CHARS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ def _none_can_be_read(config: DataConfig, rules: Rules, parsed: Sequence[ParsedR
     told = "; ".join(f"{count} {reason}" for reason, count in reasons.most_common(2))
     values = [row.value for row, _ in parsed]
     names = {str(name) for value in values if isinstance(value, dict) for name in value}
-    fields = ", ".join(sorted(names)[:MAX_FIELDS])
+    fields = ", ".join(name[:MAX_NAME_CHARS] for name in sorted(names)[:MAX_FIELDS])
     first = f"the first {len(parsed)} rows of data.path={config.path}"
     if config.columns or config.format != "auto":
         given = f"columns={config.columns}" if config.columns else f"format={config.format}"

@@ -15,6 +15,8 @@ from nuggets_ray.data.streams import resumed
 
 HEAD_BYTES = 1 << 20
 """How much of a file is looked at to tell its layout."""
+MAX_OBJECT_BYTES = 1 << 28
+"""The largest file of columns, which are held in memory: 256 MiB."""
 WRAPPERS = ("data", "rows", "examples", "train")
 """Names of the list of rows in a file that is one object."""
 ROLE_KEYS = ("role", "from")
@@ -74,7 +76,11 @@ def _object_texts(
     ):
         yield from line_texts(stream)  # no columns, and too large to be one row
         return
-    data = stream.read()
+    data = stream.read(MAX_OBJECT_BYTES + 1)
+    if len(data) > MAX_OBJECT_BYTES:
+        raise ValueError(
+            f"it is one object of more than {MAX_OBJECT_BYTES} bytes: write it as a row a line"
+        )
     text = data.decode("utf-8-sig", "surrogateescape")
     value = _decoded(text)
     if not isinstance(value, dict):
@@ -124,10 +130,10 @@ def _is_columns(value: dict[str, object]) -> bool:
     )
 
 
-def _column_texts(columns: dict[str, object]) -> Iterator[str]:
+def _column_texts(columns: dict[str, object]) -> Iterator[str | BadRow]:
     lists = {name: column for name, column in columns.items() if isinstance(column, list)}
     sizes = {name: len(column) for name, column in lists.items()}
     if len(set(sizes.values())) > 1:
         raise ValueError(f"its columns are of unequal length ({sizes})")
     for cells in zip(*lists.values(), strict=True):
-        yield json.dumps(dict(zip(lists, cells, strict=True)), ensure_ascii=False)
+        yield one_line(json.dumps(dict(zip(lists, cells, strict=True)), ensure_ascii=False))

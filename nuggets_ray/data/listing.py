@@ -1,7 +1,9 @@
 """Which files a path, folder or glob stands for, in any pyarrow file system."""
 
 import fnmatch
+import os
 import re
+from collections.abc import Iterator
 from itertools import takewhile
 
 from pyarrow import fs
@@ -24,7 +26,7 @@ def find_files(store: fs.FileSystem, base: str) -> list[fs.FileInfo]:
     segments = base.split("/")
     for i, segment in enumerate(segments):
         if re.search(GLOB, segment):
-            return _glob(store, "/".join(segments[:i]) or "/", segments[i:])
+            return _glob(store, "/".join(segments[:i]) or "/", segments[i:], set())
     return []
 
 
@@ -42,16 +44,40 @@ def path_below(base: str, path: str) -> str:
 
 
 def _walk(store: fs.FileSystem, folder: str) -> list[fs.FileInfo]:
-    infos = store.get_file_info(fs.FileSelector(folder, recursive=True))
+    if isinstance(store, fs.LocalFileSystem):
+        infos = store.get_file_info(list(_local_files(folder)))
+    else:
+        infos = store.get_file_info(fs.FileSelector(folder, recursive=True))
     below = len(folder.rstrip("/")) + 1
     return [i for i in infos if i.is_file and not re.search(r"(^|/)[._]", i.path[below:])]
 
 
-def _glob(store: fs.FileSystem, folder: str, segments: list[str]) -> list[fs.FileInfo]:
+def _local_files(folder: str) -> Iterator[str]:
+    """Links are followed; a folder that they lead to once more, perhaps for ever, is read once."""
+    seen = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if name[0] not in "._")
+        yield from (os.path.join(place, name) for name in names)
+
+
+def _glob(
+    store: fs.FileSystem, folder: str, segments: list[str], seen: set[tuple[str, int]]
+) -> list[fs.FileInfo]:
+    """`seen`: the folders that were looked at, each by how many segments were left then."""
     pattern, rest = segments[0], segments[1:]
-    infos = {}
+    infos: dict[str, fs.FileInfo] = {}
+    if isinstance(store, fs.LocalFileSystem):
+        place = os.path.realpath(folder), len(segments)
+        if place in seen:
+            return []
+        seen.add(place)
     if pattern == "**" and rest:
-        infos = {info.path: info for info in _glob(store, folder, rest)}
+        infos = {info.path: info for info in _glob(store, folder, rest, seen)}
     for info in store.get_file_info(fs.FileSelector(folder, allow_not_found=True)):
         if info.base_name[0] == "." and pattern[0] != ".":
             continue
@@ -60,5 +86,6 @@ def _glob(store: fs.FileSystem, folder: str, segments: list[str]) -> list[fs.Fil
             infos[info.path] = info
         elif matches and info.type == fs.FileType.Directory:
             deeper = segments if pattern == "**" else rest
-            infos.update((i.path, i) for i in (_glob(store, info.path, deeper) if deeper else []))
+            found = _glob(store, info.path, deeper, seen) if deeper else []
+            infos.update((i.path, i) for i in found)
     return list(infos.values())

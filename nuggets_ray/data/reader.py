@@ -23,6 +23,7 @@ from nuggets_ray.data.turns import TurnNames, Turns, read_turns
 from nuggets_ray.data.values import (
     Fields,
     SkipRow,
+    check_unicode,
     json_text,
     list_in,
     object_in,
@@ -197,7 +198,9 @@ def _tools(row: Fields, names: Names) -> tuple[str, ...]:
     if items is None or None in tools:
         row.read.remove(name)
         return ()
-    return tuple(json_text(tool) for tool in tools)
+    texts = tuple(json_text(tool) for tool in tools)
+    check_unicode(*texts)
+    return texts
 
 
 def _with_system(row: Fields, messages: list[Message], names: Names) -> list[Message]:

@@ -19,6 +19,7 @@ from nuggets_ray.errors import UserError
 from nuggets_ray.records import ROLES
 
 MIN_FITTING_SHARE = 0.9
+MAX_NAME_CHARS = 40
 MAX_NAMED = 12
 WHOLE = ("instruction", "input", "output", "messages", "turns")
 """Fields of data.columns that say where question and answer stand, so that no format does."""
@@ -119,7 +120,9 @@ def _reasons(rows: Sequence[object]) -> str:
 def _nothing_fits(rows: Sequence[Any], fitting: Counter[str], section: str) -> str:
     """Why no format fits: each that fits some rows, or else the nearest and why its rows miss."""
     keys = dict.fromkeys(str(key) for row in rows if isinstance(row, dict) for key in row)
-    shown = ", ".join([*keys][:MAX_NAMED]) + (", ..." if len(keys) > MAX_NAMED else "")
+    shown = ", ".join(key[:MAX_NAME_CHARS] for key in [*keys][:MAX_NAMED]) + (
+        ", ..." if len(keys) > MAX_NAMED else ""
+    )
     shares = [f"{count / len(rows):.0%} fit {name}" for name, count in fitting.most_common(2)]
     near = ", nearest: " + why_not(rows, nearest(rows)) if fitting.total() < len(rows) else ""
     if shares:

@@ -6,6 +6,11 @@ from typing import Any
 
 from nuggets_ray.data.spellings import is_absent, is_empty
 
+MAX_DEPTH = 100
+"""How deep a row is nested at the most: deeper ones end Python's recursion, here or at the next
+reader.
+"""
+MAX_REASON_CHARS = 200
 NOT_TEXT = "bytes that are not UTF-8 (base64)"
 """The one field of the object that stands, in a row's JSON text, for bytes that are no text."""
 
@@ -18,8 +23,11 @@ class SkipRow(Exception):
 
     def __init__(self, reason: str, detail: str = "") -> None:
         super().__init__(reason)
-        self.reason = reason
-        self.detail = detail
+        # both may quote the row, and are written down
+        self.reason, self.detail = (
+            text[:MAX_REASON_CHARS].encode("utf-8", "replace").decode("utf-8")
+            for text in (reason, detail)
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         return SkipRow, (self.reason, self.detail)
@@ -60,7 +68,26 @@ class Fields:
     def left(self) -> list[str]:
         """The fields that hold something and were not read."""
         values, read = self.values, self.read
-        return [str(name) for name in values if name not in read and not is_empty(values[name])]
+        return [
+            str(name).encode("utf-8", "replace").decode("utf-8")
+            for name in values
+            if name not in read and not is_empty(values[name])
+        ]
+
+
+def is_too_deep(value: Any) -> bool:
+    """Whether lists and objects in it are nested deeper than MAX_DEPTH."""
+    level = [value] if isinstance(value, dict | list | tuple) else []
+    for _ in range(MAX_DEPTH + 1):
+        level = [
+            item
+            for holder in level
+            for item in (holder.values() if isinstance(holder, dict) else holder)
+            if isinstance(item, dict | list | tuple)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def text_of(value: Any, field: str, place: str = "") -> str:
@@ -77,6 +104,15 @@ def text_of(value: Any, field: str, place: str = "") -> str:
     if isinstance(value, dict) and value.keys() == {NOT_TEXT}:
         raise SkipRow("invalid_unicode", f"{field}{place}")
     raise wrong_type(value, field, place)
+
+
+def check_unicode(*texts: str) -> None:
+    """Raise SkipRow where half a surrogate pair is in one of them, which no file can hold."""
+    try:
+        for text in texts:
+            text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise SkipRow("invalid_unicode") from None
 
 
 def wrong_type(value: Any, field: str, place: str = "") -> SkipRow:
@@ -109,9 +145,10 @@ def _json(value: Any, start: str) -> Any:
     if not isinstance(value, str) or value.lstrip()[:1] != start:
         return None
     try:
-        return json.loads(value)
+        parsed = json.loads(value)
     except (ValueError, RecursionError):
         return None
+    return None if is_too_deep(parsed) else parsed
 
 
 def json_text(value: Any) -> str:

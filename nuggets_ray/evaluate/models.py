@@ -3,7 +3,6 @@
 Known before Ray starts, so that a misspelt name costs seconds.
 """
 
-import json
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -125,7 +124,7 @@ def training_data(out_dir: str) -> list[TrainingData]:
     for name in trained_models(out_dir):
         before = read_config(out_dir, f"finetune-{name}") or {}
         if before and before["finetune"]["selection"] is None:
-            done = json.loads(io.read_bytes(RunFolder(out_dir).model(name).record))
+            done = io.read_json(RunFolder(out_dir).model(name).record)
             held_out = done["settings"]["held_out"]  # a number: rows drawn by the training itself
             leaves_out = held_out if isinstance(held_out, str) else None
             hashes = tuple(done["settings"].get("rows", {}).get("sha256", ()))
@@ -183,7 +182,7 @@ def _of_run(out_dir: str, name: str, model: ModelConfig, prompt: PromptConfig) -
             "nor vLLM reads: copy it to a folder that every node sees and give that folder's path"
         )
     if io.exists(io.join(folder, ADAPTER_CONFIG)):
-        adapter = json.loads(io.read_bytes(io.join(folder, ADAPTER_CONFIG)))
+        adapter = io.read_json(io.join(folder, ADAPTER_CONFIG))
         base = ModelConfig(
             adapter["base_model_name_or_path"],
             adapter.get("revision"),

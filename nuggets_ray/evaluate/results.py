@@ -145,22 +145,23 @@ def read_results(out_dir: str) -> Results:
         raise UserError(
             f"{path} is not there: run {job_command('evaluate')} with out_dir={out_dir} first"
         )
-    content = json.loads(io.read_bytes(path))
+    content = io.read_json(path)
     if content.get("schema_version") != SCHEMA_VERSION:
         raise UserError(
             f"{path} has schema_version {content.get('schema_version')}, this is {SCHEMA_VERSION}: "
             "evaluate into another out_dir"
         )
     names = {item.name for item in fields(Result)}
-    rows = (
-        {key: value for key, value in row.items() if key in names} for row in content["results"]
-    )
-    return Results(
-        content["primary"],
-        tuple(Result(**row) for row in rows),
-        content.get("verdict"),
-        content.get("pins"),
-    )
+    with io.telling_damage(path):
+        rows = (
+            {key: value for key, value in row.items() if key in names} for row in content["results"]
+        )
+        return Results(
+            content["primary"],
+            tuple(Result(**row) for row in rows),
+            content.get("verdict"),
+            content.get("pins"),
+        )
 
 
 def write_results(out_dir: str, results: Results) -> str:

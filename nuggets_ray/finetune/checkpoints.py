@@ -47,7 +47,7 @@ def read_committed(folder: str) -> Committed | None:
     uri = TrainingFolder(folder).committed
     if not io.exists(uri):
         return None
-    record = json.loads(io.read_bytes(uri))
+    record = io.read_json(uri)
     best = record["best"]
     return Committed(record["settings"], Saved(**record["last"]), best and Saved(**best))
 

@@ -62,11 +62,12 @@ def read_commit(out_dir: str) -> Commit | None:
     uri = RunFolder(out_dir).prepared
     if not io.exists(uri):
         return None
-    record = json.loads(io.read_bytes(uri))
-    inputs = tuple(HashedInput(**file) for file in record["prepared"].pop("inputs"))
-    prepared = Prepared(inputs=inputs, **record["prepared"])
-    version = record.get("version", 1)
-    return Commit(record["key"], version, record["attempt_id"], tuple(record["parts"]), prepared)
+    record = io.read_json(uri)
+    with io.telling_damage(uri):
+        inputs = tuple(HashedInput(**file) for file in record["prepared"].pop("inputs"))
+        prepared = Prepared(inputs=inputs, **record["prepared"])
+        version, parts = record.get("version", 1), tuple(record["parts"])
+        return Commit(record["key"], version, record["attempt_id"], parts, prepared)
 
 
 def finish(out_dir: str) -> Commit | None:

@@ -4,7 +4,6 @@ what to type next.
 Legend: N scored rows, V values of a source.
 """
 
-import json
 import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -213,7 +212,7 @@ def _notes(material: Material, main: ChosenRows) -> Iterator[str]:
     if record.get("num_copies_left_out"):
         yield f"Exact copies of other rows that were left out: {record['num_copies_left_out']:,}."
     uri = material.folder.selection(main.name).profile
-    near = json.loads(io.read_bytes(uri)).get("near_duplicates") if io.exists(uri) else None
+    near = io.read_json(uri).get("near_duplicates") if io.exists(uri) else None
     if near is not None:
         yield (
             f"{near['num_rows']:,} of its {near['num_compared']:,} best rows are nearly the same "

@@ -1,7 +1,5 @@
 """The demo only: how well golden scores, and other measures, tell whole rows from damaged ones."""
 
-import json
-
 from nuggets_ray import io
 from nuggets_ray.report.material import Material
 from nuggets_ray.report.page import Grid, Section
@@ -12,7 +10,7 @@ def separation(material: Material) -> Section | None:
     uri = material.folder.separation
     if not io.exists(uri):
         return None
-    told = json.loads(io.read_bytes(uri))["separation"]
+    told = io.read_json(uri)["separation"]
     measures = list(dict.fromkeys(one["measure"] for one in told))
     kinds = list(dict.fromkeys(one["kind"] for one in told))
     values = {(one["kind"], one["measure"]): one for one in told}

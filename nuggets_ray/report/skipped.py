@@ -1,6 +1,5 @@
 """Rows that have no score, by reason with examples, and the fields of rows that were not read."""
 
-import json
 from collections import Counter
 from typing import Any
 
@@ -22,6 +21,9 @@ MEANING = {
     "too_long_for_context": "longer than the model's context; data.on_too_long=truncate cuts them",
     "non_finite_score": "the model gave no finite log-prob",
     "no_other_anchor": "every anchor is the row itself",
+    "too_large": "larger than 64 MiB",
+    "too_deep": "lists and objects in each other, more than 100 deep",
+    "invalid_value": "a value that Python has not, such as a date in the year 100,000",
     "killed_worker": "processes died of it; the next run tries it once more (data.retry)",
 }
 
@@ -59,7 +61,7 @@ def read_fields(material: Material) -> dict[str, Any]:
     """{fields_read, fields_not_read: {field: rows}, num_rows} as reading the data told."""
     told: dict[str, Any] = {}
     if io.exists(material.folder.prepared):
-        told = json.loads(io.read_bytes(material.folder.prepared)).get("prepared", {})
+        told = io.read_json(material.folder.prepared).get("prepared", {})
     return {
         "fields_read": told.get("fields_read", {}),
         "fields_not_read": told.get("fields_not_read", {}),

@@ -1,7 +1,6 @@
 """What studies of the run found: the sentences and pictures of each page under studies/."""
 
 import base64
-import json
 from typing import Any
 
 from nuggets_ray import io
@@ -22,7 +21,7 @@ def studies(material: Material) -> Section:
         folder = material.folder.study(name)
         if not io.exists(folder.numbers):
             continue
-        study: dict[str, Any] = json.loads(io.read_bytes(folder.numbers))
+        study: dict[str, Any] = io.read_json(folder.numbers)
         pictures, linked = [], []
         for uri in io.list_files(folder.path, ".png"):
             png, file_name = io.read_bytes(uri), uri.rpartition("/")[2]

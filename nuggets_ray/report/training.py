@@ -74,7 +74,7 @@ def read_trainings(material: Material) -> list[Trained]:
                 if "step" in record:
                     steps[record["step"], "eval_loss" in record] = record
         uri = material.folder.model(name).record
-        record = json.loads(io.read_bytes(uri)) if io.exists(uri) else {}
+        record = io.read_json(uri) if io.exists(uri) else {}
         history = [steps[key] for key in sorted(steps)]
         trainings.append(Trained(name, history, record, str(told["status"])))
     return trainings

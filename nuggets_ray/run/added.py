@@ -5,7 +5,6 @@ written under added/scores/, swap.json names the parts that come and those that 
 places; whoever finds swap.json finishes the change before anything else.
 """
 
-import json
 from collections.abc import Sequence
 
 import numpy as np
@@ -95,7 +94,7 @@ def finish_swap(out_dir: str) -> None:
     added = folder.added
     if not io.exists(added.swap):
         return
-    swap = json.loads(io.read_bytes(added.swap))
+    swap = io.read_json(added.swap)
     for name in swap["new"]:
         source = io.join(added.scores, name)
         if io.exists(source):

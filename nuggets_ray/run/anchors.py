@@ -9,11 +9,12 @@ where a run has one set.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from nuggets_ray.io import exists, read_table, write_table
+from nuggets_ray.io import exists, read_table, telling_damage, write_table
 from nuggets_ray.records import Anchor, Encoding
 from nuggets_ray.run.layout import RunFolder
 
@@ -57,22 +58,24 @@ def read_anchors(uri: str) -> tuple[list[Anchor], np.ndarray]:
     """The anchors of a run in order, and their zero-shot log-probs: (A,) float32, nats per answer
     token."""
     table = read_table(uri)
-    anchors = [
-        Anchor(
-            anchor_id=row["anchor_id"],
-            content_id=row["content_id"],
-            anchor_set=row["anchor_set"],
-            text=row["text"],
-            encoding=Encoding(
-                np.array(row["token_ids"], np.int64),
-                np.array(row["answer_mask"], bool),
-                row["num_dropped_tokens"],
-            ),
-            rounding_noise=row.get("rounding_noise"),
-        )
-        for row in table.to_pylist()
-    ]
-    return anchors, np.array(table["zero_shot_logprob"].to_pylist(), np.float32)
+    with telling_damage(uri):
+        anchors = [_anchor(row) for row in table.to_pylist()]
+        return anchors, np.array(table["zero_shot_logprob"].to_pylist(), np.float32)
+
+
+def _anchor(row: dict[str, Any]) -> Anchor:
+    return Anchor(
+        anchor_id=row["anchor_id"],
+        content_id=row["content_id"],
+        anchor_set=row["anchor_set"],
+        text=row["text"],
+        encoding=Encoding(
+            np.array(row["token_ids"], np.int64),
+            np.array(row["answer_mask"], bool),
+            row["num_dropped_tokens"],
+        ),
+        rounding_noise=row.get("rounding_noise"),
+    )
 
 
 def read_known(out_dir: str) -> tuple[list[Anchor], np.ndarray]:

@@ -3,7 +3,6 @@ that may have cost and what it saved. Read from the run folder alone, whether th
 not; a number that an older run did not write down is None.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -54,7 +53,7 @@ def read_funnel(out_dir: str, manifest: Mapping[str, Any]) -> tuple[FunnelRound,
     folder = RunFolder(out_dir)
     numbers = sorted(int(name) for name in io.list_folders(folder.rounds) if name.isdigit())
     plans = (folder.round(number).plan for number in numbers)
-    reports = [json.loads(io.read_bytes(plan)) for plan in plans if io.exists(plan)]
+    reports = [io.read_json(plan) for plan in plans if io.exists(plan)]
     return make_funnel([(one["number"], one["report"]) for one in reports], manifest)
 
 

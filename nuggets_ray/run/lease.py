@@ -61,11 +61,12 @@ class Lease:
 def read_lease(out_dir: str) -> Lease | None:
     """The lease of a run folder; None where nobody holds it."""
     try:
-        content = json.loads(io.read_bytes(RunFolder(out_dir).lease))
+        content = io.read_json(RunFolder(out_dir).lease)
     except FileNotFoundError:
         return None
     known = {field.name for field in fields(Lease)}
-    return Lease(**{key: value for key, value in content.items() if key in known})
+    with io.telling_damage(RunFolder(out_dir).lease):
+        return Lease(**{key: value for key, value in content.items() if key in known})
 
 
 def write_lease(out_dir: str, attempt_id: str, stage: str) -> None:

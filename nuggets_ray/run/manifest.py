@@ -5,7 +5,6 @@ advisory). Every file is one atomic write, so a kill at any moment leaves the ol
 """
 
 import errno
-import json
 import logging
 import os
 import signal
@@ -270,13 +269,18 @@ def read_manifest(out_dir: str) -> dict[str, Any] | None:
     path = RunFolder(out_dir).manifest
     if not io.exists(path):
         return None
-    manifest: dict[str, Any] = json.loads(io.read_bytes(path))
+    manifest: dict[str, Any] = io.read_json(path)
     if manifest.get("schema_version") != SCHEMA_VERSION:
         raise UserError(
             f"out_dir={out_dir}: its manifest has schema_version {manifest.get('schema_version')}, "
             "this program writes "
             f"{SCHEMA_VERSION}: use the program that made it, or another out_dir"
         )
+    with io.telling_damage(path):
+        stages = manifest.setdefault("stages", {})
+        for stage in stages.values():
+            for attempt in stage["attempts"]:
+                str(attempt["attempt_id"]), str(attempt["status"])
     return manifest
 
 

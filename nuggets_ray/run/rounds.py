@@ -8,7 +8,6 @@ flight, and who goes on asks for what no part holds.
 Legend: n rows, S anchors of an ask.
 """
 
-import json
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -127,7 +126,7 @@ def read_rounds(out_dir: str) -> list[Round]:
 
 def _read_round(out_dir: str, number: int) -> Round:
     folder = RunFolder(out_dir).round(number)
-    plan = json.loads(io.read_bytes(folder.plan))
+    plan = io.read_json(folder.plan)
     table = io.read_table(folder.rows)
     ids_N = table["content_id"].to_numpy().astype(str)
     ask_N = table["ask"].to_numpy()

@@ -144,9 +144,10 @@ def _rows_of(parts: Sequence[str], columns: Sequence[str] | None = None) -> Iter
     for part in parts:
         table = io.read_table(part, columns=wanted)
         first_N = []
-        for example_id in table["example_id"].to_pylist():
-            first_N.append(example_id not in seen)
-            seen.add(example_id)
+        with io.telling_damage(part):
+            for example_id in table["example_id"].to_pylist():
+                first_N.append(example_id not in seen)
+                seen.add(example_id)
         yield table if all(first_N) else table.filter(pa.array(first_N))
 
 

@@ -6,7 +6,6 @@ training goes on, and in models/<name>/finetune.json from then on, so that a sel
 under the same name says nothing of a model that never saw it.
 """
 
-import json
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -150,4 +149,4 @@ def _hashes(kept: Record) -> list[str]:
 
 
 def _read(uri: str) -> Record | None:
-    return dict(json.loads(io.read_bytes(uri))) if io.exists(uri) else None
+    return dict(io.read_json(uri)) if io.exists(uri) else None

@@ -72,10 +72,13 @@ def read_skipped(out_dir: str) -> pa.Table:
     if not io.exists(uri):
         return SKIPPED_SCHEMA.empty_table()
     table = io.read_table(uri)
-    if "num_tries" not in table.column_names:  # of an earlier version, which never tried again
-        tries = [1 if is_score_reason(reason) else None for reason in table["reason"].to_pylist()]
-        table = table.append_column(SKIPPED_SCHEMA.field("num_tries"), pa.array(tries, pa.int32()))
-    return table.select(SKIPPED_SCHEMA.names)
+    with io.telling_damage(uri):
+        if "num_tries" not in table.column_names:  # of an earlier version, which never tried again
+            reasons = table["reason"].to_pylist()
+            tries = [1 if is_score_reason(reason) else None for reason in reasons]
+            column = pa.array(tries, pa.int32())
+            table = table.append_column(SKIPPED_SCHEMA.field("num_tries"), column)
+        return table.select(SKIPPED_SCHEMA.names).cast(SKIPPED_SCHEMA)
 
 
 def count_reasons(out_dir: str) -> Counter[str]:

@@ -5,7 +5,6 @@ and numbers of their own, under the names that status prints. What comes next to
 of a race, say) is another phase, or another of `numbers`.
 """
 
-import json
 import logging
 import threading
 import time
@@ -86,14 +85,15 @@ _PARTS: dict[str, Any] = {
 def read_stage_status(out_dir: str, stage: str) -> StageStatus | None:
     """What the last attempt of a stage told; None of a stage that told nothing."""
     try:
-        content = json.loads(io.read_bytes(RunFolder(out_dir).status(stage)))
+        content = io.read_json(RunFolder(out_dir).status(stage))
     except FileNotFoundError:
         return None
-    values = _known(StageStatus, content)
-    for name, part in _PARTS.items():
-        if values.get(name) is not None:
-            values[name] = part(**_known(part, values[name]))
-    return StageStatus(**values)
+    with io.telling_damage(RunFolder(out_dir).status(stage)):
+        values = _known(StageStatus, content)
+        for name, part in _PARTS.items():
+            if values.get(name) is not None:
+                values[name] = part(**_known(part, values[name]))
+        return StageStatus(**values)
 
 
 def _known(record: type, content: Mapping[str, Any]) -> dict[str, Any]:

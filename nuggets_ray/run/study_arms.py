@@ -4,7 +4,6 @@
 may be brought in from elsewhere.
 """
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,7 +16,7 @@ def read_arm(out_dir: str, study: str, label: str) -> tuple[dict[str, Any], dict
     uri = RunFolder(out_dir).study(study).arm(label)
     if not io.exists(uri):
         return None
-    kept = json.loads(io.read_bytes(uri))
+    kept = io.read_json(uri)
     return dict(kept["key"]), dict(kept["result"])
 
 

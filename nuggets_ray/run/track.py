@@ -7,7 +7,6 @@ numbers.
 """
 
 import importlib.util
-import json
 import logging
 import os
 import tempfile
@@ -174,7 +173,7 @@ def _identity(config: TrackConfig, out_dir: str, stage: str) -> tuple[str, str |
     uri = RunFolder(out_dir).tracked(stage)
     if not io.exists(uri):
         return name, None
-    kept = json.loads(io.read_bytes(uri))
+    kept = io.read_json(uri)
     is_same = kept["to"] == config.to and kept["project"] == config.project
     return name, str(kept["id"]) if is_same else None
 

@@ -3,7 +3,6 @@
 finetune.json of the model says so; selections/ as it is now may hold other rows under that name.
 """
 
-import json
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -40,7 +39,7 @@ def trained_selections(out_dir: str, names: Iterable[str]) -> dict[str, TrainedS
         uri = RunFolder(out_dir).model(name).record
         if not io.exists(uri):
             continue  # the base, or a folder from elsewhere
-        done = json.loads(io.read_bytes(uri))
+        done = io.read_json(uri)
         record = done["selection"] if "selection" in done else _as_it_is_now(out_dir, name, done)
         if record is not None:
             # a record without select.unique is of an earlier version, which kept copies

@@ -71,7 +71,7 @@ def report_separation(config: Config) -> dict[str, Any]:
     example_ids = [score["example_id"] for score in scores]
     rows = [json.loads(text) for text in read_rows(config.out_dir, np.array(example_ids))]
     uri = RunFolder(config.out_dir).separation
-    known: dict[str, float] = json.loads(io.read_bytes(uri))["perplexity"] if io.exists(uri) else {}
+    known: dict[str, float] = io.read_json(uri)["perplexity"] if io.exists(uri) else {}
     if set(example_ids) - set(known):
         with connected(config.cluster) as workers:
             perplexity_N = _perplexity(_setup(config, workers), rows, workers)

@@ -129,7 +129,7 @@ def _worker_gib(out_dir: str) -> float | None:
     uri = RunFolder(out_dir).plan
     if not io.exists(uri):
         return None
-    memory = json.loads(io.read_bytes(uri)).get("memory", {})
+    memory = io.read_json(uri).get("memory", {})
     found = memory.get("peak_gib_a_worker") or memory.get("predicted_gib_a_worker")
     return None if found is None else float(found)
 

@@ -45,7 +45,7 @@ def write_files(
     [of_results] = [path for path in written if path.name.startswith(RESULTS)]
     hashes = json.loads(of_results.read_bytes())["task_hashes"]
     for before in io.list_files(folder, ".json"):
-        if json.loads(io.read_bytes(before))["task_hashes"] == hashes:
+        if io.read_json(before)["task_hashes"] == hashes:
             return before
     # the results last: where they stand, the samples do
     for path in [*(path for path in written if path != of_results), of_results]:

@@ -3,7 +3,7 @@
 An answer is a `Completion`. `RefusedError` (429, 5xx, no connection) and `LostError` (a time-out, a
 cut connection, a body that is no completion) are worth another try; a lost request may have been
 paid for, a refused one was not. Whatever else is wrong is a UserError. The key is read from the
-environment and stands in no message.
+environment or a file and stands in no message, nor in what an endpoint says that repeats it.
 """
 
 import email.utils
@@ -22,9 +22,15 @@ from nuggets_ray.evaluate.judge.key import read_key
 from nuggets_ray.evaluate.judge.prompts import Conversation
 
 MESSAGE_CHARS = 300
+MAX_REPLY_BYTES = 1 << 26
+"""Far more than any judge says: an endpoint that never stops would fill the memory."""
+MIN_KEY_CHARS = 8
+"""A shorter one, such as EMPTY, is a placeholder, and may well be a word of an answer."""
 MAX_RETRY_AFTER_S = 3600.0
 RETRIED_STATUSES = (408, 409, 425, 429)
 """Beside 5xx."""
+BAD_JSON = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
+"""What a reply raises that is no JSON, or holds something else than it should."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,17 +111,20 @@ class Endpoint:
                 f"{self._config.model}: {self._message(content)}: check both, and judge.body"
             )
         try:
-            return _completion(content)
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            return _completion(self._without_key(content))
+        except BAD_JSON as error:
             raise LostError(f"the answer is no completion: {self._message(content)}") from error
 
     def _post(self, body: Mapping[str, Any]) -> tuple[int, httpx.Headers, bytes]:
         # httpx's time-out is one between two bytes: an answer that drips would never end
         deadline = time.monotonic() + self._config.timeout_s
-        chunks = []
+        chunks, num_bytes = [], 0
         with self._client.stream("POST", self._url, json=body) as response:
             for chunk in response.iter_bytes():
                 chunks.append(chunk)
+                num_bytes += len(chunk)
+                if num_bytes > MAX_REPLY_BYTES:
+                    raise httpx.ReadError(f"the answer is longer than {MAX_REPLY_BYTES} bytes")
                 if time.monotonic() > deadline:
                     raise httpx.ReadTimeout("the answer drips")
         return response.status_code, response.headers, b"".join(chunks)
@@ -135,10 +144,11 @@ class Endpoint:
         )
 
     def _message(self, content: bytes) -> str:
-        text = _error_message(content)
-        return " ".join((text.replace(self._key, "***") if self._key else text).split())[
-            :MESSAGE_CHARS
-        ]
+        return " ".join(_error_message(self._without_key(content)).split())[:MESSAGE_CHARS]
+
+    def _without_key(self, content: bytes) -> bytes:
+        is_secret = len(self._key) >= MIN_KEY_CHARS
+        return content.replace(self._key.encode(), b"***") if is_secret else content
 
 
 def request_settings(config: JudgeConfig) -> dict[str, Any]:
@@ -186,7 +196,8 @@ def _completion(content: bytes) -> Completion:
     if not isinstance(text, str | None):
         raise TypeError("the content is no text")
     num_tokens = (reply.get("usage") or {}).get("total_tokens")
-    return Completion(text or "", num_tokens if isinstance(num_tokens, int) else None)
+    text = (text or "").encode("utf-8", "replace").decode("utf-8")  # half a surrogate pair
+    return Completion(text, num_tokens if isinstance(num_tokens, int) else None)
 
 
 def _error_message(content: bytes) -> str:
@@ -194,5 +205,5 @@ def _error_message(content: bytes) -> str:
         reply = json.loads(content)
         error = reply.get("error", reply)
         return str(error["message"])
-    except (ValueError, LookupError, TypeError, AttributeError):
+    except BAD_JSON:
         return content.decode("utf-8", "replace")

@@ -4,7 +4,6 @@ evaluation/likelihood/<model>.json {key, mean_logprob}: a row is computed once u
 """
 
 import hashlib
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -96,7 +95,7 @@ def read_kept(uri: str, key: Mapping[str, Any]) -> dict[str, float]:
     """{example_id: mean log-prob} kept under the same `key` (weights, prompt, ...), else {}."""
     if not io.exists(uri):
         return {}
-    kept: dict[str, Any] = json.loads(io.read_bytes(uri))
+    kept: dict[str, Any] = io.read_json(uri)
     return dict(kept["mean_logprob"]) if kept["key"] == key else {}
 
 

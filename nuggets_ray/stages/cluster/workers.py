@@ -6,11 +6,9 @@ node sees out_dir.
 
 import itertools
 import logging
-import math
 import os
 import signal
 import threading
-import time
 import uuid
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -36,12 +34,11 @@ from nuggets_ray.stages.cluster.own_ray import (
     in_a_session_of_its_own,
     warn_if_open,
 )
+from nuggets_ray.stages.cluster.room import Resources, alive_nodes, capacity, wait_for_room
 from nuggets_ray.stderr import set_quiet, without_noise
 
 logger = logging.getLogger(__name__)
 
-Resources = dict[str, float]
-"""What a node has, by Ray's names (CPU, GPU)."""
 NUMBERS = itertools.count()
 
 
@@ -156,7 +153,7 @@ def refuse_missing(workers: Workers) -> None:
     """Raise UserError where the cluster has no room for all workers, of a job that needs them all
     at once.
     """
-    room = capacity(_nodes(), workers.cpus_per_worker, workers.gpus_per_worker)
+    room = capacity(alive_nodes(), workers.cpus_per_worker, workers.gpus_per_worker)
     if room < workers.num_workers:
         raise UserError(
             f"cluster.num_workers={workers.num_workers}: the cluster has room for {room} workers "
@@ -231,17 +228,12 @@ def _our_sigterm() -> Iterator[None]:
 
 def _fit(config: ClusterConfig, is_local: bool) -> Workers:
     """The workers that the cluster can hold now, or after cluster.wait_s for one that scales."""
-    nodes = _nodes()
+    nodes = alive_nodes()
     if is_local:
         _refuse_too_many(config, nodes)
     cpus, gpus = config.cpus_per_worker, _gpus_per_worker(config, nodes)
     num_workers = config.num_workers or max(1, capacity(nodes, cpus, gpus))
-    deadline = time.monotonic() + config.wait_s
-    while (room := capacity(_nodes(), cpus, gpus)) < num_workers:
-        if time.monotonic() > deadline:
-            break
-        logger.info("waiting for nodes: room for %d of %d workers", room, num_workers)
-        time.sleep(min(10.0, config.wait_s))
+    room = wait_for_room(num_workers, cpus, gpus, config.wait_s)
     if room == 0:
         raise UserError(
             f"cluster.num_workers={num_workers}: the cluster has no node with {cpus} CPUs and "
@@ -253,10 +245,6 @@ def _fit(config: ClusterConfig, is_local: bool) -> Workers:
             "starting with room for %d of %d workers; more join as nodes come", room, num_workers
         )
     return Workers(num_workers, gpus, cpus)
-
-
-def _nodes() -> list[Resources]:
-    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
 def _refuse_too_many(config: ClusterConfig, nodes: Sequence[Resources]) -> None:
@@ -275,14 +263,6 @@ def _gpus_per_worker(config: ClusterConfig, nodes: Sequence[Resources]) -> float
     if config.gpus_per_worker is not None:
         return config.gpus_per_worker
     return 1.0 if any(node.get("GPU") for node in nodes) else 0.0
-
-
-def capacity(nodes: Sequence[Resources], cpus: int, gpus: float) -> int:
-    """How many workers fit, each whole on one node."""
-    return sum(
-        int(min(node.get("CPU", 0) // cpus, node.get("GPU", 0) // gpus if gpus else math.inf))
-        for node in nodes
-    )
 
 
 def _num_local_gpus() -> int:

@@ -57,7 +57,7 @@ def read_done(
     uri = RunFolder(out_dir).model(source.name).record
     if not io.exists(uri):
         return None
-    done: dict[str, Any] = json.loads(io.read_bytes(uri))
+    done: dict[str, Any] = io.read_json(uri)
     before, now = done["settings"] | done["exported"], settings | _chosen(config)
     if changed := differences(before, now, source.description):
         raise UserError(

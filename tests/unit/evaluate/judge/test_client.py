@@ -20,6 +20,7 @@ from faulty_endpoint import (
 
 from nuggets_ray.config.schema import JudgeConfig
 from nuggets_ray.errors import UserError
+from nuggets_ray.evaluate.judge import client
 from nuggets_ray.evaluate.judge.client import (
     Completion,
     Endpoint,
@@ -168,6 +169,29 @@ def test_another_4xx_says_what_the_endpoint_says() -> None:
         ask(error(404, f"no model\n{KEY} here"))
     with pytest.raises(UserError, match="answers 301"):
         ask(Reply(301, headers={"Location": "http://127.0.0.1:1/"}))
+
+
+def test_a_key_that_an_endpoint_repeats_is_kept_nowhere() -> None:
+    _, found = ask(completion(f"[[A]] {KEY}"))
+    assert found.text == "[[A]] ***"
+    with pytest.raises(LostError, match=r"no completion: \*\*\*") as caught:
+        ask(Reply(body=KEY.encode()))
+    assert KEY not in str(caught.value)
+
+
+def test_a_placeholder_for_a_key_changes_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JUDGE_KEY", "EMPTY")
+    assert ask(completion("EMPTY"))[1].text == "EMPTY"
+
+
+def test_a_reply_that_is_made_to_break_its_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(LostError, match="no completion"):
+        ask(Reply(body=b"[" * 100_000))
+    _, found = ask(Reply(body=b'{"choices": [{"message": {"content": "\\ud800"}}]}'))
+    assert found.text == "?"
+    monkeypatch.setattr(client, "MAX_REPLY_BYTES", 1000)
+    with pytest.raises(LostError, match="longer than 1000 bytes"):
+        ask(completion("a" * 1001))
 
 
 def test_an_endpoint_that_is_not_there() -> None:
