@@ -20,7 +20,7 @@ from nuggets_ray.evaluate.models import BASE, check_models
 from nuggets_ray.evaluate.results import open_results, read_results
 from nuggets_ray.finetune.deepspeed_config import deepspeed_settings
 from nuggets_ray.finetune.selections import before_golden
-from nuggets_ray.finetune.source import check_source
+from nuggets_ray.finetune.source import check_source, check_trainable
 from nuggets_ray.io import open_fs
 from nuggets_ray.model.load import check_path
 from nuggets_ray.run.manifest import check_out_dir
@@ -88,6 +88,8 @@ def check_pipeline(config: Config) -> None:
     check_materials(config.out_dir, config.select, is_matched_made)
     check_tracker(config.track)
     check_score(config)
+    if config.finetune.selections:
+        check_trainable(config.model)
     deepspeed_settings(config.finetune, "bfloat16", 1)
     check_settings(config.evaluate, config.judge)
     if config.finetune.selections and config.evaluate.held_out_path is not None:

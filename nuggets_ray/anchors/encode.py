@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 
+from nuggets_ray.model.weights.files import some
 from nuggets_ray.prompts.prompt import Prompt
 from nuggets_ray.records import Anchor, Example
 
@@ -23,10 +24,10 @@ def encode_anchors(examples: Sequence[Example], anchor_set: str, prompt: Prompt)
     ]
 
 
-def warn_of_cuts(anchors: Sequence[Anchor]) -> None:
-    """WARN of anchors that prompt.max_anchor_tokens cuts."""
+def warn_of_anchors(anchors: Sequence[Anchor]) -> None:
+    """WARN of anchors that prompt.max_anchor_tokens cuts, and of others without an answer."""
     cut = [anchor for anchor in anchors if anchor.encoding.num_dropped_tokens]
-    empty = sum(anchor.encoding.num_answer_tokens == 0 for anchor in anchors)
+    empty = sum(anchor.encoding.num_answer_tokens == 0 for anchor in cut)
     if cut:
         dropped = sum(anchor.encoding.num_dropped_tokens for anchor in cut)
         logger.warning(
@@ -34,3 +35,11 @@ def warn_of_cuts(anchors: Sequence[Anchor]) -> None:
             "token and always tie",
             len(cut), len(anchors), dropped, empty,
         )  # fmt: skip
+    whole = [anchor for anchor in anchors if not anchor.encoding.num_dropped_tokens]
+    if ids := [anchor.anchor_id for anchor in whole if not anchor.encoding.num_answer_tokens]:
+        logger.warning(
+            "%d of %d anchors have no answer token and always tie (%s): prompt=official lets the "
+            "answer begin at the token count of the prompt alone, which may be past its end: take "
+            "anchors with longer answers, or another prompt",
+            *(len(ids), len(anchors), some(ids)),
+        )

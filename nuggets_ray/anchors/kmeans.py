@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_limits
 from transformers import PreTrainedModel
 
 from nuggets_ray.anchors.random import check_num
+from nuggets_ray.model.body import body_of, state_size
 
 if TYPE_CHECKING:
     from sklearn.cluster import KMeans
@@ -32,7 +33,7 @@ def embed(
     sequence goes alone). Every sequence needs a token. Which sequences share a batch does not
     depend on the order given.
     """
-    hidden_NH = np.empty((len(token_ids), model.config.get_text_config().hidden_size), np.float32)
+    hidden_NH = np.empty((len(token_ids), state_size(model)), np.float32)
     for rows in _batches(token_ids, max_batch_tokens):
         lengths_B = torch.tensor([len(token_ids[row]) for row in rows])
         mask_BT = torch.arange(int(lengths_B.max()))[None, :] < lengths_B[:, None]
@@ -41,7 +42,7 @@ def embed(
             np.concatenate([token_ids[row] for row in rows]).astype(np.int64)
         )
         mask_BT = mask_BT.to(model.device)
-        output = model.base_model(
+        output = body_of(model)(
             input_ids=ids_BT.to(model.device), attention_mask=mask_BT.long(), use_cache=False
         )
         # where, not a product: what a model computes at padding may be NaN, and 0 * NaN is NaN.

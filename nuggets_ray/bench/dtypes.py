@@ -23,7 +23,7 @@ from nuggets_ray.bench.tables import Row, format_number, hardware, make_row
 from nuggets_ray.config.schema import AnchorsConfig, Config, ModelConfig
 from nuggets_ray.data.read import read_examples
 from nuggets_ray.markdown import markdown_table
-from nuggets_ray.model.load import load_model, load_tokenizer, resolve_path
+from nuggets_ray.model.load import load_model, load_tokenizer, resolve_model
 from nuggets_ray.prompts.prompt import Prompt, make_prompt
 from nuggets_ray.records import Encoding
 from nuggets_ray.score.engine import make_engine
@@ -133,7 +133,7 @@ def bench(config: Config) -> dict[str, Any]:
     check_request(config, (), ())
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.set_num_threads(config.bench.threads)
-    model = replace(config.model, path=resolve_path(replace(config.model, path=_name(config))))
+    model = resolve_model(replace(config.model, path=_name(config)))
     prompt = make_prompt(load_tokenizer(model), config.prompt)
     anchors, prefixes = _work(prompt, config.bench.num_anchors)
     measured = [

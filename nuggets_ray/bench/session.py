@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -27,7 +28,7 @@ from nuggets_ray.bench.workload import (
 )
 from nuggets_ray.config.schema import Config, ModelConfig, PromptConfig
 from nuggets_ray.errors import UserError
-from nuggets_ray.model.load import load_config, load_tokenizer, resolve_path
+from nuggets_ray.model.load import load_config, load_tokenizer, resolve_model
 from nuggets_ray.prompts.prompt import make_prompt
 
 logger = logging.getLogger(__name__)
@@ -65,7 +66,13 @@ def make_task(config: Config, device: str) -> Task:
         if device == "cpu":
             raise UserError(f"model.path={path} is for a GPU, and there is none here: take demo")
     else:
-        path = resolve_path(ModelConfig(path, config.model.revision))
+        model = resolve_model(replace(config.model, path=path))
+        if model.adapter_path is not None:
+            raise UserError(
+                f"model.path={config.model.path}: bench measures whole models, without the adapter "
+                f"{model.adapter_path}: give its base"
+            )
+        path = model.path
     return Task(
         kind="",
         dtype="",

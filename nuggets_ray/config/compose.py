@@ -166,7 +166,11 @@ def absolute(config: Config) -> Config:
     return replace(
         config,
         out_dir=path("out_dir", config.out_dir),
-        model=replace(config.model, path=path("model.path", config.model.path)),
+        model=replace(
+            config.model,
+            path=path("model.path", config.model.path),
+            adapter_path=path("model.adapter_path", config.model.adapter_path or "") or None,
+        ),
         data=replace(config.data, path=path("data.path", config.data.path)),
         anchors=replace(
             config.anchors,

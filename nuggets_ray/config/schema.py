@@ -38,6 +38,8 @@ class ModelConfig:
     """Hub revision (branch, tag or commit)."""
     trust_remote_code: bool = False
     """Run modelling code that comes with the model."""
+    adapter_path: str | None = None
+    """Folder of a peft adapter (LoRA) to put over path; one given as path brings its base along."""
     ignore_keys: list[str] = field(default_factory=list, hash=False)
     """Regular expressions: weights that may be missing, of another size, or not used."""
     tokenizer: str = choice("auto", "file", "transformers")

@@ -24,7 +24,7 @@ from nuggets_ray.evaluate.judge.key import read_key
 from nuggets_ray.evaluate.likelihood.paired import BENCHMARK, MEAN_LOGPROB, WIN_RATE
 from nuggets_ray.evaluate.models import EvalModel, find_models
 from nuggets_ray.evaluate.prompt_set import check_name
-from nuggets_ray.model.load import check_path, load_tokenizer, resolve_path
+from nuggets_ray.model.load import check_path, load_tokenizer, resolve_model
 from nuggets_ray.model.weights.headers import check_weights
 from nuggets_ray.prompts.prompt import make_prompt
 from nuggets_ray.run.layout import RunFolder
@@ -43,7 +43,9 @@ def check_evaluate(config: Config) -> list[EvalModel]:
     for model in models:
         make_prompt(load_tokenizer(model.model), model.prompt)
         try:
-            check_weights(model.model, any_architecture=is_vllm)
+            # an adapter is merged into its base before anything is asked of it
+            whole = replace(model.model, adapter_path=None)
+            check_weights(whole, any_architecture=is_vllm)
         except UserError as error:
             raise UserError(f"evaluate.models={model.name}: {error}") from error
     return models
@@ -78,7 +80,7 @@ def check_method(evaluate: EvaluateConfig, judge: JudgeConfig, generate: Generat
         check_tasks_known(evaluate)
     if (local := _local_judge(evaluate, judge)) is not None:
         with _of_judge():
-            local = replace(local, path=resolve_path(local))
+            local = resolve_model(local)
             check_weights(local, any_architecture=generate.backend == "vllm")
 
 

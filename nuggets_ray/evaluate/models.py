@@ -7,13 +7,14 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from nuggets_ray import io
 from nuggets_ray.config.keys import job_command
 from nuggets_ray.config.schema import DataConfig, ModelConfig, PromptConfig
 from nuggets_ray.errors import UserError
-from nuggets_ray.model.load import ADAPTER_CONFIG, check_path, load_tokenizer, resolve_path
+from nuggets_ray.model.adapter import ADAPTER_CONFIG
+from nuggets_ray.model.load import check_path, load_tokenizer, resolve_model
 from nuggets_ray.run.job_configs import read_config
 from nuggets_ray.run.layout import RunFolder
 
@@ -22,12 +23,11 @@ BASE = "base"
 
 @dataclass(frozen=True, slots=True)
 class EvalModel:
-    """A model under its `name` in results. `adapter`: a peft folder to put over `model` first."""
+    """A model under its `name` in results."""
 
     name: str
     model: ModelConfig
     prompt: PromptConfig
-    adapter: str | None = None
 
 
 def find_models(
@@ -69,8 +69,7 @@ def _refuse_repeated(names: Sequence[str]) -> None:
 
 def base_model(out_dir: str, model: ModelConfig) -> ModelConfig:
     """The model that the run's others were trained from, with its folder or hub id resolved."""
-    model = _base(out_dir, model)
-    return replace(model, path=resolve_path(model))
+    return resolve_model(_base(out_dir, model))
 
 
 def _base(out_dir: str, model: ModelConfig) -> ModelConfig:
@@ -141,14 +140,13 @@ def _find(
         return _of_run(out_dir, name, model, prompt)
     path = _outside(out_dir, name, trained)
     with _of_models():
-        resolved = resolve_path(ModelConfig(path))
+        other = resolve_model(ModelConfig(path, ignore_keys=model.ignore_keys))
     label = re.sub(r"[^A-Za-z0-9._-]+", "-", os.path.basename(path.rstrip("/"))) or "model"
     if label in (BASE, *trained):
         raise UserError(
             f"evaluate.models={name} would be called {label}, as a model of out_dir="
             f"{out_dir} is: name evaluate.models={label} for that one, or rename the folder"
         )
-    other = ModelConfig(resolved, ignore_keys=model.ignore_keys)
     return EvalModel(label, other, _answered(prompt.template))
 
 
@@ -186,10 +184,11 @@ def _of_run(out_dir: str, name: str, model: ModelConfig, prompt: PromptConfig) -
         base = ModelConfig(
             adapter["base_model_name_or_path"],
             adapter.get("revision"),
+            adapter_path=folder,
             ignore_keys=base_model(out_dir, model).ignore_keys,
             tokenizer=_tokenizer_choice(out_dir, name),
         )
-        return EvalModel(name, base, run_prompt(out_dir, model, prompt), folder)
+        return EvalModel(name, base, run_prompt(out_dir, model, prompt))
     return EvalModel(name, ModelConfig(folder), run_prompt(out_dir, model, prompt))
 
 

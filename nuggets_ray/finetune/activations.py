@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch.autograd.graph import saved_tensors_hooks
 
+from nuggets_ray.model.body import body_of
+
 logger = logging.getLogger(__name__)
 
 NUM_TOKENS = 64
@@ -45,5 +47,5 @@ def _kept_bytes(empty: Any, num_tokens: int) -> int:
     # transformers looks into a mask of rows and takes one of pairs as it is
     mask = torch.zeros((1, 1, num_tokens, num_tokens), dtype=torch.bool, device="meta")
     with saved_tensors_hooks(keep, lambda tensor: tensor):
-        empty.base_model(input_ids=ids, attention_mask=mask, use_cache=False)
+        body_of(empty)(input_ids=ids, attention_mask=mask, use_cache=False)
     return sum(whole.untyped_storage().nbytes() for whole in kept.values())

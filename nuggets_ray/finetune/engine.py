@@ -31,7 +31,10 @@ from nuggets_ray.finetune.loss import collate, give_loss
 from nuggets_ray.finetune.plain_load import plain_load
 from nuggets_ray.finetune.rows import TrainRows
 from nuggets_ray.finetune.steps import Schedule, learning_rate, micro_batches
+from nuggets_ray.model.architecture import sees_more_than_text
+from nuggets_ray.model.body import text_parts
 from nuggets_ray.model.load import load_config, load_model
+from nuggets_ray.model.weights.check import TOWERS
 from nuggets_ray.model.weights.headers import check_weights
 
 logger = logging.getLogger(__name__)
@@ -119,7 +122,8 @@ def trainable_model(setup: TrainSetup, settings: dict[str, Any]) -> Any:
     is_spread = zero_stage(config) == 3
     alive = HfDeepSpeedConfig(settings) if is_spread else None  # from_pretrained asks for it
     model = load_model(setup.model, weights_dtype(config, setup.dtype), setup.device)
-    model.requires_grad_(True)
+    for part in text_parts(model):  # the rest is loaded, and stays as it is
+        part.requires_grad_(True)
     model.train()
     if config.gradient_checkpointing:
         # under ZeRO 3 the recomputed weights are gathered anew, which the other kind takes amiss
@@ -141,11 +145,11 @@ def _with_lora(model: Any, config: FinetuneConfig, seed: int) -> Any:
     digest = hashlib.sha256(f"lora:{seed}".encode()).digest()
     with torch.random.fork_rng():
         torch.manual_seed(int.from_bytes(digest[:7], "big"))
-        return get_peft_model(model, lora_config(config)).get_base_model()
+        return get_peft_model(model, lora_config(config, model.config)).get_base_model()
 
 
-def lora_config(config: FinetuneConfig) -> Any:
-    """peft's description of the adapter."""
+def lora_config(config: FinetuneConfig, model_config: Any) -> Any:
+    """peft's description of the adapter, which leaves out the parts that no text passes."""
     from peft import LoraConfig
 
     return LoraConfig(
@@ -153,6 +157,7 @@ def lora_config(config: FinetuneConfig) -> Any:
         lora_alpha=config.lora_alpha,
         lora_dropout=config.lora_dropout,
         target_modules=config.lora_target_modules or "all-linear",
+        exclude_modules=rf".*{TOWERS.pattern}.*" if sees_more_than_text(model_config) else None,
         task_type="CAUSAL_LM",
     )
 

@@ -16,20 +16,18 @@ import torch
 
 from nuggets_ray.config.finetune import FinetuneConfig
 from nuggets_ray.config.schema import ModelConfig
-from nuggets_ray.errors import UserError
 from nuggets_ray.finetune.deepspeed_config import zero_stage
 from nuggets_ray.finetune.engine import TAG, lora_config
 from nuggets_ray.finetune.plain_load import plain_load
+from nuggets_ray.model.adapter import ADAPTER_CONFIG, ADAPTER_WEIGHTS, put_on
 from nuggets_ray.model.load import LOAD_ERRORS, load_config, load_model, resolve_path
 from nuggets_ray.model.size import empty_model
 from nuggets_ray.model.tokenizer_file import is_read_alike
-from nuggets_ray.model.weights.files import some
 from nuggets_ray.umask import follow_umask
 
 logger = logging.getLogger(__name__)
 
 MAX_SHARD = "5GB"
-ADAPTER = "adapter_model.safetensors"
 
 
 def export_weights(
@@ -150,8 +148,8 @@ def write_adapter(
         for name, tensor in tensors.items()
         if ".lora_" in name
     }
-    save_file(named, os.path.join(folder, ADAPTER), metadata={"format": "pt"})
-    described = lora_config(config)
+    save_file(named, os.path.join(folder, ADAPTER_WEIGHTS[0]), metadata={"format": "pt"})
+    described = lora_config(config, load_config(model))
     described.base_model_name_or_path = resolve_path(model)
     described.revision = model.revision
     described.inference_mode = True
@@ -163,18 +161,8 @@ def merge(model: ModelConfig, dtype: str, folder: str) -> None:
 
     Raises UserError where adapter and model do not fit: peft would leave the rest of it random.
     """
-    from peft import PeftModel
-
-    base = load_model(model, "float32", "cpu")
-    adapted = PeftModel.from_pretrained(base, folder)
-    load_result = adapted.load_adapter(folder, "default")  # again, for what it says of the keys
-    if strange := [*load_result.missing_keys, *load_result.unexpected_keys]:
-        raise UserError(
-            f"the adapter in {folder} does not fit model.path={model.path} ({some(strange)}): give "
-            "the base that it was trained on, in its adapter_config.json"
-        )
-    merged = adapted.merge_and_unload()
-    for name in (ADAPTER, "adapter_config.json", "README.md"):
+    merged = put_on(load_model(model, "float32", "cpu"), folder).merge_and_unload()
+    for name in (*ADAPTER_WEIGHTS, ADAPTER_CONFIG, "README.md"):
         if os.path.exists(os.path.join(folder, name)):
             os.unlink(os.path.join(folder, name))
     merged.to(getattr(torch, dtype)).save_pretrained(folder, max_shard_size=MAX_SHARD)

@@ -19,6 +19,7 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from nuggets_ray.finetune.rows import TrainRows
+from nuggets_ray.model.body import body_of, body_returns
 
 MAX_LOGITS_BYTES = 1 << 28
 """Float32 logits of one chunk; a micro-batch with fewer is not computed twice."""
@@ -68,12 +69,11 @@ def give_loss(model: Any) -> None:
     The projection is the model's own `forward` with its body's output given, so that its scaling,
     bias and soft-cap count. NotImplementedError for a model without a body of its own.
     """
-    if model.base_model is model:
-        raise NotImplementedError("the model has no body apart from its vocabulary projection")
+    body_of(model)
     own_forward = model.forward
 
     def forward(self: Any, batch: MicroBatch) -> torch.Tensor:
-        output = self.base_model(input_ids=batch.token_ids_BT, use_cache=False)
+        output = body_of(self)(input_ids=batch.token_ids_BT, use_cache=False)
         hidden_RE = output.last_hidden_state.flatten(0, 1)[batch.hidden_row_R]
 
         def summed(hidden_E: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -94,15 +94,8 @@ def give_loss(model: Any) -> None:
 
 def _project(model: Any, own_forward: Any, output: Any) -> torch.Tensor:
     """Logits (R, V): the model's own forward, its body returning `output` (1, R, E)."""
-    body = model.base_model
-    own = body.__dict__.get("forward")
     hidden = output.last_hidden_state
     placeholder = torch.zeros(hidden.shape[:2], dtype=torch.long, device=hidden.device)
-    body.forward = lambda *arguments, **keywords: output
-    try:
+    with body_returns(model, output):
         logits: torch.Tensor = own_forward(input_ids=placeholder, use_cache=False).logits[0]
-    finally:
-        del body.forward
-        if own is not None:
-            body.forward = own
     return logits

@@ -11,6 +11,7 @@ from nuggets_ray.config.schema import ModelConfig
 from nuggets_ray.finetune.activations import kept_bytes_a_token
 from nuggets_ray.finetune.deepspeed_config import weights_dtype
 from nuggets_ray.finetune.engine import lora_config, stored_in
+from nuggets_ray.model.body import text_parts
 from nuggets_ray.model.load import load_config
 from nuggets_ray.model.size import empty_model
 
@@ -45,8 +46,8 @@ class LoraReach:
 
 
 def lora_reach(adapted: Any, num_parameters: int) -> LoraReach:
-    """The reach of a peft model. Embeddings and the output head are left out by intent; norms and
-    biases are no matrices.
+    """The reach of a peft model. Embeddings, the output head and what no text passes are left out
+    by intent; norms and biases are no matrices.
     """
     names = [name for name, _ in adapted.named_parameters()]
     modules = {
@@ -57,6 +58,8 @@ def lora_reach(adapted: Any, num_parameters: int) -> LoraReach:
     base = adapted.get_base_model()
     apart = [base.get_input_embeddings(), base.get_output_embeddings()]
     left_alone = {id(weight) for part in apart if part is not None for weight in part.parameters()}
+    text = {id(weight) for part in text_parts(base) for weight in part.parameters()}
+    left_alone |= {id(weight) for weight in base.parameters()} - text
     unreached: dict[str, float] = {}
     for name, weight in adapted.named_parameters():
         owner, _, leaf = name.replace(".base_layer", "").rpartition(".")
@@ -69,14 +72,17 @@ def lora_reach(adapted: Any, num_parameters: int) -> LoraReach:
 
 def trained_size(model: ModelConfig, config: FinetuneConfig, dtype: str) -> TrainedSize:
     """The model's parameters, counted without its weights, and what its layers keep in `dtype`."""
-    text_config = load_config(model).get_text_config()
+    model_config = load_config(model)
+    text_config = model_config.get_text_config()
     empty: Any = empty_model(model)
     num_parameters = sum(weight.numel() for weight in empty.parameters())
-    num_trained, reach = num_parameters, None
+    text = {id(w): w.numel() for part in text_parts(empty) for w in part.parameters()}
+    num_trained = sum(text.values())
+    reach = None
     if config.method == "lora":
         from peft import get_peft_model
 
-        adapted = get_peft_model(empty, lora_config(config))
+        adapted = get_peft_model(empty, lora_config(config, model_config))
         num_trained = sum(w.numel() for w in adapted.parameters() if w.requires_grad)
         reach = lora_reach(adapted, num_parameters)
     return TrainedSize(

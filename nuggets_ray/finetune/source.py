@@ -19,12 +19,13 @@ from nuggets_ray.data.inputs import InputFile, list_inputs
 from nuggets_ray.demo.files import demo_or
 from nuggets_ray.errors import UserError
 from nuggets_ray.finetune.answer_end import AnswerEnd, find_answer_end
+from nuggets_ray.model.adapter import with_base
 from nuggets_ray.model.load import (
     check_path,
     load_config,
     load_tokenizer,
     max_context_tokens,
-    resolve_path,
+    resolve_model,
 )
 from nuggets_ray.prompts.prompt import Prompt, make_prompt
 from nuggets_ray.run.held_out import read_rules
@@ -66,7 +67,8 @@ def find_source(config: Config) -> Source:
     check_held_out(config.out_dir, config.finetune, config.data.holdout)
     scored = read_config(config.out_dir, "score")
     model = _model(config.model, scored)
-    model = replace(model, path=resolve_path(model))
+    check_trainable(model)
+    model = resolve_model(model)
     prompt = _prompt_config(config.prompt, config.finetune, scored)
     max_tokens = _max_tokens(config.finetune, model)
     if config.finetune.selection is not None:
@@ -99,6 +101,17 @@ def check_source(config: Config) -> None:
         list_inputs(_data_path(config.data.path), splits=config.data.splits)
     check_held_out(config.out_dir, config.finetune, config.data.holdout)
     check_path(_model(config.model, scored))
+    check_trainable(_model(config.model, scored))
+
+
+def check_trainable(model: ModelConfig) -> None:
+    """Raise UserError for an adapter: it would be trained and written as whole weights."""
+    if (adapter := with_base(model).adapter_path) is not None:
+        raise UserError(
+            f"model.path={model.path} is used with the adapter {adapter}, and fine-tuning starts "
+            "from whole weights: merge the two (peft's merge_and_unload), and give the folder of "
+            "the result as model.path, in scoring too"
+        )
 
 
 def check_held_out(out_dir: str, config: FinetuneConfig, num_drawn: int) -> None:

@@ -1,19 +1,31 @@
 """Find, load and describe a causal language model and its tokenizer; nothing else.
 
-`model.path` is a folder in Hugging Face format, a hub id, or `demo`: SmolLM2-135M-Instruct, taken
-from the package index and converted once into the cache. Whatever is wrong with it is a
-`UserError`, within seconds. Torch and transformers are
-imported where they are used.
+`model.path` is a folder in Hugging Face format, a peft adapter, a hub id, or `demo`:
+SmolLM2-135M-Instruct, taken from the package index and converted once into the cache. Whatever is
+wrong with it is a `UserError`, within seconds. Torch and transformers are imported where they are
+used.
 """
 
 import logging
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from nuggets_ray.config.schema import ModelConfig
 from nuggets_ray.demo.model import demo_folder
 from nuggets_ray.errors import UserError
+from nuggets_ray.model.adapter import (
+    ADAPTER_CONFIG,
+    is_adapter,
+    own_tokenizer,
+    put_on,
+    with_base,
+    without_adapter,
+)
+from nuggets_ray.model.architecture import auto_class
 from nuggets_ray.model.tokenizer_file import read_tokenizer
 from nuggets_ray.model.weights.check import check_kind, check_report
 from nuggets_ray.model.weights.files import local_files, read_headers
@@ -35,37 +47,60 @@ CONTEXT_KEYS = (
     "max_sequence_length",
     "n_ctx",
 )
-ADAPTER_CONFIG = "adapter_config.json"
 LOAD_ERRORS = (OSError, ValueError, KeyError, ImportError)
 """What transformers raises for a folder that it cannot read."""
 
 
-def resolve_path(config: ModelConfig) -> str:
-    """What `from_pretrained` can load: the folder, the hub id, or for `demo` the cached folder.
+def resolve_model(config: ModelConfig) -> ModelConfig:
+    """`config` with a path that `from_pretrained` can load: the folder, the hub id, or for `demo`
+    the cached folder; for an adapter its base, with the adapter as adapter_path.
 
     A hub id that is in the local hub cache while the hub cannot be reached becomes its cached
     folder. Raises UserError, naming model.path, when there is nothing to load.
     """
     check_path(config)
-    if config.path == "demo":
-        return str(demo_folder())
-    return config.path if os.path.isdir(config.path) else _resolve_hub_id(config)
+    base = with_base(config)
+    if base.path == "demo":
+        return replace(base, path=str(demo_folder()))
+    if os.path.isdir(base.path):
+        return base
+    with _of_adapter(config):
+        return replace(base, path=_resolve_hub_id(base))
+
+
+def resolve_path(config: ModelConfig) -> str:
+    """The path of `resolve_model`: of the base, where there is an adapter."""
+    return resolve_model(config).path
+
+
+@contextmanager
+def _of_adapter(config: ModelConfig) -> Iterator[None]:
+    """An error about the base of an adapter names the adapter, which is what was given."""
+    try:
+        yield
+    except UserError as error:
+        if not is_adapter(config.path):
+            raise
+        raise UserError(
+            f"model.path={config.path} is a peft adapter, whose base cannot be taken ({error}): "
+            f"give model.path=BASE model.adapter_path={config.path}"
+        ) from error
 
 
 def check_path(config: ModelConfig) -> None:
     """Raise UserError, naming model.path, for what is neither a model's folder nor like a hub id;
     asks no hub and imports nothing.
     """
+    base = with_base(config)
+    with _of_adapter(config):
+        _check_path(base)
+
+
+def _check_path(config: ModelConfig) -> None:
     if config.path == "demo":
         return
     if os.path.isdir(config.path):
         if not os.path.isfile(os.path.join(config.path, "config.json")):
-            if os.path.isfile(os.path.join(config.path, ADAPTER_CONFIG)):
-                raise UserError(
-                    f"model.path={config.path} is a peft adapter, which is no model without its "
-                    "base: merge it into its base and save that (finetune.lora_merge=true exports "
-                    "it so), or evaluate it by evaluate.models"
-                )
             raise UserError(
                 f"model.path={config.path} has no config.json: give a folder in Hugging Face "
                 "format (as save_pretrained writes it), a hub id, or demo."
@@ -86,7 +121,11 @@ def load_tokenizer(config: ModelConfig) -> "PreTrainedTokenizerBase":
     """The model's tokenizer, with the token ids of tokenizer.json unless model.tokenizer says
     otherwise. Raises UserError when there is none or it cannot be read.
     """
-    path, revision = resolve_path(config), config.revision or "main"
+    resolved = resolve_model(config)
+    path, revision = resolved.path, resolved.revision or "main"
+    adapter = resolved.adapter_path
+    if adapter is not None and own_tokenizer(adapter):
+        path = adapter
     try:
         return read_tokenizer(path, revision, config.trust_remote_code, config.tokenizer)
     except (UserError, MemoryError):
@@ -103,7 +142,8 @@ def load_config(config: ModelConfig, any_architecture: bool = False) -> Any:
     one where transformers does not know its kind."""
     from transformers import AutoConfig, PretrainedConfig
 
-    path, revision = resolve_path(config), config.revision or "main"
+    resolved = resolve_model(config)
+    path, revision = resolved.path, resolved.revision or "main"
     try:
         return AutoConfig.from_pretrained(
             path, revision=revision, trust_remote_code=config.trust_remote_code
@@ -120,18 +160,18 @@ def load_model(config: ModelConfig, dtype: str, device: str) -> "PreTrainedModel
     Raises UserError where it cannot be loaded, or where a weight would be random or left out.
     """
     import torch
-    from transformers import AutoModelForCausalLM
 
-    path, model_config = resolve_path(config), load_config(config)
+    resolved, model_config = resolve_model(config), load_config(config)
+    path = resolved.path
     check_kind(config, model_config)
     local_files(config, path, model_config)  # refused here, a broken file is named
     try:
         # a weight that model.ignore_keys lets be missing is drawn alike by every worker
-        with quiet(), torch.random.fork_rng(devices=[]):
+        with quiet(), torch.random.fork_rng(devices=[]), without_adapter(path) as plain:
             torch.manual_seed(0)
-            loaded: Any = AutoModelForCausalLM.from_pretrained(
-                path,
-                revision=config.revision or "main",
+            loaded: Any = auto_class(model_config).from_pretrained(
+                plain,
+                revision=resolved.revision or "main",
                 trust_remote_code=config.trust_remote_code,
                 dtype=getattr(torch, dtype),
                 ignore_mismatched_sizes=True,  # the report has them by name
@@ -146,8 +186,15 @@ def load_model(config: ModelConfig, dtype: str, device: str) -> "PreTrainedModel
     tensors = read_headers(local_files(config, path, model_config))
     # as it was before loading: a quantisation that is undone is no more in the model's own
     check_report(config, model_config, LoadReport.of(info, undone_dtypes(tensors, model_config)))
-    if os.path.isfile(os.path.join(path, ADAPTER_CONFIG)):
-        logger.warning("model.path=%s: the adapter beside its weights is put over them", path)
+    model.name_or_path = config.path
+    if getattr(model, "_hf_peft_config_loaded", False):  # of a hub id, where no link hides it
+        raise UserError(
+            f"model.path={config.path} holds an adapter beside its weights, which transformers "
+            "puts over them unasked: download it and give its folder, with model.adapter_path to "
+            "ask for the adapter"
+        )
+    if resolved.adapter_path is not None:
+        model = put_on(model, resolved.adapter_path).get_base_model()
     keep_soft_cap(model)
     keep_outputs(model)
     model.to(device)  # type: ignore[arg-type]
@@ -248,7 +295,13 @@ def _resolve_hub_id(config: ModelConfig) -> str:
             f"model.path={config.path} is no folder here, and the hub cannot be reached "
             f"({first_line(error)}): check the path, or download the model and give its folder."
         ) from error
-    if "config.json" not in {sibling.rfilename for sibling in info.siblings or []}:
+    names = {sibling.rfilename for sibling in info.siblings or []}
+    if "config.json" not in names:
+        if ADAPTER_CONFIG in names:
+            raise UserError(
+                f"model.path={config.path} is a peft adapter on the hub: download it, as by `hf "
+                f"download {config.path} --local-dir FOLDER`, and give model.path=FOLDER"
+            )
         raise UserError(
             f"model.path={config.path} has no config.json on the hub: it is not a transformers "
             "model."

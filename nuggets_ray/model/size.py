@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nuggets_ray.config.schema import ModelConfig
+from nuggets_ray.model.architecture import auto_class
 from nuggets_ray.model.load import LOAD_ERRORS, load_config
 from nuggets_ray.model.weights.load_errors import cannot_load
 
@@ -50,10 +51,9 @@ def empty_model(config: ModelConfig) -> "PreTrainedModel":
 
 def _on_meta(config: ModelConfig, model_config: "PretrainedConfig") -> "PreTrainedModel":
     import torch
-    from transformers import AutoModelForCausalLM
 
     with torch.device("meta"):
-        model: PreTrainedModel = AutoModelForCausalLM.from_config(
+        model: PreTrainedModel = auto_class(model_config).from_config(
             model_config, trust_remote_code=config.trust_remote_code
         )
     return model

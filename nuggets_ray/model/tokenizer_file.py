@@ -77,8 +77,12 @@ def read_tokenizer(
             f"model.tokenizer=file: model.path={path} has no tokenizer.json: leave model.tokenizer "
             "out, or put that file beside the weights"
         )
+    _refuse_tekken_alone(path, revision, choice, file)
     try:
-        read: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(path, **how)
+        # beside a tekken.json too, which Mistral's own package would read where it is installed
+        read: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            path, mistral_format=False, **how
+        )
     except Exception as error:  # whatever a class raises for a file that is not its own
         if file is None:
             raise
@@ -96,6 +100,18 @@ def read_tokenizer(
         return read
     difference = find_difference(_whole(read), _from_file(file))
     return read if difference is None else _judge(difference, read, path, how)
+
+
+def _refuse_tekken_alone(path: str, revision: str, choice: str, file: str | None) -> None:
+    others = ("tokenizer.model", "vocab.json")
+    if choice == "transformers" or file or any(_cached_file(path, n, revision) for n in others):
+        return
+    if _cached_file(path, "tekken.json", revision):
+        raise UserError(
+            f"model.path={path} has Mistral's tekken.json and no tokenizer.json, which alone says "
+            "what a text begins and ends with: put the tokenizer.json and tokenizer_config.json of "
+            "its Hugging Face repository beside it"
+        )
 
 
 def _judge(

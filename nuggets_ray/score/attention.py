@@ -31,6 +31,7 @@ from nuggets_ray.score.kernels.varlen import (
     make_spans,
     merged_attention,
 )
+from nuggets_ray.score.layer import at_positions, reach
 from nuggets_ray.score.pack import Layout, Pack, make_layout
 
 NAME = "nuggets_tree"
@@ -66,7 +67,7 @@ class TreeState:
         self.multiple = FLEX_BLOCK if device.type == "cuda" else 1
         self.num_calls = 0
         self._kept: dict[int, Kept] = {}
-        self._block_masks: dict[int | None, BlockMask] = {}
+        self._block_masks: dict[tuple[int | None, int | None], BlockMask] = {}
         self._sequences: Spans | Gathered | None = None
         self._layout: Layout | None = None
 
@@ -95,11 +96,12 @@ class TreeState:
             self._kept[id(module)] = (key[:, :, prefix].clone(), value[:, :, prefix].clone())
         return self._kept[id(module)] if pack.kept_tokens else None
 
-    def block_mask(self, window: int | None) -> BlockMask:
-        """The pack's block mask, built once for each window."""
-        if window not in self._block_masks:
-            self._block_masks[window] = make_block_mask(self.layout, window)
-        return self._block_masks[window]
+    def block_mask(self, rule: Rule) -> BlockMask:
+        """The pack's block mask, built once for each window and chunk."""
+        reach = (rule.window, rule.chunk)
+        if reach not in self._block_masks:
+            self._block_masks[reach] = make_block_mask(self.layout, *reach)
+        return self._block_masks[reach]
 
     def varlen_attention(
         self,
@@ -156,7 +158,6 @@ def _attention(
     dropout: float = 0.0,
     softcap: float | None = None,
     s_aux: torch.Tensor | None = None,
-    sliding_window: int | None = None,
     is_causal: bool | None = None,
     **keywords: Any,
 ) -> tuple[torch.Tensor, None]:
@@ -164,7 +165,7 @@ def _attention(
     unknown = [
         name
         for name, given in keywords.items()
-        if given is not None and name not in NEUTRAL_KEYWORDS
+        if given is not None and name not in NEUTRAL_KEYWORDS | {"sliding_window"}
     ]
     if unknown:
         raise TreeUnsupported(
@@ -174,10 +175,14 @@ def _attention(
         raise TreeUnsupported("its attention comes with a mask of its own, dropout or a batch")
     state = _STATE.get()
     state.num_calls += 1
-    window = sliding_window
-    if window is not None and window >= state.layout.max_tokens:
-        window = None
-    rule = Rule(query.shape[-1] ** -0.5 if scaling is None else scaling, window, softcap, s_aux)
+    # what no token of the pack is far enough for changes nothing
+    window, chunk = (
+        size if size is not None and size < state.layout.max_tokens else None
+        for size in reach(module, keywords)
+    )
+    scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
+    rule = Rule(scaling, window, softcap, s_aux, chunk)
+    query = at_positions(module, query, state.layout.position_T)
     kept = state.kept(module, key, value)
     out = _compute(state, query, key, value, rule, kept)
     return out.to(query.dtype).contiguous(), None
@@ -197,8 +202,8 @@ def _compute(
     if kept is not None:
         key, value = (torch.cat(both, dim=2) for both in zip(kept, (key, value), strict=True))
     if query.is_cuda:
-        return flex_tree_attention(state.block_mask(rule.window), query, key, value, rule)
-    is_plain = rule.window is None and rule.softcap is None
+        return flex_tree_attention(state.block_mask(rule), query, key, value, rule)
+    is_plain = not rule.is_local and rule.softcap is None
     if not is_plain or query.shape[-1] != value.shape[-1]:
         return masked_attention(state.layout, query, key, value, rule)
     if query.dtype == torch.float32 or rule.sinks_H is not None:

@@ -17,6 +17,7 @@ import torch
 from transformers import PreTrainedModel
 
 from nuggets_ray.errors import UserError
+from nuggets_ray.model.body import state_size
 from nuggets_ray.model.weights.load_errors import is_out_of_memory
 from nuggets_ray.records import Encoding
 from nuggets_ray.score.fall_back import dtype_warning, engine_warning
@@ -135,7 +136,7 @@ class Engine:
         log_probs = [torch.zeros(0), *(log_prob_D.cpu() for log_prob_D, _ in means)]
         if not with_states:
             return Own(torch.cat(log_probs).numpy(), None)
-        size = self.model.config.get_text_config().hidden_size
+        size = state_size(self.model)
         states = [torch.zeros(0, size), *(state.cpu() for _, state in means if state is not None)]
         return Own(torch.cat(log_probs).numpy(), torch.cat(states).numpy())
 

@@ -10,8 +10,7 @@ return given rows.
 Legend: R answer rows, E hidden size, V vocabulary, C candidates, A anchors.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +18,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
+from nuggets_ray.model.body import body_of, body_returns
 from nuggets_ray.records import Encoding
 from nuggets_ray.score.rope import forget_longer_sequences
 from nuggets_ray.score.transfer import ids_to_device, to_device
@@ -93,14 +93,13 @@ def mean_log_probs(
 def run_body(model: PreTrainedModel, input_ids: torch.Tensor, **keywords: Any) -> Any:
     """The model without its vocabulary projection, its inputs brought to its device;
     `last_hidden_state` of the result is (batch, tokens, E)."""
-    if model.base_model is model:
-        raise NotImplementedError("the model has no body apart from its vocabulary projection")
+    body = body_of(model)
     forget_longer_sequences(model)
     inputs = {
         name: ids_to_device(value, model.device) if torch.is_tensor(value) else value
         for name, value in {"input_ids": input_ids, **keywords}.items()
     }
-    return model.base_model(**inputs)
+    return body(**inputs)
 
 
 def add_answer_log_probs(
@@ -136,19 +135,6 @@ def add_answer_log_probs(
 def _project(model: PreTrainedModel, output: Any) -> torch.Tensor:
     hidden = output.last_hidden_state
     placeholder = torch.zeros(hidden.shape[:2], dtype=torch.long, device=hidden.device)
-    with _body_returns(model, output):
+    with body_returns(model, output):
         logits: torch.Tensor = model(input_ids=placeholder, use_cache=False).logits[0]
     return logits
-
-
-@contextmanager
-def _body_returns(model: PreTrainedModel, output: Any) -> Iterator[None]:
-    body = model.base_model
-    own = body.__dict__.get("forward")
-    body.forward = lambda *arguments, **keywords: output
-    try:
-        yield
-    finally:
-        del body.forward
-        if own is not None:
-            body.forward = own

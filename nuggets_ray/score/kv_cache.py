@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
+from nuggets_ray.model.body import body_of
 from nuggets_ray.records import Encoding
 from nuggets_ray.score.batches import make_batches, pad_rows
 from nuggets_ray.score.head import (
@@ -66,7 +67,7 @@ def kv_cache_log_probs(
 
 def takes_positions(model: PreTrainedModel) -> bool:
     """Whether the body takes `position_ids` (a model with ALiBi, say, does not)."""
-    return "position_ids" in inspect.signature(model.base_model.forward).parameters
+    return "position_ids" in inspect.signature(body_of(model).forward).parameters
 
 
 def _prefill(model: PreTrainedModel, prefix: np.ndarray) -> Any:

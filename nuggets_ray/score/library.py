@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from nuggets_ray.anchors.encode import encode_anchors, warn_of_cuts
+from nuggets_ray.anchors.encode import encode_anchors, warn_of_anchors
 from nuggets_ray.anchors.file import distinct_examples, load_examples
 from nuggets_ray.config.schema import (
     AnchorsConfig,
@@ -46,7 +46,7 @@ from nuggets_ray.data.read import (
 )
 from nuggets_ray.data.values import SkipRow
 from nuggets_ray.errors import UserError, named_as
-from nuggets_ray.model.load import load_tokenizer, resolve_dtype, resolve_path
+from nuggets_ray.model.load import load_tokenizer, resolve_dtype, resolve_model
 from nuggets_ray.model.weights.headers import check_weights
 from nuggets_ray.prepare.ids import copy_numbers, example_ids
 from nuggets_ray.prompts.prompt import Prompt, make_prompt, reason_to_skip
@@ -138,7 +138,7 @@ def score_rows(
     device = _check_device(device)
     read = rows if isinstance(rows, ReadExamples) else read_examples(rows, format, columns, roles)
     given = _anchor_examples(anchors)
-    config = replace(config, model=replace(config.model, path=resolve_path(config.model)))
+    config = replace(config, model=resolve_model(config.model))
     renderer = make_prompt(load_tokenizer(config.model), config.prompt)
     fitting, results = _fitting(read.examples, renderer, on_too_long)
     with _threads(num_threads):
@@ -239,7 +239,7 @@ def _score(
 ) -> dict[str, ScoreRow | Unscored]:
     """{content_id: its score, or why it has none}"""
     anchors = encode_anchors(anchor_examples, "file", prompt)
-    warn_of_cuts(anchors)
+    warn_of_anchors(anchors)
     encodings = [anchor.encoding for anchor in anchors]
     max_tokens = demonstration_limit(
         config.model,

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
+from nuggets_ray.model.body import state_size
 from nuggets_ray.records import Encoding
 from nuggets_ray.score.batches import can_pad, make_batches, pad_rows
 from nuggets_ray.score.head import (
@@ -44,7 +45,7 @@ class OwnSums:
     ) -> None:
         self.sequences = list(sequences)
         self._sums_1D = zero_sums(model, 1, len(sequences))
-        size = model.config.get_text_config().hidden_size if with_states else 0
+        size = state_size(model) if with_states else 0
         shape = (len(sequences), size)
         self._state_DE = torch.zeros(shape, dtype=torch.float32, device=model.device)
         self.with_states = with_states

@@ -162,11 +162,13 @@ def make_layout(pack: Pack, num_tokens: int, num_kept_keys: int, device: torch.d
     )
 
 
-def visible(layout: Layout, queries: slice, window: int | None) -> torch.Tensor:
+def visible(
+    layout: Layout, queries: slice, window: int | None, chunk: int | None = None
+) -> torch.Tensor:
     """Which key each query of the slice sees: bool of shape (Q, K).
 
     `window` is a sliding window in positions: a token sees itself and the window - 1 positions
-    before.
+    before. `chunk`: a token sees the positions before it of its own chunk.
     """
     branch_Q1 = layout.branch_T[queries, None]
     root_Q1 = layout.root_T[queries, None]
@@ -175,4 +177,6 @@ def visible(layout: Layout, queries: slice, window: int | None) -> torch.Tensor:
     seen_QK &= distance_QK >= 0
     if window is not None:
         seen_QK &= distance_QK < window
+    if chunk is not None:
+        seen_QK &= layout.position_T[queries, None] // chunk == layout.key_position_K // chunk
     return seen_QK

@@ -64,8 +64,7 @@ CHECK_ANSWER_TOKENS = (1, 20, 44)
 ISOLATION_PACK_TOKENS = 120
 ISOLATION_PREFIX_TOKENS = (0, 4, 90)
 ISOLATION_ANCHOR_TOKENS = range(3, 11)
-TREE_LAYER_TYPES = frozenset({"full_attention", "sliding_attention"})
-CACHE_LAYER_TYPES = TREE_LAYER_TYPES | {"chunked_attention"}
+KNOWN_LAYER_TYPES = frozenset({"full_attention", "sliding_attention", "chunked_attention"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,8 +166,7 @@ def _max_tokens(config: Any) -> int:
 def _unable(name: str, model: PreTrainedModel) -> str | None:
     """Why the engine cannot do the model's layers, as the configuration tells."""
     types = getattr(model.config.get_text_config(), "layer_types", None) or ()
-    known = {"tree": TREE_LAYER_TYPES, "kv_cache": CACHE_LAYER_TYPES}.get(name, set(types))
-    if strange := set(types) - known:
+    if name != "plain" and (strange := set(types) - KNOWN_LAYER_TYPES):
         return f"{name} cannot do layers of type {', '.join(sorted(strange))}"
     if name == "tree" and not takes_positions(model):
         return "tree cannot set positions (the model takes none)"

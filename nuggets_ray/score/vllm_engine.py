@@ -29,6 +29,7 @@ from nuggets_ray.model.vllm import (
     check_installed,
     engine_arguments,
     set_environment,
+    text_only,
 )
 from nuggets_ray.model.weights.headers import check_weights
 from nuggets_ray.records import Encoding
@@ -196,10 +197,11 @@ def make_vllm_engine(
     given = arguments or {}
     device = "cuda" if num_gpus else "cpu"
     check_installed(device)
-    arguments = engine_arguments(
+    model_config = load_config(model, any_architecture=True)
+    arguments = text_only(model_config) | engine_arguments(
         given,
         num_gpus=num_gpus,
-        context_tokens=max_context_tokens(load_config(model, any_architecture=True)),
+        context_tokens=max_context_tokens(model_config),
         max_prefix_tokens=max_prefix_tokens,
         max_anchor_tokens=max((anchor.num_tokens for anchor in anchors), default=0),
         max_pack_tokens=max_pack_tokens,

@@ -26,7 +26,7 @@ from nuggets_ray.demo.separation import (
 )
 from nuggets_ray.errors import UserError
 from nuggets_ray.io import write_json
-from nuggets_ray.model.load import load_tokenizer, resolve_path
+from nuggets_ray.model.load import load_tokenizer, resolve_model
 from nuggets_ray.prompts.prompt import make_prompt
 from nuggets_ray.run.candidates import read_candidate_ids
 from nuggets_ray.run.joined import read_rows
@@ -100,7 +100,7 @@ def _setup(config: Config, workers: Workers) -> Setup:
         raise UserError(
             f"out_dir={config.out_dir} holds no run: score it first, with {job_command('score')}"
         )
-    config = replace(config, model=replace(config.model, path=resolve_path(config.model)))
+    config = replace(config, model=resolve_model(config.model))
     max_tokens = config.prompt.max_demonstration_tokens
     dtype, data_format = manifest["fingerprint"]["dtype"], manifest["data_format"]
     gpus = workers.gpus_per_worker

@@ -16,7 +16,7 @@ from nuggets_ray.config.schema import Config, ModelConfig, PromptConfig
 from nuggets_ray.curate.diversity import reduced
 from nuggets_ray.data.examples import Rules
 from nuggets_ray.errors import UserError
-from nuggets_ray.model.load import load_model, load_tokenizer, resolve_dtype, resolve_path
+from nuggets_ray.model.load import load_model, load_tokenizer, resolve_dtype, resolve_model
 from nuggets_ray.prompts.prompt import make_prompt
 from nuggets_ray.run.embeddings import add_embeddings, read_embeddings
 from nuggets_ray.run.job_configs import scored_config
@@ -77,7 +77,7 @@ def _embed_on_workers(config: Config, example_ids: np.ndarray) -> np.ndarray:
             f"select.diversity={config.select.diversity}: out_dir={config.out_dir} does not say "
             "which model scored it, or how its rows are read: take select.diversity=none"
         )
-    model = replace(scored.model, path=resolve_path(scored.model))
+    model = resolve_model(scored.model)
     template = make_prompt(load_tokenizer(model), scored.prompt).name
     with connected(config.cluster) as workers:
         check_shared_folder(config.out_dir)

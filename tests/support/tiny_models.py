@@ -16,10 +16,14 @@ from transformers import (
     GPTNeoXConfig,
     GptOssConfig,
     JambaConfig,
+    Llama4TextConfig,
     LlamaConfig,
     MistralConfig,
+    OPTConfig,
+    PhimoeConfig,
     PreTrainedConfig,
     PreTrainedModel,
+    Qwen2MoeConfig,
     Qwen3Config,
 )
 
@@ -44,6 +48,13 @@ COMMON = {
 }
 GPT2_SIZES = {"n_embd": 32, "n_head": 4, "n_layer": 2, "n_positions": 512}
 HEADS = {"head_dim": 8}
+EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 48}
+LLAMA4_SIZES = {
+    "intermediate_size_mlp": 48,
+    "num_local_experts": 4,
+    "interleave_moe_layer_step": 2,
+    "no_rope_layers": [1, 0],
+}
 JAMBA_SIZES = {
     "num_experts": 2,
     "num_experts_per_tok": 1,
@@ -71,6 +82,29 @@ CONFIGS: dict[str, Callable[[], PreTrainedConfig]] = {
     "gpt_oss": lambda: GptOssConfig(
         **COMMON, **HEADS, sliding_window=WINDOW, num_local_experts=4, num_experts_per_tok=2
     ),
+    "llama4": lambda: Llama4TextConfig(
+        **COMMON,
+        **HEADS,
+        **LLAMA4_SIZES,
+        attention_chunk_size=WINDOW,
+        floor_scale=5,
+        attn_scale=2.0,
+    ),
+    "opt": lambda: OPTConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=32,
+        ffn_dim=48,
+        word_embed_proj_dim=16,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=512,
+    ),
+    "phimoe": lambda: PhimoeConfig(
+        **COMMON, num_local_experts=4, num_experts_per_tok=2, sliding_window=WINDOW
+    ),
+    "qwen2_moe": lambda: Qwen2MoeConfig(
+        **COMMON, **EXPERTS, sliding_window=WINDOW, use_sliding_window=True, max_window_layers=1
+    ),
     "bloom": lambda: BloomConfig(vocab_size=VOCABULARY, hidden_size=32, n_layer=2, n_head=4),
     "jamba": lambda: JambaConfig(**COMMON, **JAMBA_SIZES),
 }
@@ -82,12 +116,18 @@ def make_model(family: str, **changes: object) -> PreTrainedModel:
     for key, value in changes.items():
         setattr(config, key, value)
     torch.manual_seed(0)
-    model = draw_weights(AutoModelForCausalLM.from_config(config), 1)
+    model = randomise(AutoModelForCausalLM.from_config(config))
+    keep_soft_cap(model)
+    return model
+
+
+def randomise(model: PreTrainedModel) -> PreTrainedModel:
+    """The model with weights of a scale at which log-probs spread, for inference."""
+    draw_weights(model, 1)
     # A projection of its own scale: untied from the embedding, which some families scale up.
     head = model.get_output_embeddings()
     generator = torch.Generator().manual_seed(2)
     head.weight = torch.nn.Parameter(torch.randn(head.weight.shape, generator=generator))
-    keep_soft_cap(model)
     return model.requires_grad_(False)
 
 

@@ -51,7 +51,9 @@ def test_exported_weights(umask: int, tmp_path: Path, more: dict) -> None:
 
         from nuggets_ray.finetune.engine import lora_config
 
-        trained = get_peft_model(model, lora_config(config)).get_base_model().state_dict()
+        trained = (
+            get_peft_model(model, lora_config(config, model.config)).get_base_model().state_dict()
+        )
     checkpoint = tmp_path / "checkpoint"
     (checkpoint / TAG).mkdir(parents=True)
     torch.save({"module": trained}, checkpoint / TAG / "mp_rank_00_model_states.pt")

@@ -30,6 +30,7 @@ SYNONYMS = {
     # the model and the rows
     "model.path": "model_name_or_path model_name model.name model.id model model_path model_id "
     "base_model checkpoint",
+    "model.adapter_path": "adapter adapter_path adapter_name_or_path lora_path peft_path",
     "data.path": "dataset data.name data.dataset dataset_path dataset_name data_path data_file "
     "data_files train_file train_data input input_file file",
     "data.limit": "max_rows num_rows rows max_samples num_samples max_examples subset n",

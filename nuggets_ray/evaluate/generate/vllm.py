@@ -7,9 +7,9 @@ from nuggets_ray.config.evaluate import GenerateConfig
 from nuggets_ray.config.schema import ModelConfig
 from nuggets_ray.errors import UserError
 from nuggets_ray.evaluate.generate.answer import Answer, AnswerRequest, Loaded
-from nuggets_ray.model.load import resolve_path
+from nuggets_ray.model.load import load_config, resolve_path
 from nuggets_ray.model.tokenizer_file import copy_where_misread
-from nuggets_ray.model.vllm import CPU_DEFAULTS, check_installed, set_environment
+from nuggets_ray.model.vllm import CPU_DEFAULTS, check_installed, set_environment, text_only
 from nuggets_ray.model.weights.headers import check_weights
 
 
@@ -57,7 +57,7 @@ def _start(
         arguments |= CPU_DEFAULTS
     elif num_gpus < 1:
         arguments["gpu_memory_utilization"] = round(0.9 * num_gpus, 3)
-    arguments |= generate.vllm
+    arguments |= text_only(load_config(model, any_architecture=True)) | generate.vllm
     if arguments["tensor_parallel_size"] > 1:
         # left alone, vLLM may take Ray actors, which the stages know nothing of
         arguments.setdefault("distributed_executor_backend", "mp")

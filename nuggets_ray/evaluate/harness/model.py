@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nuggets_ray.evaluate.models import EvalModel
+from nuggets_ray.model.adapter import without_adapter
 from nuggets_ray.model.load import load_tokenizer, resolve_path
 from nuggets_ray.model.weights.headers import check_weights
 from nuggets_ray.prompts.alpaca_jinja import give_chat_template
@@ -70,13 +71,14 @@ class Responder:
         from lm_eval.models.huggingface import HFLM
 
         check_weights(model.model)  # the harness loads it by itself, and takes no report
-        self._model = HFLM(
-            **facts.model_args,
-            # the harness's own may give other ids
-            tokenizer=harness_tokenizer(model, chat_template=False),
-            device=facts.device,
-            batch_size=facts.batch_size,
-        )
+        with without_adapter(facts.model_args["pretrained"]) as plain:
+            self._model = HFLM(
+                **{**facts.model_args, "pretrained": plain},
+                # the harness's own may give other ids
+                tokenizer=harness_tokenizer(model, chat_template=False),
+                device=facts.device,
+                batch_size=facts.batch_size,
+            )
 
     def respond(self, kind: str, arguments: Sequence[Arguments], seed: int) -> list[Response]:
         """A response to each request of one kind; sampled texts are drawn with `seed`."""

@@ -19,11 +19,13 @@ from nuggets_ray.model.weights.report import LAYER, LoadReport, in_order
 
 logger = logging.getLogger(__name__)
 
+TOWERS = re.compile(
+    r"(^|\.)(\w*(vision|visual|image|video|audio|speech)\w*|siglip|vpm|apm|resampler|"
+    r"multi_modal_projector|mm_projector|patch_merger|connector|aligner|talker|token2wav|code2wav)(\.|$)"
+)
+"""The parts of a model that no text passes."""
 HARMLESS = {
-    "vision or audio towers": re.compile(
-        r"(^|\.)(\w*(vision|visual|image|video|audio|speech)\w*|siglip|vpm|apm|resampler|"
-        r"multi_modal_projector|mm_projector|patch_merger|talker|token2wav|code2wav)(\.|$)"
-    ),
+    "vision or audio towers": TOWERS,
     "multi-token-prediction heads": re.compile(r"(^|\.)(\w*mtp\w*|nextn\w*|\w*_nextn)(\.|$)"),
     "scales of the KV cache": re.compile(
         r"\.(k|v|kv|q|prob|kv_cache)_(scale|zero_point)$|\.[kv]_proj\.output_scale$"

@@ -5,12 +5,13 @@ the whole check where transformers gives no report: under ZeRO 3, and where vLLM
 """
 
 import logging
-import os
 from typing import Any
 
 from nuggets_ray.config.schema import ModelConfig
 from nuggets_ray.errors import UserError
-from nuggets_ray.model.load import ADAPTER_CONFIG, load_config, resolve_path
+from nuggets_ray.model.adapter import holds_adapter
+from nuggets_ray.model.architecture import sees_more_than_text
+from nuggets_ray.model.load import load_config, resolve_model
 from nuggets_ray.model.size import empty_model
 from nuggets_ray.model.weights.check import check_kind, check_report, ignore_patterns
 from nuggets_ray.model.weights.files import local_files, read_headers
@@ -31,13 +32,14 @@ def check_weights(config: ModelConfig, any_architecture: bool = False) -> None:
     ignore_patterns(config)
     model_config = load_config(config, any_architecture)
     check_kind(config, model_config)
-    resolved = resolve_path(config)
-    if any_architecture and os.path.isfile(os.path.join(resolved, ADAPTER_CONFIG)):
+    resolved = resolve_model(config)
+    _tell(config, resolved, model_config)
+    if any_architecture and resolved.adapter_path is not None:
         raise UserError(
-            f"model.path={config.path}: vLLM would leave out the adapter beside its weights: merge "
-            "it into them, or take the backend transformers"
+            f"model.path={config.path}: vLLM is given whole models here, not the adapter "
+            f"{resolved.adapter_path}: merge it into its base, or take the backend transformers"
         )
-    files = local_files(config, resolved, model_config, any_architecture)
+    files = local_files(config, resolved.path, model_config, any_architecture)
     is_other = any_architecture and getattr(model_config, "quantization_config", None) is not None
     if not files or is_other or is_quantised(model_config):
         return
@@ -68,3 +70,21 @@ def check_weights(config: ModelConfig, any_architecture: bool = False) -> None:
     check_report(
         config, model_config, LoadReport.of(loaded[1], undone_dtypes(tensors, model_config))
     )
+
+
+def _tell(config: ModelConfig, resolved: ModelConfig, model_config: Any) -> None:
+    """What of the folder is used, where that is not all of it, or not it alone."""
+    if resolved.adapter_path is not None:
+        logger.info("the adapter %s is put over %s", resolved.adapter_path, resolved.path)
+    elif holds_adapter(resolved.path):
+        logger.warning(
+            "model.path=%s: the adapter beside its weights is left out: model.adapter_path=%s puts "
+            "it over them",
+            *(config.path, resolved.path),
+        )
+    if sees_more_than_text(model_config):
+        logger.info(
+            "model.path=%s takes more than text (%s): its text part is used, without pictures or "
+            "sounds",
+            *(config.path, model_config.model_type),
+        )

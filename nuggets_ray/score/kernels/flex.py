@@ -1,5 +1,5 @@
-"""Attention over a token tree by FlexAttention, compiled on a GPU: the tree and a sliding window as
-a block mask, soft-cap and sinks applied to scores and outputs.
+"""Attention over a token tree by FlexAttention, compiled on a GPU: the tree and a sliding window or
+chunk as a block mask, soft-cap and sinks applied to scores and outputs.
 
 Legend: T packed tokens, K keys (kept demonstration first, then T), H query heads, D head size, B
 blocks, N pieces of queries. Inputs are (1, heads, tokens, D).
@@ -41,17 +41,21 @@ def flex_tree_attention(
     return with_sinks(out.transpose(1, 2), aux.lse.transpose(1, 2), rule.sinks_H)
 
 
-def make_block_mask(layout: Layout, window: int | None) -> BlockMask:
+def make_block_mask(layout: Layout, window: int | None, chunk: int | None = None) -> BlockMask:
     """The tree as a FlexAttention block mask; queries and keys must come in whole blocks of 128."""
-    seen_BB, full_BB = _seen_blocks(layout, window)
+    seen_BB, full_BB = _seen_blocks(layout, window, chunk)
     # A number in the closure becomes a symbol that FlexAttention cannot compile: a tensor does not.
     window_1 = None if window is None else layout.position_T.new_full((), window)
+    chunk_1 = None if chunk is None else layout.position_T.new_full((), chunk)
 
     def mask_mod(b: Any, h: Any, q: Any, k: Any) -> torch.Tensor:
-        distance = layout.position_T[q] - layout.key_position_K[k]
+        position, key_position = layout.position_T[q], layout.key_position_K[k]
+        distance = position - key_position
         branch = layout.key_branch_K[k]
         seen = (branch == layout.branch_T[q]) | (branch == layout.root_T[q])
         seen = seen & (distance >= 0)
+        if chunk_1 is not None:
+            seen = seen & (position // chunk_1 == key_position // chunk_1)
         return seen if window_1 is None else seen & (distance < window_1)
 
     device = layout.branch_T.device
@@ -65,14 +69,16 @@ def make_block_mask(layout: Layout, window: int | None) -> BlockMask:
     )
 
 
-def _seen_blocks(layout: Layout, window: int | None) -> tuple[np.ndarray, np.ndarray]:
+def _seen_blocks(
+    layout: Layout, window: int | None, chunk: int | None
+) -> tuple[np.ndarray, np.ndarray]:
     """Which blocks of keys each block of queries sees at all, and which in full: bool, both (query
     blocks, key blocks).
 
     From the segments' bounds, on the host: a segment's rows within a block see one run of its
     demonstration's keys and one of its own, all of them the ends of both.
     """
-    rows_Nx2, runs_Nx2x2, common_Nx2x2 = _runs(layout, window)
+    rows_Nx2, runs_Nx2x2, common_Nx2x2 = _runs(layout, window, chunk)
     starts_B = np.arange(0, len(layout.key_branch_K), FLEX_BLOCK, dtype=np.int32)
     # pieces come in order of their blocks, and every block has some
     _, first_N = np.unique(rows_Nx2[:, 0] // FLEX_BLOCK, return_index=True)
@@ -82,7 +88,9 @@ def _seen_blocks(layout: Layout, window: int | None) -> tuple[np.ndarray, np.nda
     return seen_BB, full_BB
 
 
-def _runs(layout: Layout, window: int | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _runs(
+    layout: Layout, window: int | None, chunk: int | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """For N pieces of the queries, each of one segment and one block: its rows [start, stop); the
     keys that any of them sees, and those that all do, as two runs [start, stop) (N, 2, 2)."""
     num_kept = len(layout.key_branch_K) - len(layout.branch_T)
@@ -105,12 +113,18 @@ def _runs(layout: Layout, window: int | None) -> tuple[np.ndarray, np.ndarray, n
             stop = min(segment.stop, start // FLEX_BLOCK * FLEX_BLOCK + FLEX_BLOCK)
             first, last = start - segment.start, stop - 1 - segment.start
             # the lowest position that the first row sees, and the last
-            low, high = (max(0, num_before + row - reach + 1) for row in (first, last))
+            low, high = (_lowest(num_before + row, reach, chunk) for row in (first, last))
             rows.append((start, stop))
             for runs, lowest, latest in ((seen, low, last), (common, high, first)):
                 own_run = (own + max(0, lowest - num_before), own + latest + 1)
                 runs.append(((prefix + min(lowest, num_before), prefix + num_before), own_run))
     return np.array(rows), np.array(seen, np.int32), np.array(common, np.int32)
+
+
+def _lowest(position: int, reach: int, chunk: int | None) -> int:
+    """The lowest position that is seen from one."""
+    start_of_chunk = 0 if chunk is None else position // chunk * chunk
+    return max(start_of_chunk, position - reach + 1)
 
 
 def _cuts(segment: Segment) -> list[int]:

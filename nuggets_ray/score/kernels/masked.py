@@ -29,7 +29,7 @@ def masked_attention(
         scores = query[:, :, queries] @ key.transpose(2, 3) * rule.scaling
         if rule.softcap is not None:
             scores = rule.softcap * torch.tanh(scores / rule.softcap)
-        scores = scores.masked_fill(~visible(layout, queries, rule.window), -torch.inf)
+        scores = scores.masked_fill(~visible(layout, queries, rule.window, rule.chunk), -torch.inf)
         out_HQD = (scores.softmax(-1) @ value).flatten(0, 1)
         if rule.sinks_H is not None:
             lse_HQ = scores.logsumexp(-1).flatten(0, 1)

@@ -20,12 +20,18 @@ from nuggets_ray.score.pack import Layout, Segment
 @dataclass(frozen=True, slots=True)
 class Rule:
     """What a layer does with its attention scores: scale, sliding window, soft-cap, sinks of shape
-    (H,)."""
+    (H,), and the chunk that a token sees (Llama 4)."""
 
     scaling: float
     window: int | None = None
     softcap: float | None = None
     sinks_H: torch.Tensor | None = None
+    chunk: int | None = None
+
+    @property
+    def is_local(self) -> bool:
+        """Some earlier tokens are not seen."""
+        return self.window is not None or self.chunk is not None
 
 
 @dataclass(frozen=True, slots=True)

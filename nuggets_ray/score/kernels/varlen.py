@@ -68,14 +68,14 @@ class Gathered:
 
 def can_varlen(query: torch.Tensor, value: torch.Tensor, rule: Rule) -> bool:
     """Whether the kernel takes these: a GPU that has it, half precision, a head size it knows, no
-    window and no soft-cap."""
+    window, no chunk and no soft-cap."""
     size = query.shape[-1]
     return (
         query.dtype in (torch.bfloat16, torch.float16)
         and size == value.shape[-1]
         and size % 8 == 0
         and size <= MAX_HEAD_SIZE
-        and rule.window is None
+        and not rule.is_local
         and rule.softcap is None
         and (not query.is_cuda or has_flash(query.device))
     )

@@ -10,7 +10,7 @@ from nuggets_ray.evaluate.judge.endpoint import EndpointJudge
 from nuggets_ray.evaluate.judge.judge import Ask, JudgeTask
 from nuggets_ray.evaluate.models import EvalModel
 from nuggets_ray.model.identity import weights_fingerprint
-from nuggets_ray.model.load import resolve_path
+from nuggets_ray.model.load import resolve_model
 from nuggets_ray.run.manifest import Run
 from nuggets_ray.stages.cluster.workers import Workers
 from nuggets_ray.stages.evaluate.answers import open_answers
@@ -42,7 +42,7 @@ def _endpoint(config: Config, run: Run) -> Ask:
 def _local(config: Config, workers: Workers, run: Run, dtype: str) -> Ask:
     name = config.judge.model
     assert name is not None
-    model = ModelConfig(resolve_path(ModelConfig(name)))
+    model = resolve_model(ModelConfig(name))
     judge = EvalModel("judge", model, PromptConfig())
     greedy = replace(
         config.generate, max_tokens=config.judge.max_tokens, temperature=0.0, top_p=1.0, stop=[]

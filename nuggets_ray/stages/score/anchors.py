@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from nuggets_ray.anchors.encode import warn_of_cuts
+from nuggets_ray.anchors.encode import warn_of_anchors
 from nuggets_ray.anchors.fingerprint import anchors_fingerprint, drawn_rules
 from nuggets_ray.anchors.known import OtherAnchorsError
 from nuggets_ray.config.schema import Config
@@ -124,7 +124,7 @@ def _measured(
     anchors: Sequence[Anchor],
 ) -> tuple[list[Anchor], np.ndarray]:
     """New anchors with their rounding noise, and their zero-shot log-probs."""
-    warn_of_cuts(anchors)
+    warn_of_anchors(anchors)
     run.tell("loading the model on one worker, to measure it and the anchors")
     shown = demonstrations_to_measure(setup, prompt, candidates, anchors)
     measured = measure(setup, anchors, prompt, workers, also=shown)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from nuggets_ray.config.schema import Config
-from nuggets_ray.model.load import load_tokenizer, resolve_dtype, resolve_path
+from nuggets_ray.model.load import load_tokenizer, resolve_dtype, resolve_model
 from nuggets_ray.model.vllm import check_installed
 from nuggets_ray.prepare.told import reading_lines
 from nuggets_ray.prompts.prompt import Prompt, make_prompt, warn_of_template
@@ -66,7 +66,7 @@ def score(config: Config) -> dict[str, Any]:
     what the user can mend, before a model is loaded wherever that can be told.
     """
     check_inputs(config)
-    resolved = replace(config, model=replace(config.model, path=resolve_path(config.model)))
+    resolved = replace(config, model=resolve_model(config.model))
     with Run(config.out_dir, "score") as run, told_connected(run, config.cluster) as workers:
         return _score(resolved, config, run, workers)
 

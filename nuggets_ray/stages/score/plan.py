@@ -13,7 +13,7 @@ import numpy as np
 
 from nuggets_ray.config.schema import Config
 from nuggets_ray.io import write_json
-from nuggets_ray.model.load import load_tokenizer, resolve_path
+from nuggets_ray.model.load import load_tokenizer, resolve_model
 from nuggets_ray.model.size import model_size
 from nuggets_ray.prepare.prepared import Prepared
 from nuggets_ray.prompts.prompt import Prompt, make_prompt, warn_of_template
@@ -53,7 +53,7 @@ def plan(config: Config) -> dict[str, Any]:
     would load a model.
     """
     check_inputs(config)
-    config = replace(config, model=replace(config.model, path=resolve_path(config.model)))
+    config = replace(config, model=resolve_model(config.model))
     with Run(config.out_dir, "plan") as run, connected(config.cluster) as workers:
         write_config(config.out_dir, "plan", config)
         check_shared_folder(config.out_dir)

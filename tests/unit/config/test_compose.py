@@ -113,3 +113,8 @@ def test_a_submitted_job_refuses_relative_paths(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(UserError, match="out_dir=runs/x.*absolute"):
         load(["out_dir=runs/x"])
     assert load(["out_dir=s3://bucket/x"]).out_dir == "s3://bucket/x"
+
+
+def test_an_adapter_s_path_is_the_caller_s() -> None:
+    assert load(["model.adapter_path=some/lora"]).model.adapter_path == os.path.abspath("some/lora")
+    assert load([]).model.adapter_path is None

@@ -106,8 +106,8 @@ def test_an_adapter_comes_with_its_base(tmp_path: Path, tiny_model: Path) -> Non
         adapter_config={"base_model_name_or_path": str(tiny_model), "revision": "r"},
     )
     [found] = find(out_dir, "golden")
-    base = ModelConfig(str(tiny_model), "r")
-    assert found == EvalModel("golden", base, ALPACA, adapter=str(folder))
+    model = ModelConfig(str(tiny_model), "r", adapter_path=str(folder))
+    assert found == EvalModel("golden", model, ALPACA)
     for stage, choice in (("score", "file"), ("finetune-golden", "transformers")):
         chosen = ModelConfig(str(tiny_model), tokenizer=choice)
         write_config(out_dir, stage, Config(out_dir, model=chosen))
@@ -192,4 +192,4 @@ def test_adapter_trained_before_model_tokenizer_keeps_the_ids_of_transformers(
     make_folder(tmp_path / "models" / "golden", adapter_config=adapter, finetune={})
     [golden] = find(str(tmp_path), "golden")
     assert golden.model.tokenizer == "transformers"
-    assert golden.adapter == str(tmp_path / "models" / "golden")
+    assert golden.model.adapter_path == str(tmp_path / "models" / "golden")

@@ -21,7 +21,8 @@ from nuggets_ray.config.schema import ModelConfig, PromptConfig
 from nuggets_ray.errors import UserError
 from nuggets_ray.finetune import export as module
 from nuggets_ray.finetune.answer_end import find_answer_end
-from nuggets_ray.finetune.export import ADAPTER, merge, write_config, write_shards, write_tokenizer
+from nuggets_ray.finetune.export import merge, write_config, write_shards, write_tokenizer
+from nuggets_ray.model.adapter import ADAPTER_WEIGHTS
 from nuggets_ray.model.weights.headers import check_weights
 from nuggets_ray.prompts.prompt import make_prompt
 
@@ -67,7 +68,8 @@ def test_an_adapter_of_another_model_is_not_merged(tmp_path: Path) -> None:
     for target in ("q_proj", "v_proj"):
         settings = LoraConfig(r=2, target_modules=[target], init_lora_weights=False)
         get_peft_model(make_model("llama"), settings).save_pretrained(tmp_path / target)
-    shutil.copy(tmp_path / "q_proj" / ADAPTER, tmp_path / "v_proj" / ADAPTER)
+    weights = ADAPTER_WEIGHTS[0]
+    shutil.copy(tmp_path / "q_proj" / weights, tmp_path / "v_proj" / weights)
     with pytest.raises(UserError, match=f"does not fit model.path={base.path} .*_proj.lora_"):
         merge(base, "float32", str(tmp_path / "v_proj"))
     merge(base, "float32", str(tmp_path / "q_proj"))

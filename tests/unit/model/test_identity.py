@@ -1,5 +1,6 @@
 """Whether two models are the same: what of a folder counts, and what does not."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -49,12 +50,28 @@ def test_ignore_keys_count_where_there_are_any(folder: ModelConfig) -> None:
     assert weights_of(folder) == weights_of(ignoring)[:16]
 
 
-def test_an_adapter_beside_the_weights_counts(folder: ModelConfig) -> None:
+def test_an_adapter_counts_where_it_is_put_over_the_weights(
+    folder: ModelConfig, tmp_path: Path
+) -> None:
+    (tmp_path / "adapter").mkdir()
+    settings = tmp_path / "adapter" / "adapter_config.json"
+    weights = tmp_path / "adapter" / "adapter_model.safetensors"
+    weights.write_bytes(b"1")
+    settings.write_text(json.dumps({"base_model_name_or_path": folder.path, "lora_alpha": 4}))
+    alone, over = (
+        ModelConfig(str(settings.parent)),
+        replace(folder, adapter_path=str(settings.parent)),
+    )
     before = weights_of(folder)
-    Path(folder.path, "adapter_config.json").write_text('{"lora_alpha": 4}')
-    with_adapter = weights_of(folder)
-    Path(folder.path, "adapter_config.json").write_text('{"lora_alpha": 8}')
-    assert len({before, with_adapter, weights_of(folder)}) == 3
+    first = weights_of(over)
+    assert weights_of(alone) == first, "given alone or over its base, it is the same model"
+    settings.write_text(settings.read_text().replace("4", "8"))
+    second = weights_of(over)
+    weights.write_bytes(b"2")
+    assert len({before, first, second, weights_of(over)}) == 4
+    for file in (settings, weights):
+        shutil.copy(file, folder.path)
+    assert weights_of(folder) == before, "beside the weights it is left out"
 
 
 def test_modelling_code_counts_where_it_runs(folder: ModelConfig) -> None:

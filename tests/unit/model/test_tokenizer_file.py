@@ -1,5 +1,6 @@
 """Token ids are those of tokenizer.json, whichever class its folder names."""
 
+import base64
 import json
 import logging
 import pickle
@@ -325,3 +326,49 @@ def test_an_exported_tokenizer_that_others_would_misread_is_named(
 def test_the_probe_ends_for_any_vocabulary() -> None:
     empty = Tokenizer(models.BPE())
     assert module.find_difference(empty, empty) is None
+
+
+MARKS = ["<unk>", "<s>", "</s>", "[INST]", "[/INST]", "[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]"]
+MARKS += ["[TOOL_RESULTS]", "[/TOOL_RESULTS]", "[TOOL_CALLS]", "[IMG]", "<pad>", "[IMG_BREAK]"]
+MARKS += ["[IMG_END]", "[PREFIX]", "[MIDDLE]", "[SUFFIX]", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]"]
+MARKS += ["[TOOL_CONTENT]"]
+
+
+def write_tekken(folder: Path) -> None:
+    """Mistral's own file of a tokenizer: 256 bytes and a few merges."""
+    pieces = [*(bytes([byte]) for byte in range(256)), b"th", b"he", b"the", b" the"]
+    vocabulary = [
+        {"rank": rank, "token_bytes": base64.b64encode(piece).decode(), "token_str": None}
+        for rank, piece in enumerate(pieces)
+    ]
+    marks = [
+        {"rank": rank, "token_str": mark, "is_control": True} for rank, mark in enumerate(MARKS)
+    ]
+    config = {
+        "pattern": r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s+",
+        "num_vocab_tokens": len(vocabulary),
+        "default_vocab_size": len(vocabulary) + len(marks),
+        "default_num_special_tokens": len(marks),
+        "version": "v7",
+    }
+    described = {"config": config, "vocab": vocabulary, "special_tokens": marks}
+    (folder / "tekken.json").write_text(json.dumps(described))
+
+
+def test_mistral_s_own_file_beside_tokenizer_json_changes_nothing(tmp_path: Path) -> None:
+    pytest.importorskip("mistral_common")
+    path = save(tmp_path, "byte_level", "TokenizersBackend", "mistral")
+    write_tekken(tmp_path)
+    assert not hasattr(AutoTokenizer.from_pretrained(path), "backend_tokenizer")
+    tokenizer = load_tokenizer(ModelConfig(path))
+    assert ids(tokenizer) == ids(FILES["byte_level"])
+    with copy_where_misread(tokenizer, path, None, False) as copied:
+        assert copied is not None, "vLLM would take the other file"
+        assert ids(AutoTokenizer.from_pretrained(copied)) == ids(tokenizer)
+
+
+def test_mistral_s_own_file_alone_is_told(tmp_path: Path) -> None:
+    write_tekken(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "mistral"}))
+    with pytest.raises(UserError, match="tekken.json and no tokenizer.json"):
+        load_tokenizer(ModelConfig(str(tmp_path)))

@@ -202,6 +202,7 @@ def test_pytorch_takes_what_varlen_attention_gives_it_on_a_gpu(prefixes, limit, 
         (torch.bfloat16, 20, 20, Rule(1.0), False),
         (torch.bfloat16, 192, 128, Rule(1.0), False),
         (torch.bfloat16, 64, 64, Rule(1.0, window=9), False),
+        (torch.bfloat16, 64, 64, Rule(1.0, chunk=9), False),
         (torch.bfloat16, 64, 64, Rule(1.0, softcap=9.0), False),
     ],
 )
@@ -212,15 +213,22 @@ def test_varlen_attention_is_for_what_its_kernel_takes(dtype, size, value_size, 
 
 @pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
 @pytest.mark.parametrize(
-    "window, softcap, sinks",
-    [(None, None, None), (9, None, None), (40, 3.0, None), (9, 3.0, SINKS)],
+    "rule",
+    [
+        Rule(0.3),
+        Rule(0.3, window=9),
+        Rule(0.3, window=40, softcap=3.0),
+        Rule(0.3, window=9, softcap=3.0, sinks_H=SINKS),
+        Rule(0.3, chunk=25),
+    ],
+    ids=["full", "window", "softcap", "sinks", "chunk"],
 )
 @pytest.mark.parametrize("prefixes, limit", [([140], 1000), ([140], 160), ([13, 0, 4], 400)])
-def test_flex_attention_is_the_masked_one(prefixes, limit, window, softcap, sinks):
+def test_flex_attention_is_the_masked_one(prefixes, limit, rule):
     for layout in layouts(prefixes, limit, FLEX_BLOCK):
-        rule = Rule(0.3, window, softcap, sinks)
         parts = states(layout)
-        flex = flex_tree_attention(make_block_mask(layout, window), *parts, rule)
+        block_mask = make_block_mask(layout, rule.window, rule.chunk)
+        flex = flex_tree_attention(block_mask, *parts, rule)
         masked = masked_attention(layout, *parts, rule)
         real = slice(0, layout.pack.num_tokens)
         torch.testing.assert_close(flex[:, real], masked[:, real], atol=1e-5, rtol=1e-5)

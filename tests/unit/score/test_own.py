@@ -7,6 +7,7 @@ import pytest
 import torch
 from tiny_models import CONFIGS, make_anchor, make_model, random_ids
 
+from nuggets_ray.model.body import body_of
 from nuggets_ray.records import Encoding
 from nuggets_ray.score.engine import Engine, make_engine
 from nuggets_ray.score.own import Own
@@ -30,7 +31,7 @@ def states(family: str) -> np.ndarray:
     found = []
     for demonstration in DEMONSTRATIONS:
         ids = torch.from_numpy(demonstration.token_ids)[None]
-        hidden_TE = engine(family).model.base_model(input_ids=ids).last_hidden_state[0].numpy()
+        hidden_TE = body_of(engine(family).model)(input_ids=ids).last_hidden_state[0].numpy()
         weight_T = np.arange(1, len(hidden_TE) + 1)
         found.append((hidden_TE * weight_T[:, None]).sum(axis=0) / weight_T.sum())
     return np.array(found)

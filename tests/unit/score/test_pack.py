@@ -53,15 +53,16 @@ def test_a_kept_demonstration_is_of_the_pack_before(prefixes, anchors, limit):
     st.lists(st.integers(1, 5), min_size=1, max_size=4),
     st.integers(1, 40),
     st.one_of(st.none(), st.integers(1, 6)),
+    st.one_of(st.none(), st.integers(1, 6)),
     st.integers(0, 3),
 )
 def test_a_token_sees_its_demonstration_and_its_own_branch(
-    prefixes, anchors, limit, window, padding
+    prefixes, anchors, limit, window, chunk, padding
 ):
     for pack in make_packs(prefixes, anchors, limit):
         num_kept = pack.kept_tokens + (padding if pack.kept_tokens else 0)
         layout = make_layout(pack, pack.num_tokens + padding, num_kept, torch.device("cpu"))
-        seen = visible(layout, slice(0, pack.num_tokens), window).numpy()
+        seen = visible(layout, slice(0, pack.num_tokens), window, chunk).numpy()
         kept = [(pack.segments[0].candidate, None, p) for p in range(pack.kept_tokens)]
         own = [
             (s.candidate, s.anchor, s.first_position + t)
@@ -70,17 +71,17 @@ def test_a_token_sees_its_demonstration_and_its_own_branch(
         ]
         unseen = [(-1, -1, -1)]
         keys = kept + unseen * (num_kept - pack.kept_tokens) + own + unseen * padding
-        expected = np.array([[_sees(q, k, window) for k in keys] for q in own])
+        expected = np.array([[_sees(q, k, window, chunk) for k in keys] for q in own])
         np.testing.assert_array_equal(seen, expected)
 
 
-def _sees(query, key, window):
+def _sees(query, key, window, chunk):
     same_candidate = query[0] == key[0]
     same_branch = key[1] is None or query[1] == key[1]
     distance = query[2] - key[2]
-    return (
-        same_candidate and same_branch and distance >= 0 and (window is None or distance < window)
-    )
+    is_near = window is None or distance < window
+    same_chunk = chunk is None or query[2] // chunk == key[2] // chunk
+    return same_candidate and same_branch and distance >= 0 and is_near and same_chunk
 
 
 @given(st.integers(0, 9), st.lists(st.integers(1, 9), min_size=2, max_size=30), st.integers(9, 60))

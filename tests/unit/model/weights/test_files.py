@@ -10,7 +10,7 @@ from broken_folders import LFS, as_bin, cut, in_shards, set_config
 
 from nuggets_ray.config.schema import ModelConfig
 from nuggets_ray.errors import UserError
-from nuggets_ray.model.load import load_model, resolve_path
+from nuggets_ray.model.load import load_model
 from nuggets_ray.model.weights.headers import check_weights
 
 SAFE, SHARD = "model.safetensors", "model-00002-of-00002.safetensors"
@@ -130,16 +130,3 @@ def test_other_kinds_of_models(config: dict[str, object], words: list[str], fold
     with pytest.raises(UserError) as refused:
         check_weights(ModelConfig(str(folder)))
     assert [word for word in words if word not in str(refused.value)] == [], refused.value
-
-
-def test_an_adapter_is_no_model(folder: Path) -> None:
-    (folder / "config.json").unlink()
-    (folder / "adapter_config.json").write_text("{}")
-    with pytest.raises(UserError, match="is a peft adapter.*merge it"):
-        resolve_path(ModelConfig(str(folder)))
-
-
-def test_vllm_would_leave_an_adapter_out(folder: Path) -> None:
-    (folder / "adapter_config.json").write_text("{}")
-    with pytest.raises(UserError, match="vLLM would leave out the adapter"):
-        check_weights(ModelConfig(str(folder)), any_architecture=True)
