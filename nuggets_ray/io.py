@@ -109,7 +109,10 @@ def telling_damage(uri: str) -> Iterator[None]:
     """
     try:
         yield
-    except DAMAGED as error:
+    except (*DAMAGED, OSError) as error:
+        # of a bad page pyarrow says OSError without a number, as it does of a store out of reach
+        if isinstance(error, OSError) and (error.errno is not None or is_remote(uri)):
+            raise
         reason = " ".join(str(error).split())[:200]
         raise UserError(
             f"{uri} is damaged, or not as this program writes it ({type(error).__name__}: {reason})"
@@ -119,9 +122,8 @@ def telling_damage(uri: str) -> Iterator[None]:
 
 def read_json(uri: str) -> dict[str, Any]:
     """The object in a JSON file; FileNotFoundError without it, UserError for anything else."""
-    content = read_bytes(uri)
     with telling_damage(uri):
-        return dict(json.loads(content).items())
+        return dict(json.loads(read_bytes(uri)).items())
 
 
 def write_bytes(uri: str, data: bytes | pa.Buffer) -> None:

@@ -25,6 +25,7 @@ STUDY_UNREAD = (
 EVALUATE_UNREAD = (
     *("data.path", "data.limit", "data.on_too_long", "data.excerpt_chars", "data.retry"),
     *("score.engine", "score.max_pack_tokens", "score.block_rows", "score.block_s", "score.vllm"),
+    *("score.gpu_attention", "score.compile_layers", "score.compile_head", "score.fuse_products"),
 )
 
 
@@ -88,10 +89,10 @@ def _pipeline() -> Main:
 
 
 def _bench() -> Main:
-    from nuggets_ray.bench import dtypes, engine, finetune, peers, race, real_matrix
+    from nuggets_ray.bench import dtypes, engines, finetune, peers, race, real_matrix
 
     benches = {
-        "engine": engine.bench,
+        "engine": engines.bench,
         "peers": peers.bench,
         "dtypes": dtypes.bench,
         "finetune": finetune.bench,

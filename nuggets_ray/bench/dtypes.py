@@ -18,8 +18,9 @@ from scipy.stats import spearmanr
 
 from nuggets_ray.anchors.file import load_examples
 from nuggets_ray.bench.plan import BenchResults
+from nuggets_ray.bench.rows import Row, format_number, make_row
 from nuggets_ray.bench.session import check_request, finish
-from nuggets_ray.bench.tables import Row, format_number, hardware, make_row
+from nuggets_ray.bench.tables import hardware
 from nuggets_ray.config.schema import AnchorsConfig, Config, ModelConfig
 from nuggets_ray.data.read import read_examples
 from nuggets_ray.markdown import markdown_table

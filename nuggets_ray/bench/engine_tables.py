@@ -13,15 +13,13 @@ import torch
 
 from nuggets_ray.bench.flop import data_sheet_flops
 from nuggets_ray.bench.plan import BenchResults, Contender, Plan, Reading
-from nuggets_ray.bench.random_models import SIZES
+from nuggets_ray.bench.random_models import BARS, SIZES
+from nuggets_ray.bench.rows import Row, format_number, make_row
 from nuggets_ray.bench.tables import (
     Compared,
     Comparison,
-    Row,
     compare,
-    format_number,
     hardware,
-    make_row,
     median_of,
     readings_of,
     reasons_text,
@@ -35,9 +33,6 @@ pairs of attention, the vocabulary projection at answer tokens. Matrices alone: 
 shapes at the rows that the engine gives them, weighted by their FLOP, timed before and after each
 run in the same process. In turn: against the time that all of them take one after another. Dense,
 on a GPU: against a product of two 8,192-squares, timed with them."""
-
-BARS = {"llama-7b-random": 0.78, "llama-1b-random": 0.62}
-"""Of the dense rate that this GPU reaches in this run, of the tree."""
 
 
 def flops(reading: Reading, device: str) -> float:

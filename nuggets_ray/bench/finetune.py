@@ -15,8 +15,9 @@ from typing import Any
 
 from nuggets_ray.bench.finetune_contenders import Options, load_rows, step_rows, work
 from nuggets_ray.bench.plan import BenchResults
+from nuggets_ray.bench.rows import make_row
 from nuggets_ray.bench.session import check_request, finish
-from nuggets_ray.bench.tables import hardware, make_row
+from nuggets_ray.bench.tables import hardware
 from nuggets_ray.config.schema import Config
 from nuggets_ray.finetune.rows import TrainRows
 from nuggets_ray.markdown import markdown_table

@@ -14,6 +14,7 @@ from nuggets_ray.bench.contenders import NAIVE_BATCH_TOKENS, OFFICIAL_BATCH_ROWS
 from nuggets_ray.bench.data_juicer import environment_python, make_environment
 from nuggets_ray.bench.measure import TOLERANCE_NATS, measure
 from nuggets_ray.bench.plan import BenchResults, Contender, Plan
+from nuggets_ray.bench.rows import format_number
 from nuggets_ray.bench.session import (
     check_request,
     encode_works,
@@ -30,7 +31,6 @@ from nuggets_ray.bench.tables import (
     compared_rows,
     cost_rows,
     difference_from,
-    format_number,
     hardware,
     median_of,
     readings_of,

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from nuggets_ray.bench.plan import BenchResults
+from nuggets_ray.bench.rows import Row, make_row
 from nuggets_ray.bench.session import check_request, finish
-from nuggets_ray.bench.tables import Row, make_row
 from nuggets_ray.bench.worlds import WORLDS, RaceWorld
 from nuggets_ray.config.schema import Config
 from nuggets_ray.markdown import markdown_table

@@ -18,8 +18,8 @@ from scipy.stats import spearmanr
 
 from nuggets_ray.bench.plan import BenchResults
 from nuggets_ray.bench.race import METRICS, outcome, summarise
+from nuggets_ray.bench.rows import Row, make_row
 from nuggets_ray.bench.session import check_request, finish
-from nuggets_ray.bench.tables import Row, make_row
 from nuggets_ray.bench.worlds import RaceWorld
 from nuggets_ray.config.schema import Config
 from nuggets_ray.errors import UserError

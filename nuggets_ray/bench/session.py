@@ -16,7 +16,8 @@ from nuggets_ray.bench.flop import num_body_parameters, product_rate
 from nuggets_ray.bench.plan import BenchResults, Contender
 from nuggets_ray.bench.process import WorkerProcess
 from nuggets_ray.bench.random_models import SIZES
-from nuggets_ray.bench.tables import Row, append_log, write_rows
+from nuggets_ray.bench.rows import Row, write_rows
+from nuggets_ray.bench.tables import append_log
 from nuggets_ray.bench.task import NotMeasured, Task
 from nuggets_ray.bench.workload import (
     MakePrompts,

@@ -4,24 +4,21 @@ the log.
 Figures are medians over the repeats, peaks the largest.
 """
 
-import json
 import os
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import numpy as np
 import psutil
 
 from nuggets_ray.bench.plan import BenchResults, Contender, Plan, Reading
-from nuggets_ray.errors import UserError
+from nuggets_ray.bench.rows import Row, make_row, write_text
 
-Row = dict[str, Any]
 INTERRUPTED = "not measured: interrupted before"
 LOG_HEAD = "# Bench log\n\nDated tables, appended by `python jobs/bench.py bench.log=FILE`.\n"
 
@@ -135,11 +132,6 @@ def compared_rows(compared: Sequence[Compared]) -> list[Row]:
     ]
 
 
-def make_row(case: str, contender: str, metric: str, value: Any, unit: str) -> Row:
-    """A row of bench.out."""
-    return {"case": case, "contender": contender, "metric": metric, "value": value, "unit": unit}
-
-
 def difference_from(base: str, readings: Sequence[Reading], results: BenchResults) -> float | None:
     """Mean |difference| of the readings' log-probs from those of `base` in the same runs, in
     nats."""
@@ -152,15 +144,6 @@ def difference_from(base: str, readings: Sequence[Reading], results: BenchResult
         if (r.case, r.repeat) in others
     ]
     return float(np.mean(ratios)) if ratios else None
-
-
-def format_number(value: float | None, digits: int = 3) -> str:
-    """A number with so many significant digits; `-` where there is none."""
-    if value is None:
-        return "-"
-    return np.format_float_positional(
-        value, precision=digits, unique=False, fractional=False, trim="-"
-    )
 
 
 def hardware(device: str, threads: int) -> str:
@@ -195,22 +178,7 @@ def _version(package: str) -> str:
         return "(not installed)"
 
 
-def write_rows(path: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """All rows as a JSON array. Raises UserError where the file cannot be written."""
-    _write("bench.out", path, json.dumps(rows, indent=1) + "\n", "w")
-
-
 def append_log(path: str, title: str, text: str) -> None:
     """Append a section of today to the Markdown file, which is made if need be."""
     section = f"\n## {datetime.now(UTC):%Y-%m-%d} {title}\n\n{text.strip()}\n"
-    _write("bench.log", path, section if os.path.exists(path) else LOG_HEAD + section, "a")
-
-
-def _write(key: str, path: str, text: str, mode: str) -> None:
-    try:
-        with open(path, mode, encoding="utf-8") as file:
-            file.write(text)
-    except OSError as error:
-        raise UserError(
-            f"{key}={path} cannot be written ({error.strerror}): give a file in another folder"
-        ) from error
+    write_text("bench.log", path, section if os.path.exists(path) else LOG_HEAD + section, "a")

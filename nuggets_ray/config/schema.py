@@ -155,6 +155,20 @@ class ScoreConfig:
     """Most tokens in one forward; null: 4,096 on a CPU, on a GPU 16,384 to 65,536 by its memory
     (backend=vllm: 16,384). Halved when memory runs out, and in time doubled again.
     """
+    gpu_attention: str = choice("auto", "merge", "gather", "flex")
+    """engine=tree on a GPU: merge, gather, flex, or auto: the faster one of merge and gather, timed
+    at start.
+    """
+    compile_layers: bool = False
+    """engine=tree: compile each decoder layer around its attention, once a worker (a minute; needs
+    a C++ compiler on a CPU, Triton on a GPU); rounding changes, and no GPU has timed it yet.
+    """
+    compile_head: bool = False
+    """engine=tree: compile the log-softmax over the vocabulary into one pass, likewise."""
+    fuse_products: bool = False
+    """engine=tree: queries, keys and values as one matrix product, gate and up as another; not with
+    compile_layers.
+    """
     block_rows: int | None = number(None, at_least=1)
     """Most candidates in a block, the unit that is written and resumed; null: about block_s of
     work.
@@ -366,6 +380,10 @@ class Config:
     bench: BenchConfig = field(default_factory=BenchConfig)
 
 
+OF_THE_TREE = ("gpu_attention", "compile_layers", "compile_head", "fuse_products")
+"""Keys of score that only engine=tree reads."""
+
+
 def check(config: Config) -> None:
     """Raise UserError for a value out of its range or outside its choices, and for values that do
     not go together.
@@ -375,6 +393,23 @@ def check(config: Config) -> None:
     if config.model.tokenizer != "auto" and not config.model.path:
         raise UserError(f"model.tokenizer={config.model.tokenizer}: give model.path too")
     _check_backend(config)
+    _check_speed(config.score)
+
+
+def _check_speed(score: ScoreConfig) -> None:
+    asked = [key for key in OF_THE_TREE if getattr(score, key) not in ("auto", False)]
+    way = f"score.backend={score.backend}" if score.backend == "vllm" else ""
+    way = way or (f"score.engine={score.engine}" if score.engine in ("kv_cache", "plain") else "")
+    if asked and way:
+        raise UserError(
+            f"score.{asked[0]}={getattr(score, asked[0])} is for score.engine=tree: leave it out, "
+            f"or take that instead of {way}"
+        )
+    if score.compile_layers and score.fuse_products:
+        raise UserError(
+            "score.fuse_products=True: layers that are compiled cannot have it (each would need "
+            "graphs of its own): leave out that or score.compile_layers"
+        )
 
 
 def _check_backend(config: Config) -> None:

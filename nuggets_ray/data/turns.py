@@ -37,7 +37,7 @@ class TurnNames:
         """The role that is called so. Raises SkipRow(unknown_role:...)."""
         role = self.roles.get(role_key(name))
         if role is None:
-            raise SkipRow(f"unknown_role:{name.strip()[:40]}", place.strip())
+            raise SkipRow(f"unknown_role:{' '.join(name.split())[:40]}", place.strip())
         return role
 
 

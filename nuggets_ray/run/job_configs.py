@@ -22,7 +22,13 @@ def write_config(out_dir: str, stage: str, config: Config) -> None:
 def read_config(out_dir: str, stage: str) -> dict[str, Any] | None:
     """What write_config wrote, None where that job never ran."""
     uri = RunFolder(out_dir).config(stage)
-    return dict(yaml.safe_load(io.read_bytes(uri))) if io.exists(uri) else None
+    if not io.exists(uri):
+        return None
+    with io.telling_damage(uri):
+        try:
+            return dict(yaml.safe_load(io.read_bytes(uri)))
+        except yaml.YAMLError as error:
+            raise ValueError(str(error)) from error
 
 
 def scored_config(out_dir: str) -> Config | None:

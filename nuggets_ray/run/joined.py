@@ -77,6 +77,11 @@ def join_scores(out_dir: str, columns: Sequence[str]) -> Joined:
     """The rows of `read_scored`, in order of source and row, with these columns of scores/ (those
     that this run has). Raises UserError where nothing is scored yet.
     """
+    with io.telling_damage(f"{out_dir} (scores or candidates)"):
+        return _join_scores(out_dir, columns)
+
+
+def _join_scores(out_dir: str, columns: Sequence[str]) -> Joined:
     scores = _read_parts(score_parts, out_dir, ["content_id", *columns])
     candidates = _read_parts(candidate_parts, out_dir, CANDIDATE_COLUMNS)
     if scores.num_rows == 0 or candidates.num_rows == 0:

@@ -9,9 +9,11 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
+from nuggets_ray import io
 from nuggets_ray.data.examples import Rules
 from nuggets_ray.data.values import SkipRow
 from nuggets_ray.run.job_configs import read_config
+from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.manifest import read_manifest
 
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -24,8 +26,9 @@ def row_rules(out_dir: str) -> Rules | None:
     manifest, scored = read_manifest(out_dir), read_config(out_dir, "score")
     if manifest is None or "data_format" not in manifest:
         return None
-    data = scored["data"] if scored else {"columns": {}}
-    return Rules(manifest["data_format"], data["columns"], data.get("roles") or {})
+    with io.telling_damage(RunFolder(out_dir).manifest):
+        data = scored["data"] if scored else {"columns": {}}
+        return Rules(manifest["data_format"], data["columns"], data.get("roles") or {})
 
 
 def turns_of(row_json: bytes, rules: Rules | None) -> list[tuple[str, str]]:

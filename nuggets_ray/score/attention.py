@@ -7,7 +7,8 @@ that it does not know raises, because it would change the result.
 Legend: T packed tokens, K keys, H query heads, J key heads, D head size, P demonstration tokens.
 """
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -33,6 +34,7 @@ from nuggets_ray.score.kernels.varlen import (
 )
 from nuggets_ray.score.layer import at_positions, reach
 from nuggets_ray.score.pack import Layout, Pack, make_layout
+from nuggets_ray.score.speed import AS_IT_IS, Speed
 
 NAME = "nuggets_tree"
 NEUTRAL_KEYWORDS = frozenset(
@@ -127,14 +129,14 @@ _STATE: ContextVar[TreeState] = ContextVar("nuggets_tree_state")
 
 
 @contextmanager
-def tree_attention(model: PreTrainedModel, gpu_attention: str = "merge") -> Iterator[TreeState]:
+def tree_attention(model: PreTrainedModel, speed: Speed = AS_IT_IS) -> Iterator[TreeState]:
     """Within it the model's attention is the token tree's; the former one comes back afterwards.
 
     Raises TreeUnsupported for a model that does not take its attention from transformers' registry.
     """
     former = model.config._attn_implementation
-    AttentionInterface.register(NAME, _attention)
-    state = TreeState(model.device, gpu_attention)
+    AttentionInterface.register(NAME, _out_of_graphs() if speed.compile_layers else _attention)
+    state = TreeState(model.device, speed.gpu_attention)
     token = _STATE.set(state)
     try:
         model.set_attn_implementation(NAME)
@@ -186,6 +188,13 @@ def _attention(
     kept = state.kept(module, key, value)
     out = _compute(state, query, key, value, rule, kept)
     return out.to(query.dtype).contiguous(), None
+
+
+@functools.cache
+def _out_of_graphs() -> Callable[..., Any]:
+    """The attention for layers that torch.compile compiles around it."""
+    disabled: Callable[..., Any] = torch.compiler.disable(_attention)
+    return disabled
 
 
 def _compute(

@@ -7,6 +7,24 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from transformers import PreTrainedConfig
+
+from nuggets_ray.score.rope import max_shared_tokens
+
+PADDED_LAYER_TYPES = frozenset(
+    {
+        *("full_attention", "sliding_attention", "chunked_attention", "hybrid_sliding"),
+        *("linear_attention", "recurrent", "conv", "hybrid", "mlp", "moe"),
+    }
+)
+"""Layers that what stands behind a sequence does not change. Others (indexed and compressed
+attention) choose what they see among all tokens of the forward, padding included."""
+
+
+def can_pad(model_config: PreTrainedConfig) -> bool:
+    """Whether sequences of different lengths may share a forward."""
+    types = getattr(model_config.get_text_config(), "layer_types", None) or ()
+    return max_shared_tokens(model_config) is None and PADDED_LAYER_TYPES.issuperset(types)
 
 
 def make_batches(

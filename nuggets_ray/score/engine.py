@@ -9,7 +9,9 @@ Legend: C candidates, A anchors.
 
 import logging
 import resource
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, replace
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -20,7 +22,8 @@ from nuggets_ray.errors import UserError
 from nuggets_ray.model.body import state_size
 from nuggets_ray.model.weights.load_errors import is_out_of_memory
 from nuggets_ray.records import Encoding
-from nuggets_ray.score.fall_back import dtype_warning, engine_warning
+from nuggets_ray.score.attention_choice import choose_attention
+from nuggets_ray.score.fall_back import slow_warnings
 from nuggets_ray.score.kv_cache import kv_cache_log_probs
 from nuggets_ray.score.model_check import check_model
 from nuggets_ray.score.own import Own, OwnSums, pass_alone
@@ -28,6 +31,7 @@ from nuggets_ray.score.pack_size import default_pack_tokens
 from nuggets_ray.score.plain import plain_log_probs
 from nuggets_ray.score.rope import max_shared_tokens
 from nuggets_ray.score.self_check import ComputeLogProbs, SelfCheck
+from nuggets_ray.score.speed import AS_IT_IS, UNASKED, Speed, to_try
 from nuggets_ray.score.tree import tree_log_probs
 
 logger = logging.getLogger(__name__)
@@ -49,13 +53,15 @@ class Engine:
         name: str,
         why: str,
         max_pack_tokens: int,
+        speed: Speed = AS_IT_IS,
     ) -> None:
         self.model = model
+        self.speed = speed
         self.name = name
         self.why = why
         self.max_pack_tokens = max_pack_tokens
         self.counts: dict[str, int] = {}
-        self.details: dict[str, Any] = {}
+        self.details: dict[str, Any] = {"speed": asdict(speed)} if name == "tree" else {}
         self._full_pack_tokens = max_pack_tokens
         self._num_calm, self._patience, self._is_trying = 0, GROUPS_BEFORE_LARGER, False
         self._max_shared_tokens = max_shared_tokens(model.config)
@@ -158,7 +164,7 @@ class Engine:
     ) -> tuple[torch.Tensor, OwnSums | None]:
         longest = max(map(len, prefixes)) + max(self._anchor_tokens, default=0)
         shares = self._max_shared_tokens is None or longest <= self._max_shared_tokens
-        log_probs = ENGINES[self.name] if shares else plain_log_probs
+        log_probs = computing(self.name, self.speed) if shares else plain_log_probs
 
         def computed(max_tokens: int) -> tuple[torch.Tensor, OwnSums | None]:
             own = None
@@ -201,14 +207,16 @@ def make_engine(
     engine: str = "auto",
     max_pack_tokens: int | None = None,
     gpu_share: float = 1.0,
+    speed: Speed = UNASKED,
 ) -> Engine:
     """An engine for `model` (in eval mode) and `anchors`, checked against the reference.
 
     `engine` is tree, kv_cache, plain, or auto: the first of them that agrees. `max_pack_tokens` is
     the most tokens of one forward (default 4,096 on a CPU; on a GPU by its memory, of which this
-    process may have `gpu_share`). Raises UserError when the engine asked for, or under auto every
-    engine, disagrees with the reference, the model can be scored with by none, or an anchor holds a
-    token that the model has no embedding for.
+    process may have `gpu_share`). `speed` is the tree's: what of it disagrees is left out. Raises
+    UserError when the engine asked for, or under auto every engine, disagrees with the reference,
+    the model can be scored with by none, or an anchor holds a token that the model has no embedding
+    for.
     """
     try:
         for anchor in anchors:
@@ -222,18 +230,21 @@ def make_engine(
         raise UserError(f"score.engine={engine} is not known: use auto, {', '.join(ENGINES)}.")
     check = SelfCheck.of(model, check_model(model))
     reasons: list[str] = []
-    for name in ENGINES if engine == "auto" else (engine,):
-        reason = check.reason_against(name, ENGINES[name])
+    for name, way in _ways(engine, speed, model.device.type):
+        reason = check.reason_against(name, computing(name, way))
         if reason is None:
             why = "; ".join([*reasons, check.verdict(name)])
-            logger.info("engine %s: %s", name, why)
             size = max_pack_tokens or default_pack_tokens(model, anchors, gpu_share)
-            made = Engine(model, anchors, name, why, size)
-            if model.device.type == "cuda":
-                _warn_on_gpu(made)
+            if name == "tree" and model.device.type == "cuda" and speed.gpu_attention == "auto":
+                way = _faster(way, check, anchors, size)
+            logger.info("engine %s: %s", name if way == AS_IT_IS else f"{name} ({way.told()})", why)
+            made = Engine(model, anchors, name, why, size, way)
+            if warnings := slow_warnings(model, name, anchors, size, reasons):
+                made.details["warnings"] = warnings
             return made
-        logger.warning("%s", reason)
-        reasons.append(reason)
+        told = f"{reason} ({way.told()})" if name == "tree" and way != AS_IT_IS else reason
+        logger.warning("%s", told)
+        reasons.append(told)
     way_out = (
         "use score.engine=auto" if engine != "auto" else "try score.dtype=float32, or another model"
     )
@@ -242,16 +253,30 @@ def make_engine(
     )
 
 
-def _warn_on_gpu(engine: Engine) -> None:
-    """Tell what makes it slower than it could be, here and wherever its details are told."""
-    warnings = [dtype_warning(engine.model)]
-    if engine.name != "tree":
-        given = (engine.name, engine.anchors, engine.max_pack_tokens, engine.why)
-        warnings.append(engine_warning(*given))
-    told = [warning for warning in warnings if warning]
-    for warning in told:
-        logger.warning("%s", warning)
-    engine.details |= {"warnings": told} if told else {}
+def computing(name: str, speed: Speed) -> ComputeLogProbs:
+    """The engine `name`; `speed` is the tree's."""
+    return partial(tree_log_probs, speed=speed) if name == "tree" else ENGINES[name]
+
+
+def _ways(engine: str, speed: Speed, device_type: str) -> Iterator[tuple[str, Speed]]:
+    """Engines to try in turn, the tree in every way that it can be computed."""
+    for name in ENGINES if engine == "auto" else (engine,):
+        for way in to_try(speed, device_type) if name == "tree" else [AS_IT_IS]:
+            yield name, way
+
+
+def _faster(
+    way: Speed, check: SelfCheck, anchors: Sequence[Encoding], max_pack_tokens: int
+) -> Speed:
+    """`way`, by gather where that is the faster and agrees with the reference."""
+    if way.gpu_attention != "merge" or not anchors:
+        return way
+    chosen = choose_attention(check.model, anchors, max_pack_tokens)
+    gather = replace(way, gpu_attention=chosen)
+    if gather == way or check.reason_against("tree", computing("tree", gather)) is None:
+        return gather
+    logger.warning("gather disagrees with the reference: going on with merge")
+    return way
 
 
 def check_embedded(model: PreTrainedModel, token_ids: np.ndarray) -> None:

@@ -1,6 +1,7 @@
 """What it costs to go on in a slower way on a GPU, as warnings: nobody should find out from the
 bill."""
 
+import logging
 from collections.abc import Sequence
 
 import torch
@@ -8,6 +9,8 @@ from transformers import PreTrainedModel
 
 from nuggets_ray.records import Encoding
 from nuggets_ray.score.batches import make_batches
+
+logger = logging.getLogger(__name__)
 
 USUAL_PREFIX_TOKENS = 200
 FLOAT32_COST = 8
@@ -26,6 +29,25 @@ def work_factor(
     rows = sum(map(len, batches))
     tokens = {"kv_cache": prefix + padded, "plain": padded + rows * prefix}
     return tokens.get(name, prefix + sum(lengths)) / max(1, prefix + sum(lengths))
+
+
+def slow_warnings(
+    model: PreTrainedModel,
+    name: str,
+    anchors: Sequence[Encoding],
+    max_pack_tokens: int,
+    reasons: Sequence[str],
+) -> list[str]:
+    """What makes the engine `name` slower than was asked for, or than a GPU could be, where
+    `reasons` spoke against what was tried before; logged, too."""
+    warnings = list(reasons) if name == "tree" else []
+    if model.device.type == "cuda":
+        if name != "tree":
+            warnings.append(engine_warning(name, anchors, max_pack_tokens, "; ".join(reasons)))
+        warnings += filter(None, [dtype_warning(model)])
+    for warning in warnings:
+        logger.warning("%s", warning)
+    return warnings
 
 
 def engine_warning(name: str, anchors: Sequence[Encoding], max_pack_tokens: int, why: str) -> str:

@@ -10,7 +10,8 @@ return given rows.
 Legend: R answer rows, E hidden size, V vocabulary, C candidates, A anchors.
 """
 
-from collections.abc import Iterable, Sequence
+import functools
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ from transformers import PreTrainedModel
 
 from nuggets_ray.model.body import body_of, body_returns
 from nuggets_ray.records import Encoding
+from nuggets_ray.score import compiled
 from nuggets_ray.score.rope import forget_longer_sequences
 from nuggets_ray.score.transfer import ids_to_device, to_device
 
@@ -108,9 +110,11 @@ def add_answer_log_probs(
     output: Any,
     hidden_TE: torch.Tensor,
     rows: AnswerRows,
+    *,
+    is_compiled: bool = False,
 ) -> None:
     """Add the log-probs of the answer tokens in `rows`, predicted from rows of `hidden_TE`, to (C,
-    A) sums.
+    A) sums; `is_compiled`: the log-softmax as one compiled pass over the logits.
 
     `output` is what `run_body` returned: the projection gets its rows in an object of the same
     class.
@@ -126,10 +130,28 @@ def add_answer_log_probs(
         part = slice(start, start + CHUNK_ROWS[device.type])
         hidden_RE = hidden_TE[hidden_R[part]]
         logits_RV = _project(model, type(output)(last_hidden_state=hidden_RE[None]))
-        losses_R = torch.nn.functional.cross_entropy(
-            logits_RV.float(), target_R[part].to(logits_RV.device), reduction="none"
-        )
-        sums_CA.view(-1).index_add_(0, pair_R[part], -losses_R.to(device).double())
+        of_targets = compiled_log_probs() if is_compiled else _log_probs
+        # a copy: to torch.compile a view's place in its storage is one more length to match
+        log_probs_R = of_targets(logits_RV, target_R[part].to(logits_RV.device, copy=True))
+        sums_CA.view(-1).index_add_(0, pair_R[part], log_probs_R.to(device).double())
+
+
+def _log_probs(logits_RV: torch.Tensor, target_R: torch.Tensor) -> torch.Tensor:
+    """Of the targets, (R,) float32."""
+    losses_R = torch.nn.functional.cross_entropy(logits_RV.float(), target_R, reduction="none")
+    return -losses_R
+
+
+@functools.cache
+def compiled_log_probs() -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    """Log-probs of targets (R,) by logits (R, V), so compiled that neither float32 logits nor their
+    log-softmax go through memory."""
+
+    def log_probs(logits_RV: torch.Tensor, target_R: torch.Tensor) -> torch.Tensor:
+        logits_RV = logits_RV.float()
+        return logits_RV.gather(1, target_R[:, None])[:, 0] - logits_RV.logsumexp(dim=1)
+
+    return torch.compile(log_probs, dynamic=True, backend=compiled.BACKEND)
 
 
 def _project(model: PreTrainedModel, output: Any) -> torch.Tensor:

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 
 from nuggets_ray.model.body import state_size
 from nuggets_ray.records import Encoding
-from nuggets_ray.score.batches import make_batches, pad_rows
+from nuggets_ray.score.batches import can_pad, make_batches, pad_rows
 from nuggets_ray.score.head import (
     NO_ROW,
     add_answer_log_probs,
@@ -24,7 +24,6 @@ from nuggets_ray.score.head import (
     run_body,
     zero_sums,
 )
-from nuggets_ray.score.rope import max_shared_tokens
 from nuggets_ray.score.transfer import to_device
 from nuggets_ray.signals.rds import position_weights
 
@@ -81,7 +80,7 @@ def pass_alone(model: PreTrainedModel, own: OwnSums, max_batch_tokens: int) -> N
     """Put the sequences of `own` through the model by themselves, in right-padded batches: for
     whoever does not meet them on the way to the anchors."""
     lengths = [sequence.num_tokens for sequence in own.sequences]
-    same_length = max_shared_tokens(model.config) is not None
+    same_length = not can_pad(model.config)
     for batch in make_batches(lengths, 0, max_batch_tokens, same_length):
         token_ids_NL, mask_NL = pad_rows([own.sequences[index].token_ids for index in batch])
         output = run_body(model, token_ids_NL, attention_mask=mask_NL, use_cache=False)

@@ -11,7 +11,7 @@ import torch
 from transformers import PreTrainedModel
 
 from nuggets_ray.records import Encoding
-from nuggets_ray.score.batches import make_batches, pad_rows
+from nuggets_ray.score.batches import can_pad, make_batches, pad_rows
 from nuggets_ray.score.head import (
     NO_ROW,
     add_answer_log_probs,
@@ -21,7 +21,6 @@ from nuggets_ray.score.head import (
     zero_sums,
 )
 from nuggets_ray.score.own import OwnSums, pass_alone
-from nuggets_ray.score.rope import max_shared_tokens
 
 
 def plain_log_probs(
@@ -37,7 +36,7 @@ def plain_log_probs(
         pass_alone(model, own, max_pack_tokens)
     sums_CA = zero_sums(model, len(prefixes), len(anchors))
     lengths = [anchor.num_tokens for anchor in anchors]
-    same_length = max_shared_tokens(model.config) is not None
+    same_length = not can_pad(model.config)
     for candidate, prefix in enumerate(prefixes):
         for batch in make_batches(lengths, len(prefix), max_pack_tokens, same_length):
             rows = [

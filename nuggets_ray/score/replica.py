@@ -11,6 +11,7 @@ from nuggets_ray.model.load import load_model
 from nuggets_ray.records import Encoding
 from nuggets_ray.score.engine import Engine, make_engine
 from nuggets_ray.score.memory import does_not_fit
+from nuggets_ray.score.speed import UNASKED, Speed
 
 ALLOCATOR_VARIABLES = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")
 """Where users set the allocator; what they set holds."""
@@ -25,6 +26,7 @@ def load_replica(
     engine: str = "auto",
     max_pack_tokens: int | None = None,
     gpu_share: float = 1.0,
+    speed: Speed = UNASKED,
 ) -> Engine:
     """Load `model` in `dtype` (bfloat16 or float32) on `device` and make its engine for `anchors`;
     `gpu_share` is the share of the GPU that is this replica's.
@@ -36,7 +38,12 @@ def load_replica(
     try:
         loaded = load_model(model, dtype, device)
         return make_engine(
-            loaded, anchors, engine=engine, max_pack_tokens=max_pack_tokens, gpu_share=gpu_share
+            loaded,
+            anchors,
+            engine=engine,
+            max_pack_tokens=max_pack_tokens,
+            gpu_share=gpu_share,
+            speed=speed,
         )
     except torch.OutOfMemoryError as error:
         raise UserError(does_not_fit(model, dtype)) from error

@@ -6,7 +6,8 @@ Positions continue from the demonstration, so nothing is padded and no prefix is
 Legend: T packed tokens, E hidden size, C candidates, A anchors.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 
 import numpy as np
 import torch
@@ -14,6 +15,8 @@ from transformers import PreTrainedModel
 
 from nuggets_ray.records import Encoding
 from nuggets_ray.score.attention import tree_attention
+from nuggets_ray.score.compiled import compiled_layers
+from nuggets_ray.score.fused_products import fused_products
 from nuggets_ray.score.head import (
     NO_ROW,
     add_answer_log_probs,
@@ -24,6 +27,7 @@ from nuggets_ray.score.head import (
 )
 from nuggets_ray.score.own import OwnSums
 from nuggets_ray.score.pack import Pack, make_packs
+from nuggets_ray.score.speed import AS_IT_IS, Speed
 
 
 def tree_log_probs(
@@ -32,9 +36,10 @@ def tree_log_probs(
     prefixes: Sequence[np.ndarray],
     max_pack_tokens: int,
     own: OwnSums | None = None,
+    speed: Speed = AS_IT_IS,
 ) -> torch.Tensor:
     """Mean log-prob of every anchor's answer after every prefix, in nats per answer token, (C, A)
-    float32. `own` takes down what the prefixes tell of themselves.
+    float32. `own` takes down what the prefixes tell of themselves; `speed` changes rounding alone.
 
     Raises TreeUnsupported where the model's attention cannot be a tree's.
     """
@@ -44,7 +49,7 @@ def tree_log_probs(
     )
     if not packs:
         return mean_log_probs(sums_CA, anchors, prefixes)
-    with tree_attention(model) as state:
+    with tree_attention(model, speed) as state, _layers(model, speed):
         last_hidden_1E: torch.Tensor | None = None
         for pack in packs:
             layout = state.start(pack)
@@ -65,8 +70,20 @@ def tree_log_probs(
                 starts = [(s.candidate, s.start) for s in pack.segments if s.is_prefix]
                 own.add(model, output, hidden_TE, starts)
             rows = answer_rows(_pieces(pack, last_row=len(hidden_TE) - 1), anchors)
-            add_answer_log_probs(sums_CA, model, output, hidden_TE, rows)
+            add_answer_log_probs(
+                sums_CA, model, output, hidden_TE, rows, is_compiled=speed.compile_head
+            )
     return mean_log_probs(sums_CA, anchors, prefixes)
+
+
+@contextmanager
+def _layers(model: PreTrainedModel, speed: Speed) -> Iterator[None]:
+    with ExitStack() as stack:
+        if speed.fuse_products:
+            stack.enter_context(fused_products(model))
+        if speed.compile_layers:
+            stack.enter_context(compiled_layers(model))
+        yield
 
 
 def _token_ids(

@@ -9,8 +9,10 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from functools import cache
+from io import StringIO
 from itertools import islice
 from pathlib import Path
 from random import Random
@@ -53,7 +55,7 @@ from nuggets_ray.run.show import show_rows
 from nuggets_ray.run.status import read_status
 from nuggets_ray.run.status_text import status_lines
 
-MAX_MESSAGE_CHARS = 2000
+MAX_MESSAGE_CHARS = 4000
 
 
 @dataclass
@@ -162,7 +164,8 @@ def read_run(random: Random, folder: Path) -> Outcome:
         outcome = Outcome("loaded")
         for read in READERS:
             try:
-                read(str(broken))
+                with redirect_stdout(StringIO()):
+                    read(str(broken))
                 outcome.num_taken += 1
             except UserError as error:
                 check_message(error)

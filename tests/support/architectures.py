@@ -148,6 +148,7 @@ def put_into(text: str, rows: Sequence[Measured]) -> str:
 REASONS = {
     "encoder-decoder": "as encoder-decoders",
     "no causal language model": "as their tokens see later ones",
+    "score.engine=auto is not right": "as no engine gives the log-probs of their own forward",
     "cannot be run on tokens alone": "as tokens alone are not enough for their forward",
 }
 """What the sentence of a refusal has in it: the words of the table."""

@@ -30,6 +30,7 @@ SIZES: dict[str, Any] = {
     **dict.fromkeys(("sliding_window_size", "window_size", "local_attention"), WINDOW),
     **dict.fromkeys(("num_experts", "n_routed_experts", "num_local_experts"), 4),
     "moe_num_experts": 4,
+    **{"n_group": 2, "topk_group": 1},
     **dict.fromkeys(("num_experts_per_tok", "moe_topk", "moe_k"), 2),
     **dict.fromkeys(("moe_intermediate_size", "shared_expert_intermediate_size"), 24),
     **dict.fromkeys(("expert_ffn_hidden_size", "moe_shared_expert_intermediate_size"), 24),
@@ -48,7 +49,8 @@ LINEAR = {
     **dict.fromkeys(("linear_num_key_heads", "linear_num_value_heads"), 2),
     **dict.fromkeys(("linear_key_head_dim", "linear_value_head_dim"), 8),
 }
-INDEXER = {"index_n_heads": 2, "index_head_dim": 8, "index_topk": 6}
+LATENT = {"num_key_value_heads": 4}  # keys of latent attention are one a head
+INDEXER = LATENT | {"index_n_heads": 2, "index_head_dim": 8, "index_topk": 6}
 PER_LAYER = {"vocab_size_per_layer_input": VOCABULARY, "hidden_size_per_layer_input": 8}
 TEXT = {
     **dict.fromkeys(("hidden_size", "intermediate_size"), 32),
@@ -57,6 +59,7 @@ TEXT = {
 }
 VISION = {"image_size": 28, "patch_size": 14, "depth": 2, "num_heads": 4, "out_hidden_size": 32}
 MORE: dict[str, dict[str, Any]] = {
+    "axk1": LATENT,
     "axk2": INDEXER,
     "bamba": MAMBA | {"attn_layer_indices": [1]},
     "blt": {"encoder_hash_byte_group_vocab": 50},
@@ -70,25 +73,31 @@ MORE: dict[str, dict[str, Any]] = {
         "attn_config": {"kv_n_heads": 2, "rope_theta": 1e4, "clip_qkv": 8.0},
         "ffn_config": {"ffn_hidden_size": 48, "hidden_size": 32, "moe_top_k": 2},
     },
+    "codegen": {"rotary_dim": 4},
+    "deepseek_v2": LATENT,
+    "deepseek_v3": LATENT,
     "deepseek_v32": INDEXER,
     "deepseek_v4": INDEXER,
     "dots1": {"n_shared_experts": 1},
     "falcon_h1": MAMBA | {"mamba_d_ssm": 64},
     "gemma3n_text": PER_LAYER | {"laurel_rank": 8, "num_kv_shared_layers": 0},
     "gemma4_text": PER_LAYER,
+    "glm4_moe_lite": LATENT,
     "glm_moe_dsa": INDEXER,
     "got_ocr2": {"text_config": {"model_type": "qwen2", **TEXT}},
     "gpt_neo": {"attention_types": [[["global", "local"], 1]]},
+    "gptj": {"rotary_dim": 4},
     "granitemoehybrid": MAMBA | {"layer_types": ["linear_attention", "full_attention"]},
     "hy_v4": INDEXER,
     "inkling_text": {
         **{"swa_num_attention_heads": 4, "swa_num_key_value_heads": 2, "swa_head_dim": 8},
         **{"d_rel": 4, "rel_extent": 16},
     },
-    "kimi_linear": {"linear_head_dim": 8, "linear_num_heads": 4},
+    "kimi_linear": LATENT | {"linear_head_dim": 8, "linear_num_heads": 4},
     "lfm2_moe": {"layer_types": ["conv", "full_attention"]},
-    "longcat_flash": {"zero_expert_num": 2},
+    "longcat_flash": LATENT | {"zero_expert_num": 2},
     "mamba2": {"num_heads": 4, "head_dim": 16, "state_size": 8, "n_groups": 1},
+    "minicpm3": LATENT,
     "nemotron_h": {
         "layers_block_type": ["linear_attention", "moe", "full_attention", "mlp"],
         **{"ssm_state_size": 8, "mamba_num_heads": 4, "mamba_head_dim": 8, "n_groups": 1},
@@ -104,6 +113,8 @@ MORE: dict[str, dict[str, Any]] = {
         **{"pronunciation_embed_dim": 8, "pronunciation_vocab_size": VOCABULARY},
         **{"shape_embed_dim": 8, "shape_vocab_size": VOCABULARY},
     },
+    "xmod": {"default_language": "en_XX"},
+    "youtu": LATENT,
     "zamba": {"layers_block_type": ["linear_attention", "hybrid"] * 2, "mamba_d_state": 8},
     "zamba2": {"layers_block_type": ["linear_attention", "hybrid"], "mamba_d_state": 8},
     "zaya": {"num_experts_per_tok": 1, "router_hidden_size": 16},

@@ -28,18 +28,19 @@ from nuggets_ray.data.inputs import read_rows as decoded_rows
 from nuggets_ray.data.rows import BadRow
 from nuggets_ray.data.values import MAX_DEPTH, is_too_deep
 from nuggets_ray.errors import UserError
+from nuggets_ray.io import read_json, read_table
 
 GOOD = {"instruction": "Say a.", "output": "a"}
 LINE = json.dumps(GOOD).encode() + b"\n"
 
 
-@pytest.mark.parametrize("target, num_cases", [("files", 60), ("rows", 6)])
+@pytest.mark.parametrize("target, num_cases", [("files", 60), ("rows", 6), ("run_folder", 15)])
 def test_a_short_fuzz(target: str, num_cases: int, tmp_path: Path) -> None:
     words = Counter(
         TARGETS[target](Random(f"{target}-unit-{case}"), tmp_path).word for case in range(num_cases)
     )
     assert words["loaded"] > num_cases / 4, words
-    assert not list(tmp_path.iterdir())
+    assert {path.name for path in tmp_path.iterdir()} <= {"run"}
 
 
 ANY_TEXT = st.text(max_size=20)  # half surrogate pairs too
@@ -280,3 +281,28 @@ def test_what_a_terminal_would_obey_is_told_as_text(tmp_path: Path) -> None:
         read_examples(path)
     assert "\\x1b]0;x\\x07\\ud800" in str(caught.value)
     assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("content", [b"", b"[1]", b"null", b'{"a": ', b"[" * 100_000, b"\xff"])
+def test_a_file_of_ours_that_is_damaged_is_named(tmp_path: Path, content: bytes) -> None:
+    path = write(tmp_path, "a.json", content)
+    with pytest.raises(UserError, match=r"a\.json is damaged, or not as this program writes it"):
+        read_json(str(path))
+    with pytest.raises(UserError, match="is damaged"):
+        read_table(str(path))
+    with pytest.raises(FileNotFoundError):
+        read_table(str(tmp_path / "gone.parquet"))
+
+
+def test_a_folder_in_the_place_of_a_file_of_ours_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is damaged"):
+        read_json(str(tmp_path))
+
+
+def test_a_table_with_a_bad_page_is_named(tmp_path: Path) -> None:
+    path = save_parquet(tmp_path / "a.parquet", pa.table({"a": list(range(1000))}))
+    content = bytearray(path.read_bytes())
+    content[20:60] = b"\xff" * 40
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"a\.parquet is damaged"):
+        read_table(str(path))

@@ -43,6 +43,7 @@ from nuggets_ray.score.one_shot import (
 )
 from nuggets_ray.score.replica import load_replica
 from nuggets_ray.score.row_signals import RowSignals
+from nuggets_ray.score.speed import speed_of
 from nuggets_ray.score.vllm_engine import make_vllm_engine
 from nuggets_ray.signals.names import wanted
 from nuggets_ray.stages.cluster.deaths import (
@@ -138,6 +139,7 @@ def load_engine(setup: Setup, encodings: list[Encoding]) -> ScoringEngine:
         engine=score.engine,
         max_pack_tokens=score.max_pack_tokens,
         gpu_share=setup.gpus_per_worker,
+        speed=speed_of(score),
     )
 
 

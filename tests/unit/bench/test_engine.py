@@ -41,7 +41,8 @@ def test_its_command_line_works_with_ray_and_hydra_blocked(tmp_path: Path) -> No
 
 def test_the_command_line_is_the_configuration() -> None:
     arguments = ["--model", "m", "--cases", "cut-50", "cut-200", "--repeats", "2", "--log", "x.md"]
-    config = engine.parse_arguments([*arguments, "--max-pack-tokens", "300"])
+    config, given = engine.parse_arguments([*arguments, "--max-pack-tokens", "300"])
+    assert not given.gpu and not given.tiny
     wanted = BenchConfig(repeats=2, cases=["cut-50", "cut-200"], log="x.md")
     assert config.bench == wanted and config.model.path == "m"
     assert config.score.max_pack_tokens == 300

@@ -8,6 +8,7 @@ from made_up_bench import Machine, make_plan
 
 from nuggets_ray.bench.measure import measure
 from nuggets_ray.bench.plan import BenchResults, Contender, Plan
+from nuggets_ray.bench.rows import format_number, write_rows
 from nuggets_ray.bench.tables import (
     Comparison,
     append_log,
@@ -15,11 +16,9 @@ from nuggets_ray.bench.tables import (
     compared_rows,
     cost_rows,
     difference_from,
-    format_number,
     hardware,
     median_of,
     readings_of,
-    write_rows,
 )
 from nuggets_ray.errors import UserError
 

@@ -93,6 +93,18 @@ def test_arguments_of_vllm_are_free_keys() -> None:
         (["score.backend=vllm", "score.vllm.max_model_len=auto"], ["max_model_len=auto"]),
         (["score.backend=vllm", "score.vllm.tensor_parallel_size=0"], ["at least 1"]),
         (["cluster.gpus_per_worker=1.5"], ["cluster.gpus_per_worker=1.5", "whole number"]),
+        (
+            ["score.engine=plain", "score.compile_head=true"],
+            ["score.compile_head=True", "score.engine=tree", "score.engine=plain"],
+        ),
+        (
+            ["score.backend=vllm", "score.gpu_attention=flex"],
+            ["score.gpu_attention=flex", "score.backend=vllm"],
+        ),
+        (
+            ["score.compile_layers=true", "score.fuse_products=true"],
+            ["score.fuse_products=True", "leave out"],
+        ),
     ],
 )
 def test_backends_that_do_not_go_together(overrides: list[str], words: list[str]) -> None:

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import LlamaConfig, PreTrainedConfig
 
-from nuggets_ray.score.batches import make_batches, pad_rows
+from nuggets_ray.score.batches import can_pad, make_batches, pad_rows
 
 
 @given(
@@ -39,3 +40,12 @@ def test_padding_stands_behind_and_is_masked() -> None:
     assert mask.tolist() == [[1, 1, 1], [1, 0, 0]]
     with pytest.raises(ValueError):
         pad_rows([])
+
+
+def test_layers_that_choose_what_they_see_must_not_see_padding() -> None:
+    assert can_pad(LlamaConfig())
+    assert can_pad(PreTrainedConfig(layer_types=["linear_attention", "full_attention"]))
+    assert not can_pad(PreTrainedConfig(layer_types=["full_attention", "indexed_attention"]))
+    assert not can_pad(
+        LlamaConfig(rope_parameters={"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0})
+    )

@@ -2,6 +2,7 @@
 
 import functools
 import logging
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from nuggets_ray.records import Encoding
 from nuggets_ray.score.engine import ENGINES, Engine, make_engine
 from nuggets_ray.score.one_shot import passed_or_reasons
 from nuggets_ray.score.reference import reference_log_probs
+from nuggets_ray.score.speed import AS_IT_IS, Speed
 
 TOLERANCE_NATS = 1e-4
 CHOICE = {family: "tree" for family in CONFIGS} | {"bloom": "kv_cache", "jamba": "plain"}
@@ -128,6 +130,18 @@ def test_why_names_the_engines_that_were_passed_over():
     assert chosen_engine("bloom").why.startswith("tree ")
     assert "kv_cache agrees with the reference" in chosen_engine("bloom").why
     assert "linear_attention" in chosen_engine("jamba").why
+
+
+def test_a_speed_is_kept_where_it_agrees_and_left_out_with_a_warning_where_it_cannot_be():
+    model = make_model("llama")
+    fused = make_engine(model, ANCHORS, speed=Speed(fuse_products=True))
+    assert fused.details == {"speed": asdict(Speed("merge", fuse_products=True))}
+    found = fused.log_probs(PREFIXES)
+    np.testing.assert_allclose(found, expected("llama"), atol=TOLERANCE_NATS, rtol=0)
+    other = make_engine(make_model("gpt2"), ANCHORS, speed=Speed(fuse_products=True))
+    assert (other.name, other.speed) == ("tree", AS_IT_IS)
+    [warning] = other.details["warnings"]
+    assert "nothing can be fused" in warning and "fuse_products" in warning
 
 
 def test_an_engine_that_was_asked_for_and_is_wrong_is_refused():

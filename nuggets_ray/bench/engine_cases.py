@@ -1,0 +1,16 @@
+"""The cases and contenders of bench=engine, by name; what makes each fast."""
+
+MADE_FAST = {
+    "tree": "demonstration and anchors once through the model; vocabulary at answer tokens only",
+    "tree_signals": "tree, with signals=[perplexity,ifd,rds] taken down of each candidate",
+    "kv_cache": "the demonstration's cache expanded over batches of anchors of similar length",
+    "plain": "whole sequences in batches of similar length",
+}
+CASES = {
+    "cut-200": ("tree", "tree_signals", "kv_cache", "plain"),
+    "uncut-200": ("tree", "tree_signals", "kv_cache", "plain"),
+    "cut-50": ("tree",),
+    "uncut-50": ("tree",),
+    "cut-400": ("tree",),
+    "uncut-400": ("tree",),
+}
