@@ -30,6 +30,7 @@ class StandIn:
 
     def __init__(self, anchors: Sequence[Encoding], trace: str, pause_s: float) -> None:
         self.counts: dict[str, int] = {}
+        self.details: dict[str, Any] = {}
         self._trace, self._pause_s = trace, pause_s
         self.use_anchors(anchors)
 
