@@ -34,6 +34,7 @@ from nuggets_ray.run.scores import write_scores
 from nuggets_ray.run.signals import write_signals
 from nuggets_ray.score.calibrate import engine_facts
 from nuggets_ray.score.contract import DeviceLost, ScoringEngine
+from nuggets_ray.score.hanging import ends_after
 from nuggets_ray.score.one_shot import (
     CANDIDATES_A_CALL,
     Unscored,
@@ -55,7 +56,6 @@ from nuggets_ray.stages.cluster.deaths import (
     reason,
     this_process,
 )
-from nuggets_ray.stages.cluster.hanging import ends_after
 from nuggets_ray.stages.cluster.workers import Workers, result_of
 
 logger = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ import sys
 
 SCRIPT = """
 import time
-from nuggets_ray.stages.cluster.hanging import ends_after
+from nuggets_ray.score.hanging import ends_after
 
 def tell(seconds):
     print(f"over {seconds} s", flush=True)
