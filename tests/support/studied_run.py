@@ -52,6 +52,7 @@ def timed(out_dir: str, seconds: list[float], num_done: list[int], num_workers: 
     manifest = json.loads(io.read_bytes(RunFolder(out_dir).manifest))
     attempt = {
         "attempt_id": "one",
+        "status": "done",
         "num_computed": num_done[-1],
         "num_reused": 0,
         "num_workers": num_workers,

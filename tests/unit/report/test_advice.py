@@ -59,7 +59,8 @@ def test_near_ties_and_cut_rows(tmp_path: Path) -> None:
 def test_a_partial_run_and_copies(tmp_path: Path) -> None:
     write_candidates(str(tmp_path), 0, [*range(20), 1, 2, 3])
     write_scores(str(tmp_path), 0, range(15))
-    attempt = {"attempt_id": "a", "started": "2026-01-01T10:00:00+00:00", "ended": None}
+    attempt = {"attempt_id": "a", "status": "running"}
+    attempt |= {"started": "2026-01-01T10:00:00+00:00", "ended": None}
     stages = {"score": {"status": "running", "attempts": [attempt]}}
     write_json(RunFolder(str(tmp_path)).manifest, {"schema_version": 1, "stages": stages})
     text = seen(str(tmp_path))

@@ -39,7 +39,8 @@ def test_a_run_that_still_goes_on_is_partial(tmp_path: Path) -> None:
 
 
 def test_a_run_without_scores(tmp_path: Path) -> None:
-    attempt = {"attempt_id": "a", "started": "2026-01-01T10:00:00+00:00", "ended": None}
+    attempt = {"attempt_id": "a", "status": "running"}
+    attempt |= {"started": "2026-01-01T10:00:00+00:00", "ended": None}
     stages = {"score": {"status": "running", "attempts": [attempt]}}
     write_json(RunFolder(str(tmp_path)).manifest, {"schema_version": 1, "stages": stages})
     run = material(str(tmp_path))
