@@ -48,6 +48,13 @@ Loaded = tuple[Generator, int | None]
 """A generator, and the most tokens that a prompt and its answer may have together (None: any)."""
 
 
+def answer_text(decoded: str, is_cut: bool) -> str:
+    """The text of an answer. One that was cut may end amid a character, which one backend writes as
+    U+FFFD and another leaves out: it is left out.
+    """
+    return decoded.rstrip("\ufffd").strip() if is_cut else decoded.strip()
+
+
 def generation_settings(generate: GenerateConfig, dtype: str, seed: int) -> dict[str, Any]:
     """What decides the answers beside model and prompt, as results.json tells it: greedy unless
     generate.temperature says otherwise.

@@ -5,7 +5,7 @@ from typing import Any
 
 from nuggets_ray.config.evaluate import GenerateConfig
 from nuggets_ray.config.schema import ModelConfig
-from nuggets_ray.evaluate.generate.answer import Answer, AnswerRequest, Loaded
+from nuggets_ray.evaluate.generate.answer import Answer, AnswerRequest, Loaded, answer_text
 from nuggets_ray.model.load import load_config, load_model, max_context_tokens
 
 BATCH_ROWS = 8
@@ -110,4 +110,4 @@ def _answer(
         text = text[: min(places)]
     is_cut = stop is None and not places
     # behind a stop text stands padding only
-    return Answer(text.strip(), len(kept) + (stop is not None and not places), is_cut)
+    return Answer(answer_text(text, is_cut), len(kept) + (stop is not None and not places), is_cut)

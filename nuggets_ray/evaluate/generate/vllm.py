@@ -6,7 +6,7 @@ from typing import Any
 from nuggets_ray.config.evaluate import GenerateConfig
 from nuggets_ray.config.schema import ModelConfig
 from nuggets_ray.errors import UserError
-from nuggets_ray.evaluate.generate.answer import Answer, AnswerRequest, Loaded
+from nuggets_ray.evaluate.generate.answer import Answer, AnswerRequest, Loaded, answer_text
 from nuggets_ray.model.load import load_config, resolve_path
 from nuggets_ray.model.tokenizer_file import copy_where_misread
 from nuggets_ray.model.vllm import CPU_DEFAULTS, check_installed, set_environment, text_only
@@ -39,12 +39,14 @@ def load_vllm(
         ]
         prompts: list[Any] = [{"prompt_token_ids": r.token_ids.tolist()} for r in requests]
         outputs = llm.generate(prompts, params, use_tqdm=False)
-        return [
-            Answer(o.text.strip(), len(o.token_ids), o.finish_reason == "length")
-            for o in (output.outputs[0] for output in outputs)
-        ]
+        return [_answer(output.outputs[0]) for output in outputs]
 
     return run, int(llm.model_config.max_model_len)
+
+
+def _answer(output: Any) -> Answer:
+    is_cut = output.finish_reason == "length"
+    return Answer(answer_text(output.text, is_cut), len(output.token_ids), is_cut)
 
 
 def _start(

@@ -5,6 +5,7 @@ from dataclasses import replace
 from nuggets_ray.config.evaluate import GenerateConfig
 from nuggets_ray.evaluate.generate.answer import (
     Asked,
+    answer_text,
     generation_settings,
     request_key,
     seed_of,
@@ -24,6 +25,11 @@ def test_answers_of_earlier_versions_are_found() -> None:
     given = generation_settings(GREEDY, "float32", 0)
     asked = Asked((Message("user", "Add."),))
     assert request_key("w", "t", given, asked) == "937f74e38c8ec434bc3b750bf1f11d4d"
+
+
+def test_a_character_that_was_cut_is_left_out() -> None:
+    assert answer_text(" caf\u00e9 \ufffd\ufffd", is_cut=True) == "caf\u00e9"
+    assert answer_text(" \ufffd caf\u00e9\ufffd ", is_cut=False) == "\ufffd caf\u00e9\ufffd"
 
 
 def test_a_key_is_of_all_that_decides_an_answer() -> None:

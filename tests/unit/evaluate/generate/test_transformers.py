@@ -57,7 +57,7 @@ def slow_twin(model: Path, loaded: Any, messages: tuple[Message, ...], max_token
             new.append(int(logits_V.argmax()))
             if new[-1] == tokenizer.eos_token_id:
                 return Answer(decode(new[:-1]), len(new), False)
-    return Answer(decode(new), len(new), True)
+    return Answer(decode(new).rstrip("\ufffd").rstrip(), len(new), True)
 
 
 @pytest.fixture(scope="module")
