@@ -144,7 +144,7 @@ def answers_of_a_misread_tokenizer(folder: Path) -> dict[str, list[str]]:
     roles = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
     described = {"tokenizer_class": "LlamaTokenizerFast", **roles}
     (folder / "tokenizer_config.json").write_text(json.dumps(described))
-    asked = [Asked(conversation([text])) for text in ("the ten", "a sea", "an end", "the sea")]
+    asked = [Asked(conversation([text])) for text in ("the ten", "an end", "a ten", "tenth")]
     texts = {}
     for backend in ("vllm", "transformers"):
         more = {"max_model_len": 500} if backend == "vllm" else {}
