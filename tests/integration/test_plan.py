@@ -183,7 +183,8 @@ def test_the_manifest_holds_predicted_and_actual_seconds(scored: Path) -> None:
 def again(scored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the scored folder, where a plan needs no Ray: nothing is to be read or chosen."""
     shutil.copytree(scored, tmp_path / "out")
-    measured = Measured(np.zeros(10), 1e3, {"engine": "tree", "why": "-"}, 0.1)
+    engine = {"engine": "tree", "why": "-", "max_pack_tokens": 4096}
+    measured = Measured(np.zeros(10), 1e3, engine, 0.1)
     monkeypatch.setattr(stage, "connected", lambda config: nullcontext(Workers(1, 0.0, 1)))
     monkeypatch.setattr(stage, "check_shared_folder", lambda out_dir: None)
     monkeypatch.setattr(stage, "measure", lambda *arguments: measured)
