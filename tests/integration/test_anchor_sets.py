@@ -151,6 +151,7 @@ def kill_tree(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
+@pytest.mark.slow
 def test_killed_while_anchors_are_added_and_gone_on(
     folder: Path, two_sets: Path, three_sets: Path, tiny_model: Path, tmp_path: Path
 ) -> None:

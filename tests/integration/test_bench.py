@@ -50,6 +50,7 @@ def without_ray_and_hydra(tmp_path: Path) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(tmp_path / "blocked")}
 
 
+@pytest.mark.slow
 def test_the_module_measures_without_ray_and_hydra(
     tiny_model: Path, tmp_path: Path, without_ray_and_hydra: dict[str, str]
 ) -> None:

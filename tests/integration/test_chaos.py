@@ -81,6 +81,7 @@ def test_the_table_tells_each_kind() -> None:
     assert "| a node is lost | 1     | -                 | -       |" in told
 
 
+@pytest.mark.slow
 def test_a_call_that_hangs_costs_its_worker_and_no_row(tiny_model: Path, tmp_path: Path) -> None:
     rows = write_rows(tmp_path / "rows.jsonl", 24)
     overrides = score_overrides(rows, tiny_model, tmp_path / "run", "score.batch_timeout_s=8")
@@ -89,6 +90,7 @@ def test_a_call_that_hangs_costs_its_worker_and_no_row(tiny_model: Path, tmp_pat
     assert "see score.batch_timeout_s" in ended.stderr
 
 
+@pytest.mark.slow
 def test_nodes_that_join_are_used(tiny_model: Path, tmp_path: Path) -> None:
     case = CASES["full"]
     overrides = (*case.overrides, "cluster.max_workers=3")

@@ -85,6 +85,7 @@ def test_selecting_by_golden_score_is_refused_with_the_way_out(
     )
 
 
+@pytest.mark.slow
 def test_a_killed_one_goes_on_to_the_same_scores(
     explored: Path, data: Path, tiny_model: Path, tmp_path: Path
 ) -> None:

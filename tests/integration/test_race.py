@@ -181,6 +181,7 @@ def test_the_log_ends_with_what_was_promised(
         assert part in last
 
 
+@pytest.mark.slow
 def test_a_pipeline_under_race_takes_its_bottom_by_posterior_score(
     data: Path, tiny_model: Path, tmp_path: Path, shared_ray: None
 ) -> None:

@@ -36,13 +36,11 @@ def scores_of(out_dir: Path) -> dict[str, dict[str, Any]]:
     return {row["example_id"]: row for row in table.to_pylist()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("prompt", "num_self_pairs"),
-    [
-        ("alpaca", NUM_ANCHORS),
-        # its script scores a row on itself too
-        pytest.param("official", 0, marks=pytest.mark.slow),
-    ],
+    # the official script scores a row on itself too
+    [("alpaca", NUM_ANCHORS), ("official", 0)],
 )
 def test_every_row_is_raced_or_told(
     rows: Path,

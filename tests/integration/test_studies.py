@@ -59,6 +59,7 @@ TRAINED = (
 )
 
 
+@pytest.mark.slow
 def test_arms_are_trained_kept_and_not_trained_again(
     studied: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -55,7 +55,12 @@ def _run(name: str, model: Path, folder: Path, seed: int, num_faults: int) -> Su
     chaos = Chaos(CASES[name], model, folder, seed)
     with chaos.disk():
         survived = chaos.run(num_faults)
-        select = [sys.executable, str(ROOT / "jobs" / "select_topk.py"), "select=top_k", "select.k=15"]
+        select = [
+            sys.executable,
+            str(ROOT / "jobs" / "select_topk.py"),
+            "select=top_k",
+            "select.k=15",
+        ]
         subprocess.run([*select, f"out_dir={chaos.out_dir}"], check=True, env=environment())
         shutil.copytree(chaos.out_dir, folder / "kept")
     return survived
