@@ -103,7 +103,6 @@ def test_nodes_that_join_are_used(tiny_model: Path, tmp_path: Path) -> None:
             time.sleep(0.2)
         chaos.add_node()
         assert chaos.driver.wait(300) == 0
-    assert "node " in (said := (tmp_path / "said.txt").read_text())
-    assert "worker 3 of 3 is ready" in said
+    assert "worker 3 of 3 is ready" in (tmp_path / "said.txt").read_text()
     pids = {one["pid"] for one in chaos.computed()}
     assert len(pids) >= 3
