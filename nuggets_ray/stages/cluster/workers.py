@@ -192,8 +192,12 @@ def check_shared_folder(out_dir: str) -> None:
         for node, read in zip(nodes, reads, strict=True):
             try:
                 ray.get(read, timeout=120)
-            except (ray.exceptions.RayError, OSError):
+            except (ray.exceptions.RayTaskError, ray.exceptions.GetTimeoutError, OSError):
                 blind.append(node["NodeManagerHostname"])
+            except (
+                ray.exceptions.RayError
+            ) as error:  # the node is lost, and says nothing of out_dir
+                logger.warning("%s did not answer: %s", node["NodeManagerHostname"], error)
     finally:
         io.delete(uri)
     if blind:
