@@ -29,6 +29,7 @@ scorer.Scorer.score_some = hangs_once
 """
 
 
+@pytest.mark.slow
 def test_nothing_is_lost_by_what_breaks(tiny_model: Path, tmp_path: Path) -> None:
     runs = survive(["full"], tiny_model, tmp_path, 4, seed=3)
     assert sum(len(run.struck) for run in runs) == 4
