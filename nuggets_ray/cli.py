@@ -10,9 +10,8 @@ import os
 import shlex
 import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any, NoReturn
@@ -22,6 +21,7 @@ from nuggets_ray.config.command_line.help import help_page
 from nuggets_ray.config.compose import load, require, resolve
 from nuggets_ray.config.keys import all_keys, section_of, shell_command
 from nuggets_ray.config.schema import Config
+from nuggets_ray.deadline import deadline
 from nuggets_ray.disk_full import DiskFull, describe_disk_full, is_disk_full
 from nuggets_ray.errors import UserError
 from nuggets_ray.run.command import COMMAND
@@ -163,19 +163,9 @@ def _call(job: Job, config: Config) -> None:
     print_result(result)
 
 
-@contextmanager
-def ended_after(max_hours: float | None) -> Iterator[None]:
+def ended_after(max_hours: float | None) -> AbstractContextManager[None]:
     """What is inside gets a Ctrl-C after so many hours (None: never)."""
-    if max_hours is None:
-        yield
-        return
-    timer = threading.Timer(3600 * max_hours, _end, [max_hours])
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
+    return deadline(None if max_hours is None else 3600 * max_hours, _end, max_hours)
 
 
 def _end(max_hours: float) -> None:

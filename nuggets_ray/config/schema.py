@@ -393,7 +393,17 @@ def check(config: Config) -> None:
     if config.model.tokenizer != "auto" and not config.model.path:
         raise UserError(f"model.tokenizer={config.model.tokenizer}: give model.path too")
     _check_backend(config)
+    _check_workers(config.cluster)
     _check_speed(config.score)
+
+
+def _check_workers(cluster: ClusterConfig) -> None:
+    most, wanted = cluster.max_workers, cluster.num_workers
+    if most is not None and wanted is not None and most < wanted:
+        raise UserError(
+            f"cluster.max_workers={most}: fewer than cluster.num_workers={wanted}, which scoring "
+            "is to grow from: raise it, or leave it out"
+        )
 
 
 def _check_speed(score: ScoreConfig) -> None:

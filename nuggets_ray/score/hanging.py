@@ -4,29 +4,22 @@ A call that hangs in a library lets other threads of the process run; one that n
 seen from here.
 """
 
-import contextlib
 import logging
 import os
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+from nuggets_ray.deadline import deadline
 
 logger = logging.getLogger(__name__)
 
 
-@contextlib.contextmanager
-def ends_after(seconds: float | None, tell: Callable[[float], object]) -> Iterator[None]:
+def ends_after(
+    seconds: float | None, tell: Callable[[float], object]
+) -> AbstractContextManager[None]:
     """End this process where what is inside takes longer (None: never), once `tell` has been called
     with the seconds."""
-    if seconds is None:
-        yield
-        return
-    timer = threading.Timer(seconds, _end, [seconds, tell])
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
+    return deadline(seconds, _end, seconds, tell)
 
 
 def _end(seconds: float, tell: Callable[[float], object]) -> None:

@@ -33,7 +33,7 @@ LAYERS = (
     {"anchors", "run", "schedule"},
     {"model", "prompts", "data", "select", "curate", "signals"},
     {"disk_full"},
-    {"io", "config", "demo", "loopback", "stderr", "umask", "mixture"},
+    {"io", "config", "demo", "deadline", "loopback", "stderr", "umask", "mixture"},
     {"records", "markdown", "units", "errors"},
 )
 LEVELS = {name: level for level, names in enumerate(reversed(LAYERS)) for name in names}

@@ -194,9 +194,8 @@ def check_shared_folder(out_dir: str) -> None:
                 ray.get(read, timeout=120)
             except (ray.exceptions.RayTaskError, ray.exceptions.GetTimeoutError, OSError):
                 blind.append(node["NodeManagerHostname"])
-            except (
-                ray.exceptions.RayError
-            ) as error:  # the node is lost, and says nothing of out_dir
+            except ray.exceptions.RayError as error:
+                # the node is lost, which says nothing of out_dir
                 logger.warning("%s did not answer: %s", node["NodeManagerHostname"], error)
     finally:
         io.delete(uri)
@@ -244,7 +243,8 @@ def _fit(config: ClusterConfig, is_local: bool) -> Workers:
     if is_local:
         _refuse_too_many(config, nodes)
     cpus, gpus = config.cpus_per_worker, _gpus_per_worker(config, nodes)
-    num_workers = config.num_workers or max(1, capacity(nodes, cpus, gpus))
+    room = capacity(nodes, cpus, gpus)
+    num_workers = config.num_workers or max(1, min(room, config.max_workers or room))
     room = wait_for_room(num_workers, cpus, gpus, config.wait_s)
     if room == 0:
         raise UserError(

@@ -105,9 +105,13 @@ def test_arguments_of_vllm_are_free_keys() -> None:
             ["score.compile_layers=true", "score.fuse_products=true"],
             ["score.fuse_products=True", "leave out"],
         ),
+        (
+            ["cluster.num_workers=4", "cluster.max_workers=2"],
+            ["cluster.max_workers=2", "cluster.num_workers=4", "leave it out"],
+        ),
     ],
 )
-def test_backends_that_do_not_go_together(overrides: list[str], words: list[str]) -> None:
+def test_values_that_do_not_go_together(overrides: list[str], words: list[str]) -> None:
     with pytest.raises(UserError) as caught:
         load(overrides)
     message = str(caught.value)
