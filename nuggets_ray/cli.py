@@ -79,12 +79,15 @@ class Job:
 
 def run(job: Job, argv: Sequence[str]) -> NoReturn:
     """Run `job` with the configuration of the command line and end the process."""
-    COMMAND.set(shlex.join([*shell_command(job.name).split(), *argv]))
+    before = COMMAND.set(shlex.join([*shell_command(job.name).split(), *argv]))
     configure_logging()
     interrupt = Interrupt()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interrupt)
-    sys.exit(guard(lambda: _start(job, argv)))
+    try:
+        sys.exit(guard(lambda: _start(job, argv)))
+    finally:
+        COMMAND.reset(before)
 
 
 def _start(job: Job, argv: Sequence[str]) -> int:

@@ -99,10 +99,10 @@ def test_a_submitted_job_is_stopped_by_its_name(
 def test_an_attempt_that_is_refused_leaves_the_stage_done(tmp_path: Path) -> None:
     with Run(str(tmp_path), "score"):
         pass
-    COMMAND.set("python jobs/score.py score.dtype=float32")
+    before = COMMAND.set("python jobs/score.py score.dtype=float32")
     with pytest.raises(UserError), Run(str(tmp_path), "score"):
         raise UserError("holds scores made with another dtype")
-    COMMAND.set("")
+    COMMAND.reset(before)
     status = read_status(str(tmp_path))
     assert (status.state, status.attempt_number) == ("refused", 2)
     assert status.stages == {"score": "done"}
