@@ -14,7 +14,10 @@ VLLM_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 
 @dataclass(frozen=True, slots=True)
 class CardFacts:
-    """What the card says beside the hyperparameters; counts of rows and of answer tokens."""
+    """What the card says beside the hyperparameters; counts of rows and of answer tokens.
+
+    `num_workers`: {first step of those that as many workers took: how many}.
+    """
 
     name: str
     base_model: str
@@ -25,7 +28,7 @@ class CardFacts:
     skipped: Mapping[str, int]
     template: str
     dtype: str
-    num_workers: int
+    num_workers: Mapping[int, int]
     num_steps: int
     epochs: float
     tokens_a_step: int
@@ -73,7 +76,10 @@ def model_card(facts: CardFacts, config: FinetuneConfig) -> str:
                 "tokens a step": f"{facts.tokens_a_step:,}, of which answers "
                 f"{facts.answer_tokens_a_step:,}",
                 "dtype": facts.dtype,
-                "workers": str(facts.num_workers),
+                "workers": ", ".join(
+                    f"{num} from step {step} on" if step > 1 else str(num)
+                    for step, num in facts.num_workers.items()
+                ),
                 "loss of the first and the last step": f"{facts.first_loss:.4f}, "
                 f"{facts.last_loss:.4f}",
                 "loss on the held-out rows": "-"

@@ -7,6 +7,7 @@ to it, so that the whole curve outlives the processes.
 """
 
 import json
+import logging
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -16,11 +17,15 @@ from typing import Any
 from nuggets_ray import io
 from nuggets_ray.config.finetune import FinetuneConfig
 from nuggets_ray.errors import UserError
+from nuggets_ray.finetune.universal import needs_conversion, reads_only_its_own
 from nuggets_ray.run.layout import TrainingFolder
+
+logger = logging.getLogger(__name__)
 
 Record = dict[str, Any]
 """One line of the history: {step, loss, grad_norm, learning_rate, ...} or {step, eval_loss}."""
 HISTORY = "history.jsonl"
+NUM_WORKERS = "cluster.num_workers"
 DEFAULTS = {f"finetune.{key}": value for key, value in asdict(FinetuneConfig()).items()}
 
 
@@ -40,6 +45,11 @@ class Committed:
     settings: dict[str, Any]
     last: Saved
     best: Saved | None = None
+
+    @property
+    def num_workers(self) -> int:
+        """How many workers wrote the last checkpoint."""
+        return int(self.settings[NUM_WORKERS])
 
 
 def read_committed(folder: str) -> Committed | None:
@@ -99,13 +109,6 @@ def check_settings(
     changed = differences(before, settings, source)
     if not changed:
         return
-    if list(changed) == ["cluster.num_workers"]:
-        raise UserError(
-            f"cluster.num_workers={settings['cluster.num_workers']}: the checkpoint of "
-            f"finetune.name={name} at step {committed.last.step} was written by "
-            f"{before.get('cluster.num_workers')} workers, each its part of the optimizer: go on "
-            "with as many, or give another finetune.name"
-        )
     raise UserError(
         f"finetune.name={name} was begun with another {', '.join(changed.values())}: give the "
         "settings it was begun with, or another finetune.name"
@@ -114,17 +117,50 @@ def check_settings(
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any], source: str) -> dict[str, str]:
     """{key of `now` that had another value before: the key with both, as a text}. A key of
-    finetune.* that was not known when `before` was written had its default then.
+    finetune.* that was not known when `before` was written had its default then. The number of
+    workers decides no weight but by rounding and what dropout draws, and is no difference.
     """
     was = {**{key: DEFAULTS.get(key) for key in now}, **before}
     changed = {
         key: f"{key} (was {was[key]}, now {value})"
         for key, value in now.items()
-        if was[key] != value
+        if was[key] != value and key != NUM_WORKERS
     }
     if "rows" in changed and (before.get("rows") or {}).get("sha256") != now["rows"]["sha256"]:
         changed["rows"] = f"set of rows ({source} holds others now)"
     return changed
+
+
+def check_num_workers(
+    committed: Committed, config: FinetuneConfig, num_workers: int, name: str
+) -> None:
+    """Raise UserError where only as many workers as wrote a checkpoint can read it; say what it
+    takes where others can.
+    """
+    if committed.num_workers == num_workers:
+        return
+    told = (
+        f"the checkpoint of finetune.name={name} at step {committed.last.step} was written by "
+        f"{committed.num_workers} workers"
+    )
+    if why := reads_only_its_own(config):
+        raise UserError(
+            f"cluster.num_workers={num_workers}: {told}, and under {why} only as many can read it: "
+            f"go on with cluster.num_workers={committed.num_workers}, or give another finetune.name"
+        )
+    takes = ""
+    if needs_conversion(config, committed.num_workers, num_workers):
+        takes = (
+            "; each node puts its parts together in its folder for temporary files first, which "
+            "takes up to six float32 copies of the trained weights for as long"
+        )
+    logger.warning(
+        "cluster.num_workers=%d: %s: training goes on with its weights and optimizer state, the "
+        "same as with as many but for rounding and what dropout draws%s",
+        num_workers,
+        told,
+        takes,
+    )
 
 
 def write_history(folder: str, history: Sequence[Record]) -> None:
@@ -137,6 +173,16 @@ def read_history(checkpoint: str) -> list[Record]:
     """The history of a checkpoint at a path or URI."""
     text = io.read_bytes(io.join(checkpoint, HISTORY)).decode("utf-8")
     return [json.loads(line) for line in text.splitlines()]
+
+
+def num_workers_by_step(history: Sequence[Record]) -> dict[int, int]:
+    """{first step of those that as many workers took: how many}, as far as the history says."""
+    counts: dict[int, int] = {}
+    for record in history:
+        num = record.get("num_workers")
+        if num is not None and num != next(reversed(counts.values()), None):
+            counts[record["step"]] = num
+    return counts
 
 
 def flush_to_disk(folder: str) -> None:

@@ -19,6 +19,7 @@ import torch.distributed as dist
 
 from nuggets_ray.config.finetune import FinetuneConfig
 from nuggets_ray.config.schema import ModelConfig
+from nuggets_ray.finetune import universal
 from nuggets_ray.finetune.deepspeed_config import (
     deepspeed_settings,
     offload_device,
@@ -73,14 +74,18 @@ class StepResult:
         return math.isfinite(self.loss) and math.isfinite(self.grad_norm)
 
 
-def make_engine(setup: TrainSetup) -> Any:
-    """The model under DeepSpeed, ready for `train_step`."""
+def make_engine(setup: TrainSetup, saved_by: int | None = None) -> Any:
+    """The model under DeepSpeed, ready for `train_step`, or for `load` of a checkpoint that
+    `saved_by` workers have written (None: there is none).
+    """
     os.environ.setdefault("DS_ACCELERATOR", setup.device)
     build_one_at_a_time(logger.info)
     import deepspeed
 
     config = setup.finetune
     settings = deepspeed_settings(config, setup.dtype, setup.num_slots)
+    if universal.needs_conversion(config, saved_by, dist.get_world_size()):
+        settings |= universal.READS
     deepspeed.init_distributed(dist_backend=dist.get_backend())
     model = trainable_model(setup, settings)
     engine, *_ = deepspeed.initialize(
@@ -99,11 +104,24 @@ def _refine_master_weights(engine: Any, setup: TrainSetup) -> None:
     """
     if not refines_master_weights(setup.finetune, setup.dtype, stored_in(setup.model)):
         return
-    from deepspeed.utils import safe_set_full_fp32_param
-
     exact = dict(load_model(setup.model, "float32", "cpu").named_parameters())
     for name, weight in engine.module.named_parameters():
-        safe_set_full_fp32_param(weight, exact[name].to(engine.device))
+        _set_master_weight(weight, exact[name].detach().to(engine.device))
+
+
+def _set_master_weight(weight: Any, exact: torch.Tensor) -> None:
+    """Give one weight, or under ZeRO 3 this worker's part of it, its float32 value."""
+    from deepspeed.utils import safe_set_full_fp32_param, safe_set_local_fp32_param
+
+    if not hasattr(weight, "ds_tensor"):
+        safe_set_full_fp32_param(weight, exact)
+        return
+    # parts are of one size, the last padded, which DeepSpeed's own cut of a whole weight forgets
+    size = weight.ds_tensor.numel()
+    start = min(dist.get_rank() * size, exact.numel())
+    part = exact.flatten()[start : start + size]
+    part = torch.nn.functional.pad(part, (0, size - part.numel()))
+    safe_set_local_fp32_param(weight, part)
 
 
 def stored_in(model: ModelConfig) -> str:
@@ -250,7 +268,17 @@ def save(engine: Any, setup: TrainSetup, folder: str) -> None:
 
 
 def load(engine: Any, setup: TrainSetup, folder: str) -> None:
-    """Read a checkpoint that as many workers have written: weights and optimizer state."""
+    """Read a checkpoint: weights and optimizer state, of as many workers as `make_engine` was told
+    have written it.
+    """
+    if not engine.load_universal_checkpoint():
+        _load(engine, setup, folder)
+        return
+    with universal.converted(folder, TAG) as there, universal.own_groups(engine.optimizer):
+        _load(engine, setup, there)
+
+
+def _load(engine: Any, setup: TrainSetup, folder: str) -> None:
     is_lora = setup.finetune.method == "lora"
     with plain_load():
         path, _ = engine.load_checkpoint(folder, tag=TAG, load_module_strict=not is_lora)

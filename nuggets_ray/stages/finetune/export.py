@@ -19,7 +19,13 @@ from nuggets_ray import io
 from nuggets_ray.config.finetune import FinetuneConfig
 from nuggets_ray.errors import UserError
 from nuggets_ray.finetune.card import CardFacts, model_card
-from nuggets_ray.finetune.checkpoints import Record, Saved, differences, read_committed
+from nuggets_ray.finetune.checkpoints import (
+    Record,
+    Saved,
+    differences,
+    num_workers_by_step,
+    read_committed,
+)
 from nuggets_ray.finetune.engine import TrainSetup
 from nuggets_ray.finetune.export import export_weights, write_tokenizer
 from nuggets_ray.finetune.source import Source, prompts
@@ -41,7 +47,6 @@ class Finished:
     setup: TrainSetup
     work: Work
     rows: SplitRows
-    num_workers: int
     history: list[Record]
     settings: dict[str, Any]
     selection: dict[str, Any] | None
@@ -102,6 +107,7 @@ def export(out_dir: str, base_model: str, source: Source, finished: Finished) ->
     }
     done = {
         "settings": finished.settings,
+        "num_workers": num_workers_by_step(finished.history),
         "selection": finished.selection,
         "exported": _chosen(config),
         "summary": summary,
@@ -125,7 +131,7 @@ def _card_facts(base_model: str, source: Source, finished: Finished, saved: Save
         skipped=rows.encoded.skipped or {},
         template=prompt.name,
         dtype=finished.setup.dtype,
-        num_workers=finished.num_workers,
+        num_workers=num_workers_by_step(finished.history),
         num_steps=schedule.num_steps,
         epochs=schedule.epochs,
         tokens_a_step=round(work.num_tokens / schedule.num_steps),

@@ -15,7 +15,12 @@ from nuggets_ray import io
 from nuggets_ray.config.finetune import FinetuneConfig
 from nuggets_ray.config.schema import Config
 from nuggets_ray.finetune.answer_end import find_answer_end
-from nuggets_ray.finetune.checkpoints import check_settings, read_committed, remove_leftovers
+from nuggets_ray.finetune.checkpoints import (
+    check_num_workers,
+    check_settings,
+    read_committed,
+    remove_leftovers,
+)
 from nuggets_ray.finetune.deepspeed_config import deepspeed_settings, offload_device
 from nuggets_ray.finetune.deepspeed_keys import check_keys
 from nuggets_ray.finetune.micro_batch import as_begun, decided
@@ -121,6 +126,7 @@ def _finetune(config: Config, source: Source, run: Run, workers: Workers) -> dic
     committed = read_committed(folder)
     if committed:
         check_settings(committed, settings, source.name, source.description)
+        check_num_workers(committed, config.finetune, workers.num_workers, source.name)
     check_shared_folder(config.out_dir)
     remove_leftovers(folder)
     write_config(config.out_dir, f"finetune-{source.name}", config)
@@ -144,7 +150,7 @@ def _finetune(config: Config, source: Source, run: Run, workers: Workers) -> dic
         history = train(loop, run, workers, config.progress_s, tracker)
     run.update(actual_s=round(time.monotonic() - started, 1))
     run.tell("writing the model")
-    finished = Finished(setup, choice.work, rows, workers.num_workers, history, settings, selection)
+    finished = Finished(setup, choice.work, rows, history, settings, selection)
     return export(config.out_dir, config.model.path or source.model.path, source, finished)
 
 

@@ -69,12 +69,14 @@ def _train(setup: LoopSetup) -> dict[str, Any]:
     build_one_at_a_time(lambda text: setup.board.say.remote(text))
     torch.set_num_threads(setup.num_threads)
     rows, held_out = (ray.get(ref) for ref in setup.row_refs)
+    committed = read_committed(setup.folder)
     try:
-        engine = engine_module.make_engine(setup.train)
+        engine = engine_module.make_engine(
+            setup.train, committed.num_workers if committed else None
+        )
     except UserError as error:  # else Ray Train would start again, to fail at the same place
         ray.get(setup.board.refused.remote(str(error)))
         raise
-    committed = read_committed(setup.folder)
     history = _resume(engine, setup, committed)
     step = committed.last.step if committed else 0
     if dist.get_rank() == 0:
@@ -84,7 +86,12 @@ def _train(setup: LoopSetup) -> dict[str, Any]:
         started = time.monotonic()
         result = engine_module.train_step(engine, setup.train, rows, step)
         step += 1
-        record = {"step": step, **asdict(result), "seconds": time.monotonic() - started}
+        record = {
+            "step": step,
+            **asdict(result),
+            "num_workers": dist.get_world_size(),
+            "seconds": time.monotonic() - started,
+        }
         if not result.is_finite:
             return {"diverged": step, "loss": result.loss, "grad_norm": result.grad_norm}
         _tell(setup, history, record)

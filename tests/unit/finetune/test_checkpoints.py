@@ -3,13 +3,16 @@
 from pathlib import Path
 
 import pytest
+from train_runs import zero
 
 from nuggets_ray.config.finetune import FinetuneConfig
 from nuggets_ray.errors import UserError
 from nuggets_ray.finetune.checkpoints import (
     Saved,
+    check_num_workers,
     check_settings,
     commit,
+    num_workers_by_step,
     read_committed,
     read_history,
     remove_leftovers,
@@ -59,8 +62,7 @@ def test_other_settings_are_refused_in_one_sentence(tmp_path: Path) -> None:
     committed = commit(str(tmp_path), SETTINGS, make(tmp_path, "a", 7))
     names = ("golden", "selection best")
     check_settings(committed, SETTINGS, *names)
-    with pytest.raises(UserError, match=r"num_workers=3: the checkpoint .*step 7 .*by 2 workers"):
-        check_settings(committed, {**SETTINGS, "cluster.num_workers": 3}, *names)
+    check_settings(committed, {**SETTINGS, "cluster.num_workers": 3}, *names)
     with pytest.raises(UserError, match=r"learning_rate \(was 1e-05, now 0.1\).*another"):
         check_settings(committed, {**SETTINGS, "finetune.learning_rate": 0.1}, *names)
     changed = {**SETTINGS, "rows": {"sha256": ["b"], "limit": None}}
@@ -80,6 +82,29 @@ def test_a_key_that_an_old_checkpoint_does_not_know_had_its_default(tmp_path: Pa
         check_settings(committed, {**SETTINGS, "finetune.adam_beta2": 0.95}, *names)
     with pytest.raises(UserError, match=r"answer_end \(was None, now 3\)"):
         check_settings(committed, {**SETTINGS, "answer_end": 3}, *names)
+
+
+def test_another_number_of_workers_goes_on_where_it_can_and_is_told_what_it_takes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    committed = commit(str(tmp_path), SETTINGS, make(tmp_path, "a", 7))
+    check_num_workers(committed, FinetuneConfig(), 2, "golden")
+    assert not caplog.records
+    check_num_workers(committed, FinetuneConfig(), 3, "golden")
+    assert "num_workers=3: the checkpoint of finetune.name=golden at step 7" in caplog.text
+    assert "written by 2 workers" in caplog.text and "temporary files" in caplog.text
+    caplog.clear()
+    check_num_workers(committed, FinetuneConfig(deepspeed=zero(0)), 3, "golden")
+    assert "by 2 workers" in caplog.text and "temporary files" not in caplog.text
+    offload = zero(3, offload_param={"device": "nvme", "nvme_path": "/nvme"})
+    with pytest.raises(UserError, match=r"offload_param.device=nvme.*cluster.num_workers=2, or"):
+        check_num_workers(committed, FinetuneConfig(deepspeed=offload), 3, "golden")
+
+
+def test_the_history_tells_how_many_workers_took_which_steps() -> None:
+    steps = [{"step": step, "loss": 1.0, "num_workers": 2 if step < 4 else 1} for step in (1, 2, 4)]
+    assert num_workers_by_step([*steps, {"step": 4, "eval_loss": 2.0}]) == {1: 2, 4: 1}
+    assert num_workers_by_step([{"step": 1, "loss": 1.0}, steps[2]]) == {4: 1}
 
 
 def test_the_history_comes_back(tmp_path: Path) -> None:

@@ -10,7 +10,17 @@ import numpy as np
 import pytest
 import torch
 from tiny_models import make_model
-from train_runs import LENGTHS, NO_ACCUMULATION, NUM_STEPS, Case, make_rows, run, zero
+from train_runs import (
+    LENGTHS,
+    NO_ACCUMULATION,
+    NUM_MORE,
+    NUM_STEPS,
+    Case,
+    go_on,
+    make_rows,
+    run,
+    zero,
+)
 from transformers import AutoModelForCausalLM
 
 from nuggets_ray.config.finetune import FinetuneConfig
@@ -26,6 +36,15 @@ LORA = {"method": "lora", "lora_dropout": 0.3, "lora_rank": 4}
 Z2, Z3 = FinetuneConfig(**BASE, deepspeed=zero(2)), FinetuneConfig(**BASE, deepspeed=zero(3))
 ADAM = replace(Z2, adam_beta1=0.5, adam_beta2=0.9, adam_eps=1e-3)
 OFFLOAD = {"offload_optimizer": {"device": "cpu"}}
+
+
+DECAY = BASE | {"weight_decay": 0.3}
+LESS_RANDOM = LORA | {"lora_dropout": 0.0}
+OTHER_COUNTS = {
+    "decay2": Case("decay2", "", FinetuneConfig(**DECAY, deepspeed=zero(2))),
+    "decay3": Case("decay3", "", FinetuneConfig(**DECAY, deepspeed=zero(3))),
+    "steady3": Case("steady3", "", FinetuneConfig(**DECAY, **LESS_RANDOM, deepspeed=zero(3))),
+}
 
 
 def less(stage: int) -> FinetuneConfig:
@@ -68,6 +87,7 @@ def two(model: str, tied: str, tmp_path_factory: pytest.TempPathFactory) -> dict
         Case("overfit", model, overfit, num_steps=60),
         Case("adam", model, ADAM),
         Case("bf16", model, Z2, dtype="bfloat16"),
+        *(replace(case, model=model) for case in OTHER_COUNTS.values()),
         *(Case(f"bf16_less{stage}", model, less(stage), dtype="bfloat16") for stage in (0, 2, 3)),
     ]
     return run(cases, 2, tmp_path_factory.mktemp("two"))
@@ -87,7 +107,7 @@ def by_hand(model: str, lengths: list[int] = LENGTHS, config: FinetuneConfig = Z
         loss = twin(batch) / rows.num_answer_tokens_N.sum()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(twin.parameters(), 1.0)
-        optimizer.param_groups[0]["lr"] = learning_rate(Z2, step, NUM_STEPS + 1)
+        optimizer.param_groups[0]["lr"] = learning_rate(Z2, step, NUM_STEPS + NUM_MORE)
         optimizer.step()
         optimizer.zero_grad()
         losses.append(loss.item())
@@ -133,7 +153,16 @@ def test_a_worker_without_rows_changes_nothing(model, two) -> None:
 @pytest.mark.parametrize("case", ["zero2", "zero3", "lora2", "lora3", "tied2", "tied3"])
 def test_a_restart_from_a_checkpoint_changes_nothing(two, case: str) -> None:
     """Weights, optimizer state, place in the data and dropout (the LoRA cases) all come back."""
-    assert two[case]["resumed_loss"] == two[case]["next_loss"]
+    assert two[case]["resumed_losses"] == two[case]["next_losses"]
+
+
+def test_fewer_workers_go_on_from_a_checkpoint_as_those_that_wrote_it(model, two) -> None:
+    """Weights, moments, each group's weight decay and each weight's count of steps come back."""
+    folder = Path(two["decay2"]["checkpoint"]).parent
+    found = go_on([replace(case, model=model) for case in OTHER_COUNTS.values()], 1, 2, folder)
+    for name in OTHER_COUNTS:
+        expected = two[name]["next_losses"]
+        np.testing.assert_allclose(found[name]["resumed_losses"], expected, rtol=1e-5, err_msg=name)
 
 
 def test_a_tiny_model_overfits_eight_rows(two) -> None:
@@ -205,6 +234,28 @@ SLOW = {
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("bfloat16", 2e-3)])
+@pytest.mark.parametrize(("saved_by", "num_workers"), [(1, 2), (2, 1), (2, 3)])
+def test_another_number_of_workers_goes_on_at_every_stage(
+    model: str, tmp_path: Path, dtype: str, tolerance: float, saved_by: int, num_workers: int
+) -> None:
+    configs = {
+        f"{'lora' if lora else 'full'}{stage}": FinetuneConfig(
+            **DECAY, **(LESS_RANDOM if lora else {}), deepspeed=zero(stage)
+        )
+        for stage in (0, 1, 2, 3)
+        for lora in (False, True)
+    }
+    offloads = zero(3, offload_param={"device": "cpu"}, **OFFLOAD)
+    configs["offload3"] = FinetuneConfig(**DECAY, deepspeed=offloads)
+    cases = [Case(name, model, config, dtype=dtype) for name, config in configs.items()]
+    expected = run(cases, saved_by, tmp_path)
+    for name, found in go_on(cases, num_workers, saved_by, tmp_path).items():
+        losses = expected[name]["next_losses"]
+        np.testing.assert_allclose(found["resumed_losses"], losses, rtol=tolerance, err_msg=name)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("bfloat16", 5e-3)])
 def test_every_stage_loses_the_same_with_and_without_offload(
     model: str, tmp_path: Path, dtype: str, tolerance: float
@@ -214,7 +265,7 @@ def test_every_stage_loses_the_same_with_and_without_offload(
     for name, result in found.items():
         expected = by_hand(model)
         np.testing.assert_allclose(result["losses"], expected, rtol=tolerance, err_msg=name)
-        assert result["resumed_loss"] == result["next_loss"], name
+        assert result["resumed_losses"] == result["next_losses"], name
         folder = tmp_path / "exported" / name
         base = ModelConfig(path=model)
         export_weights(base, SLOW[name].config, dtype, result["checkpoint"], str(folder))

@@ -59,7 +59,7 @@ def test_what_is_exported_loses_what_the_training_lost(
 ) -> None:
     found, config = trained[name], CONFIGS[name]
     assert found["losses"][0] - found["losses"][-1] > 0.5
-    assert found["resumed_loss"] == found["next_loss"]
+    assert found["resumed_losses"] == found["next_losses"]
     export_weights(ModelConfig(str(base)), config, "float32", found["checkpoint"], str(tmp_path))
     model = load_model(ModelConfig(str(tmp_path)), "float32", "cpu")
     assert loss(model) == pytest.approx(found["eval_loss"], rel=1e-4)
