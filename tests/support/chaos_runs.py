@@ -61,7 +61,8 @@ def _run(name: str, model: Path, folder: Path, seed: int, num_faults: int) -> Su
             "select=top_k",
             "select.k=15",
         ]
-        subprocess.run([*select, f"out_dir={chaos.out_dir}"], check=True, env=environment())
+        command = [*select, f"out_dir={chaos.out_dir}"]
+        subprocess.run(command, check=True, env=environment(), stdout=subprocess.DEVNULL)
         shutil.copytree(chaos.out_dir, folder / "kept")
     return survived
 
