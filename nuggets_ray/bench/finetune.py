@@ -107,11 +107,12 @@ def useful_flop(options: Options, rows: TrainRows, step: int) -> float:
     tokens only, no padding; attention left out.
     """
     from nuggets_ray.config.schema import ModelConfig
+    from nuggets_ray.model.body import body_of
     from nuggets_ray.model.size import empty_model
 
     model: Any = empty_model(ModelConfig(path=options.model))
     head = model.get_output_embeddings().weight.numel()
-    body = sum(p.numel() for p in model.base_model.parameters() if p.ndim == 2)
+    body = sum(p.numel() for p in body_of(model).parameters() if p.ndim == 2)
     body -= model.get_input_embeddings().weight.numel()
     chosen = step_rows(options, step)
     num_answers = int(rows.num_answer_tokens_N[chosen].sum())

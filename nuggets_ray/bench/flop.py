@@ -17,6 +17,7 @@ import torch
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
+from nuggets_ray.model.body import body_of
 from nuggets_ray.records import Encoding
 
 MIN_PROBE_S = 0.1
@@ -177,7 +178,7 @@ def product_rate(rows: torch.Tensor, weight: torch.Tensor) -> float:
 def linear_shapes(model: PreTrainedModel) -> Counter[tuple[int, int]]:
     """(inputs, outputs) of the body's linear layers, and how many there are of each."""
     shapes: Counter[tuple[int, int]] = Counter()
-    for module in model.base_model.modules():
+    for module in body_of(model).modules():
         if isinstance(module, torch.nn.Linear):
             shapes[(module.in_features, module.out_features)] += 1
         elif isinstance(module, Conv1D):  # GPT-2's, whose weight is the transpose

@@ -13,6 +13,8 @@ import torch
 from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from nuggets_ray.model.body import body_of
+
 BACKEND: Any = "inductor"
 COMPILED = "_nuggets_compiled"
 
@@ -38,8 +40,11 @@ def compiled_layers(model: PreTrainedModel) -> Iterator[None]:
 
 def decoder_layers(model: PreTrainedModel) -> list[torch.nn.Module]:
     """The layers of the body, as transformers marks them."""
-    body: torch.nn.Module = model.base_model
-    return [module for module in body.modules() if isinstance(module, GradientCheckpointingLayer)]
+    return [
+        module
+        for module in body_of(model).modules()
+        if isinstance(module, GradientCheckpointingLayer)
+    ]
 
 
 def _compiled(layer: torch.nn.Module) -> Callable[..., Any]:

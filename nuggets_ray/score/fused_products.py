@@ -14,6 +14,8 @@ import torch
 from torch.nn.functional import linear
 from transformers import PreTrainedModel
 
+from nuggets_ray.model.body import body_of
+
 GROUPS = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
 
 
@@ -35,7 +37,7 @@ def fused_products(model: PreTrainedModel) -> Iterator[None]:
 def groups_of(model: PreTrainedModel) -> list[list[torch.nn.Linear]]:
     """The linear layers that have one input, by the names that transformers gives them."""
     groups = []
-    for module in model.base_model.modules():
+    for module in body_of(model).modules():
         for names in GROUPS:
             layers: list[Any] = [getattr(module, name, None) for name in names]
             if all(type(layer) is torch.nn.Linear for layer in layers):

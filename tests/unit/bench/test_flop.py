@@ -54,6 +54,7 @@ def test_shapes_are_the_models_linear_layers() -> None:
         {(32, 32): 4, (32, 16): 4, (32, 48): 4, (48, 32): 2}
     )
     assert linear_shapes(make_model("gpt2"))[32, 96] == 2  # query, key and value in one
+    assert (32, VOCABULARY) not in linear_shapes(make_model("llama4"))  # whose body is not named
 
 
 def test_the_rate_is_weighted_by_flop(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ def make_layers(bias: bool = True) -> torch.nn.Module:
     torch.manual_seed(0)
     for name, size in (("q_proj", 6), ("k_proj", 2), ("v_proj", 3)):
         setattr(module, name, torch.nn.Linear(4, size, bias=bias))
-    module.__dict__["base_model"] = module  # no child of its own
+    module.__dict__["base_model"] = torch.nn.Sequential(module)  # no child of its own
     return module.requires_grad_(False)
 
 
