@@ -4,8 +4,10 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-OBEYED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
-"""What a terminal would obey or no stream can write: a message may quote a row."""
+OBEYED = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]")
+"""What a terminal would obey or no stream can write: a message may quote a row or an argument."""
+MAX_CHARS = 4000
+"""A longer sentence loses its middle: what is wrong and the way out stand at its ends."""
 
 
 class UserError(Exception):
@@ -14,7 +16,10 @@ class UserError(Exception):
     """
 
     def __init__(self, text: str) -> None:
-        super().__init__(OBEYED.sub(lambda found: ascii(found[0])[1:-1], text))
+        text = OBEYED.sub(lambda found: ascii(found[0])[1:-1], text)
+        if len(text) > MAX_CHARS:
+            text = f"{text[: MAX_CHARS // 2]} ... {text[5 - MAX_CHARS // 2 :]}"
+        super().__init__(text)
 
 
 @contextmanager

@@ -55,13 +55,17 @@ def load(task: Task) -> Loaded:
 
 def _engine(task: Task) -> Loaded:
     from nuggets_ray.score.engine import make_engine
+    from nuggets_ray.score.speed import UNASKED, Speed
 
     model = load_transformers(task)
+    is_compiled = task.kind == "tree_compiled"
+    kind, size = "tree" if is_compiled else task.kind, task.max_pack_tokens
+    speed = Speed(compile_layers=True, compile_head=True) if is_compiled else UNASKED
 
     def prepare(work: Workload) -> Score:
-        engine = make_engine(
-            model, work.anchors, engine=task.kind, max_pack_tokens=task.max_pack_tokens
-        )
+        engine = make_engine(model, work.anchors, engine=kind, max_pack_tokens=size, speed=speed)
+        if is_compiled and not engine.details["speed"]["compile_layers"]:
+            raise NotMeasured(f"nothing is compiled here: {engine.why}")
         return lambda candidates: engine.log_probs([work.prefixes[c] for c in candidates])
 
     return Loaded(prepare, model=model, max_pack_tokens=_pack_tokens(task, model))
@@ -161,6 +165,18 @@ def _vllm(task: Task) -> Loaded:
         return score
 
     return Loaded(prepare, counts=engine.counts)
+
+
+def _sglang(task: Task) -> Loaded:
+    from nuggets_ray.bench.sglang import load_sglang
+
+    peer = load_sglang(task)
+    return Loaded(
+        lambda work: (
+            lambda candidates: peer.log_probs([work.prefixes[c] for c in candidates], work.anchors)
+        ),
+        counts=peer.counts,
+    )
 
 
 def load_transformers(task: Task) -> "PreTrainedModel":
@@ -275,6 +291,7 @@ def mean_log_prob(log_probs_RV: "torch.Tensor", token_ids_R: "torch.Tensor") -> 
 
 LOADERS: dict[str, Callable[[Task], Loaded]] = {
     "tree": _engine,
+    "tree_compiled": _engine,
     "tree_signals": _tree_signals,
     "kv_cache": _engine,
     "plain": _engine,
@@ -282,6 +299,7 @@ LOADERS: dict[str, Callable[[Task], Loaded]] = {
     "naive": _naive,
     "official": _official,
     "data_juicer": lambda task: Loaded(load_filter(task)),
+    "sglang": _sglang,
     "vllm": _vllm,
     "vllm_prefix_cache": _vllm,
 }

@@ -61,6 +61,7 @@ DATA_JUICER = (
 VLLM = (
     "all pairs in one call, in this process; requests end at the last answer token; flat log-probs"
 )
+SGLANG = "all pairs in one call; the demonstration from its radix cache, log-probs behind it alone"
 CONTENDERS = {
     contender.name: contender
     for contender in (
@@ -79,6 +80,7 @@ CONTENDERS = {
             DATA_JUICER,
             lambda: str(environment_python()),
         ),
+        Contender("sglang", "sglang", "bfloat16", SGLANG),
         Contender("vllm", "vllm", "bfloat16", VLLM),
         Contender(
             "vllm_prefix_cache",
@@ -95,10 +97,12 @@ COMPARISONS = (
     Comparison("cut-200", "official_float32", "tree", note="as shipped"),
     Comparison("cut-200", "naive", "tree"),
     Comparison("cut-200", "vllm", "tree"),
+    Comparison("cut-200", "sglang", "tree"),
     Comparison("cut-200", "vllm_prefix_cache", "tree"),
     Comparison("uncut-200", "official", "tree", note="one dtype, padded to the longest"),
     Comparison("uncut-200", "naive", "tree"),
     Comparison("uncut-200", "vllm", "tree"),
+    Comparison("uncut-200", "sglang", "tree"),
     Comparison("uncut-200", "vllm_prefix_cache", "tree"),
     Comparison("text-200", "data_juicer", "tree", note="one dtype, its token ids"),
     Comparison("text-200", "data_juicer_float32", "tree_float32", note="one dtype, its token ids"),
@@ -109,6 +113,7 @@ COMPARISONS = (
         note="as each runs by default (float32 weights)",
     ),
     Comparison("cut-400", "vllm", "tree"),
+    Comparison("cut-400", "sglang", "tree"),
     Comparison("cut-400", "vllm_prefix_cache", "tree"),
     Comparison("uncut-400", "vllm", "tree"),
     Comparison("uncut-400", "vllm_prefix_cache", "tree"),

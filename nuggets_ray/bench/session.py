@@ -39,7 +39,7 @@ SHARE_OF_RATE = 0.6
 """What a run makes of the matrix rate, for the guess at the time."""
 GPU_FLOPS = 2e14
 GUESS_SIZE = 1024
-SHARED_PREFIX = ("tree", "tree_signals", "vllm_prefix_cache", "kv_cache")
+SHARED_PREFIX = ("tree", "tree_compiled", "tree_signals", "vllm_prefix_cache", "kv_cache", "sglang")
 PROJECTS_ALL = ("official", "data_juicer", "vllm", "vllm_prefix_cache")
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import hydra  # noqa: F401  # its import is no part of a case, which has its time
 import numpy as np
 from hostile import (
     NUMBERS,
