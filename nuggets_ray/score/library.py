@@ -27,6 +27,7 @@ from tqdm import tqdm
 from nuggets_ray.anchors.encode import encode_anchors, warn_of_anchors
 from nuggets_ray.anchors.file import distinct_examples, load_examples
 from nuggets_ray.config.schema import (
+    OF_THE_TREE,
     AnchorsConfig,
     Config,
     DataConfig,
@@ -61,6 +62,7 @@ from nuggets_ray.score.one_shot import (
     score_candidates,
 )
 from nuggets_ray.score.replica import load_replica
+from nuggets_ray.score.speed import speed_of
 from nuggets_ray.score.zero_shot import ZeroShot
 
 logger = logging.getLogger(__name__)
@@ -70,7 +72,7 @@ ARGUMENTS = {
     **{"model.path": "model", "prompt.template": "prompt"},
     **{f"data.{name}": name for name in ("format", "columns", "roles", "on_too_long")},
     **{f"prompt.{name}": name for name in ("max_demonstration_tokens", "max_anchor_tokens")},
-    **{f"score.{name}": name for name in ("dtype", "engine", "max_pack_tokens")},
+    **{f"score.{name}": name for name in ("dtype", "engine", "max_pack_tokens", *OF_THE_TREE)},
 }
 """What the keys are called here."""
 OF_ANCHORS = {
@@ -99,6 +101,10 @@ def score_rows(
     dtype: str = "auto",
     engine: str = "auto",
     max_pack_tokens: int | None = None,
+    gpu_attention: str = "auto",
+    compile_layers: bool = False,
+    compile_head: bool = False,
+    fuse_products: bool = False,
     device: str | None = None,
     num_threads: int | None = None,
     on_skipped: Callable[[SkippedRow], object] | None = None,
@@ -132,7 +138,15 @@ def score_rows(
             on_too_long=on_too_long,
         ),
         prompt=PromptConfig(prompt, max_demonstration_tokens, max_anchor_tokens),
-        score=ScoreConfig(dtype, engine=engine, max_pack_tokens=max_pack_tokens),
+        score=ScoreConfig(
+            dtype,
+            engine=engine,
+            max_pack_tokens=max_pack_tokens,
+            gpu_attention=gpu_attention,
+            compile_layers=compile_layers,
+            compile_head=compile_head,
+            fuse_products=fuse_products,
+        ),
     )
     check(config)
     device = _check_device(device)
@@ -256,6 +270,7 @@ def _score(
         encodings,
         engine=config.score.engine,
         max_pack_tokens=config.score.max_pack_tokens,
+        speed=speed_of(config.score),
     )
     zero_shot_A = replica.log_probs([prompt.zero_shot_prefix])[0]
     check_finite(anchors, zero_shot_A, dtype)

@@ -137,6 +137,11 @@ def test_what_does_not_fit_the_context_is_told(tiny_model: Path) -> None:
         ({"max_demonstration_tokens": 0}, "^max_demonstration_tokens=0: must be at least 1"),
         ({"max_demonstration_tokens": 3}, r"none of the 4 rows can be scored \(4 too_long\)"),
         ({"on_too_long": "cut"}, "^on_too_long=cut"),
+        ({"gpu_attention": "fast"}, "^gpu_attention=fast: take one of auto, merge, gather, flex"),
+        (
+            {"compile_head": True, "engine": "plain"},
+            "^compile_head=True is for engine=tree: .* instead of engine=plain",
+        ),
         ({"device": "tpu"}, "device=tpu: give cpu, cuda"),
         ({"device": "cuda:99"}, "device=cuda:99: torch sees . GPUs here"),
         ({"model": "nowhere/at/all"}, "^model=nowhere/at/all does not exist"),
@@ -152,6 +157,22 @@ def test_a_bad_row_among_anchors_that_were_read_is_named(tiny_model: Path) -> No
     anchors = read_examples([*ANCHORS, {"instruction": "none"}], "alpaca")
     with pytest.raises(UserError, match=r"row 4 \(counted from 1\) .*missing_field:output"):
         score(tiny_model, anchors=anchors)
+
+
+def test_products_are_fused_where_it_is_asked_for(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    speeds = []
+
+    def load(*given: Any, speed: Any, **settings: Any) -> Any:
+        speeds.append(speed)
+        return load_replica(*given, speed=speed, **settings)
+
+    monkeypatch.setattr(library, "load_replica", load)
+    plain, fused = score(tiny_model), score(tiny_model, fuse_products=True)
+    assert [speed.fuse_products for speed in speeds] == [False, True]
+    for one, other in zip(plain, fused, strict=True):
+        np.testing.assert_allclose(one.one_shot_logprob, other.one_shot_logprob, atol=1e-5)
 
 
 def test_threads_are_those_asked_for_and_the_former_ones_afterwards(
