@@ -1,9 +1,11 @@
 """The one Ray that the jobs of the integration tests run on, as the stages of a pipeline run on the
-pipeline's, and the address of the object store that they may use.
+pipeline's; the address of the object store that they may use; a model that vLLM takes.
 """
 
+import shutil
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -32,3 +34,14 @@ def shared_ray(s3_port: int) -> Iterator[None]:
     """A local Ray, started as a job starts it; the workers have the environment of this moment."""
     with connected(ClusterConfig(address="local", num_workers=1, object_store_gib=0.3)):
         yield
+
+
+@pytest.fixture
+def vllm_model(tiny_model: Path, tmp_path: Path) -> Path:
+    """The tiny model, with heads that vLLM's attention takes on a CPU."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    shutil.copytree(tiny_model, tmp_path / "model")
+    config = LlamaConfig.from_pretrained(tiny_model, head_dim=32)
+    LlamaForCausalLM(config).save_pretrained(tmp_path / "model")
+    return tmp_path / "model"

@@ -89,11 +89,11 @@ def test_every_row_is_raced_or_told(
 
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vllm is not installed")
-def test_vllm_races_as_the_tree_does(rows: Path, tiny_model: Path, tmp_path: Path) -> None:
+def test_vllm_races_as_the_tree_does(rows: Path, vllm_model: Path, tmp_path: Path) -> None:
     best: list[set[str]] = []
     for backend in ("vllm", "transformers"):
         out_dir = tmp_path / backend
-        overrides = score_overrides(rows, tiny_model, out_dir, *RACE, f"anchors.num={NUM_ANCHORS}")
+        overrides = score_overrides(rows, vllm_model, out_dir, *RACE, f"anchors.num={NUM_ANCHORS}")
         one = [o.replace("num_workers=2", "num_workers=1") for o in overrides]
         result_of(run_process("score", *one, f"score.backend={backend}"))
         complete = [row for row in scores_of(out_dir).values() if row["status"] == "complete"]

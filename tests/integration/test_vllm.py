@@ -6,7 +6,6 @@ guard on a stand-in.
 import importlib.util
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -95,22 +94,11 @@ def test_answers_are_written_in_the_ids_of_tokenizer_json(answers: dict[str, Any
     assert " " in "".join(texts["vllm"])
 
 
-@pytest.fixture
-def model(tiny_model: Path, tmp_path: Path) -> Path:
-    """The tiny model, with heads that vLLM's attention takes on a CPU."""
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    shutil.copytree(tiny_model, tmp_path / "model")
-    config = LlamaConfig.from_pretrained(tiny_model, head_dim=32)
-    LlamaForCausalLM(config).save_pretrained(tmp_path / "model")
-    return tmp_path / "model"
-
-
 def test_a_job_is_run_and_another_backend_is_refused_its_folder(
-    model: Path, tmp_path: Path
+    vllm_model: Path, tmp_path: Path
 ) -> None:
     data = write_rows(tmp_path / "rows.jsonl", 8)
-    overrides = score_overrides(data, model, tmp_path / "out", "cluster.num_workers=1")
+    overrides = score_overrides(data, vllm_model, tmp_path / "out", "cluster.num_workers=1")
     ended = run_job("score", *overrides, "score.backend=vllm", "anchors.num=2")
     assert result_of(ended)["num_scored"] == 8
     manifest = manifest_of(tmp_path / "out")
