@@ -31,14 +31,14 @@ scorer.Scorer.score_some = hangs_once
 
 @pytest.mark.slow
 def test_nothing_is_lost_by_what_breaks(tiny_model: Path, tmp_path: Path) -> None:
-    runs = survive(["full"], tiny_model, tmp_path, 4, seed=3)
+    runs = list(survive(["full"], tiny_model, tmp_path, 4, seed=3))
     assert sum(len(run.struck) for run in runs) == 4
     assert "nothing lost" in table(runs)
 
 
 @pytest.mark.slow
 def test_nothing_is_lost_of_a_race_either(tiny_model: Path, tmp_path: Path) -> None:
-    runs = survive(["race"], tiny_model, tmp_path, len(FAULTS), seed=0)
+    runs = list(survive(["race"], tiny_model, tmp_path, len(FAULTS), seed=0))
     assert sum(len(run.struck) for run in runs) == len(FAULTS)
 
 

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +32,13 @@ FAULTS_A_RUN = 10
 
 def survive(
     cases: list[str], model: Path, folder: Path, num_faults: int, seed: int
-) -> list[Survived]:
+) -> Iterator[Survived]:
     """Runs of the cases in turn until so many faults were survived. AssertionError where anything
     was lost."""
     calm: dict[str, Survived] = {}
-    runs: list[Survived] = []
-    while (left := num_faults - sum(len(run.struck) for run in runs)) > 0:
-        name, number = cases[len(runs) % len(cases)], len(runs)
+    number, left = 0, num_faults
+    while left > 0:
+        name = cases[number % len(cases)]
         if name not in calm:
             calm[name] = _run(name, model, folder / f"calm-{name}", seed, 0)
         there = folder / f"{number}-{name}"
@@ -45,8 +46,8 @@ def survive(
         check(there / "kept", folder / f"calm-{name}" / "kept")
         survived.num_again = survived.num_pairs - calm[name].num_pairs
         print(f"{name}: {len(survived.struck)} faults, {survived.num_starts} starts", flush=True)
-        runs.append(survived)
-    return runs
+        number, left = number + 1, left - len(survived.struck)
+        yield survived
 
 
 def _run(name: str, model: Path, folder: Path, seed: int, num_faults: int) -> Survived:
@@ -127,8 +128,15 @@ def main() -> None:
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as name:
         model = Path(demo_folder())
-        runs = survive(given.cases, model, Path(name), given.faults, given.seed)
-    print(table(runs) + f"\n\nin {time.monotonic() - began:.0f} s")
+        runs: list[Survived] = []
+        try:
+            for survived in survive(given.cases, model, Path(name), given.faults, given.seed):
+                runs.append(survived)
+        except KeyboardInterrupt:
+            print("interrupted: the runs so far")
+        finally:
+            if runs:
+                print(table(runs) + f"\n\nin {time.monotonic() - began:.0f} s", flush=True)
 
 
 if __name__ == "__main__":
