@@ -72,6 +72,25 @@ def test_copies_are_rows_with_the_score_of_their_content(finished: Path) -> None
         assert {**row, "example_id": ""} == {**first, "example_id": ""}
 
 
+def test_workers_blocks_and_order_change_no_bit(
+    finished: Path, data: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    lines = data.read_text(encoding="utf-8").splitlines()
+    turned = tmp_path / "turned.jsonl"
+    turned.write_text("\n".join(lines[::-1]) + "\n", encoding="utf-8")
+    overrides = score_overrides(turned, tiny_model, tmp_path / "out", "data.holdout=2")
+    one = [o.replace("num_workers=2", "num_workers=1") for o in overrides]
+    result_of(run_job("score", *one, "score.block_rows=7"))
+
+    def by_content(out_dir: Path) -> dict[str, bytes]:
+        return {
+            row["content_id"]: np.float32(row["one_shot_logprob"]).tobytes()
+            for row in read_scores(out_dir).values()
+        }
+
+    assert by_content(tmp_path / "out") == by_content(finished)
+
+
 def test_scores_from_python_are_the_job_s(finished: Path, data: Path, tiny_model: Path) -> None:
     from nuggets_ray import open_run, score_rows
 

@@ -50,6 +50,19 @@ def test_log_probs_are_the_references(family):
     np.testing.assert_allclose(found, expected(family), atol=TOLERANCE_NATS, rtol=0)
 
 
+@pytest.mark.parametrize("family", ["llama", "mistral", "gpt2"])
+def test_float32_is_near_float64(family):
+    exact = make_model(family).double()
+    prefix, anchor = PREFIXES[0], ANCHORS[2]
+    ids = np.concatenate([prefix, anchor.token_ids])
+    with torch.inference_mode():
+        log_probs_TV = exact(torch.from_numpy(ids)[None]).logits[0].log_softmax(-1).numpy()
+    answers = len(prefix) + np.flatnonzero(anchor.answer_mask)
+    found = make_engine(make_model(family), [anchor]).log_probs([prefix])[0, 0]
+    assert log_probs_TV.dtype == np.float64
+    assert abs(found - log_probs_TV[answers - 1, ids[answers]].mean()) < 1e-5
+
+
 @pytest.mark.parametrize("family", CONFIGS)
 @settings(max_examples=8, deadline=None)
 @given(data=st.data())
