@@ -152,7 +152,8 @@ def _train(config: Config, rows: StudyRows, arm: TrainingArm) -> ArmResult:
 
 
 def _remove(out_dir: str, label: str) -> None:
-    """An arm's weights, and what its training and evaluation left."""
+    """An arm's weights, and what its training left; the log-probs of its answers stay, row by row,
+    in evaluation/likelihood/."""
     folder = RunFolder(out_dir)
     of_arm = f"{label}-"
     merged = io.list_folders(folder.evaluation.all_merged)
@@ -162,7 +163,6 @@ def _remove(out_dir: str, label: str) -> None:
         folder.model(label).path,
         folder.training(label).path,
         folder.config(f"finetune-{label}"),
-        folder.evaluation.likelihood(label),
     ):
         io.delete(uri)
 

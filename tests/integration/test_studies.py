@@ -78,6 +78,8 @@ def test_arms_are_trained_kept_and_not_trained_again(
     page = Path(folder.page).read_text(encoding="utf-8")
     assert "not trained yet: study-group-1-0" in page and "signal: ifd, rds" in page
     assert list(Path(studied, "models").iterdir()) == [], "weights go once the numbers are kept"
+    rows = sorted(Path(studied, "evaluation", "likelihood").glob("study-group-2-*.json"))
+    assert [path.name for path in rows] == sorted(kept), "the log-probs of the answers stay"
     again = run_job("study", *arguments)
     assert again.returncode == 0 and "3 trainings, 3 of them known already" in again.stderr
     assert {p.name: p.read_bytes() for p in Path(folder.path, "arms").iterdir()} == kept
