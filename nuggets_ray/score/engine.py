@@ -27,7 +27,7 @@ from nuggets_ray.score.fall_back import slow_warnings
 from nuggets_ray.score.kv_cache import kv_cache_log_probs
 from nuggets_ray.score.model_check import check_model
 from nuggets_ray.score.own import Own, OwnSums, pass_alone
-from nuggets_ray.score.pack_size import default_pack_tokens
+from nuggets_ray.score.pack_size import default_pack_tokens, has_room_for_gather
 from nuggets_ray.score.plain import plain_log_probs
 from nuggets_ray.score.rope import max_shared_tokens
 from nuggets_ray.score.self_check import ComputeLogProbs, SelfCheck
@@ -234,9 +234,11 @@ def make_engine(
         reason = check.reason_against(name, computing(name, way))
         if reason is None:
             why = "; ".join([*reasons, check.verdict(name)])
-            size = max_pack_tokens or default_pack_tokens(model, anchors, gpu_share)
+            size = max_pack_tokens or default_pack_tokens(
+                model, anchors, gpu_share, way.gpu_attention
+            )
             if name == "tree" and model.device.type == "cuda" and speed.gpu_attention == "auto":
-                way = _faster(way, check, anchors, size)
+                way = _faster(way, check, anchors, size, gpu_share)
             logger.info("engine %s: %s", name if way == AS_IT_IS else f"{name} ({way.told()})", why)
             made = Engine(model, anchors, name, why, size, way)
             if warnings := slow_warnings(model, name, anchors, size, reasons):
@@ -266,10 +268,18 @@ def _ways(engine: str, speed: Speed, device_type: str) -> Iterator[tuple[str, Sp
 
 
 def _faster(
-    way: Speed, check: SelfCheck, anchors: Sequence[Encoding], max_pack_tokens: int
+    way: Speed,
+    check: SelfCheck,
+    anchors: Sequence[Encoding],
+    max_pack_tokens: int,
+    gpu_share: float,
 ) -> Speed:
-    """`way`, by gather where that is the faster and agrees with the reference."""
+    """`way`, by gather where there is room for it, it is the faster and agrees with the
+    reference."""
     if way.gpu_attention != "merge" or not anchors:
+        return way
+    if not has_room_for_gather(check.model, anchors, max_pack_tokens, gpu_share):
+        logger.info("gather's copies do not fit beside packs of %d tokens: merge", max_pack_tokens)
         return way
     chosen = choose_attention(check.model, anchors, max_pack_tokens)
     gather = replace(way, gpu_attention=chosen)

@@ -11,6 +11,7 @@ Legend: T packed tokens, E hidden size, I intermediate size, Q = query heads x h
 heads x head size, V vocabulary.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,7 +55,8 @@ class Shape:
 @dataclass(frozen=True, slots=True)
 class Request:
     """How the replica is used: `dtype` (bfloat16 or float32), `device` (cpu or cuda), and tokens:
-    the pack limit, the longest demonstration, the longest anchor, all anchors."""
+    the pack limit, the longest demonstration, the longest anchor, all `num_anchors`;
+    `gpu_attention` merge or gather (kernels/varlen.py)."""
 
     dtype: str
     device: str
@@ -62,6 +64,8 @@ class Request:
     demonstration_tokens: int
     longest_anchor_tokens: int
     num_anchor_tokens: int
+    num_anchors: int
+    gpu_attention: str = "merge"
 
     @property
     def packed_tokens(self) -> int:
@@ -72,6 +76,25 @@ class Request:
         if self.device == "cpu":
             usual = min(usual, whole)
         return max(usual, self.demonstration_tokens, self.longest_anchor_tokens)
+
+    @property
+    def is_split(self) -> bool:
+        """A candidate with all anchors is more than a pack."""
+        return self.demonstration_tokens + self.num_anchor_tokens > self.max_pack_tokens
+
+    @property
+    def gathered_tokens(self) -> int:
+        """Keys of a pack that stand behind a copy of their demonstration's, with those, in the
+        gather: one copy an anchor."""
+        anchor_tokens = max(1, self.num_anchor_tokens)
+        if self.is_split:
+            num_anchors = min(
+                self.num_anchors, self.num_anchors * self.packed_tokens / anchor_tokens
+            )
+        else:
+            row_tokens = self.demonstration_tokens + anchor_tokens
+            num_anchors = self.num_anchors * self.packed_tokens // row_tokens
+        return self.packed_tokens + math.ceil(num_anchors) * self.demonstration_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,12 +194,15 @@ def peak_memory(shape: Shape, request: Request, process_bytes: int = PROCESS_BYT
     widened = 0 if item == 4 else 4
     tokens, hidden = request.packed_tokens, shape.hidden_size
     query, key = shape.query_size, shape.key_size
-    is_split = request.demonstration_tokens + request.num_anchor_tokens > request.max_pack_tokens
-    kept = 2 * shape.num_layers * key * request.demonstration_tokens * item if is_split else 0
+    kept_tokens = request.demonstration_tokens if request.is_split else 0
     # both halves of the softmax and their merge, against one piece (kernels/fused.py, varlen.py
     # against joint.py); the fused one has the keys for every query head
-    attention = 2 * hidden + query + 2 * key
-    attention += 3 * query if cpu and widened else 6 * query if not cpu else 7 * query
+    attention = tokens * (2 * hidden + query + 2 * key)
+    if not cpu and request.gpu_attention == "gather":
+        joined = kept_tokens and kept_tokens + tokens  # what was kept, with the pack's own
+        attention += tokens * query + 2 * key * (request.gathered_tokens + joined)
+    else:
+        attention += tokens * query * (3 if cpu and widened else 6 if not cpu else 7)
     converts = shape.checkpoint_item_bytes not in (None, item)
     checked = 2 * 4 + widened + item if cpu else 4 + widened + item
     logits = item + widened + 4
@@ -188,10 +214,10 @@ def peak_memory(shape: Shape, request: Request, process_bytes: int = PROCESS_BYT
         checkpoint=shape.num_parameters * (shape.checkpoint_item_bytes or 0) * converts,
         kernels=KERNELS_BYTES[request.dtype],
         check=shape.check_tokens * shape.vocabulary_size * checked,
-        kept=kept,
+        kept=2 * shape.num_layers * key * kept_tokens * item,
         mlp=tokens * item * 3 * (hidden + shape.intermediate_size),
         norm=tokens * hidden * (4 * item + max(4, 2 * widened)),
-        attention=tokens * item * attention,
+        attention=attention * item,
         vocabulary=tokens * hidden * item
         + CHUNK_ROWS[request.device] * shape.vocabulary_size * logits,
     )

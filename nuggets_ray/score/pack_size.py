@@ -23,36 +23,62 @@ workspaces, fragments."""
 
 
 def default_pack_tokens(
-    model: PreTrainedModel, anchors: Sequence[Encoding], gpu_share: float
+    model: PreTrainedModel,
+    anchors: Sequence[Encoding],
+    gpu_share: float,
+    gpu_attention: str = "merge",
 ) -> int:
     """The most tokens of one forward of `model`, on its device, of which this process may have
-    `gpu_share`."""
+    `gpu_share`, with merge or gather."""
     if model.device.type != "cuda":
         return LEAST_PACK_TOKENS["cpu"]
+    use = _use_of(model, anchors, 0, gpu_attention)
+    if use is None:
+        return GPU_PACK_TOKENS[-1]
+    return fitting_pack_tokens(*use, room_bytes(model.device, gpu_share))
+
+
+def has_room_for_gather(
+    model: PreTrainedModel, anchors: Sequence[Encoding], max_pack_tokens: int, gpu_share: float
+) -> bool:
+    """Whether the copies of the demonstrations' keys fit beside the rest, in packs of this size and
+    with the longest demonstration that is asked for; True where the formula has no number."""
+    use = _use_of(model, anchors, max_pack_tokens, "gather")
+    return use is None or _fits(*use, room_bytes(model.device, gpu_share))
+
+
+def _use_of(
+    model: PreTrainedModel, anchors: Sequence[Encoding], max_pack_tokens: int, gpu_attention: str
+) -> tuple[Shape, Request] | None:
+    """None where the formula is not made for the model."""
     shape = shape_of(model.config, sum(parameter.numel() for parameter in model.parameters()))
     dtype = str(model.dtype).removeprefix("torch.")
     if shape is None or dtype not in ITEM_BYTES:
-        return GPU_PACK_TOKENS[-1]
+        return None
     lengths = [anchor.num_tokens for anchor in anchors]
-    request = Request(
+    return shape, Request(
         dtype=dtype,
         device="cuda",
-        max_pack_tokens=0,
+        max_pack_tokens=max_pack_tokens,
         demonstration_tokens=PromptConfig.max_demonstration_tokens,
         longest_anchor_tokens=max(lengths, default=0),
         num_anchor_tokens=sum(lengths),
+        num_anchors=len(lengths),
+        gpu_attention=gpu_attention,
     )
-    return fitting_pack_tokens(shape, request, room_bytes(model.device, gpu_share))
 
 
 def fitting_pack_tokens(shape: Shape, request: Request, room_bytes: float) -> int:
     """The largest of GPU_PACK_TOKENS with which `request` stays within its share of `room_bytes`;
     the smallest where none does."""
     for tokens in GPU_PACK_TOKENS:
-        memory = peak_memory(shape, replace(request, max_pack_tokens=tokens))
-        if memory.live_bytes <= MAX_SHARE * room_bytes:
+        if _fits(shape, replace(request, max_pack_tokens=tokens), room_bytes):
             return tokens
     return GPU_PACK_TOKENS[-1]
+
+
+def _fits(shape: Shape, request: Request, room_bytes: float) -> bool:
+    return peak_memory(shape, request).live_bytes <= MAX_SHARE * room_bytes
 
 
 def room_bytes(device: torch.device, gpu_share: float) -> float:

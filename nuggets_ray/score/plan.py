@@ -124,6 +124,7 @@ def replica_request(
     max_pack_tokens: int,
     demonstration_tokens: int,
     anchors: Sequence[Anchor],
+    gpu_attention: str = "merge",
 ) -> Request:
     """What one replica would be asked for in the run, not in the calibration, where the longest
     demonstration has `demonstration_tokens`."""
@@ -135,6 +136,8 @@ def replica_request(
         demonstration_tokens=demonstration_tokens,
         longest_anchor_tokens=max(anchor_tokens),
         num_anchor_tokens=sum(anchor_tokens),
+        num_anchors=len(anchors),
+        gpu_attention=gpu_attention,
     )
 
 

@@ -125,7 +125,7 @@ class Bench:
             row_s=seconds / len(prefixes),
             flops=flop / seconds,
             peak_bytes=engine.peak_memory_bytes(),
-            formula_bytes=self.formula_bytes(pack_tokens),
+            formula_bytes=self.formula_bytes(pack_tokens, speed),
         )
 
     def prefixes_of(self, pack_tokens: int) -> list[np.ndarray]:
@@ -147,7 +147,7 @@ class Bench:
         call: Callable[[], Any] = lambda: engine.log_probs(prefixes)  # noqa: E731
         return where_time_goes(call, self.model.config.vocab_size)
 
-    def formula_bytes(self, pack_tokens: int) -> int:
+    def formula_bytes(self, pack_tokens: int, speed: Speed) -> int:
         """The peak by score/memory.py; 0 where it has no number."""
         shape = shape_of(self.model.config, self.model.num_parameters())
         if shape is None:
@@ -160,6 +160,8 @@ class Bench:
             demonstration_tokens=PREFIX_TOKENS,
             longest_anchor_tokens=max(lengths),
             num_anchor_tokens=sum(lengths),
+            num_anchors=len(lengths),
+            gpu_attention=speed.gpu_attention,
         )
         return peak_memory(shape, request).peak_bytes
 

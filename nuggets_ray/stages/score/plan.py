@@ -100,8 +100,14 @@ def _facts(
     predicted = None
     if config.score.backend == "transformers":
         longest = min(int(candidates.num_tokens_N.max()), limit)
-        size_tokens = measured.engine["max_pack_tokens"]
-        request = facts.replica_request(setup.dtype, setup.device, size_tokens, longest, anchors)
+        request = facts.replica_request(
+            setup.dtype,
+            setup.device,
+            measured.engine["max_pack_tokens"],
+            longest,
+            anchors,
+            measured.engine.get("speed", {}).get("gpu_attention", "merge"),
+        )
         predicted = replica_memory(config.model, request)
     is_excluded = config.anchors.exclude_from_candidates
     excluded_ids = [anchor.content_id for anchor in anchors] if is_excluded else []

@@ -130,6 +130,7 @@ def _exact(
     exact = replace(setup, dtype="float32")
     longest = max(map(len, prefixes))
     size_tokens = setup.config.score.max_pack_tokens or LEAST_PACK_TOKENS[setup.device]
+    # in float32 a GPU computes neither by merge nor by gather; flex keeps what merge keeps
     request = replica_request(exact.dtype, setup.device, size_tokens, longest, anchors)
     predicted = replica_memory(setup.config.model, request)
     num_bytes = 0 if predicted is None else predicted.peak_bytes

@@ -24,7 +24,7 @@ SHAPE = Shape(
     checkpoint_item_bytes=4,
     check_tokens=155,
 )
-REQUEST = Request("float32", "cpu", 128, 20, 50, 300)
+REQUEST = Request("float32", "cpu", 128, 20, 50, 300, 6)
 
 
 def test_the_sizes_are_those_of_the_config() -> None:
@@ -80,6 +80,25 @@ def test_on_a_gpu_the_host_holds_the_process_and_weights_that_pass_through() -> 
     assert memory.vocabulary == 128 * 32 * 2 + 1024 * 100 * 10
 
 
+def test_the_gather_copies_a_demonstration_for_each_anchor() -> None:
+    shape = replace(SHAPE, key_size=4000)  # attention is the worst moment
+    merge = replace(REQUEST, dtype="bfloat16", device="cuda")
+    gather = replace(merge, gpu_attention="gather")
+    # split: the pack is full of anchors of 50 tokens, each behind 20
+    assert gather.is_split and gather.gathered_tokens == 128 + 3 * 20
+    copied = 2 * 4000 * (128 + 3 * 20) + 2 * 4000 * (20 + 128)
+    assert peak_memory(shape, gather).attention == 2 * (128 * (2 * 32 + 2 * 32 + 2 * 4000) + copied)
+    # whole: two candidates with their six anchors
+    whole = replace(gather, max_pack_tokens=640)
+    assert not whole.is_split and whole.gathered_tokens == 640 + 12 * 20
+    assert (
+        peak_memory(shape, whole).live_bytes
+        > peak_memory(shape, replace(whole, gpu_attention="merge")).live_bytes
+    )
+    on_cpu = replace(gather, device="cpu")
+    assert peak_memory(shape, on_cpu) == peak_memory(shape, replace(merge, device="cpu"))
+
+
 # A seeded Llama whose activations are tens of MiB, in a process of its own.
 MEASURED = """
 import gc, json, sys
@@ -116,7 +135,7 @@ for count in counts:
     peaks.append(status("VmHWM") - before)
     tensors.append(sum(torch.is_tensor(found) for found in gc.get_objects()))
 shape = shape_of(config, sum(p.numel() for p in model.parameters()))
-request = Request(dtype, "cpu", max_pack_tokens, 300, 200, 200 * num_anchors)
+request = Request(dtype, "cpu", max_pack_tokens, 300, 200, 200 * num_anchors, num_anchors)
 memory = peak_memory(shape, request, process_bytes=0)
 print(json.dumps({
     "peaks": peaks, "tensors": tensors, "live": memory.live_bytes, "host": memory.host_bytes,

@@ -14,6 +14,7 @@ from nuggets_ray.score.pack_size import (
     LEAST_PACK_TOKENS,
     default_pack_tokens,
     fitting_pack_tokens,
+    has_room_for_gather,
 )
 
 GIB = 2**30
@@ -24,7 +25,7 @@ LLAMA_7B = shape_of(
     ),
     6_738_000_000,
 )  # fmt: skip
-REQUEST = Request("bfloat16", "cuda", 0, 2048, 400, 18_548)
+REQUEST = Request("bfloat16", "cuda", 0, 2048, 400, 18_548, 100)
 
 
 @pytest.mark.parametrize(
@@ -40,6 +41,23 @@ def test_a_larger_model_gets_smaller_packs() -> None:
     larger = replace(LLAMA_7B, num_parameters=9 * 10**9)
     sizes = [fitting_pack_tokens(shape, REQUEST, 24 * GIB) for shape in (LLAMA_7B, larger)]
     assert sizes == sorted(sizes, reverse=True) and sizes[0] > sizes[1]
+
+
+def test_a_gather_that_is_asked_for_gets_packs_that_its_copies_fit_beside() -> None:
+    assert LLAMA_7B is not None
+    gather = replace(REQUEST, gpu_attention="gather")
+    sizes = [fitting_pack_tokens(LLAMA_7B, one, 24 * GIB) for one in (REQUEST, gather)]
+    assert sizes[0] > sizes[1]
+
+
+@pytest.mark.parametrize(("gib", "has_room"), [(1, True), (0.001, False)])
+def test_gather_is_left_out_where_its_copies_do_not_fit(
+    monkeypatch: pytest.MonkeyPatch, gib: float, has_room: bool
+) -> None:
+    monkeypatch.setattr(pack_size, "room_bytes", lambda *_: gib * GIB)
+    model, anchors = make_model("llama").bfloat16(), [make_anchor(0, 3, 2)]
+    assert has_room_for_gather(model, anchors, 4096, 1.0) is has_room
+    assert has_room_for_gather(make_model("gpt2"), anchors, 4096, 1.0)  # no number
 
 
 def test_a_cpu_has_its_own_size() -> None:

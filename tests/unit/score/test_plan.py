@@ -135,6 +135,7 @@ def test_a_replica_is_asked_for_the_run_s_longest() -> None:
     request = replica_request("float32", "cpu", 512, 90, anchors)
     assert (request.max_pack_tokens, request.demonstration_tokens) == (512, 90)
     assert (request.longest_anchor_tokens, request.num_anchor_tokens) == (7, 12)
+    assert (request.num_anchors, request.gpu_attention) == (2, "merge")
 
 
 def test_memory_is_told_where_it_is_known() -> None:

@@ -22,7 +22,7 @@ def test_a_setting_is_timed_or_told(monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Bench("tiny", CPU, 1e9)
     timed = bench.timed("as it is", AS_IT_IS, 512)
     assert not timed.failure and timed.row_s > 0 and timed.flops > 0
-    assert timed.peak_bytes > 0 and timed.formula_bytes == bench.formula_bytes(512) > 0
+    assert timed.peak_bytes > 0 and timed.formula_bytes == bench.formula_bytes(512, AS_IT_IS) > 0
     assert bench.rates(512).in_turn > 0
     assert sum(bench.profile(512, AS_IT_IS).values()) > 0
 
