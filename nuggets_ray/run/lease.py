@@ -1,19 +1,32 @@
 """lease.json: which process holds a run folder while it works there, and whether that one lives.
 
 A driver writes it every few seconds. It is taken over once its process is gone, or where that
-cannot be seen from here, once the last sign of life is stale.
+cannot be seen from here, once the last sign of life is stale and none more comes: clocks of two
+machines may differ. Of drivers that come in the same instant one gets it: by a lock of the folder,
+or where the file system has none, by who wrote last.
 """
 
+import contextlib
+import fcntl
 import json
+import logging
 import os
 import socket
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 
 from nuggets_ray import io
+from nuggets_ray.errors import UserError
 from nuggets_ray.io import write_json
 from nuggets_ray.run.layout import RunFolder
 
+logger = logging.getLogger(__name__)
+
+HEARTBEAT_S = 5.0
+"""Between two signs of life."""
+SETTLE_S = 1.0
+"""Where there is no lock: from writing the lease until it is seen who wrote last."""
 STALE_S = 60.0
 """After so long without a sign of life a driver is taken for dead, or for stuck where its process
 is there.
@@ -83,6 +96,64 @@ def write_lease(out_dir: str, attempt_id: str, stage: str) -> None:
         submission_id=submission_id(),
     )
     write_json(RunFolder(out_dir).lease, asdict(lease))
+
+
+def take_lease(out_dir: str, attempt_id: str, stage: str) -> None:
+    """Hold the folder from now on. Raises UserError where another driver does."""
+    with _alone(out_dir) as has_lock:
+        before = read_lease(out_dir)
+        if before is not None:
+            if before.state() != DEAD or _still_beats(out_dir, before):
+                raise _in_use(out_dir, before)
+            logger.info("taking over from attempt %s, which is gone", before.attempt_id)
+        write_lease(out_dir, attempt_id, stage)
+    if not has_lock:
+        time.sleep(SETTLE_S)
+        other = read_lease(out_dir)
+        if other is None or other.attempt_id != attempt_id:
+            raise _in_use(out_dir, other)
+
+
+def _still_beats(out_dir: str, lease: Lease) -> bool:
+    """Whether a lease of another machine that looks stale is renewed all the same."""
+    if lease.is_of_this_machine:
+        return False
+    until = time.monotonic() + 2 * HEARTBEAT_S
+    logger.info("seeing for %.0f s whether %s still works here", 2 * HEARTBEAT_S, lease.host)
+    while time.monotonic() < until:
+        time.sleep(HEARTBEAT_S / 5)
+        now = read_lease(out_dir)
+        if now is not None and now != lease:
+            return True
+    return False
+
+
+def _in_use(out_dir: str, lease: Lease | None) -> UserError:
+    held = "another process"
+    if lease is not None:
+        held = f"process {lease.pid} on {lease.host} (last sign of life {lease.age_s():.0f} s ago)"
+    return UserError(
+        f"out_dir={out_dir} is in use by {held}: wait for it, stop it, or give another out_dir"
+    )
+
+
+@contextlib.contextmanager
+def _alone(out_dir: str) -> Iterator[bool]:
+    """No other process on a file system that locks folders is in here; whether it does."""
+    if io.is_remote(out_dir):
+        yield False
+        return
+    os.makedirs(out_dir, exist_ok=True)
+    folder = os.open(out_dir, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            has_lock = True
+        except OSError:  # NFS, for one, locks no folder
+            has_lock = False
+        yield has_lock
+    finally:
+        os.close(folder)
 
 
 def submission_id() -> str | None:

@@ -1,7 +1,7 @@
 """The run folder's books: manifest.json, the fingerprint, the attempts and what they tell.
 
-`Run` is an open run folder. A second live driver is refused by lease.json (on an object store it is
-advisory). Every file is one atomic write, so a kill at any moment leaves the old or the new one.
+`Run` is an open run folder. A second live driver is refused by lease.json. Every file is one atomic
+write, so a kill at any moment leaves the old or the new one.
 """
 
 import errno
@@ -21,14 +21,13 @@ from nuggets_ray.errors import UserError
 from nuggets_ray.io import write_json
 from nuggets_ray.run.command import COMMAND
 from nuggets_ray.run.layout import RunFolder
-from nuggets_ray.run.lease import DEAD, read_lease, write_lease
+from nuggets_ray.run.lease import HEARTBEAT_S, read_lease, take_lease, write_lease
 from nuggets_ray.run.stage_status import Said, Telling
 from nuggets_ray.run.versions import versions
 
 logger = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
-HEARTBEAT_S = 5.0
 ROOM_BYTES = 1 << 20
 """A file that keeps room for the manifest on a disk that fills up during the run."""
 
@@ -58,9 +57,9 @@ class Run:
     """An open run folder of one attempt of one stage; use as a context manager.
 
     Raises UserError when the folder cannot be written, another live driver holds it, or the attempt
-    fails because it has vanished. Leaving the context records how the attempt ended: done,
-    interrupted (KeyboardInterrupt), failed, or refused: a UserError before there was anything to
-    do, which leaves a stage what it was.
+    fails because the folder is lost: it has vanished, or another has taken it over. Leaving the
+    context records how the attempt ended: done, interrupted (KeyboardInterrupt), failed, or
+    refused: a UserError before there was anything to do, which leaves a stage what it was.
     """
 
     def __init__(self, out_dir: str, stage: str) -> None:
@@ -73,7 +72,8 @@ class Run:
             "ended": None,
         }
         self.manifest: dict[str, Any] = {}
-        self.vanished = threading.Event()
+        self.lost = threading.Event()
+        self._why_lost = ""
         self.interrupted = threading.Event()
         self._handlers: dict[int, Any] = {}
         self._lock = threading.RLock()
@@ -122,12 +122,9 @@ class Run:
         if was_cut_short:
             status = "interrupted"
             logger.warning("while it was interrupted: %s: %s", type(error).__name__, error)
-        if not self._is_there():
+        if not self._is_ours():
             if isinstance(error, Exception):
-                raise UserError(
-                    f"out_dir={self.out_dir} has vanished while the run was going: restore it, or "
-                    "give another"
-                ) from error
+                raise UserError(f"out_dir={self.out_dir} {self._why_lost}") from error
             return
         if error is not None and status in ("failed", "refused"):
             self._telling.tell(error=Said(_sentence(error), time.time()))
@@ -170,7 +167,7 @@ class Run:
 
     def _write_status(self) -> None:
         with self._lock:
-            if self._is_there():
+            if self._is_ours():
                 self._telling.write()
 
     def update(self, **values: Any) -> None:
@@ -182,9 +179,9 @@ class Run:
             self.save()
 
     def save(self) -> None:
-        """Write manifest.json, unless the folder has vanished: then `vanished` is set."""
+        """Write manifest.json, unless the folder is lost: then `lost` is set."""
         with self._lock:
-            if self._is_there():
+            if self._is_ours():
                 write_json(RunFolder(self.out_dir).manifest, self.manifest)
 
     def set_fingerprint(self, fingerprint: Mapping[str, Any]) -> None:
@@ -223,37 +220,33 @@ class Run:
 
     def _take_lease(self) -> None:
         try:
-            self._refuse_if_alive()
-            write_lease(self.out_dir, self.attempt_id, self.stage)
+            take_lease(self.out_dir, self.attempt_id, self.stage)
             if not io.is_remote(self.out_dir):
                 # random, as a file system that compresses would keep no room for zeros
                 io.write_bytes(RunFolder(self.out_dir).room, os.urandom(ROOM_BYTES))
         except OSError as error:
             raise _cannot_be_written(self.out_dir, error.strerror or error) from error
 
-    def _refuse_if_alive(self) -> None:
-        lease = read_lease(self.out_dir)
-        if lease is None:
-            return
-        if lease.state() != DEAD:
-            raise UserError(
-                f"out_dir={self.out_dir} is in use by process {lease.pid} on {lease.host} "
-                f"(last sign of life {lease.age_s():.0f} s ago): wait for it, stop it, or give "
-                "another out_dir"
-            )
-        logger.info("taking over from attempt %s, which is gone", lease.attempt_id)
-
-    def _is_there(self) -> bool:
-        # the lease is there from the start to the end, so without it the folder has been removed
-        if not io.exists(RunFolder(self.out_dir).lease):
-            self.vanished.set()
-        return not self.vanished.is_set()
+    def _is_ours(self) -> bool:
+        if not self.lost.is_set():
+            lease = read_lease(self.out_dir)
+            # it is there from the start to the end, so without it the folder has been removed
+            if lease is None:
+                self._why_lost = "has vanished while the run was going: restore it, or give another"
+                self.lost.set()
+            elif lease.attempt_id != self.attempt_id:
+                self._why_lost = (
+                    "was taken over while the run was going, by process "
+                    f"{lease.pid} on {lease.host}, which goes on: wait for it"
+                )
+                self.lost.set()
+        return not self.lost.is_set()
 
     def _beat(self) -> None:
         while not self._stop.wait(HEARTBEAT_S):
             try:
                 with self._lock:
-                    if self._is_there():
+                    if self._is_ours():
                         write_lease(self.out_dir, self.attempt_id, self.stage)
                         self._telling.write()
             except OSError as error:

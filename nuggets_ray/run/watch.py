@@ -1,5 +1,5 @@
 """The loop in which the driver waits for what its workers give: awake all the while for progress,
-for Ctrl-C, and for an out_dir that has vanished.
+for Ctrl-C, and for an out_dir that is lost.
 """
 
 import queue
@@ -20,12 +20,12 @@ def watch(run: Run, wait: Callable[[float], Ready[T]], tick: Callable[[], object
     """The results of `wait`, which waits so many seconds for them at most, until its end.
 
     `tick` is called after each wait, once its results are dealt with. Raises FileNotFoundError
-    when out_dir has vanished, KeyboardInterrupt when the run is interrupted, and only then the
+    when out_dir is lost, KeyboardInterrupt when the run is interrupted, and only then the
     error that `wait` gives, which may be of their making.
     """
     while True:
         ready = wait(POLL_S)
-        if run.vanished.is_set():
+        if run.lost.is_set():
             raise FileNotFoundError(run.out_dir)
         if run.interrupted.is_set():
             raise KeyboardInterrupt

@@ -253,7 +253,7 @@ class TrainProgress:
         self._run.update(num_steps=num_done, tokens_per_s=rate)
 
     def _flush(self) -> None:
-        if self._run.vanished.is_set():
+        if self._run.lost.is_set():
             return
         uri = RunFolder(self._run.out_dir).metrics(self._run.attempt_id)
         io.write_bytes(uri, "".join(line + "\n" for line in self._lines).encode())

@@ -1,6 +1,6 @@
 """Run Ray Train from the last checkpoint to its end, watched by the driver's main thread.
 
-The thread stays awake for progress, for Ctrl-C, and for an out_dir that has vanished.
+The thread stays awake for progress, for Ctrl-C, and for an out_dir that is lost.
 """
 
 from collections.abc import Iterator

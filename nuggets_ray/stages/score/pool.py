@@ -7,7 +7,7 @@ pass left.
 
 A worker that dies is replaced without limit, unless three in a row die while they load the model;
 a block that three died of is given up, and the caller sees it missing. The driver stays awake while
-it waits: for progress, for Ctrl-C, and for an out_dir that has vanished.
+it waits: for progress, for Ctrl-C, and for an out_dir that is lost.
 """
 
 import asyncio

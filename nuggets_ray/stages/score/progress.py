@@ -175,7 +175,7 @@ class Progress:
             engines=_engines(self._workers),
             **self.counts,
         )
-        if not self._run.vanished.is_set():
+        if not self._run.lost.is_set():
             self._record(numbers)
 
     def close(self) -> None:

@@ -1,16 +1,20 @@
 """Who holds a run folder, and whether that one lives."""
 
+import fcntl
 import json
 import os
 import signal
 import socket
 import subprocess
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from nuggets_ray.errors import UserError
+from nuggets_ray.run import lease as leases
 from nuggets_ray.run.lease import (
     ALIVE,
     DEAD,
@@ -20,6 +24,7 @@ from nuggets_ray.run.lease import (
     process_started,
     read_lease,
     submission_id,
+    take_lease,
     write_lease,
 )
 
@@ -87,3 +92,58 @@ def test_the_name_of_a_submitted_job(
 ) -> None:
     monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", given)
     assert submission_id() == name
+
+
+@pytest.mark.parametrize("has_lock", [True, False])
+def test_of_drivers_that_come_in_the_same_instant_one_gets_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_lock: bool
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("no locks here")
+
+    monkeypatch.setattr(leases, "SETTLE_S", 0.5)
+    if not has_lock:
+        monkeypatch.setattr(fcntl, "flock", refuse)
+    num, taken, refused = 8, list[str](), list[str]()
+    together = threading.Barrier(num)
+
+    def come(name: str) -> None:
+        together.wait()
+        try:
+            take_lease(str(tmp_path / "run"), name, "score")
+            taken.append(name)
+        except UserError as error:
+            refused.append(str(error))
+
+    threads = [threading.Thread(target=come, args=(str(index),)) for index in range(num)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(taken) == 1 and len(refused) == num - 1
+    held = read_lease(str(tmp_path / "run"))
+    assert held is not None and held.attempt_id == taken[0]
+    assert all("is in use by process" in one for one in refused)
+
+
+@pytest.mark.parametrize("lives", [True, False])
+def test_a_machine_whose_clock_is_behind_keeps_its_folder(
+    own: Lease, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lives: bool
+) -> None:
+    monkeypatch.setattr(leases, "HEARTBEAT_S", 0.5)
+    behind = replace(own, host="elsewhere", heartbeat=time.time() - 3600)
+    leases.write_json(leases.RunFolder(str(tmp_path)).lease, leases.asdict(behind))
+    if not lives:
+        take_lease(str(tmp_path), "b", "score")
+        return
+
+    def beat() -> None:
+        time.sleep(0.3)
+        later = replace(behind, heartbeat=behind.heartbeat + 0.5)
+        leases.write_json(leases.RunFolder(str(tmp_path)).lease, leases.asdict(later))
+
+    beating = threading.Thread(target=beat)
+    beating.start()
+    with pytest.raises(UserError, match="in use by process .* on elsewhere"):
+        take_lease(str(tmp_path), "b", "score")
+    beating.join()

@@ -17,6 +17,7 @@ from nuggets_ray.config.compose import load
 from nuggets_ray.errors import UserError
 from nuggets_ray.run import manifest
 from nuggets_ray.run.job_configs import check_same_run, write_config
+from nuggets_ray.run.lease import read_lease, write_lease
 from nuggets_ray.run.manifest import Run, read_manifest
 from nuggets_ray.run.stage_status import WorkDone
 
@@ -210,8 +211,26 @@ def test_a_vanished_folder_is_noticed_and_not_made_again(
     folder = tmp_path / "run"
     with Run(str(folder), "score") as run:
         shutil.rmtree(folder)
-        assert run.vanished.wait(10)
+        assert run.lost.wait(10)
     assert not folder.exists()
+
+
+def test_who_was_taken_for_dead_and_comes_back_stops_and_overwrites_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manifest, "HEARTBEAT_S", 0.05)
+    with (
+        pytest.raises(UserError, match="was taken over while the run was going"),
+        Run(str(tmp_path), "score") as run,
+    ):
+        write_lease(str(tmp_path), "another", "score")
+        books = (tmp_path / "manifest.json").read_bytes()
+        assert run.lost.wait(10)
+        run.update(num_scored=3)
+        raise RuntimeError("whatever comes of it")
+    lease = read_lease(str(tmp_path))
+    assert lease is not None and lease.attempt_id == "another"
+    assert (tmp_path / "manifest.json").read_bytes() == books
 
 
 def test_whatever_fails_in_a_vanished_folder_is_told_as_that(tmp_path: Path) -> None:

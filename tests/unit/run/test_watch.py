@@ -16,7 +16,7 @@ WAIT_S = 30.0
 @pytest.fixture
 def run() -> Any:
     return SimpleNamespace(
-        out_dir="/the/run", vanished=threading.Event(), interrupted=threading.Event()
+        out_dir="/the/run", lost=threading.Event(), interrupted=threading.Event()
     )
 
 
@@ -54,7 +54,7 @@ def test_an_error_is_raised_where_it_comes(run: Any) -> None:
 
 @pytest.mark.parametrize("given", [(), ("late",), None, RuntimeError("of its making")])
 def test_a_folder_that_vanishes_comes_first(run: Any, given: Ready[str]) -> None:
-    run.vanished.set()
+    run.lost.set()
     run.interrupted.set()
     waits = Waits(given)
     with pytest.raises(FileNotFoundError, match="/the/run"):
