@@ -2,11 +2,12 @@
 
 A write is atomic: a reader sees the old file or the new one (local: a temporary file beside it,
 fsync, rename; object store: one PUT). AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL names another S3
-server.
+server. One that is out of order, or asks to slow down, is asked again for about a minute.
 """
 
 import hashlib
 import json
+import logging
 import os
 import uuid
 from collections.abc import Iterator, Sequence
@@ -20,7 +21,11 @@ from pyarrow import fs
 
 from nuggets_ray.errors import UserError
 
+logger = logging.getLogger(__name__)
+
 SCHEMES = ("s3", "gs")
+NUM_TRIES = 10
+"""Of a request to S3, the later ones up to 20 seconds apart: some 70 seconds."""
 BUFFER_BYTES = 1 << 20
 DAMAGED = (
     *(ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError),
@@ -49,16 +54,31 @@ def open_fs(uri: str) -> tuple[fs.FileSystem, str]:
 def _object_store(scheme: str, bucket: str, endpoint: str | None) -> fs.FileSystem:
     if scheme == "gs":
         return fs.GcsFileSystem()
+    store = _s3(bucket, endpoint, NUM_TRIES)
+    try:
+        _s3(bucket, endpoint, 2).get_file_info(bucket)
+    except OSError as error:
+        if "ACCESS_DENIED" not in str(error):  # which may be of the bucket, not of what is in it
+            at = f" at {endpoint}" if endpoint else ""
+            logger.warning("s3://%s%s: %s; asking for about a minute more", bucket, at, error)
+    return store
+
+
+def _s3(bucket: str, endpoint: str | None, num_tries: int) -> fs.FileSystem:
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    asking = {
+        "allow_delayed_open": True,
+        "retry_strategy": fs.AwsStandardS3RetryStrategy(max_attempts=num_tries),
+    }
     if endpoint:
         protocol, _, address = endpoint.rstrip("/").rpartition("://")
         return fs.S3FileSystem(
             endpoint_override=address,
             scheme=protocol or "https",
             region=region or "us-east-1",
-            allow_delayed_open=True,
+            **asking,
         )
-    return fs.S3FileSystem(region=region or fs.resolve_s3_region(bucket), allow_delayed_open=True)
+    return fs.S3FileSystem(region=region or fs.resolve_s3_region(bucket), **asking)
 
 
 def join(uri: str, *parts: str) -> str:

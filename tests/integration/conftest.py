@@ -16,9 +16,8 @@ from nuggets_ray.stages.cluster.workers import connected
 @pytest.fixture(scope="session")
 def s3_port() -> Iterator[int]:
     """The port at which all S3 clients look for a server, those in Ray's workers too."""
-    with socket.create_server(("127.0.0.1", 0)) as free, pytest.MonkeyPatch.context() as patch:
-        port = free.getsockname()[1]
-        free.close()
+    port = _free_port()
+    with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
         patch.delenv("AWS_ENDPOINT_URL_S3", raising=False)
         patch.setenv("AWS_ACCESS_KEY_ID", "test")
@@ -27,6 +26,18 @@ def s3_port() -> Iterator[int]:
         patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
         patch.setenv("NO_PROXY", "127.0.0.1")
         yield port
+
+
+@pytest.fixture
+def free_port() -> int:
+    """One that nobody listens to."""
+    return _free_port()
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+        return port
 
 
 @pytest.fixture(scope="session", autouse=True)

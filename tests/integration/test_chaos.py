@@ -96,7 +96,7 @@ def test_nodes_that_join_are_used(tiny_model: Path, tmp_path: Path) -> None:
     case = CASES["full"]
     overrides = (*case.overrides, "cluster.max_workers=3")
     chaos = Chaos(Case("grows", 200, 0.2, overrides), tiny_model, tmp_path, 0)
-    with chaos.disk():
+    with chaos.place():
         chaos.driver = chaos.start_driver()
         assert chaos.cluster is not None
         while not chaos.computed():

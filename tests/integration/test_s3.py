@@ -6,12 +6,14 @@ GCS goes through the same code (pyarrow.fs) and is not tested.
 import gzip
 import json
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from faulty_store import serving
 from score_runs import result_of, run_job, write_rows
 from train_jobs import NUM_STEPS, family, kill, overrides, start, wait_for
 
@@ -64,6 +66,33 @@ def test_folder_glob_and_file(data: str) -> None:
     assert found(io.join(data, "**", "[12]*")) == ROWS[:30]
     file = list_inputs(io.join(data, "deep"))[0]
     assert file.path == io.join(data, "deep", "3.json") and file.modified_ns > 0
+
+
+@pytest.mark.parametrize("status", [503, 500])
+def test_a_store_that_is_out_of_order_for_a_while_costs_nothing(
+    status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free_port: int
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port}")
+    refuses = tmp_path / "refuses"
+    with serving(free_port, refuses, "nuggets"):
+        io.write_bytes("s3://nuggets/a", b"before")
+        refuses.write_text(str(status))
+        later = threading.Timer(3, refuses.unlink)
+        later.start()
+        io.write_bytes("s3://nuggets/b", b"meanwhile")
+        assert not refuses.exists()
+        assert io.read_bytes("s3://nuggets/a") == b"before"
+        assert io.read_bytes("s3://nuggets/b") == b"meanwhile"
+
+
+def test_a_store_that_is_not_there_is_told_at_once_and_ends(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, free_port: int
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port}")
+    monkeypatch.setattr(io, "NUM_TRIES", 2)
+    with pytest.raises(OSError, match="Could not connect"):
+        io.read_bytes("s3://nuggets/a")
+    assert f"s3://nuggets at http://127.0.0.1:{free_port}: " in caplog.text
 
 
 def test_nothing_there_is_a_user_error(bucket: str, data: str) -> None:

@@ -7,8 +7,10 @@ them are drawn by the seed.
 
 import contextlib
 import json
+import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,11 +18,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import psutil
 from faults import FAULTS, MAX_WAIT_S
+from faulty_store import serving
+from pyarrow import fs
 from ray.cluster_utils import Cluster
 from score_runs import environment, write_rows
+
+from nuggets_ray.io import open_fs
 
 STAND_IN = Path(__file__).with_name("stand_in.py")
 NODE = {"include_dashboard": False, "object_store_memory": 100_000_000}
@@ -39,6 +46,8 @@ class Case:
     num_rows: int
     pause_s: float
     overrides: tuple[str, ...]
+    is_in_store: bool = False
+    """out_dir is in an object store, of this machine."""
 
 
 CASES = {
@@ -48,6 +57,7 @@ CASES = {
         Case(
             "race", 500, 0.04, ("anchors.num=60", "schedule=race", "race.top_k=15", "race.pilot=48")
         ),
+        Case("store", 300, 0.08, ("anchors.num=6", "score.block_rows=10"), is_in_store=True),
     )
 }
 
@@ -83,6 +93,8 @@ class Chaos:
         self.trace = folder / "trace.jsonl"
         self.trace.touch()
         self.out_dir = folder / "disk" / "run"
+        self.uri = "s3://chaos/run" if case.is_in_store else str(self.out_dir)
+        self.refuses = folder / "refuses"
         self.random = random.Random(seed)
         self.cluster: Cluster | None = None
         self.driver: subprocess.Popen[bytes] | None = None
@@ -90,8 +102,16 @@ class Chaos:
         self.kinds: list[str] = []
 
     @contextlib.contextmanager
-    def disk(self) -> Iterator[None]:
-        """The small disk, for as long as this lasts."""
+    def place(self) -> Iterator[None]:
+        """The small disk or the object store, for as long as this lasts."""
+        with self._store() if self.case.is_in_store else self._disk():
+            try:
+                yield
+            finally:
+                self.end()
+
+    @contextlib.contextmanager
+    def _disk(self) -> Iterator[None]:
         disk = self.out_dir.parent
         disk.mkdir()
         options = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m", "tmpfs", str(disk)]
@@ -99,9 +119,30 @@ class Chaos:
         try:
             yield
         finally:
-            self.end()
             if self.has_disk:
                 subprocess.run(["umount", "-l", str(disk)], check=True)
+
+    @contextlib.contextmanager
+    def _store(self) -> Iterator[None]:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        told = {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "NO_PROXY": "127.0.0.1",
+        }
+        # of the cluster's nodes as of the driver, and of who reads what it has written
+        with patch.dict(os.environ, told), serving(port, self.refuses, "chaos"):
+            yield
+
+    def keep(self, folder: Path) -> None:
+        """Copy the run folder there."""
+        folder.mkdir()
+        store, path = open_fs(self.uri)
+        fs.copy_files(path, str(folder), store, fs.LocalFileSystem())
 
     # -- what goes on -----------------------------------------------------------------------------
 
@@ -111,10 +152,10 @@ class Chaos:
             self.add_node()
         self.cluster.wait_for_nodes()
 
-    def add_node(self) -> None:
+    def add_node(self, environ: dict[str, str] | None = None) -> None:
         """A node with room for one worker."""
         assert self.cluster is not None
-        self.cluster.add_node(num_cpus=1, wait=False, **NODE)
+        self.cluster.add_node(num_cpus=1, wait=False, env_vars=environ, **NODE)
 
     def start_driver(self) -> subprocess.Popen[bytes]:
         if self.cluster is None:
@@ -125,7 +166,7 @@ class Chaos:
         overrides = (
             f"data.path={self.rows}",
             f"model.path={self.model}",
-            f"out_dir={self.out_dir}",
+            f"out_dir={self.uri}",
             "score.dtype=float32",
             f"cluster.address={self.cluster.address}",
             f"cluster.num_workers={NUM_NODES}",

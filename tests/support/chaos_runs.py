@@ -7,7 +7,6 @@ row is skipped that was not skipped there; the selection is the same file.
 """
 
 import argparse
-import shutil
 import statistics
 import subprocess
 import sys
@@ -20,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
-from chaos import CASES, Chaos, Survived
+from chaos import CASES, Chaos, Struck, Survived
 from faults import FAULTS
 from score_runs import ROOT, environment
 
@@ -28,6 +27,7 @@ from nuggets_ray.demo.model import demo_folder
 from nuggets_ray.markdown import markdown_table
 
 FAULTS_A_RUN = 10
+SELECTION = "the selection is killed"
 
 
 def survive(
@@ -54,18 +54,26 @@ def _run(name: str, model: Path, folder: Path, seed: int, num_faults: int) -> Su
     """A run and its selection; the run folder is kept as `folder`/kept."""
     folder.mkdir(parents=True)
     chaos = Chaos(CASES[name], model, folder, seed)
-    with chaos.disk():
-        survived = chaos.run(num_faults)
-        select = [
-            sys.executable,
-            str(ROOT / "jobs" / "select_topk.py"),
-            "select=top_k",
-            "select.k=15",
-        ]
-        command = [*select, f"out_dir={chaos.out_dir}"]
-        subprocess.run(command, check=True, env=environment(), stdout=subprocess.DEVNULL)
-        shutil.copytree(chaos.out_dir, folder / "kept")
+    with chaos.place():
+        survived = chaos.run(max(0, num_faults - 1))
+        chaos.end()
+        select = [sys.executable, str(ROOT / "jobs" / "select_topk.py"), "select=top_k"]
+        command = [*select, "select.k=15", f"out_dir={chaos.uri}"]
+        began = time.monotonic()
+        _select(command)
+        took_s = time.monotonic() - began
+        if num_faults:
+            with subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL) as job:
+                time.sleep(chaos.random.uniform(0, took_s))
+                job.kill()
+            survived.struck.append(Struck(SELECTION, survived.seconds))
+            _select(command)
+        chaos.keep(folder / "kept")
     return survived
+
+
+def _select(command: list[str]) -> None:
+    subprocess.run(command, check=True, env=environment(), stdout=subprocess.DEVNULL)
 
 
 def results(out_dir: Path) -> dict[str, Any]:
@@ -100,7 +108,7 @@ def table(runs: list[Survived]) -> str:
                 seconds[struck.kind].append(struck.recovered_s)
     rows = [
         [kind, str(counts[kind]), *_median_and_longest(seconds[kind])]
-        for kind in FAULTS
+        for kind in (*FAULTS, SELECTION)
         if counts[kind]
     ]
     faults = markdown_table(["fault", "times", "median s to go on", "longest"], rows)

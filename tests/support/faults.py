@@ -83,7 +83,7 @@ def second_driver(chaos: "Chaos") -> bool:
 
 def vanish(chaos: "Chaos") -> bool:
     """out_dir is gone for two seconds."""
-    if not chaos.out_dir.is_dir():
+    if chaos.case.is_in_store or not chaos.out_dir.is_dir():
         return False
     away = chaos.out_dir.with_name("away")
     chaos.out_dir.rename(away)
@@ -120,6 +120,50 @@ def read_only(chaos: "Chaos") -> bool:
     return True
 
 
+def refuse(chaos: "Chaos") -> bool:
+    """The object store answers 503 or 500 for four seconds."""
+    if not chaos.case.is_in_store:
+        return False
+    chaos.refuses.write_text(chaos.random.choice(["503", "500"]))
+    time.sleep(4)
+    chaos.refuses.unlink()
+    return True
+
+
+def no_memory(chaos: "Chaos") -> bool:
+    """The next call of an engine finds no memory."""
+    asked = chaos.trace.with_name("memory")
+    asked.touch()
+    until = time.monotonic() + 15
+    while asked.exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    is_taken = not asked.exists()
+    asked.unlink(missing_ok=True)
+    return is_taken
+
+
+def short_node(chaos: "Chaos") -> bool:
+    """A node is replaced by one whose memory is always full, so that Ray ends what starts there; it
+    is replaced in turn after ten seconds."""
+    assert chaos.cluster is not None
+    chaos.cluster.remove_node(
+        chaos.random.choice(list(chaos.cluster.worker_nodes)), allow_graceful=False
+    )
+    before = set(chaos.cluster.worker_nodes)
+    chaos.add_node({"RAY_memory_usage_threshold": "0.01", "RAY_memory_monitor_refresh_ms": "100"})
+    time.sleep(10)
+    [short] = set(chaos.cluster.worker_nodes) - before
+    chaos.cluster.remove_node(short, allow_graceful=False)
+    chaos.add_node()
+    return True
+
+
+def jump(chaos: "Chaos") -> bool:
+    """The clocks go an hour forward or back, and stay there."""
+    chaos.trace.with_name("clock").write_text(chaos.random.choice(["3600", "-3600", "0"]))
+    return True
+
+
 FAULTS: dict[str, Callable[["Chaos"], bool]] = {
     "a worker is killed": kill_worker,
     "a worker stands still": freeze_worker,
@@ -132,4 +176,8 @@ FAULTS: dict[str, Callable[["Chaos"], bool]] = {
     "out_dir vanishes": vanish,
     "the disk is full": fill_disk,
     "the disk is read-only": read_only,
+    "the store answers 503 or 500": refuse,
+    "a worker has no memory": no_memory,
+    "a node has no memory": short_node,
+    "the clocks jump": jump,
 }
