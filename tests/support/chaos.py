@@ -201,7 +201,8 @@ class Chaos:
             if self.driver is not None and self.driver.wait(MAX_WAIT_S) == 0:
                 break
         else:
-            raise AssertionError(f"{max_starts} starts were not enough; see {self.folder}/said.txt")
+            said = (self.folder / "said.txt").read_text()[-4000:]
+            raise AssertionError(f"{max_starts} starts were not enough: {said}")
         survived.seconds = time.time() - began
         computed = self.computed()
         survived.num_pairs = sum(one["pairs"] for one in computed)
