@@ -159,7 +159,7 @@ def short_node(chaos: "Chaos") -> bool:
 
 
 def jump(chaos: "Chaos") -> bool:
-    """The clocks go an hour forward or back, and stay there."""
+    """The driver's clock goes an hour forward or back, and stays there."""
     chaos.trace.with_name("clock").write_text(chaos.random.choice(["3600", "-3600", "0"]))
     return True
 
@@ -179,5 +179,5 @@ FAULTS: dict[str, Callable[["Chaos"], bool]] = {
     "the store answers 503 or 500": refuse,
     "a worker has no memory": no_memory,
     "a node has no memory": short_node,
-    "the clocks jump": jump,
+    "the clock jumps": jump,
 }
