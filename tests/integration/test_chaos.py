@@ -11,21 +11,21 @@ from faults import FAULTS
 from faulty_workers import run_faulty
 from score_runs import result_of, score_overrides, write_rows
 
-HANGS_ONCE = """
+FAILS_ONCE = """
 import time
 from pathlib import Path
 
 score = scorer.Scorer.score_some
 
-def hangs_once(self, candidates, demonstrations, signals):
-    mark = Path(self.setup.config.out_dir).with_name("hung")
+def fails_once(self, candidates, demonstrations, signals):
+    mark = Path(self.setup.config.out_dir).with_name("failed")
     is_first = not mark.exists()
     mark.touch()
     if is_first:
-        time.sleep(600)
+        FAILS
     return score(self, candidates, demonstrations, signals)
 
-scorer.Scorer.score_some = hangs_once
+scorer.Scorer.score_some = fails_once
 """
 
 
@@ -83,12 +83,16 @@ def test_the_table_tells_each_kind() -> None:
 
 
 @pytest.mark.slow
-def test_a_call_that_hangs_costs_its_worker_and_no_row(tiny_model: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("fails", ["time.sleep(600)", "raise MemoryError"])
+def test_a_call_that_hangs_or_finds_no_memory_costs_its_worker_and_no_row(
+    tiny_model: Path, tmp_path: Path, fails: str
+) -> None:
     rows = write_rows(tmp_path / "rows.jsonl", 24)
     overrides = score_overrides(rows, tiny_model, tmp_path / "run", "score.batch_timeout_s=8")
-    ended = run_faulty(HANGS_ONCE, tmp_path, *overrides)
+    ended = run_faulty(FAILS_ONCE.replace("FAILS", fails), tmp_path, *overrides)
     assert result_of(ended)["num_scored"] == 24
-    assert "see score.batch_timeout_s" in ended.stderr
+    assert ("see score.batch_timeout_s" in ended.stderr) == ("sleep" in fails)
+    assert (tmp_path / "failed").exists()
 
 
 @pytest.mark.slow

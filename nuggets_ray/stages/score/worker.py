@@ -187,6 +187,9 @@ class Scorer:
         # an exception would make Ray Data drop the block without a word; so it is told
         try:
             return self.score_block(block)
+        except MemoryError:
+            logger.exception("memory ran out; this worker ends and is replaced")
+            os._exit(1)
         except Exception as error:
             if is_disk_full(error):
                 return {"disk_full": getattr(error, "filename", None) or ""}
