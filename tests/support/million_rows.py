@@ -79,6 +79,28 @@ class Watched:
         return Took(self.name, time.monotonic() - self._began, self._cpu_s, self._peak_gib)
 
 
+class Trace:
+    """What the stand-ins have written so far: rows, and the processes that did."""
+
+    def __init__(self, path: Path) -> None:
+        path.touch()
+        self._file = path.open("rb")
+        self.num_rows = 0
+        self.pids: set[int] = set()
+
+    def read(self) -> None:
+        """What has come since the last time."""
+        where = self._file.tell()
+        lines = self._file.read().splitlines(keepends=True)
+        if lines and not lines[-1].endswith(b"\n"):
+            lines.pop()
+        self._file.seek(where + sum(map(len, lines)))
+        for line in lines:
+            call = json.loads(line)
+            self.num_rows += call["rows"]
+            self.pids.add(call["pid"])
+
+
 def run(folder: Path, num_rows: int, num_anchors: int, schedule: str, workers: int) -> list[Took]:
     """The pipeline on `num_rows` made-up rows, killed once while it scores."""
     there = folder / f"{schedule}-{num_rows}"
@@ -87,24 +109,25 @@ def run(folder: Path, num_rows: int, num_anchors: int, schedule: str, workers: i
     if not (folder / f"rows-{num_rows}").exists():
         make(folder / f"rows-{num_rows}", num_rows)
     rows, out_dir = folder / f"rows-{num_rows}" / "rows.parquet", there / "run"
-    trace = there / "trace.jsonl"
-    trace.touch()
+    trace, told = there / "trace.jsonl", Trace(there / "trace.jsonl")
     more = ["race.top_fraction=0.01"] if schedule == "race" else []
     overrides = [f"anchors.num={num_anchors}", f"schedule={schedule}", *more]
     cluster = _cluster(workers)
     try:
         command = _score(cluster, rows, out_dir, trace, 0.0, workers, overrides)
         first = Watched("score, killed", command, there)
-        while first.poll() and _num_rows(trace) < num_rows / 3:
+        while first.poll() and told.num_rows < num_rows / 3:
             time.sleep(0.2)
+            told.read()
         assert first.process.poll() is None, first.said.read_text()[-2000:]
         first.process.kill()
         first.process.wait()
         took = [first.took()]
-        before, began = trace.stat().st_size, time.monotonic()
+        before, began = set(told.pids), time.monotonic()
         second = Watched("score, resumed", command, there)
-        while second.poll() and trace.stat().st_size == before:
-            time.sleep(0.1)
+        while second.poll() and told.pids == before:
+            time.sleep(0.2)
+            told.read()
         took.append(Took("of that until a row is computed", time.monotonic() - began, 0, 0))
         took.append(second.wait())
     finally:
@@ -172,11 +195,6 @@ def _score(
         *more,
     ]
     return [sys.executable, STAND_IN, "score", json.dumps(given), *overrides]
-
-
-def _num_rows(trace: Path) -> int:
-    with trace.open() as file:
-        return sum(json.loads(line)["rows"] for line in file if line.endswith("\n"))
 
 
 def _table(took: list[Took], num_rows: int) -> str:
