@@ -24,6 +24,8 @@ import pytest
 from evaluate_runs import make_model, pipeline_overrides
 from score_runs import command, environment, write_rows
 
+from nuggets_ray.stages.cluster.own_ray import USAGE_STATS
+
 POLL_S = 0.5
 AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
 """Both are web servers; the first runs commands, if no other Ray of the machine has its port."""
@@ -48,11 +50,13 @@ class Door:
 
 @dataclass(frozen=True)
 class Watched:
-    """A job that has ended, what was seen of it, and how its agent answered a stranger."""
+    """A job that has ended, what was seen of it, how its agent answered a stranger, and what Ray was
+    told of reporting its usage."""
 
     out_dir: Path
     doors: frozenset[Door]
     strangers: dict[int, int]
+    usage_stats: frozenset[str | None]
 
 
 class Watch(threading.Thread):
@@ -62,6 +66,7 @@ class Watch(threading.Thread):
         super().__init__(daemon=True)
         self.doors: set[Door] = set()
         self.strangers: dict[int, int] = {}
+        self.usage_stats: set[str | None] = set()
         self._process = process
         self._driver = psutil.Process(process.pid)
         self._family = {process.pid: self._driver}
@@ -84,6 +89,8 @@ class Watch(threading.Thread):
         self._family = {pid: one for pid, one in self._family.items() if one.is_running()}
         for process in self._family.values():
             with suppress(psutil.Error):
+                if "--modules-to-load=UsageStatsHead" in process.cmdline():
+                    self.usage_stats.add(process.environ().get(USAGE_STATS))
                 name = os.path.basename((process.cmdline() or [process.name()])[0])
                 if title := re.match(r"ray::\w+", name):  # what it does stands behind
                     name = title[0]
@@ -126,7 +133,7 @@ def watched(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Watch
                 command("pipeline", *overrides),
                 stdout=subprocess.DEVNULL,
                 stderr=errors,
-                env=environment(),
+                env={name: told for name, told in environment().items() if name != USAGE_STATS},
             )
     finally:
         os.umask(before)
@@ -134,7 +141,9 @@ def watched(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Watch
     watch.start()
     assert process.wait(600) == 0, (folder / "stderr.txt").read_text()
     watch.join()
-    return Watched(folder / "out", frozenset(watch.doors), watch.strangers)
+    return Watched(
+        folder / "out", frozenset(watch.doors), watch.strangers, frozenset(watch.usage_stats)
+    )
 
 
 def test_every_door_is_on_loopback(watched: Watched) -> None:
@@ -148,6 +157,10 @@ def test_a_stranger_has_no_command_run(watched: Watched) -> None:
     """405 is the port that metrics are read from, which takes no command."""
     assert set(watched.strangers.values()) <= {401, 405}
     assert 401 in watched.strangers.values()
+
+
+def test_ray_reports_no_usage(watched: Watched) -> None:
+    assert watched.usage_stats == {"0"}
 
 
 def test_outputs_follow_the_umask(watched: Watched) -> None:

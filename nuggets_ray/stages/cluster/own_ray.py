@@ -1,4 +1,5 @@
-"""A Ray of our own, started on this machine for one run, that nobody else can reach or command.
+"""A Ray of our own, started on this machine for one run, that nobody else can reach or command, and
+that tells nobody of itself.
 
 It listens on loopback only, and asks for a token that is drawn for the run: its dashboard agent
 runs the commands of whoever reaches it, and other users of the machine reach loopback too.
@@ -23,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 AUTH_MODE = "RAY_AUTH_MODE"
 """disabled, set by the user, is respected: Ray itself asks for a token from 2.59 on."""
+USAGE_STATS = "RAY_USAGE_STATS_ENABLED"
+"""By default on: Ray would report its usage to its makers."""
 ON_LOOPBACK: dict[str, object] = {"_node_ip_address": LOOPBACK}
 """For ray.init, within `closed_doors`."""
 
@@ -30,12 +33,15 @@ ON_LOOPBACK: dict[str, object] = {"_node_ip_address": LOOPBACK}
 @contextmanager
 def closed_doors(address: str) -> Iterator[None]:
     """For the time of the context, a Ray that is started here (`address` is local) is closed to
-    others, and a cluster that is closed so, such as that of `make ray-up`, is found.
+    others and sends no statistics, and a cluster that is closed so, such as that of `make ray-up`,
+    is found.
 
     Ray replaces 127.0.0.1 by the machine's own address where it takes clusters to be possible;
     it reads that, and its way to authenticate, when it is imported.
     """
     given = {}
+    if address == "local" and USAGE_STATS not in os.environ:
+        given[USAGE_STATS] = "0"
     if address == "local" or is_on_loopback_only(address):
         given[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"
     if address == "local" and AUTH_MODE not in os.environ:

@@ -13,7 +13,7 @@ from nuggets_ray.errors import UserError
 from nuggets_ray.loopback import LOOPBACK
 from nuggets_ray.stages.cluster import address as module
 from nuggets_ray.stages.cluster.address import check_address, is_on_loopback_only, unreachable
-from nuggets_ray.stages.cluster.own_ray import AUTH_MODE, closed_doors
+from nuggets_ray.stages.cluster.own_ray import AUTH_MODE, USAGE_STATS, closed_doors
 from nuggets_ray.stages.cluster.workers import connected
 
 
@@ -141,3 +141,18 @@ def test_doors_are_as_they_were_afterwards(monkeypatch: pytest.MonkeyPatch) -> N
         assert not ray_constants.ENABLE_RAY_CLUSTER
     with closed_doors("10.0.0.1:6379"):
         assert ray_constants.ENABLE_RAY_CLUSTER
+
+
+def test_a_ray_of_our_own_tells_nobody_of_its_usage(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ray._common.usage.usage_lib import usage_stats_enabled
+
+    monkeypatch.delenv(USAGE_STATS, raising=False)
+    monkeypatch.setenv("RAY_USAGE_STATS_CONFIG_PATH", "/nowhere")
+    assert usage_stats_enabled()
+    with closed_doors("local"):
+        assert not usage_stats_enabled()
+    with closed_doors("10.0.0.1:6379"):  # whoever started it has decided
+        assert usage_stats_enabled()
+    monkeypatch.setenv(USAGE_STATS, "1")
+    with closed_doors("local"):
+        assert usage_stats_enabled()
