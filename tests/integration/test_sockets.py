@@ -50,8 +50,8 @@ class Door:
 
 @dataclass(frozen=True)
 class Watched:
-    """A job that has ended, what was seen of it, how its agent answered a stranger, and what Ray was
-    told of reporting its usage."""
+    """A job that has ended, what was seen of it, how its agent answered a stranger, and what Ray
+    was told of reporting its usage."""
 
     out_dir: Path
     doors: frozenset[Door]

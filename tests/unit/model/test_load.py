@@ -1,5 +1,7 @@
 """Where a model comes from, what it is loaded as, and the sentence for each thing that is wrong."""
 
+import contextlib
+import json
 import shutil
 
 import pytest
@@ -126,3 +128,47 @@ def test_a_soft_cap_is_kept():
     llama = make_model("llama")
     keep_soft_cap(llama)
     assert llama.config._attn_implementation == "sdpa"
+
+
+OWN_CODE = """
+from pathlib import Path
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+Path({ran!r}).write_text("it ran")
+
+
+class Config(LlamaConfig):
+    model_type = "{model_type}"
+
+
+class Model(LlamaForCausalLM):
+    config_class = Config
+
+
+class Tokenizer(PreTrainedTokenizerFast):
+    pass
+"""
+
+
+@pytest.mark.parametrize("model_type", ["llama", "own"])
+def test_code_of_a_model_folder_runs_only_where_it_is_asked_for(
+    tiny_model, tmp_path, monkeypatch, model_type
+):
+    monkeypatch.setenv("HF_MODULES_CACHE", str(tmp_path / "modules"))
+    folder, ran = tmp_path / "model", tmp_path / "ran"
+    shutil.copytree(tiny_model, folder)
+    code = OWN_CODE.format(ran=str(ran), model_type=model_type)
+    (folder / "own.py").write_text(code, encoding="utf-8")
+    classes = {"AutoConfig": "own.Config", "AutoModelForCausalLM": "own.Model"}
+    for name, changes in (
+        ("config.json", {"model_type": model_type, "auto_map": classes}),
+        ("tokenizer_config.json", {"auto_map": {"AutoTokenizer": [None, "own.Tokenizer"]}}),
+    ):
+        told = json.loads((folder / name).read_text(encoding="utf-8"))
+        (folder / name).write_text(json.dumps(told | changes), encoding="utf-8")
+    for load in (load_config, load_tokenizer, lambda model: load_model(model, "float32", "cpu")):
+        with contextlib.suppress(UserError):
+            load(ModelConfig(path=str(folder)))
+        assert not ran.exists()
+    load_config(ModelConfig(path=str(folder), trust_remote_code=True))
+    assert ran.exists()
