@@ -69,7 +69,7 @@ test-slow: setup  ## Run the tests that make test leaves out, and list them: eve
 	@$(RUN) python -m pytest -m slow -v tests/unit tests/integration $(ARGS)
 
 chaos: setup  ## Break runs at random moments and hold them against undisturbed ones: make chaos ARGS="--faults 100 --seed 0"
-	@PYTHONPATH=tests/support $(RUN) RAY_worker_niceness=0 python tests/support/chaos_runs.py $(ARGS)
+	@PYTHONPATH=tests/support $(RUN) RAY_worker_niceness=0 python tests/chaos/chaos_runs.py $(ARGS)
 
 fuzz: setup  ## Read 100,000 hostile files and more, for hours: make fuzz ARGS="--only files --cases 2000"
 	@$(RUN) python tests/fuzz/run.py $(ARGS)

@@ -44,6 +44,7 @@ def own_results(out_dir: Path, task: str) -> list[dict[str, Any]]:
     return [json.loads(path.read_bytes()) for path in folder.glob(f"{task}-*/results_*.json")]
 
 
+@pytest.mark.slow
 def test_nothing_is_put_to_a_model_twice_and_tasks_add_up(
     tasks: Path, tiny_model: Path, tmp_path: Path
 ) -> None:

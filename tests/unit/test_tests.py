@@ -122,7 +122,7 @@ def functions_of(tree: ast.Module) -> list[ast.FunctionDef]:
 
 
 def asserting_helpers(tree: ast.Module, shared: dict[str, set[str]]) -> set[str]:
-    """Functions that a file defines, or imports from tests/support, and that assert themselves."""
+    """Functions that a file defines, or imports of what tests share, and that assert themselves."""
     own = {function.name for function in functions_of(tree) if asserts_itself(function)}
     imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
     for node in imports:
@@ -134,7 +134,7 @@ def test_every_test_asserts() -> None:
     shared = {
         path.stem: {function.name for function in functions_of(tree) if asserts_itself(function)}
         for path, tree in FILES.items()
-        if path.parent.name == "support"
+        if path.parent.name in ("support", "chaos")
     }
     idle = [
         f"{path.relative_to(ROOT)}: {function.name}"

@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,10 @@ from faulty_store import serving
 from pyarrow import fs
 from ray.cluster_utils import Cluster
 from score_runs import environment, write_rows
+from stand_in import __file__ as STAND_IN
 
 from nuggets_ray.io import open_fs
 
-STAND_IN = Path(__file__).with_name("stand_in.py")
 NODE = {"include_dashboard": False, "object_store_memory": 100_000_000}
 NUM_NODES = 2
 """Beside the head, which holds the driver's own actors; each has one worker."""
@@ -53,6 +53,7 @@ class Case:
 CASES = {
     case.name: case
     for case in (
+        Case("short", 100, 0.2, ("anchors.num=6", "score.block_rows=10")),
         Case("full", 300, 0.08, ("anchors.num=6", "score.block_rows=10")),
         Case(
             "race", 500, 0.04, ("anchors.num=60", "schedule=race", "race.top_k=15", "race.pilot=48")
@@ -87,8 +88,11 @@ class Survived:
 class Chaos:
     """A run of `case` in `folder`, on a small disk of its own where this user may mount one."""
 
-    def __init__(self, case: Case, model: Path, folder: Path, seed: int) -> None:
-        self.case, self.model, self.folder = case, model, folder
+    def __init__(
+        self, case: Case, model: Path, folder: Path, seed: int, kinds: Sequence[str] = tuple(FAULTS)
+    ) -> None:
+        self.case, self.model, self.folder, self.kinds = case, model, folder, kinds
+        folder.mkdir(parents=True, exist_ok=True)
         self.rows = write_rows(folder / "rows.jsonl", case.num_rows)
         self.trace = folder / "trace.jsonl"
         self.trace.touch()
@@ -99,7 +103,7 @@ class Chaos:
         self.cluster: Cluster | None = None
         self.driver: subprocess.Popen[bytes] | None = None
         self.has_disk = False
-        self.kinds: list[str] = []
+        self.to_come: list[str] = []
 
     @contextlib.contextmanager
     def place(self) -> Iterator[None]:
@@ -173,7 +177,7 @@ class Chaos:
             "progress_s=1",
             *self.case.overrides,
         )
-        command = [sys.executable, str(STAND_IN), "score", json.dumps(given), *overrides]
+        command = [sys.executable, STAND_IN, "score", json.dumps(given), *overrides]
         said = (self.folder / "said.txt").open("ab")
         with said:
             return subprocess.Popen(command, stdout=said, stderr=said, env=environment())
@@ -232,10 +236,10 @@ class Chaos:
 
     def _next_kind(self) -> str:
         """Each kind as often as the others, in random order."""
-        if not self.kinds:
-            self.kinds = list(FAULTS)
-            self.random.shuffle(self.kinds)
-        return self.kinds.pop()
+        if not self.to_come:
+            self.to_come = list(self.kinds)
+            self.random.shuffle(self.to_come)
+        return self.to_come.pop()
 
     def signal_a_worker(self, number: signal.Signals) -> bool:
         workers = self.workers()

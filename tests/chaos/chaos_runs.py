@@ -1,6 +1,6 @@
 """What was survived: runs broken by chaos.py, held against runs that nothing happened to.
 
-`python tests/support/chaos_runs.py --faults 100 --seed 0` prints a table; `make chaos` calls it.
+`python tests/chaos/chaos_runs.py --faults 100 --seed 0` prints a table; `make chaos` calls it.
 
 What must hold after each: the scores are bit for bit those of the undisturbed run, each id once; no
 row is skipped that was not skipped there; the selection is the same file.
@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,12 @@ SELECTION = "the selection is killed"
 
 
 def survive(
-    cases: list[str], model: Path, folder: Path, num_faults: int, seed: int
+    cases: list[str],
+    model: Path,
+    folder: Path,
+    num_faults: int,
+    seed: int,
+    kinds: Sequence[str] = tuple(FAULTS),
 ) -> Iterator[Survived]:
     """Runs of the cases in turn until so many faults were survived. AssertionError where anything
     was lost."""
@@ -40,9 +45,10 @@ def survive(
     while left > 0:
         name = cases[number % len(cases)]
         if name not in calm:
-            calm[name] = _run(name, model, folder / f"calm-{name}", seed, 0)
+            calm[name] = _run(Chaos(CASES[name], model, folder / f"calm-{name}", seed), 0)
         there = folder / f"{number}-{name}"
-        survived = _run(name, model, there, seed + number, min(left, FAULTS_A_RUN))
+        chaos = Chaos(CASES[name], model, there, seed + number, kinds)
+        survived = _run(chaos, min(left, FAULTS_A_RUN))
         check(there / "kept", folder / f"calm-{name}" / "kept")
         survived.num_again = survived.num_pairs - calm[name].num_pairs
         print(f"{name}: {len(survived.struck)} faults, {survived.num_starts} starts", flush=True)
@@ -50,10 +56,8 @@ def survive(
         yield survived
 
 
-def _run(name: str, model: Path, folder: Path, seed: int, num_faults: int) -> Survived:
-    """A run and its selection; the run folder is kept as `folder`/kept."""
-    folder.mkdir(parents=True)
-    chaos = Chaos(CASES[name], model, folder, seed)
+def _run(chaos: Chaos, num_faults: int) -> Survived:
+    """A run and its selection; the run folder is kept as kept/ of the folder of `chaos`."""
     with chaos.place():
         survived = chaos.run(max(0, num_faults - 1))
         chaos.end()
@@ -68,7 +72,7 @@ def _run(name: str, model: Path, folder: Path, seed: int, num_faults: int) -> Su
                 job.kill()
             survived.struck.append(Struck(SELECTION, survived.seconds))
             _select(command)
-        chaos.keep(folder / "kept")
+        chaos.keep(chaos.folder / "kept")
     return survived
 
 
@@ -131,7 +135,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--faults", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--cases", nargs="+", choices=sorted(CASES), default=sorted(CASES))
+    usual = [name for name in sorted(CASES) if name != "short"]
+    parser.add_argument("--cases", nargs="+", choices=sorted(CASES), default=usual)
     given = parser.parse_args()
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as name:
