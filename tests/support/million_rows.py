@@ -5,20 +5,25 @@
 
 `run` scores made-up rows on a Ray of this machine (stand_in.py computes what a model would), kills
 the driver in the middle and goes on, selects, and makes the studies and the report; it prints a
-table of seconds, CPU seconds and the driver's peak memory. `scale` has the stand-ins sleep as long
+table of seconds, CPU seconds and the driver's peak memory, and whether driver and stand-ins grew
+while they scored. `scale` has the stand-ins sleep as long
 as a model would take, and prints which part of the time all of them worked.
 """
 
 import argparse
+import contextlib
 import json
 import shutil
 import subprocess
 import sys
 import time
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 from make_million import make
 from ray.cluster_utils import Cluster
@@ -79,6 +84,42 @@ class Watched:
         return Took(self.name, time.monotonic() - self._began, self._cpu_s, self._peak_gib)
 
 
+class Growth:
+    """Resident memory and open files of processes, looked at again and again."""
+
+    EVERY_S = 10.0
+
+    def __init__(self) -> None:
+        self._seen: dict[int, list[tuple[float, int]]] = defaultdict(list)
+        self._next = 0.0
+
+    def look(self, pids: Iterable[int]) -> None:
+        """At most every few seconds."""
+        if time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + self.EVERY_S
+        for pid in pids:
+            with contextlib.suppress(psutil.Error):
+                process = psutil.Process(pid)
+                looked = process.memory_info().rss / 2**20, process.num_fds()
+                self._seen[pid].append(looked)
+
+    def told(self, pid: int, name: str) -> str:
+        """From the first to the last third, medians; "" where it was hardly looked at."""
+        seen = np.array(self._seen.get(pid, []))
+        if len(seen) < 9:
+            return ""
+        third = len(seen) // 3
+        (mib, files), (mib_then, files_then) = (
+            np.median(part, axis=0) for part in (seen[:third], seen[-third:])
+        )
+        minutes = len(seen) * self.EVERY_S / 60
+        return (
+            f"{name}, {minutes:.0f} min: {mib:.0f} to {mib_then:.0f} MiB, "
+            f"{files:.0f} to {files_then:.0f} open files"
+        )
+
+
 class Trace:
     """What the stand-ins have written so far: rows, and the processes that did."""
 
@@ -101,8 +142,11 @@ class Trace:
             self.pids.add(call["pid"])
 
 
-def run(folder: Path, num_rows: int, num_anchors: int, schedule: str, workers: int) -> list[Took]:
-    """The pipeline on `num_rows` made-up rows, killed once while it scores."""
+def run(
+    folder: Path, num_rows: int, num_anchors: int, schedule: str, workers: int
+) -> tuple[list[Took], list[str]]:
+    """The pipeline on `num_rows` made-up rows, killed once while it scores: what it took, and what
+    grew."""
     there = folder / f"{schedule}-{num_rows}"
     shutil.rmtree(there, ignore_errors=True)
     there.mkdir(parents=True)
@@ -129,7 +173,14 @@ def run(folder: Path, num_rows: int, num_anchors: int, schedule: str, workers: i
             time.sleep(0.2)
             told.read()
         took.append(Took("of that until a row is computed", time.monotonic() - began, 0, 0))
+        growth = Growth()
+        while second.poll():
+            growth.look([second.process.pid, *told.pids - before])
+            time.sleep(0.2)
+            told.read()
         took.append(second.wait())
+        grew = [growth.told(second.process.pid, "driver")]
+        grew += [growth.told(pid, "stand-in") for pid in sorted(told.pids - before)]
     finally:
         cluster.shutdown()
     for name, job, arguments in (
@@ -140,7 +191,7 @@ def run(folder: Path, num_rows: int, num_anchors: int, schedule: str, workers: i
     ):
         job_command = [sys.executable, str(ROOT / "jobs" / f"{job}.py"), f"out_dir={out_dir}"]
         took.append(Watched(name, [*job_command, *arguments], there).wait())
-    return took
+    return took, [one for one in grew if one]
 
 
 def scale(folder: Path, actors: int, rows_each: int, pause_s: float) -> tuple[float, float]:
@@ -230,9 +281,9 @@ def main() -> None:
     if given.command == "run":
         for schedule in given.schedule:
             for num in given.rows:
-                took = run(given.folder, num, given.anchors, schedule, given.workers)
+                took, grew = run(given.folder, num, given.anchors, schedule, given.workers)
                 told = f"schedule={schedule}, {num:,} rows x {given.anchors:,} anchors"
-                print(f"{told}\n\n{_table(took, num)}\n", flush=True)
+                print("\n".join([told, "", _table(took, num), "", *grew, ""]), flush=True)
         return
     for actors in given.actors:
         took_s, needed_s = scale(given.folder, actors, given.rows_each, given.pause_s)
