@@ -28,12 +28,18 @@ import ray
 
 
 def break_worker():
-    import os
-    import signal
+    import sys
 
-    from nuggets_ray.stages.score import worker as scorer
+    sys.path.insert(0, HERE)
+    from late import when_imported
+
+    def change(scorer):
+        import os
+        import signal
 
 FAULT
+
+    when_imported("nuggets_ray.stages.score.worker", change)
 
 
 if __name__ == "__main__":
@@ -50,7 +56,7 @@ if __name__ == "__main__":
 def run_faulty(fault: str, tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """The score job, whose workers have a fault: the body of a function that runs in each."""
     script = tmp_path / "faulty.py"
-    script.write_text(FAULTY.replace("FAULT", textwrap.indent(fault, "    ")), encoding="utf-8")
+    script.write_text(_script(fault), encoding="utf-8")
     return subprocess.run(
         [*command("score", *arguments)[:1], str(script), *arguments],
         capture_output=True,
@@ -58,3 +64,8 @@ def run_faulty(fault: str, tmp_path: Path, *arguments: str) -> subprocess.Comple
         timeout=600,
         env=environment(),
     )
+
+
+def _script(fault: str) -> str:
+    here = repr(str(Path(__file__).parent))
+    return FAULTY.replace("HERE", here).replace("FAULT", textwrap.indent(fault, " " * 8))

@@ -130,13 +130,14 @@ def main() -> None:
     def replace_engines() -> None:
         sys.path.insert(0, here)
         import stand_in
-
-        from nuggets_ray.stages.score import worker
+        from late import when_imported
 
         def load(setup: Any, encodings: list[Encoding]) -> StandIn:
             return stand_in.StandIn(encodings, given["trace"], given["pause_s"])
 
-        worker.load_engine = load  # type: ignore[assignment]
+        when_imported(
+            "nuggets_ray.stages.score.worker", lambda worker: setattr(worker, "load_engine", load)
+        )
 
     import ray
 
