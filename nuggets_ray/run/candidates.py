@@ -102,7 +102,11 @@ def read_candidate_rows(uri: str, rows: Sequence[int]) -> list[tuple[str, object
     Reads only the row groups that they lie in, so a block costs its own rows, not a whole part.
     """
     store, path = io.open_fs(uri)
-    with store.open_input_file(path) as source, pq.ParquetFile(source) as file:
+    with (
+        io.telling_damage(uri),
+        store.open_input_file(path) as source,
+        pq.ParquetFile(source) as file,
+    ):
         size_G = np.array([file.metadata.row_group(g).num_rows for g in range(file.num_row_groups)])
         stop_G = np.cumsum(size_G)
         row_N = np.asarray(rows, np.int64)
@@ -120,7 +124,11 @@ def candidate_batches(out_dir: str, columns: Sequence[str]) -> Iterator[pa.Recor
     """Some columns of all candidates, at most BATCH_ROWS at a time, in the order of the parts."""
     for uri in candidate_parts(out_dir):
         store, path = io.open_fs(uri)
-        with store.open_input_file(path) as source, pq.ParquetFile(source) as file:
+        with (
+            io.telling_damage(uri),
+            store.open_input_file(path) as source,
+            pq.ParquetFile(source) as file,
+        ):
             yield from file.iter_batches(BATCH_ROWS, columns=list(columns))
 
 

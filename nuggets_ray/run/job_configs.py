@@ -26,9 +26,13 @@ def read_config(out_dir: str, stage: str) -> dict[str, Any] | None:
         return None
     with io.telling_damage(uri):
         try:
-            return dict(yaml.safe_load(io.read_bytes(uri)))
+            config = dict(yaml.safe_load(io.read_bytes(uri)))
         except yaml.YAMLError as error:
             raise ValueError(str(error)) from error
+        for section in ("model", "prompt", "data", "score"):
+            dict(config[section])
+        str(config["prompt"]["template"])
+        return config
 
 
 def scored_config(out_dir: str) -> Config | None:

@@ -64,7 +64,14 @@ class Selections(Mapping[str, pa.Table]):
     def __getitem__(self, name: str) -> pa.Table:
         if name not in selection_names(self._out_dir):
             raise KeyError(name)
-        return io.read_table(RunFolder(self._out_dir).selection(name).parquet)
+        path = RunFolder(self._out_dir).selection(name).parquet
+        try:
+            return io.read_table(path)
+        except OSError as error:
+            raise UserError(
+                f"{path} cannot be read ({error.strerror or error}): make the selection again with "
+                f"{job_command('select_topk')} and this out_dir"
+            ) from error
 
     def __iter__(self) -> Iterator[str]:
         return iter(selection_names(self._out_dir))

@@ -15,8 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nuggets_ray import io
+from nuggets_ray.errors import UserError
 from nuggets_ray.prepare.commit import SCHEMA
 from nuggets_ray.run.candidates import (
+    candidate_batches,
     candidate_parts,
     fields_like,
     is_among,
@@ -133,3 +135,16 @@ def test_a_prefix_is_part_of_the_name(out_dir: str) -> None:
     assert fields_like(out_dir, ["my.rank"]) == {"my.rank"}
     write(out_dir, 3, ["4", "5"], [{"é_rank": 1}, '{"ü_rank": 1}'])  # written \u00e9_rank, ü_rank
     assert fields_like(out_dir, ["é_rank", "ü_rank", "x_rank"]) == {"é_rank", "ü_rank"}
+
+
+def test_a_part_with_a_bad_page_is_named(out_dir: str) -> None:
+    [uri, *_] = candidate_parts(out_dir)
+    content = bytearray(Path(uri).read_bytes())
+    content[20:-1200] = b"\xff" * len(content[20:-1200])
+    Path(uri).write_bytes(content)
+    for read in (
+        lambda: read_candidate_rows(uri, [0]),
+        lambda: list(candidate_batches(out_dir, ["row_json"])),
+    ):
+        with pytest.raises(UserError, match=r"\.parquet is damaged"):
+            read()

@@ -86,3 +86,16 @@ def test_what_is_open_is_taken_from_the_run(scored: Config) -> None:
     assert given == {}
     for nowhere in ("", scored.out_dir + "-that-never-ran"):
         assert taken_from_run(nowhere, ModelConfig(), PromptConfig()) == {}
+
+
+@pytest.mark.parametrize("gone", ["prompt", "prompt.template", "model", "score"])
+def test_a_file_without_what_every_job_writes_is_damaged(scored: Config, gone: str) -> None:
+    path = Path(RunFolder(scored.out_dir).config("score"))
+    content = yaml.safe_load(path.read_text("utf-8"))
+    section, _, key = gone.partition(".")
+    del (content[section] if key else content)[key or section]
+    path.write_text(yaml.safe_dump(content), "utf-8")
+    with pytest.raises(UserError, match=r"score\.yaml is damaged"):
+        check_same_run(Config(scored.out_dir))
+    with pytest.raises(UserError, match=r"score\.yaml is damaged"):
+        scored_config(scored.out_dir)

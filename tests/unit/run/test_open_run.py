@@ -1,6 +1,7 @@
 """A run folder from Python: scores with their rows, the matrix with its ids, of a partial run."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -116,6 +117,16 @@ def test_selections_that_are_whole(out_dir: str) -> None:
     assert list(run.selections) == ["golden"] and len(run.selections) == 1
     assert run.selections["golden"]["instruction"].to_pylist() == ["golden"]
     assert "half" not in run.selections
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_a_selection_whose_rows_are_gone_is_to_be_made_again(out_dir: str, gone: bool) -> None:
+    selection = RunFolder(out_dir).selection("golden")
+    write_json(selection.record, {"settings": {}})
+    if not gone:
+        os.symlink(os.path.basename(selection.parquet), selection.parquet)  # to itself
+    with pytest.raises(UserError, match=r"selected\.parquet cannot be read .*select_topk"):
+        open_run(out_dir).selections["golden"]
 
 
 def test_scores_of_an_earlier_version_have_its_columns(out_dir: str) -> None:
