@@ -67,6 +67,19 @@ def free_ports(num: int) -> list[int]:
     return ports
 
 
+PLANTED = "sk-planted-0123456789abcdef"
+DASHBOARD_PAGES = (
+    *(
+        "/api/jobs/",
+        "/api/version",
+        "/api/cluster_status",
+        "/nodes?view=summary",
+        "/logical/actors",
+    ),
+    *("/api/v0/tasks?detail=1", "/api/v0/workers?detail=1", "/api/v0/runtime_envs?detail=1"),
+)
+
+
 class Project:
     """A small project with our Makefile, and the environment that keeps its cluster apart."""
 
@@ -99,6 +112,7 @@ class Project:
             "CLUSTER_OBJECT_STORE_MIB": "100",
             "CLUSTER_TEMP": str(temp),
             "VENV": sys.prefix,
+            **dict.fromkeys(("JUDGE_KEY", "HF_TOKEN", "AWS_SECRET_ACCESS_KEY"), PLANTED),
         }
 
     def make(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -186,6 +200,8 @@ def test_up_submit_down(project: Project, other_ray: subprocess.Popen[str]) -> N
     taken = project.make("submit", "JOB=facts", "NAME=first")
     assert taken.returncode != 0 and "NAME=first: a job of this cluster has that" in taken.stderr
 
+    check_that_no_secret_is_told(project)
+
     failed = project.make("submit", "JOB=facts", "ARGS=fail")
     assert failed.returncode != 0
     check_that_a_job_outlives_who_shows_it(project)
@@ -198,6 +214,25 @@ def test_up_submit_down(project: Project, other_ray: subprocess.Popen[str]) -> N
     after = project.make("submit", "JOB=facts")
     assert after.returncode != 0
     assert "make ray-up" in after.stderr
+
+
+def check_that_no_secret_is_told(project: Project) -> None:
+    """Neither the cluster's own token nor a key in its environment, by the dashboard or a log."""
+    token = (project.temp / "token").read_text()
+    for page in DASHBOARD_PAGES:
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{project.dashboard_port}{page}",
+            headers={"Authorization": f"Bearer {token}"},
+        )
+        with urllib.request.urlopen(request) as reply:
+            said = reply.read().decode()
+        assert "first" in said or "/jobs" not in page, "it does tell of the job"
+        assert PLANTED not in said and token not in said, page
+    logs = [path for path in project.temp.rglob("*") if path.is_file() and path.name != "token"]
+    assert any(path.name.startswith("job-driver-first") for path in logs)
+    for path in logs:
+        content = path.read_bytes()
+        assert PLANTED.encode() not in content and token.encode() not in content, path
 
 
 def press_ctrl_c(showing: subprocess.Popen[str]) -> str:

@@ -99,6 +99,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
         f"{INTEGRATION}/test_ray_jobs.py::test_up_submit_down",
     ),
     "Keys stay where they are.": (
+        f"{INTEGRATION}/test_ray_jobs.py::test_up_submit_down",
         f"{INTEGRATION}/test_evaluate_errors.py::test_a_judge_out_of_reach_costs_no_answer",
         f"{UNIT}/evaluate/judge/test_client.py::test_a_key_that_an_endpoint_repeats_is_kept_nowhere",
         f"{UNIT}/evaluate/judge/test_endpoint.py::test_the_key_is_written_nowhere",
