@@ -150,12 +150,14 @@ class OpenRun:
         """
         table = join_scores(self.out_dir, [LOG_PROBS]).table
         anchors, zero_shot_A = read_anchors(self._anchors_uri())
-        chunks = [chunk.flatten().to_numpy() for chunk in table[LOG_PROBS].chunks]
+        with io.telling_damage(RunFolder(self.out_dir).scores):
+            chunks = [chunk.flatten().to_numpy() for chunk in table[LOG_PROBS].chunks]
+            one_shot_NA = np.concatenate(chunks).reshape(table.num_rows, len(anchors))
         return ScoreMatrix(
             example_ids=tuple(table["example_id"].to_pylist()),
             anchor_ids=tuple(anchor.anchor_id for anchor in anchors),
             anchor_sets=tuple(anchor.anchor_set for anchor in anchors),
-            one_shot_NA=np.concatenate(chunks).reshape(table.num_rows, len(anchors)),
+            one_shot_NA=one_shot_NA,
             zero_shot_A=zero_shot_A,
         )
 

@@ -182,11 +182,11 @@ def _spoil_file(random: Random, path: Path, files: list[Path]) -> None:
     if kind == 0 and path.suffix == ".parquet":
         path.write_bytes(WRITERS["parquet"](random, make_rows(random, 3)))
     elif kind == 1 and path.suffix == ".json":
-        path.write_text(make_json(random, make_value(random)))
+        path.write_bytes(make_json(random, make_value(random)).encode("utf-8", "surrogatepass"))
     elif kind == 2 and path.suffix == ".json":
         value = json.loads(content)
         _exchange(random, value)
-        path.write_text(json.dumps(value))
+        path.write_text(json.dumps(value))  # of ASCII letters alone
     elif kind == 3:
         path.write_bytes(random.choice(files).read_bytes())
     elif kind == 4:

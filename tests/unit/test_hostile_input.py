@@ -306,3 +306,13 @@ def test_a_table_with_a_bad_page_is_named(tmp_path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"a\.parquet is damaged"):
         read_table(str(path))
+
+
+def test_a_column_that_is_described_otherwise_than_it_is_ends_no_process(tmp_path: Path) -> None:
+    path = save_parquet(tmp_path / "a.parquet", pa.Table.from_pylist([GOOD]))
+    content = path.read_bytes()
+    optional, required = (b"\x25" + kind + b"\x18\x0binstruction" for kind in (b"\x02", b"\x00"))
+    assert content.count(optional) == 1
+    path.write_bytes(content.replace(optional, required))
+    with pytest.raises(UserError, match=r"a\.parquet"):
+        read_examples(path)

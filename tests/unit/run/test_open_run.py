@@ -129,6 +129,14 @@ def test_a_selection_whose_rows_are_gone_is_to_be_made_again(out_dir: str, gone:
         open_run(out_dir).selections["golden"]
 
 
+def test_scores_without_log_probs_are_damaged(out_dir: str) -> None:
+    for path in Path(RunFolder(out_dir).scores).glob("*.parquet"):
+        table = io.read_table(str(path))
+        io.write_table(str(path), table.drop_columns(["one_shot_logprob"]))
+    with pytest.raises(UserError, match="scores is damaged"):
+        open_run(out_dir).matrix()
+
+
 def test_scores_of_an_earlier_version_have_its_columns(out_dir: str) -> None:
     for part in io.list_files(io.join(out_dir, "scores"), ".parquet"):
         io.write_table(part, io.read_table(part).drop_columns(["num_near_ties"]))
