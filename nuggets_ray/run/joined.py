@@ -25,6 +25,13 @@ SCORE_COLUMNS = (
     *("mean_delta", "num_near_ties", "num_answer_tokens", "self_anchor_index"),
 )
 """What selecting and showing rows take of scores/."""
+ALWAYS_WRITTEN = frozenset(
+    (
+        *("golden_score", "num_wins", "num_anchors", "mean_delta"),
+        *("num_answer_tokens", "one_shot_logprob"),
+    )
+)
+"""Columns of scores/ that every version of this program has written."""
 CANDIDATE_COLUMNS = ["example_id", "content_id", "source_path", "row_number"]
 MAX_LISTINGS = 3
 
@@ -84,6 +91,8 @@ def join_scores(out_dir: str, columns: Sequence[str]) -> Joined:
 def _join_scores(out_dir: str, columns: Sequence[str]) -> Joined:
     scores = _read_parts(score_parts, out_dir, ["content_id", *columns])
     candidates = _read_parts(candidate_parts, out_dir, CANDIDATE_COLUMNS)
+    for name in ALWAYS_WRITTEN.intersection(columns):
+        scores.field(name)  # KeyError where it is not there
     if scores.num_rows == 0 or candidates.num_rows == 0:
         raise UserError(
             f"out_dir={out_dir} holds no scores yet: run {job_command('score')} with this "

@@ -129,12 +129,13 @@ def test_a_selection_whose_rows_are_gone_is_to_be_made_again(out_dir: str, gone:
         open_run(out_dir).selections["golden"]
 
 
-def test_scores_without_log_probs_are_damaged(out_dir: str) -> None:
+@pytest.mark.parametrize("gone", ["one_shot_logprob", "golden_score"])
+def test_scores_without_what_every_version_writes_are_damaged(out_dir: str, gone: str) -> None:
     for path in Path(RunFolder(out_dir).scores).glob("*.parquet"):
-        table = io.read_table(str(path))
-        io.write_table(str(path), table.drop_columns(["one_shot_logprob"]))
-    with pytest.raises(UserError, match="scores is damaged"):
-        open_run(out_dir).matrix()
+        io.write_table(str(path), io.read_table(str(path)).drop_columns([gone]))
+    run = open_run(out_dir)
+    with pytest.raises(UserError, match="damaged"):
+        run.matrix() if gone == "one_shot_logprob" else run.scores()
 
 
 def test_scores_of_an_earlier_version_have_its_columns(out_dir: str) -> None:
