@@ -162,6 +162,10 @@ def one_line(text: str) -> str | BadRow:
     return re.sub(r"[ \t]*[\r\n]\s*", " ", text)
 
 
+NO_VALUE = (ValueError, ArithmeticError, LookupError, TypeError, RecursionError, pa.ArrowException)
+"""What pyarrow and Python raise for a value that Python has no such value for."""
+
+
 def batch_texts(batch: pa.RecordBatch) -> Iterator[str | BadRow]:
     """The rows of a parquet batch as JSON: bytes as the UTF-8 text that they are, or else as base64
     in an object of one field (NOT_TEXT); dates and the like as strings. A row is a BadRow where
@@ -173,7 +177,7 @@ def batch_texts(batch: pa.RecordBatch) -> Iterator[str | BadRow]:
         return
     try:
         rows = batch.to_pylist()
-    except (ValueError, OverflowError, RecursionError) as error:
+    except NO_VALUE as error:
         if batch.num_rows == 1:
             is_text = isinstance(error, UnicodeDecodeError)
             yield BadRow("invalid_unicode" if is_text else "invalid_value", "")

@@ -196,6 +196,11 @@ def save_parquet(path: Path, table: pa.Table, **how: Any) -> Path:
         pa.array([0, -(2**60)], pa.timestamp("s")),
         pa.array([0, 2**62], pa.duration("s")),
         pa.array([0, 2**31 - 1], pa.date32()),
+        pa.Array.from_buffers(
+            pa.decimal128(38, 2**31 - 1),  # digits behind the point
+            2,
+            [pa.py_buffer(b"\x02"), pa.py_buffer(bytes(16) + (7).to_bytes(16, "little"))],
+        ),
     ],
 )
 def test_a_value_that_python_has_not_costs_its_row(tmp_path: Path, odd: pa.Array) -> None:
