@@ -229,7 +229,10 @@ class Run:
 
     def _is_ours(self) -> bool:
         if not self.lost.is_set():
-            lease = read_lease(self.out_dir)
+            try:
+                lease = read_lease(self.out_dir)
+            except UserError:  # damaged, which the next sign of life mends
+                return True
             # it is there from the start to the end, so without it the folder has been removed
             if lease is None:
                 self._why_lost = "has vanished while the run was going: restore it, or give another"

@@ -233,6 +233,18 @@ def test_who_was_taken_for_dead_and_comes_back_stops_and_overwrites_nothing(
     assert (tmp_path / "manifest.json").read_bytes() == books
 
 
+def test_a_damaged_lease_is_written_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(manifest, "HEARTBEAT_S", 0.05)
+    with Run(str(tmp_path), "score") as run:
+        (tmp_path / "lease.json").write_text("[")
+        until = time.monotonic() + 10
+        while (tmp_path / "lease.json").read_text() == "[" and time.monotonic() < until:
+            time.sleep(0.05)
+        run.update(num_scored=3)
+        lease = read_lease(str(tmp_path))
+        assert lease is not None and lease.attempt_id == run.attempt_id
+
+
 def test_whatever_fails_in_a_vanished_folder_is_told_as_that(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     with (
