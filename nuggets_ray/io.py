@@ -60,7 +60,12 @@ def _object_store(scheme: str, bucket: str, endpoint: str | None) -> fs.FileSyst
     except OSError as error:
         if "ACCESS_DENIED" not in str(error):  # which may be of the bucket, not of what is in it
             at = f" at {endpoint}" if endpoint else ""
-            logger.warning("s3://%s%s: %s; asking for about a minute more", bucket, at, error)
+            logger.warning(
+                "s3://%s%s: %s; what may pass is asked for again for about a minute",
+                bucket,
+                at,
+                error,
+            )
     return store
 
 
@@ -129,6 +134,8 @@ def telling_damage(uri: str) -> Iterator[None]:
     """
     try:
         yield
+    except MemoryError:  # pyarrow's is one of its own errors too
+        raise
     except (*DAMAGED, OSError) as error:
         # of a bad page pyarrow says OSError without a number, as it does of a store out of reach
         if isinstance(error, OSError) and (error.errno is not None or is_remote(uri)):

@@ -177,6 +177,8 @@ def batch_texts(batch: pa.RecordBatch) -> Iterator[str | BadRow]:
         return
     try:
         rows = batch.to_pylist()
+    except MemoryError:  # pyarrow's is one of NO_VALUE too
+        raise
     except NO_VALUE as error:
         if batch.num_rows == 1:
             is_text = isinstance(error, UnicodeDecodeError)

@@ -87,22 +87,19 @@ def _parquet_batches(uri: str) -> Iterator[pa.RecordBatch]:
         store.open_input_file(path) as stream,
         pq.ParquetFile(stream, buffer_size=BUFFER_BYTES) as parquet,
     ):
-        rows = _batch_rows(parquet)
-        yield from parquet.iter_batches(batch_size=rows, use_threads=False)
+        for group in range(parquet.num_row_groups):
+            # reading raises where a column's description is damaged; asking for it ends the process
+            next(parquet.iter_batches(batch_size=1, row_groups=[group], use_threads=False), None)
+            rows = _batch_rows(parquet.metadata.row_group(group))
+            yield from parquet.iter_batches(batch_size=rows, row_groups=[group], use_threads=False)
 
 
-def _batch_rows(parquet: pq.ParquetFile) -> int:
-    """How many rows at a time: a text that a dictionary holds once may be that of every row."""
-    largest = 1
-    for index in range(parquet.num_row_groups):
-        # reading raises where a column's description is damaged, of which asking ends the process
-        next(parquet.iter_batches(batch_size=1, row_groups=[index], use_threads=False), None)
-        group = parquet.metadata.row_group(index)
-        columns = (group.column(i) for i in range(group.num_columns))
-        largest = max(
-            largest, sum(c.total_uncompressed_size for c in columns if c.has_dictionary_page)
-        )
-    return max(1, min(BATCH_ROWS, MAX_BATCH_BYTES // largest))
+def _batch_rows(group: Any) -> int:
+    """How many rows of a group at a time: a text that a dictionary holds once may be that of every
+    row."""
+    columns = (group.column(i) for i in range(group.num_columns))
+    largest = sum(int(c.total_uncompressed_size) for c in columns if c.has_dictionary_page)
+    return max(1, min(BATCH_ROWS, MAX_BATCH_BYTES // max(1, largest)))
 
 
 def _arrow_batches(uri: str) -> Iterator[pa.RecordBatch]:

@@ -3,7 +3,7 @@
 A driver writes it every few seconds. It is taken over once its process is gone, or where that
 cannot be seen from here, once the last sign of life is stale and none more comes: clocks of two
 machines may differ. Of drivers that come in the same instant one gets it: by a lock of the folder,
-or where the file system has none, by who wrote last.
+or where other machines see it too, by who wrote last.
 """
 
 import contextlib
@@ -16,6 +16,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 
+import psutil
+
 from nuggets_ray import io
 from nuggets_ray.errors import UserError
 from nuggets_ray.io import write_json
@@ -27,6 +29,10 @@ HEARTBEAT_S = 5.0
 """Between two signs of life."""
 SETTLE_S = 1.0
 """Where there is no lock: from writing the lease until it is seen who wrote last."""
+LOCAL_FILE_SYSTEMS = (
+    *("apfs", "bcachefs", "btrfs", "ext2", "ext3", "ext4"),
+    *("f2fs", "overlay", "tmpfs", "xfs", "zfs"),
+)
 STALE_S = 60.0
 """After so long without a sign of life a driver is taken for dead, or for stuck where its process
 is there.
@@ -100,32 +106,34 @@ def write_lease(out_dir: str, attempt_id: str, stage: str) -> None:
 
 def take_lease(out_dir: str, attempt_id: str, stage: str) -> None:
     """Hold the folder from now on. Raises UserError where another driver does."""
-    with _alone(out_dir) as has_lock:
+    with _alone(out_dir) as is_alone:
         before = read_lease(out_dir)
         if before is not None:
-            if before.state() != DEAD or _still_beats(out_dir, before):
-                raise _in_use(out_dir, before)
+            holder = before if before.state() != DEAD else _renewed(out_dir, before)
+            if holder is not None:
+                raise _in_use(out_dir, holder)
             logger.info("taking over from attempt %s, which is gone", before.attempt_id)
         write_lease(out_dir, attempt_id, stage)
-    if not has_lock:
+    if not is_alone:
         time.sleep(SETTLE_S)
-        other = read_lease(out_dir)
-        if other is None or other.attempt_id != attempt_id:
-            raise _in_use(out_dir, other)
+        last = read_lease(out_dir)
+        if last is None or last.attempt_id != attempt_id:
+            raise _in_use(out_dir, last)
 
 
-def _still_beats(out_dir: str, lease: Lease) -> bool:
-    """Whether a lease of another machine that looks stale is renewed all the same."""
+def _renewed(out_dir: str, lease: Lease) -> Lease | None:
+    """What takes the place of a lease of another machine that looks stale; None where nothing does
+    for a while."""
     if lease.is_of_this_machine:
-        return False
+        return None
     until = time.monotonic() + 2 * HEARTBEAT_S
     logger.info("seeing for %.0f s whether %s still works here", 2 * HEARTBEAT_S, lease.host)
     while time.monotonic() < until:
         time.sleep(HEARTBEAT_S / 5)
         now = read_lease(out_dir)
         if now is not None and now != lease:
-            return True
-    return False
+            return now
+    return None
 
 
 def _in_use(out_dir: str, lease: Lease | None) -> UserError:
@@ -139,21 +147,44 @@ def _in_use(out_dir: str, lease: Lease | None) -> UserError:
 
 @contextlib.contextmanager
 def _alone(out_dir: str) -> Iterator[bool]:
-    """No other process on a file system that locks folders is in here; whether it does."""
+    """No other process of this machine is in here; whether none of another machine can be either.
+
+    Raises UserError where another process stays in here.
+    """
     if io.is_remote(out_dir):
         yield False
         return
     os.makedirs(out_dir, exist_ok=True)
     folder = os.open(out_dir, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX)
-            has_lock = True
-        except OSError:  # NFS, for one, locks no folder
-            has_lock = False
-        yield has_lock
+        until = time.monotonic() + 3 * HEARTBEAT_S
+        while True:
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise _in_use(out_dir, read_lease(out_dir)) from None
+                time.sleep(0.05)
+                continue
+            except OSError:  # a file system without locks
+                yield False
+            else:
+                yield is_on_a_local_disk(out_dir)
+            return
     finally:
         os.close(folder)
+
+
+def is_on_a_local_disk(path: str) -> bool:
+    """Whether no other machine writes to the file system of `path`, as far as its kind tells: what
+    NFS and the like lock on a folder is this machine's alone."""
+    there = os.path.realpath(path)
+    found = [
+        (len(disk.mountpoint), disk.fstype)
+        for disk in psutil.disk_partitions(all=True)
+        if os.path.commonpath([there, disk.mountpoint]) == disk.mountpoint
+    ]
+    return bool(found) and max(found)[1] in LOCAL_FILE_SYSTEMS
 
 
 def submission_id() -> str | None:

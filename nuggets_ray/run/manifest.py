@@ -28,6 +28,8 @@ from nuggets_ray.run.versions import versions
 logger = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
+SLOW_S = 10.0
+"""A sign of life that takes longer is told: an object store is out of order, and asked again."""
 ROOM_BYTES = 1 << 20
 """A file that keeps room for the manifest on a disk that fills up during the run."""
 
@@ -123,7 +125,7 @@ class Run:
             status = "interrupted"
             logger.warning("while it was interrupted: %s: %s", type(error).__name__, error)
         if not self._is_ours():
-            if isinstance(error, Exception):
+            if error is None or isinstance(error, Exception):
                 raise UserError(f"out_dir={self.out_dir} {self._why_lost}") from error
             return
         if error is not None and status in ("failed", "refused"):
@@ -158,9 +160,11 @@ class Run:
 
     def tell(self, phase: str | None = None, **values: Any) -> None:
         """Tell who asks from elsewhere what the attempt does: see StageStatus. A new phase is
-        logged.
+        logged, and not begun where the folder is lost: FileNotFoundError.
         """
         if phase is not None and phase != self._telling.status.phase:
+            if not self._is_ours():
+                raise FileNotFoundError(self.out_dir)
             logger.info("%s", phase)
         if self._telling.tell(**values, **({} if phase is None else {"phase": phase})):
             self._write_status()
@@ -247,11 +251,17 @@ class Run:
 
     def _beat(self) -> None:
         while not self._stop.wait(HEARTBEAT_S):
+            began = time.monotonic()
             try:
                 with self._lock:
                     if self._is_ours():
                         write_lease(self.out_dir, self.attempt_id, self.stage)
                         self._telling.write()
+                took_s = time.monotonic() - began
+                if took_s > SLOW_S:
+                    logger.warning(
+                        "out_dir=%s is slow: a few bytes took %.0f s", self.out_dir, took_s
+                    )
             except OSError as error:
                 logger.warning(
                     "out_dir=%s: the lease could not be renewed (%s)", self.out_dir, error

@@ -68,6 +68,8 @@ class Selections(Mapping[str, pa.Table]):
         try:
             return io.read_table(path)
         except OSError as error:
+            if io.is_remote(path) and not isinstance(error, FileNotFoundError):
+                raise  # a store that is out of order, and no fault of the file
             raise UserError(
                 f"{path} cannot be read ({error.strerror or error}): make the selection again with "
                 f"{job_command('select_topk')} and this out_dir"

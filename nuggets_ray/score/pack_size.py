@@ -42,7 +42,8 @@ def has_room_for_gather(
     model: PreTrainedModel, anchors: Sequence[Encoding], max_pack_tokens: int, gpu_share: float
 ) -> bool:
     """Whether the copies of the demonstrations' keys fit beside the rest, in packs of this size and
-    with the longest demonstration that is asked for; True where the formula has no number."""
+    with the longest demonstration that is asked for by default; True where the formula has no
+    number. Where longer ones do not fit, packs are halved."""
     use = _use_of(model, anchors, max_pack_tokens, "gather")
     return use is None or _fits(*use, room_bytes(model.device, gpu_share))
 

@@ -10,6 +10,7 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -21,6 +22,7 @@ from nuggets_ray.run.lease import (
     SILENT,
     STALE_S,
     Lease,
+    is_on_a_local_disk,
     process_started,
     read_lease,
     submission_id,
@@ -126,6 +128,36 @@ def test_of_drivers_that_come_in_the_same_instant_one_gets_the_folder(
     assert all("is in use by process" in one for one in refused)
 
 
+def test_a_disk_that_others_may_write_to_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def disks(**kind_of: str) -> None:
+        found = [
+            SimpleNamespace(mountpoint=str(tmp_path / name), fstype=kind)
+            for name, kind in kind_of.items()
+        ]
+        found.append(SimpleNamespace(mountpoint="/", fstype="ext4"))
+        monkeypatch.setattr(leases.psutil, "disk_partitions", lambda all: found)
+
+    disks(run="nfs4")
+    assert is_on_a_local_disk(str(tmp_path)) and not is_on_a_local_disk(str(tmp_path / "run"))
+    assert is_on_a_local_disk(str(tmp_path / "runs"))
+    disks(run="fuse.s3fs")
+    assert not is_on_a_local_disk(str(tmp_path / "run" / "first"))
+
+
+def test_who_stays_at_the_door_is_not_waited_for_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "HEARTBEAT_S", 0.1)
+    door = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(door, fcntl.LOCK_EX)
+    with pytest.raises(UserError, match="is in use by another process"):
+        take_lease(str(tmp_path), "a", "score")
+    os.close(door)
+    take_lease(str(tmp_path), "a", "score")
+
+
 @pytest.mark.parametrize("lives", [True, False])
 def test_a_machine_whose_clock_is_behind_keeps_its_folder(
     own: Lease, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lives: bool
@@ -144,6 +176,6 @@ def test_a_machine_whose_clock_is_behind_keeps_its_folder(
 
     beating = threading.Thread(target=beat)
     beating.start()
-    with pytest.raises(UserError, match="in use by process .* on elsewhere"):
+    with pytest.raises(UserError, match="in use by process .* on elsewhere .*life 36"):
         take_lease(str(tmp_path), "b", "score")
     beating.join()

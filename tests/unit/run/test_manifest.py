@@ -209,25 +209,28 @@ def test_a_vanished_folder_is_noticed_and_not_made_again(
 ) -> None:
     monkeypatch.setattr(manifest, "HEARTBEAT_S", 0.05)
     folder = tmp_path / "run"
-    with Run(str(folder), "score") as run:
+    with pytest.raises(UserError, match="has vanished"), Run(str(folder), "score") as run:
         shutil.rmtree(folder)
         assert run.lost.wait(10)
     assert not folder.exists()
 
 
+@pytest.mark.parametrize("fails", [True, False])
 def test_who_was_taken_for_dead_and_comes_back_stops_and_overwrites_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, fails: bool
 ) -> None:
-    monkeypatch.setattr(manifest, "HEARTBEAT_S", 0.05)
     with (
         pytest.raises(UserError, match="was taken over while the run was going"),
         Run(str(tmp_path), "score") as run,
     ):
         write_lease(str(tmp_path), "another", "score")
         books = (tmp_path / "manifest.json").read_bytes()
-        assert run.lost.wait(10)
         run.update(num_scored=3)
-        raise RuntimeError("whatever comes of it")
+        assert run.lost.is_set()
+        with pytest.raises(FileNotFoundError):
+            run.tell("compacting")
+        if fails:
+            raise RuntimeError("whatever comes of it")
     lease = read_lease(str(tmp_path))
     assert lease is not None and lease.attempt_id == "another"
     assert (tmp_path / "manifest.json").read_bytes() == books

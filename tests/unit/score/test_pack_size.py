@@ -8,7 +8,7 @@ from tiny_models import make_anchor, make_model
 from transformers import LlamaConfig
 
 from nuggets_ray.score import pack_size
-from nuggets_ray.score.memory import Request, shape_of
+from nuggets_ray.score.memory import Request, peak_memory, shape_of
 from nuggets_ray.score.pack_size import (
     GPU_PACK_TOKENS,
     LEAST_PACK_TOKENS,
@@ -50,13 +50,18 @@ def test_a_gather_that_is_asked_for_gets_packs_that_its_copies_fit_beside() -> N
     assert sizes[0] > sizes[1]
 
 
-@pytest.mark.parametrize(("gib", "has_room"), [(1, True), (0.001, False)])
-def test_gather_is_left_out_where_its_copies_do_not_fit(
-    monkeypatch: pytest.MonkeyPatch, gib: float, has_room: bool
-) -> None:
-    monkeypatch.setattr(pack_size, "room_bytes", lambda *_: gib * GIB)
-    model, anchors = make_model("llama").bfloat16(), [make_anchor(0, 3, 2)]
-    assert has_room_for_gather(model, anchors, 4096, 1.0) is has_room
+def test_gather_is_left_out_where_its_copies_do_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, anchors = make_model("llama").bfloat16(), [make_anchor(0, 3, 2)] * 40
+    shape = shape_of(model.config, model.num_parameters())
+    assert shape is not None
+    merge = Request("bfloat16", "cuda", 4096, 2048, 5, 200, 40)
+    needed = [
+        peak_memory(shape, replace(merge, gpu_attention=kind)).live_bytes / pack_size.MAX_SHARE
+        for kind in ("merge", "gather")
+    ]
+    for room, has_room in ((needed[0], False), (needed[1] + 1, True)):
+        monkeypatch.setattr(pack_size, "room_bytes", lambda *_, room=room: room)
+        assert has_room_for_gather(model, anchors, 4096, 1.0) is has_room
     assert has_room_for_gather(make_model("gpt2"), anchors, 4096, 1.0)  # no number
 
 
