@@ -6,11 +6,11 @@
     p          exact: the share of all orders of the groups' labels with as large an |r|
     interval   of r a training seed each: mean +- t(seeds - 1) sd / sqrt(seeds), within [-1, 1]
 
-Legend: G groups, S seeds.
+Legend: G groups, S seeds, O orders of the groups.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import permutations
 from typing import Any
@@ -60,7 +60,7 @@ class ArmSummary:
 @dataclass(frozen=True, slots=True)
 class Correlation:
     """Of the groups: `r` and Spearman's `rho` of mean signal and mean gain, the permutation's `p`
-    and the least that so few groups allow; `by_seed` r of each seed with the interval of their mean
+    and the least that these groups allow; `by_seed` r of each seed with the interval of their mean
     (None: fewer than two); `of_tokens` the correlation of gain with the groups' answer tokens."""
 
     num_groups: int
@@ -108,26 +108,25 @@ def correlate(results: Sequence[ArmResult], num_groups: int) -> Correlation | No
 
 
 def permutation_p(signal_G: np.ndarray, gain_G: np.ndarray) -> tuple[float, float]:
-    """(p, the least that is possible): the share of orders of the labels with as large an |r|."""
+    """(p, the least that any order of these gains could have): the share of orders of the labels
+    with as large an |r|."""
     num_groups = len(signal_G)
-    observed = abs(_r(signal_G, gain_G))
-    orders: Iterator[Any]
-    if num_groups <= MAX_EXACT:
-        orders, num_orders = permutations(range(num_groups)), math.factorial(num_groups)
-    else:
+    is_exact = num_groups <= MAX_EXACT
+    orders: Iterable[Any] = permutations(range(num_groups))
+    if not is_exact:
         rng = np.random.default_rng(0)
-        orders, num_orders = (rng.permutation(num_groups) for _ in range(NUM_DRAWN)), NUM_DRAWN
+        orders = (rng.permutation(num_groups) for _ in range(NUM_DRAWN))
     centred_G = gain_G - gain_G.mean()
     scale = float(np.linalg.norm(signal_G - signal_G.mean()) * np.linalg.norm(centred_G))
     if scale == 0:
         return 1.0, 1.0
-    as_large = sum(
-        abs(float(signal_G[list(order)] @ centred_G)) / scale >= observed - SLACK
-        for order in orders
-    )
-    is_exact = num_groups <= MAX_EXACT
-    p = as_large / num_orders if is_exact else (as_large + 1) / (num_orders + 1)
-    return p, 2 / num_orders
+    r_O = np.array([abs(float(signal_G[list(order)] @ centred_G)) / scale for order in orders])
+    observed = abs(_r(signal_G, gain_G))
+    if is_exact:
+        as_large, least = (np.mean(r_O >= r - SLACK) for r in (observed, r_O.max()))
+        return float(as_large), float(least)
+    num_as_large = int(np.count_nonzero(r_O >= observed - SLACK))
+    return (num_as_large + 1) / (NUM_DRAWN + 1), 1 / (NUM_DRAWN + 1)
 
 
 def lead(results: Sequence[ArmResult], name: str, other: str) -> tuple[float, float, float] | None:

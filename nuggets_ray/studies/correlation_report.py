@@ -88,7 +88,7 @@ def _of_groups(found: Correlation | None, arms: Sequence[ArmSummary], config: St
     )
     return (
         f"{claim}: r = {found.r:.2f}{interval}, Spearman {found.rho:.2f}, exact p = {found.p:.3f} "
-        f"(the least that {found.num_groups} groups can give is {found.least_p:.3f})."
+        f"(the least that such {found.num_groups} groups can give is {found.least_p:.3f})."
     )
 
 

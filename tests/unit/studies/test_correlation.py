@@ -48,6 +48,12 @@ def test_the_permutation_counts_every_order() -> None:
     assert permutation_p(signal, gain) == (pytest.approx(expected), 2 / 24)
 
 
+def test_of_groups_that_lie_unevenly_one_order_alone_is_the_best() -> None:
+    signal, gain = np.array([0.449, 0.659, 0.793]), np.array([0.0525, 0.0827, 0.1052])
+    assert permutation_p(signal, gain) == pytest.approx((1 / 6, 1 / 6))
+    assert permutation_p(signal, gain[::-1]) == pytest.approx((2 / 6, 1 / 6))
+
+
 def test_of_many_groups_orders_are_drawn() -> None:
     rng = np.random.default_rng(0)
     p, least = permutation_p(np.arange(12.0), rng.standard_normal(12))
