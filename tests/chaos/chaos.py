@@ -242,8 +242,10 @@ class Chaos:
         return self.to_come.pop()
 
     def signal_a_worker(self, number: signal.Signals) -> bool:
-        workers = self.workers()
-        if not workers:
+        """Wait until there is one, which most of a run's time there is not."""
+        while self._goes_on() and not (workers := self.workers()):
+            time.sleep(0.5)
+        if not self._goes_on():
             return False
         self.random.choice(workers).send_signal(number)
         return True

@@ -131,6 +131,7 @@ def main() -> None:
     parser.add_argument("--faults", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     usual = [name for name in sorted(CASES) if name != "short"]
+    parser.add_argument("--kinds", nargs="+", choices=list(FAULTS), default=list(FAULTS))
     parser.add_argument("--cases", nargs="+", choices=sorted(CASES), default=usual)
     given = parser.parse_args()
     began = time.monotonic()
@@ -138,7 +139,8 @@ def main() -> None:
         model = Path(demo_folder())
         runs: list[Survived] = []
         try:
-            for survived in survive(given.cases, model, Path(name), given.faults, given.seed):
+            chosen = (given.cases, model, Path(name), given.faults, given.seed)
+            for survived in survive(*chosen, given.kinds):
                 runs.append(survived)
         except KeyboardInterrupt:
             print("interrupted: the runs so far")
