@@ -60,7 +60,7 @@ def survive(
 def _run(chaos: Chaos, num_faults: int) -> Survived:
     """A run and its selection; the run folder is kept as kept/ of the folder of `chaos`."""
     with chaos.place():
-        survived = chaos.run(max(0, num_faults - 1))
+        survived = chaos.run(num_faults)
         chaos.end()
         select = [sys.executable, str(ROOT / "jobs" / "select_topk.py"), "select=top_k"]
         command = [*select, "select.k=15", f"out_dir={chaos.uri}"]

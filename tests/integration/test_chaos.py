@@ -31,7 +31,7 @@ scorer.Scorer.score_some = fails_once
 
 def test_nothing_is_lost_by_what_breaks(tiny_model: Path, tmp_path: Path) -> None:
     kinds = ("a worker is killed", "the driver is killed")
-    runs = list(survive(["short"], tiny_model, tmp_path, 3, 0, kinds))
+    runs = list(survive(["short"], tiny_model, tmp_path, 2, 0, kinds))
     struck = [one.kind for run in runs for one in run.struck]
     assert set(struck) & set(kinds) and set(struck) <= {*kinds, SELECTION}
     assert "nothing lost" in table(runs)
