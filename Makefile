@@ -33,7 +33,8 @@ KERNELS := $(VENV)/share/nuggets_ray/kernels/.built
 BENCH_LOG := nuggets_ray/bench/LOG.md
 
 TEST_PROCESSES ?= 2
-SHARED := -n $(TEST_PROCESSES) --dist loadfile
+# by name: most tests first, as xdist orders files, leaves the longest of few to the end, alone
+SHARED := -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 # pytest's exit code where ARGS, such as -k NAME, selects none of a half
 NO_TESTS := 5
 
