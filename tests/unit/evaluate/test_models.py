@@ -186,7 +186,7 @@ def test_adapter_trained_before_model_tokenizer_keeps_the_ids_of_transformers(
     (tmp_path / "config").mkdir()
     for stage, path in (("finetune-golden", ""), ("score", tiny_model)):
         text = f"model: {{path: '{path}', revision: null, trust_remote_code: false}}\n"
-        text += "prompt: {template: alpaca}\n"
+        text += "prompt: {template: alpaca}\ndata: {}\nscore: {}\n"
         (tmp_path / "config" / f"{stage}.yaml").write_text(text)
     adapter = {"base_model_name_or_path": str(tiny_model)}
     make_folder(tmp_path / "models" / "golden", adapter_config=adapter, finetune={})
