@@ -1,8 +1,8 @@
 """A run that is broken at random moments, again and again.
 
-The score job with a stand-in engine (stand_in.py) on a Ray cluster of several nodes of this
-machine, started anew, by the same command, whenever it ends early. Faults and the seconds between
-them are drawn by the seed.
+The score job with a stand-in engine (stand_in.py), or a job as it is, on a Ray cluster of several
+nodes of this machine, started anew, by the same command, whenever it ends early. Faults and the
+seconds between them are drawn by the seed.
 """
 
 import contextlib
@@ -25,31 +25,42 @@ from faults import FAULTS, MAX_WAIT_S
 from faulty_store import serving
 from pyarrow import fs
 from ray.cluster_utils import Cluster
-from score_runs import environment, write_rows
+from score_runs import command, environment, write_rows
 from stand_in import __file__ as STAND_IN
 
-from nuggets_ray.io import open_fs
+from nuggets_ray.io import open_fs, read_json
 
 NODE = {"include_dashboard": False, "object_store_memory": 100_000_000}
 NUM_NODES = 2
 """Beside the head, which holds the driver's own actors; each has one worker."""
-DISK_MIB = 48
 MAX_CALM_S = 15.0
 """Between two faults."""
+NOT_TOLD = "before the first stage"
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What is run: `overrides` of the score job, and how long a candidate takes."""
+    """What is run: `overrides` of a job. `pause_s`: how long a candidate takes the stand-in; None
+    for the engine itself. `model`: where it is not the one that Chaos is given. `is_in_store`:
+    out_dir is in an object store, of this machine, and else on a disk of `disk_mib`.
+    """
 
     name: str
     num_rows: int
-    pause_s: float
+    pause_s: float | None
     overrides: tuple[str, ...]
     is_in_store: bool = False
-    """out_dir is in an object store, of this machine."""
+    job: str = "score"
+    model: str = ""
+    disk_mib: int = 48
 
 
+PIPELINE = (
+    *("anchors.num=6", "score.block_rows=4", "select=top_k", "select.k=15", "data.holdout=80"),
+    *("finetune.selections=[golden,random-0]", "finetune.batch_rows=4", "finetune.dtype=float32"),
+    *("finetune.min_steps=100", "finetune.max_steps=100", "finetune.checkpoint_steps=10"),
+)
+"""Of the job pipeline: scored, selected, two models trained, and all three evaluated."""
 CASES = {
     case.name: case
     for case in (
@@ -59,17 +70,20 @@ CASES = {
             "race", 500, 0.04, ("anchors.num=60", "schedule=race", "race.top_k=15", "race.pilot=48")
         ),
         Case("store", 300, 0.08, ("anchors.num=6", "score.block_rows=10"), is_in_store=True),
+        Case("real", 120, None, ("anchors.num=6", "score.block_rows=4"), model="demo"),
+        Case("pipeline", 200, None, PIPELINE, job="pipeline", disk_mib=256),
     )
 }
 
 
 @dataclass(slots=True)
 class Struck:
-    """A fault of a run, and how long it took until something was computed again (None: nothing was
-    left to compute)."""
+    """A fault of a run, in which of its stages, and how long it took until something was computed
+    again (None: nothing was left to compute)."""
 
     kind: str
     at_s: float
+    stage: str = NOT_TOLD
     recovered_s: float | None = None
 
 
@@ -104,6 +118,7 @@ class Chaos:
         self.driver: subprocess.Popen[bytes] | None = None
         self.has_disk = False
         self.to_come: list[str] = []
+        self._moved: set[float] = set()
 
     @contextlib.contextmanager
     def place(self) -> Iterator[None]:
@@ -118,7 +133,7 @@ class Chaos:
     def _disk(self) -> Iterator[None]:
         disk = self.out_dir.parent
         disk.mkdir()
-        options = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m", "tmpfs", str(disk)]
+        options = ["mount", "-t", "tmpfs", "-o", f"size={self.case.disk_mib}m", "tmpfs", str(disk)]
         self.has_disk = subprocess.run(options, capture_output=True).returncode == 0
         try:
             yield
@@ -165,11 +180,9 @@ class Chaos:
         if self.cluster is None:
             self.start_cluster()
         assert self.cluster is not None
-        given = {"trace": str(self.trace), "pause_s": self.case.pause_s}
-        given["address"] = self.cluster.address
         overrides = (
             f"data.path={self.rows}",
-            f"model.path={self.model}",
+            f"model.path={self.case.model or self.model}",
             f"out_dir={self.uri}",
             "score.dtype=float32",
             f"cluster.address={self.cluster.address}",
@@ -177,10 +190,14 @@ class Chaos:
             "progress_s=1",
             *self.case.overrides,
         )
-        command = [sys.executable, STAND_IN, "score", json.dumps(given), *overrides]
+        started = command(self.case.job, *overrides)
+        if self.case.pause_s is not None:
+            given = {"trace": str(self.trace), "pause_s": self.case.pause_s}
+            given["address"] = self.cluster.address
+            started = [sys.executable, STAND_IN, self.case.job, json.dumps(given), *overrides]
         said = (self.folder / "said.txt").open("ab")
         with said:
-            return subprocess.Popen(command, stdout=said, stderr=said, env=environment())
+            return subprocess.Popen(started, stdout=said, stderr=said, env=environment())
 
     def end(self) -> None:
         """End what is left of driver and cluster."""
@@ -210,8 +227,9 @@ class Chaos:
         survived.seconds = time.time() - began
         computed = self.computed()
         survived.num_pairs = sum(one["pairs"] for one in computed)
+        moved = sorted(self._moved.union(one["time"] for one in computed))
         for struck in survived.struck:
-            later = [one["time"] for one in computed if one["time"] > began + struck.at_s]
+            later = [at for at in moved if at > began + struck.at_s]
             struck.recovered_s = min(later) - began - struck.at_s if later else None
         return survived
 
@@ -224,15 +242,30 @@ class Chaos:
             until = time.monotonic() + self.random.uniform(1, MAX_CALM_S)
             while time.monotonic() < until and self._goes_on():
                 time.sleep(0.1)
+                self._look()
             if not self._goes_on():
                 return
             kind = self._next_kind()
-            at_s = time.time() - began
+            at_s, stage = time.time() - began, self._look()
             if FAULTS[kind](self):
-                survived.struck.append(Struck(kind, at_s))
+                survived.struck.append(Struck(kind, at_s, stage))
 
     def _goes_on(self) -> bool:
         return self.driver is not None and self.driver.poll() is None
+
+    def _look(self) -> str:
+        """Which stage the run is in, as its folder tells it; when it moved on is remembered."""
+        told = []
+        with contextlib.suppress(OSError):
+            told = sorted(
+                (self.out_dir / "status").glob("*.json"), key=lambda one: one.stat().st_mtime
+            )
+        if not told:
+            return "score" if self.case.is_in_store else NOT_TOLD
+        with contextlib.suppress(OSError, ValueError):
+            if self.case.pause_s is None and (moved := read_json(str(told[-1]))["progressed"]):
+                self._moved.add(moved)
+        return told[-1].stem
 
     def _next_kind(self) -> str:
         """Each kind as often as the others, in random order."""
@@ -256,18 +289,20 @@ class Chaos:
                 worker.send_signal(number)
 
     def workers(self) -> list[psutil.Process]:
-        """Processes of this cluster that hold a scorer, oldest first."""
+        """Processes of this cluster that hold a scorer, a part of a training or a model that is
+        evaluated, oldest first."""
         assert self.cluster is not None
         found = []
         for node in self.cluster.list_all_nodes():
             for info in node.all_processes.get("raylet", []):
                 with contextlib.suppress(psutil.NoSuchProcess):
                     children = psutil.Process(info.process.pid).children(recursive=True)
-                    found += [one for one in children if _is_scorer(one)]
+                    found += [one for one in children if _is_worker(one)]
         return sorted(found, key=lambda one: one.pid)
 
 
-def _is_scorer(process: psutil.Process) -> bool:
+def _is_worker(process: psutil.Process) -> bool:
     with contextlib.suppress(psutil.NoSuchProcess):
-        return "Scorer" in " ".join(process.cmdline())
+        words = " ".join(process.cmdline())
+        return any(name in words for name in ("Scorer", "TrainWorker", "ReplicaActor"))
     return False

@@ -5,9 +5,11 @@ weights every token is equally likely, and a wrong mask would go unseen.
 """
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
     AutoModelForCausalLM,
     BloomConfig,
@@ -18,11 +20,13 @@ from transformers import (
     JambaConfig,
     Llama4TextConfig,
     LlamaConfig,
+    LlamaForCausalLM,
     MistralConfig,
     OPTConfig,
     PhimoeConfig,
     PreTrainedConfig,
     PreTrainedModel,
+    PreTrainedTokenizerFast,
     Qwen2MoeConfig,
     Qwen3Config,
 )
@@ -153,3 +157,31 @@ def make_anchor(seed: int, num_prompt_tokens: int, num_answer_tokens: int) -> En
     """An anchor of random tokens: a prompt, then its answer."""
     num_tokens = num_prompt_tokens + num_answer_tokens
     return Encoding(random_ids(seed, num_tokens), np.arange(num_tokens) >= num_prompt_tokens)
+
+
+def write_tiny_llama(folder: Path) -> Path:
+    """A seeded two-layer Llama and a byte-level tokenizer, as save_pretrained writes them."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {token: index for index, token in enumerate(["<s>", "</s>", *alphabet])}
+    tokenizer = Tokenizer(models.BPE(vocabulary, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="</s>"
+    )
+    fast.save_pretrained(folder)
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=4096,
+        bos_token_id=0,
+        eos_token_id=1,
+        initializer_range=0.3,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    return folder
