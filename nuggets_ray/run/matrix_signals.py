@@ -1,5 +1,5 @@
-"""Signals that follow from the one-shot log-probs in scores/, read a part at a time: of any folder,
-without a model. And how repeatable they are: the same of two halves of the anchors.
+"""Signals that follow from the one-shot log-probs in scores/, read a piece at a time: of any
+folder, without a model. And how repeatable they are: the same of two halves of the anchors.
 
 Only rows that met every anchor have them: those that a race left behind met the anchors that told
 most, not a sample. The spread of an anchor is that of the rows that stand for all: of a race the
@@ -35,7 +35,7 @@ class Matrix:
 
 
 def read_matrix(out_dir: str) -> Iterator[Matrix]:
-    """The complete rows, a part at a time."""
+    """The complete rows, a piece at a time."""
     for table in read_scores(out_dir, COLUMNS):
         table = table.filter(table["golden_score"].is_valid())
         if not table.num_rows:

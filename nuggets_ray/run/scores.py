@@ -22,6 +22,7 @@ from nuggets_ray import io
 from nuggets_ray.config.keys import job_command
 from nuggets_ray.errors import UserError
 from nuggets_ray.records import ScoreRow
+from nuggets_ray.run.compaction import compacted, is_compact
 from nuggets_ray.run.layout import RunFolder
 
 COLUMN_TYPES = {
@@ -50,8 +51,6 @@ ELIMINATED = "part-eliminated-"
 that a row that was completed since is read as complete.
 """
 
-COMPACT_ROWS = 50_000
-"""Rows of a compacted part: with 100 anchors about 20 MB."""
 MAX_READERS = 16
 
 
@@ -83,8 +82,8 @@ def write_widened_scores(out_dir: str, attempt_id: str, tables: Iterable[pa.Tabl
     """Write rows with the columns of added anchors, which are to take the place of those in scores/
     (run/added.py); returns the names of the parts."""
     names = []
-    for table in _in_chunks(tables):
-        names.append(_part_name(f"compact-{attempt_id}"))
+    for writer, table in compacted(tables, attempt_id):
+        names.append(_part_name(writer))
         io.write_table(io.join(RunFolder(out_dir).added.scores, names[-1]), table)
     return names
 
@@ -118,7 +117,7 @@ def scored_ids(out_dir: str) -> np.ndarray:
 
 
 def complete_rows(out_dir: str) -> Iterator[pa.Table]:
-    """The rows that have a golden score, a part at a time, each example_id once."""
+    """The rows that have a golden score, a piece at a time, each example_id once."""
     return _rows_of(complete_parts(out_dir))
 
 
@@ -134,7 +133,7 @@ def num_scored_by(out_dir: str, attempt_id: str) -> int:
 
 
 def read_scores(out_dir: str, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-    """The rows of scores/ a part at a time, each example_id once."""
+    """The rows of scores/ a piece at a time, each example_id once."""
     return _rows_of(score_parts(out_dir), columns)
 
 
@@ -142,13 +141,13 @@ def _rows_of(parts: Sequence[str], columns: Sequence[str] | None = None) -> Iter
     wanted = None if columns is None else list(dict.fromkeys(["example_id", *columns]))
     seen: set[str] = set()
     for part in parts:
-        table = io.read_table(part, columns=wanted)
-        first_N = []
-        with io.telling_damage(part):
-            for example_id in table["example_id"].to_pylist():
-                first_N.append(example_id not in seen)
-                seen.add(example_id)
-        yield table if all(first_N) else table.filter(pa.array(first_N))
+        for table in io.read_pieces(part, wanted):
+            first_N = []
+            with io.telling_damage(part):
+                for example_id in table["example_id"].to_pylist():
+                    first_N.append(example_id not in seen)
+                    seen.add(example_id)
+            yield table if all(first_N) else table.filter(pa.array(first_N))
 
 
 def read_log_probs(out_dir: str, example_ids: Sequence[str]) -> dict[str, list[float]]:
@@ -177,13 +176,11 @@ def compact_scores(out_dir: str, attempt_id: str, copies: Mapping[str, Sequence[
         for content_id, ids in copies.items()
         if content_id in present
     }
-    num_missing = sum(map(len, missing.values()))
-    num_rows = len(present) + num_missing
-    is_whole = num_missing == 0 and len(_example_ids(old)) == num_rows
-    if is_whole and len(old) <= -(-num_rows // COMPACT_ROWS):
+    is_whole = not any(missing.values()) and len(_example_ids(old)) == len(present)
+    if is_whole and is_compact(old):
         return
-    for table in _in_chunks(_with_copies(_rows_of(old), missing)):
-        _write(out_dir, f"compact-{attempt_id}", table)
+    for writer, table in compacted(_with_copies(_rows_of(old), missing), attempt_id):
+        _write(out_dir, writer, table)
     for part in old:
         io.delete(part)
 
@@ -214,19 +211,6 @@ def _with_copies(
             yield copied.set_column(
                 0, "example_id", pa.array([copy for _, copy in pairs], pa.string())
             )
-
-
-def _in_chunks(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    held: list[pa.Table] = []
-    num_rows = 0
-    for table in tables:
-        held.append(table)
-        num_rows += table.num_rows
-        if num_rows >= COMPACT_ROWS:
-            yield pa.concat_tables(held)
-            held, num_rows = [], 0
-    if held:
-        yield pa.concat_tables(held)
 
 
 def _write(out_dir: str, writer: str, table: pa.Table) -> str:

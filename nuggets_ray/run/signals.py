@@ -18,8 +18,8 @@ import pyarrow.compute as pc
 from nuggets_ray import io
 from nuggets_ray.records import SignalRow
 from nuggets_ray.run.candidates import is_among
+from nuggets_ray.run.compaction import compacted, is_compact
 from nuggets_ray.run.layout import RunFolder
-from nuggets_ray.run.scores import COMPACT_ROWS
 
 SIGNALS_SCHEMA = pa.schema(
     [
@@ -108,19 +108,10 @@ def read_cosines(out_dir: str, content_ids: np.ndarray, num_anchors: int) -> np.
 def compact_signals(out_dir: str, attempt_id: str) -> None:
     """Merge many small parts into few; nothing is rewritten where they are few already."""
     old = signal_parts(out_dir)
-    if len(old) < 2:
+    if is_compact(old):
         return
-    num_rows = sum(io.read_table(uri, columns=["content_id"]).num_rows for uri in old)
-    if len(old) <= -(-num_rows // COMPACT_ROWS):
-        return
-    held: list[pa.Table] = []
-    for uri in old:
-        held.append(io.read_table(uri))
-        if sum(table.num_rows for table in held) >= COMPACT_ROWS:
-            _write(out_dir, f"compact-{attempt_id}", pa.concat_tables(held))
-            held = []
-    if held:
-        _write(out_dir, f"compact-{attempt_id}", pa.concat_tables(held))
+    for writer, table in compacted((t for uri in old for t in io.read_pieces(uri)), attempt_id):
+        _write(out_dir, writer, table)
     for uri in old:
         io.delete(uri)
 

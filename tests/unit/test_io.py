@@ -6,9 +6,11 @@ import os
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from nuggets_ray import io
+from nuggets_ray.errors import UserError
 
 
 def test_a_write_leaves_the_old_or_the_new_file(
@@ -55,6 +57,38 @@ def test_tables_files_and_folders(tmp_path: Path) -> None:
     assert io.list_files(folder, "") == []
     with pytest.raises(FileNotFoundError):
         io.read_bytes(io.join(folder, "other.json"))
+
+
+def test_a_table_comes_in_pieces_of_the_bytes_that_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wide = pa.array([[float(i)] * 100 for i in range(50)], pa.list_(pa.float32()))
+    table, uri = pa.table({"id": range(50), "wide": wide}), str(tmp_path / "t.parquet")
+    io.write_table(uri, table)
+    [whole] = io.read_pieces(uri)
+    assert whole == table
+    monkeypatch.setattr(io, "PIECE_BYTES", 1200)
+    pieces = list(io.read_pieces(uri))
+    assert pa.concat_tables(pieces) == table and len(pieces) > 4
+    assert all(piece.nbytes < 10_000 for piece in pieces)
+    assert len(list(io.read_pieces(uri, ["id"]))) < len(pieces)
+    io.write_table(uri, table)  # in pieces as well
+    assert pq.read_metadata(uri).num_row_groups > 4
+    assert pa.concat_tables(io.read_pieces(uri, ["id"])) == table.select(["id"])
+    io.write_table(uri, table.slice(0, 0))
+    assert list(io.read_pieces(uri)) == []
+
+
+def test_a_damaged_table_is_told_whatever_its_reader_does(tmp_path: Path) -> None:
+    uri = str(tmp_path / "t.parquet")
+    io.write_table(uri, pa.table({"id": range(50)}))
+    Path(uri).write_bytes(Path(uri).read_bytes()[:-9])
+    with pytest.raises(UserError, match=r"t\.parquet is damaged"):
+        list(io.read_pieces(uri))
+    io.write_table(uri, pa.table({"id": range(50)}))
+    with pytest.raises(ValueError, match="mine"):
+        for _ in io.read_pieces(uri):
+            raise ValueError("mine")
 
 
 def test_folders_of_a_folder(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from nuggets_ray import io
 from nuggets_ray.records import ScoreRow
-from nuggets_ray.run import scores
+from nuggets_ray.run import compaction, scores
 from nuggets_ray.run.scores import (
     SCORE_SCHEMA,
     compact_scores,
@@ -149,12 +149,11 @@ def test_a_second_compaction_changes_nothing_and_a_new_copy_is_added(out_dir: st
 
 
 @pytest.mark.parametrize("num_deleted", [0, 1, 2])
-@pytest.mark.parametrize("max_rows", [2, 5, 50_000])
+@pytest.mark.parametrize("max_bytes", [1, 800, 2**27])
 def test_a_kill_before_the_old_parts_are_gone_leaves_no_id_twice(
-    out_dir: str, num_deleted: int, max_rows: int, monkeypatch: pytest.MonkeyPatch
+    out_dir: str, num_deleted: int, max_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # three parts of 4 become two of at least 5, where three would be few enough
-    monkeypatch.setattr(scores, "COMPACT_ROWS", max_rows)
+    monkeypatch.setattr(compaction, "COMPACT_BYTES", max_bytes)  # a part each, two of three, all
     for start in (0, 4, 8):
         write(out_dir, "try1", *range(start, start + 4))
     deleted: list[str] = []

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nuggets_ray.records import SignalRow
-from nuggets_ray.run import signals
+from nuggets_ray.run import compaction
 from nuggets_ray.run.signals import (
     compact_signals,
     ids_with,
@@ -82,6 +82,6 @@ def test_a_row_that_two_attempts_told_is_read_once(
 ) -> None:
     write_signals(out_dir, "0", [SignalRow("b", perplexity=9.0), SignalRow("d", perplexity=4.0)])
     assert read_signal(out_dir, "perplexity", np.array(["b", "d"])).tolist() == [9.0, 4.0]
-    monkeypatch.setattr(signals, "COMPACT_ROWS", 2)
+    monkeypatch.setattr(compaction, "COMPACT_BYTES", 1)
     compact_signals(out_dir, "3")
     assert read_signal(out_dir, "perplexity", np.array(["a", "d"])).tolist() == [2.0, 4.0]
