@@ -194,7 +194,9 @@ def run(
     return took, [one for one in grew if one]
 
 
-def scale(folder: Path, actors: int, rows_each: int, pause_s: float) -> tuple[float, float]:
+def scale(
+    folder: Path, actors: int, rows_each: int, block_rows: int, pause_s: float
+) -> tuple[float, float]:
     """(seconds from all ready to the last row, those that one alone would need for its rows)."""
     num_rows, there = rows_each * actors, folder / f"scale-{actors}"
     shutil.rmtree(there, ignore_errors=True)
@@ -204,7 +206,7 @@ def scale(folder: Path, actors: int, rows_each: int, pause_s: float) -> tuple[fl
     trace.touch()
     cluster = _cluster(actors)
     try:
-        overrides = ["anchors.num=8", "score.block_rows=8"]
+        overrides = ["anchors.num=8", f"score.block_rows={block_rows}"]
         rows = there / "rows" / "rows.parquet"
         command = _score(cluster, rows, there / "run", trace, pause_s, actors, overrides)
         Watched("score", command, there).wait()
@@ -275,7 +277,8 @@ def main() -> None:
     scaling = commands.add_parser("scale")
     scaling.add_argument("folder", type=Path)
     scaling.add_argument("--actors", type=int, nargs="+", default=[1, 4, 16, 64])
-    scaling.add_argument("--rows-each", type=int, default=160)
+    scaling.add_argument("--rows-each", type=int, default=1200)
+    scaling.add_argument("--block-rows", type=int, default=40)
     scaling.add_argument("--pause-s", type=float, default=0.25)
     given = parser.parse_args()
     if given.command == "run":
@@ -286,7 +289,8 @@ def main() -> None:
                 print("\n".join([told, "", _table(took, num), "", *grew, ""]), flush=True)
         return
     for actors in given.actors:
-        took_s, needed_s = scale(given.folder, actors, given.rows_each, given.pause_s)
+        shape = (actors, given.rows_each, given.block_rows, given.pause_s)
+        took_s, needed_s = scale(given.folder, *shape)
         told = f"{actors} actors: {took_s:.1f} s from all ready to the last row"
         print(f"{told}, {needed_s:.1f} s of work each: {needed_s / took_s:.1%}", flush=True)
 
