@@ -28,8 +28,7 @@ NUM_TRIES = 10
 """Of a request to S3, the later ones up to 20 seconds apart: some 70 seconds."""
 PIECE_BYTES = 2**25
 """Of a table that is read or written a piece at a time."""
-WIDTHS = {"INT32": 4, "INT64": 8, "INT96": 12, "FLOAT": 4, "DOUBLE": 8}
-"""Bytes of a value in memory, by parquet's physical type."""
+BATCH_ROWS = 1024
 BUFFER_BYTES = 1 << 20
 DAMAGED = (
     *(ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError),
@@ -200,25 +199,17 @@ def read_pieces(uri: str, columns: Sequence[str] | None = None) -> Iterator[pa.T
         store.open_input_file(path) as stream,
         pq.ParquetFile(stream) as file,
     ):
-        wanted = None if columns is None else list(columns)
-        rows = _rows_a_piece(file.metadata.num_rows, _num_bytes(file.metadata, wanted))
-        for batch in file.iter_batches(rows, columns=wanted):
-            yield pa.Table.from_batches([batch])
-
-
-def _num_bytes(metadata: pq.FileMetaData, columns: Sequence[str] | None) -> int:
-    """What these columns take in memory, about: texts that repeat take more."""
-    num_bytes = 0
-    for group in map(metadata.row_group, range(metadata.num_row_groups)):
-        for column in map(group.column, range(group.num_columns)):
-            if columns is None or column.path_in_schema.split(".")[0] in columns:
-                width = WIDTHS.get(column.physical_type, 1)
-                num_bytes += max(width * column.num_values, column.total_uncompressed_size)
-    return num_bytes
-
-
-def _rows_a_piece(num_rows: int, num_bytes: int) -> int:
-    return max(1, num_rows * PIECE_BYTES // max(1, num_bytes))
+        held: list[pa.RecordBatch] = []
+        num_bytes = 0
+        # what the file says of its columns' sizes is not asked: of a damaged one that is fatal
+        for batch in file.iter_batches(BATCH_ROWS, columns=None if columns is None else [*columns]):
+            held.append(batch)
+            num_bytes += batch.nbytes
+            if num_bytes >= PIECE_BYTES:
+                yield pa.Table.from_batches(held)
+                held, num_bytes = [], 0
+        if held:
+            yield pa.Table.from_batches(held)
 
 
 def write_table(uri: str, table: pa.Table, group_rows: int | None = None) -> None:
@@ -226,7 +217,7 @@ def write_table(uri: str, table: pa.Table, group_rows: int | None = None) -> Non
     PIECE_BYTES).
     """
     sink = pa.BufferOutputStream()
-    rows = group_rows or _rows_a_piece(table.num_rows, table.nbytes)
+    rows = group_rows or max(1, table.num_rows * PIECE_BYTES // max(1, table.nbytes))
     pq.write_table(table, sink, row_group_size=rows, compression="zstd")
     write_bytes(uri, sink.getvalue())
 

@@ -67,11 +67,12 @@ def test_a_table_comes_in_pieces_of_the_bytes_that_are_read(
     io.write_table(uri, table)
     [whole] = io.read_pieces(uri)
     assert whole == table
-    monkeypatch.setattr(io, "PIECE_BYTES", 1200)
+    monkeypatch.setattr(io, "PIECE_BYTES", 4000)
+    monkeypatch.setattr(io, "BATCH_ROWS", 2)
     pieces = list(io.read_pieces(uri))
-    assert pa.concat_tables(pieces) == table and len(pieces) > 4
-    assert all(piece.nbytes < 10_000 for piece in pieces)
-    assert len(list(io.read_pieces(uri, ["id"]))) < len(pieces)
+    assert pa.concat_tables(pieces) == table and len(pieces) == 5
+    assert all(piece.nbytes < 5000 for piece in pieces)
+    assert len(list(io.read_pieces(uri, ["id"]))) == 1
     io.write_table(uri, table)  # in pieces as well
     assert pq.read_metadata(uri).num_row_groups > 4
     assert pa.concat_tables(io.read_pieces(uri, ["id"])) == table.select(["id"])
