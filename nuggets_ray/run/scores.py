@@ -142,12 +142,18 @@ def _rows_of(parts: Sequence[str], columns: Sequence[str] | None = None) -> Iter
     seen: set[str] = set()
     for part in parts:
         for table in io.read_pieces(part, wanted):
-            first_N = []
             with io.telling_damage(part):
-                for example_id in table["example_id"].to_pylist():
-                    first_N.append(example_id not in seen)
-                    seen.add(example_id)
-            yield table if all(first_N) else table.filter(pa.array(first_N))
+                once = first_of(table, "example_id", seen)
+            yield once
+
+
+def first_of(table: pa.Table, column: str, seen: set[str]) -> pa.Table:
+    """The rows whose value of `column` was not seen before; it is from then on."""
+    first_N = []
+    for value in table[column].to_pylist():
+        first_N.append(value not in seen)
+        seen.add(value)
+    return table if all(first_N) else table.filter(pa.array(first_N))
 
 
 def read_log_probs(out_dir: str, example_ids: Sequence[str]) -> dict[str, list[float]]:

@@ -8,7 +8,7 @@ came of it. posterior.parquet in the same folder is posterior.py's.
 """
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 
 import numpy as np
@@ -20,6 +20,7 @@ from nuggets_ray.records import SignalRow
 from nuggets_ray.run.candidates import is_among
 from nuggets_ray.run.compaction import compacted, is_compact
 from nuggets_ray.run.layout import RunFolder
+from nuggets_ray.run.scores import first_of
 
 SIGNALS_SCHEMA = pa.schema(
     [
@@ -50,25 +51,28 @@ def write_signals(out_dir: str, attempt_id: str, rows: Sequence[SignalRow]) -> s
 
 def read_column(out_dir: str, column: str) -> pa.Table:
     """(content_id, column) of the rows that were asked for it, each once."""
-    tables = [SIGNALS_SCHEMA.empty_table().select(["content_id", column])]
+    none = SIGNALS_SCHEMA.empty_table().select(["content_id", column])
+    return pa.concat_tables([none, *_pieces(out_dir, column)]).combine_chunks()
+
+
+def _pieces(out_dir: str, column: str) -> Iterator[pa.Table]:
+    """The same, a piece at a time: cosines are as many as passes."""
+    seen: set[str] = set()
     for uri in signal_parts(out_dir):
-        table = io.read_table(uri, columns=["content_id", column])
-        tables.append(table.filter(table[column].is_valid()))
-    whole = pa.concat_tables(tables).combine_chunks()
-    ids = whole["content_id"]
-    first = pc.index_in(ids, value_set=ids.combine_chunks()).to_numpy()
-    return whole.filter(pa.array(first == np.arange(len(ids))))
+        for table in io.read_pieces(uri, ["content_id", column]):
+            yield first_of(table.filter(table[column].is_valid()), "content_id", seen)
 
 
 def ids_with(out_dir: str, signal: str, num_anchors: int) -> np.ndarray:
     """The content_ids of which a signal of the pass (`perplexity`, `ifd`, `rds`) is known: (n,)
     str. One that is held against the anchors counts where it has met all of them."""
-    table = read_column(out_dir, "rds_cosine" if signal == "rds" else signal)
-    if signal == "rds":
-        is_whole = pc.equal(pc.list_value_length(table["rds_cosine"]), num_anchors)
-        table = table.filter(is_whole)
-    ids: np.ndarray = table["content_id"].to_numpy().astype(str)
-    return ids
+    found = [np.array([], dtype=str)]
+    for table in _pieces(out_dir, "rds_cosine" if signal == "rds" else signal):
+        if signal == "rds":
+            is_whole = pc.equal(pc.list_value_length(table["rds_cosine"]), num_anchors)
+            table = table.filter(is_whole)
+        found.append(table["content_id"].to_numpy().astype(str))
+    return np.concatenate(found)
 
 
 def lacking(
@@ -92,16 +96,19 @@ def read_signal(out_dir: str, signal: str, content_ids: np.ndarray) -> np.ndarra
 def read_cosines(out_dir: str, content_ids: np.ndarray, num_anchors: int) -> np.ndarray:
     """Cosines with every anchor of each content_id: (N, A) float32; NaN where a row has none, and
     for a row itself as an anchor."""
-    table = read_column(out_dir, "rds_cosine")
     cosine_NA = np.full((len(content_ids), num_anchors), np.nan, np.float32)
-    place_N = _places(table, content_ids)
-    known = np.flatnonzero(place_N.is_valid().to_numpy(zero_copy_only=False))
-    lists = table["rds_cosine"].combine_chunks().take(place_N.drop_null())
-    for width in np.unique(pc.list_value_length(lists).to_numpy()):
-        is_such = pc.equal(pc.list_value_length(lists), width)
-        rows = known[is_such.to_numpy(zero_copy_only=False)]
-        some = lists.filter(is_such).flatten().to_numpy().reshape(len(rows), width)
-        cosine_NA[rows, : min(width, num_anchors)] = some[:, :num_anchors]
+    asked = pa.array(content_ids, pa.string())
+    for table in _pieces(out_dir, "rds_cosine"):
+        place = pc.index_in(table["content_id"].combine_chunks(), value_set=asked)
+        lists = table["rds_cosine"].combine_chunks().filter(place.is_valid())
+        rows, length_N = place.drop_null().to_numpy(), pc.list_value_length(lists).to_numpy()
+        for length in np.unique(length_N):
+            some = lists.filter(pa.array(length_N == length)).flatten().to_numpy()
+            width = min(length, num_anchors)
+            cosine_NA[rows[length_N == length], :width] = some.reshape(-1, length)[:, :width]
+    first_N = pc.index_in(asked, value_set=asked).to_numpy()
+    copies = np.flatnonzero(first_N != np.arange(len(first_N)))
+    cosine_NA[copies] = cosine_NA[first_N[copies]]
     return cosine_NA
 
 

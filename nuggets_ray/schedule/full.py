@@ -7,6 +7,16 @@ to its tokens: a candidate costs its demonstration and all the anchors.
 
 import numpy as np
 
+BLOCK_BYTES = 2**26
+"""Of a block's answers, which its worker holds in memory and writes at once."""
+
+
+def most_rows(block_rows: int | None, num_anchors: int) -> int:
+    """The candidates of a block at most: `block_rows`, but never more than BLOCK_BYTES of float32
+    answers."""
+    fitting = max(1, BLOCK_BYTES // (4 * max(1, num_anchors)))
+    return min(block_rows or fitting, fitting)
+
 
 def plan_blocks(
     num_tokens_N: np.ndarray, max_block_tokens: float, max_block_rows: int | None, num_workers: int

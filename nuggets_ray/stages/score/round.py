@@ -11,7 +11,7 @@ from nuggets_ray.config.schema import Config
 from nuggets_ray.run.candidates import CandidateIds
 from nuggets_ray.run.manifest import Run
 from nuggets_ray.run.rounds import read_rounds
-from nuggets_ray.schedule.full import plan_blocks
+from nuggets_ray.schedule.full import most_rows, plan_blocks
 from nuggets_ray.schedule.race import RaceSettings
 from nuggets_ray.schedule.replay import Field, Replay, Waiting, replay
 from nuggets_ray.schedule.seen import Entrants
@@ -107,9 +107,9 @@ def _blocks(
     anchor_tokens = float(entrants.anchor_tokens_M[anchors].sum())
     cost_N = entrants.demo_tokens_N[waiting.rows] + anchor_tokens
     tokens_per_s = racing.run.manifest["calibration"]["tokens_per_s"]
-    cuts = plan_blocks(
-        cost_N, tokens_per_s * config.score.block_s, config.score.block_rows, workers.num_workers
-    )
+    max_tokens = tokens_per_s * config.score.block_s
+    max_rows = most_rows(config.score.block_rows, len(anchors))
+    cuts = plan_blocks(cost_N, max_tokens, max_rows, workers.num_workers)
     return [_block(racing, waiting, anchors, waiting.rows[index], lacks_N) for index in cuts]
 
 

@@ -17,7 +17,7 @@ from nuggets_ray.config.schema import Config
 from nuggets_ray.run.candidates import CandidateIds
 from nuggets_ray.run.manifest import Run
 from nuggets_ray.run.scores import num_scored_by
-from nuggets_ray.schedule.full import plan_blocks
+from nuggets_ray.schedule.full import most_rows, plan_blocks
 from nuggets_ray.schedule.todo import Todo, unanswered
 from nuggets_ray.score.zero_shot import ZeroShot
 from nuggets_ray.stages.cluster.workers import Workers, named_actor
@@ -82,7 +82,8 @@ def compute(
     tokens_per_s = run.manifest["calibration"]["tokens_per_s"]
     num_tokens = float(cost_N.sum()) + (candidates.num_tokens_N[again] + anchors.num_tokens).sum()
     run.update(predicted_s=round(num_tokens / tokens_per_s / workers.num_workers, 1))
-    max_tokens, max_rows = tokens_per_s * config.score.block_s, config.score.block_rows
+    max_tokens = tokens_per_s * config.score.block_s
+    max_rows = most_rows(config.score.block_rows, len(anchors.anchors))
     plan = plan_blocks(cost_N, max_tokens, max_rows, workers.num_workers)
     num_rows = asked.num_reused + len(rows) + len(again)
     what = f" on {len(asked.anchors)} added anchors" if asked.anchors else ""

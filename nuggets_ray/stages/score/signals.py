@@ -12,7 +12,7 @@ from nuggets_ray.run.candidates import CandidateIds, is_among
 from nuggets_ray.run.manifest import Run
 from nuggets_ray.run.scores import scored_ids
 from nuggets_ray.run.signals import lacking
-from nuggets_ray.schedule.full import plan_blocks
+from nuggets_ray.schedule.full import most_rows, plan_blocks
 from nuggets_ray.score.zero_shot import ZeroShot
 from nuggets_ray.signals.names import wanted
 from nuggets_ray.stages.cluster.workers import Workers
@@ -38,7 +38,8 @@ def complete_signals(
     tokens_per_s, score = run.manifest["calibration"]["tokens_per_s"], config.score
     max_tokens = tokens_per_s * score.block_s
     cost_N = candidates.num_tokens_N[rows]
-    plan = plan_blocks(cost_N, max_tokens, score.block_rows, workers.num_workers)
+    max_rows = most_rows(score.block_rows, len(base.anchors))
+    plan = plan_blocks(cost_N, max_tokens, max_rows, workers.num_workers)
     blocks = [Block(candidates.places(rows[index]), signals=True, scores=False) for index in plan]
     progress = make_progress(run, len(rows), 0, config, workers)
     with (

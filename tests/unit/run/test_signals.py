@@ -55,8 +55,8 @@ def test_what_was_asked_counts_whether_or_not_a_number_came_of_it(out_dir: str) 
 
 
 def test_cosines_by_anchor(out_dir: str) -> None:
-    cosine_NA = read_cosines(out_dir, np.array(["a", "b", "c"]), 2)
-    assert cosine_NA[0].tolist() == [0.25, 0.5]
+    cosine_NA = read_cosines(out_dir, np.array(["a", "b", "c", "a"]), 2)
+    assert cosine_NA[0].tolist() == cosine_NA[3].tolist() == [0.25, 0.5]
     assert np.isnan(cosine_NA[1]).all()
     assert cosine_NA[2, 0] == 0.75 and np.isnan(cosine_NA[2, 1])
 
@@ -83,5 +83,7 @@ def test_a_row_that_two_attempts_told_is_read_once(
     write_signals(out_dir, "0", [SignalRow("b", perplexity=9.0), SignalRow("d", perplexity=4.0)])
     assert read_signal(out_dir, "perplexity", np.array(["b", "d"])).tolist() == [9.0, 4.0]
     monkeypatch.setattr(compaction, "COMPACT_BYTES", 1)
-    compact_signals(out_dir, "3")
-    assert read_signal(out_dir, "perplexity", np.array(["a", "d"])).tolist() == [2.0, 4.0]
+    for attempt_id in ("3", "4"):
+        compact_signals(out_dir, attempt_id)
+        assert read_signal(out_dir, "perplexity", np.array(["a", "d"])).tolist() == [2.0, 4.0]
+        monkeypatch.undo()  # then all parts become one

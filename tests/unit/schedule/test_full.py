@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nuggets_ray.schedule.full import plan_blocks
+from nuggets_ray.schedule.full import most_rows, plan_blocks
 
 
 @given(
@@ -34,3 +34,9 @@ def test_blocks_are_balanced_by_tokens_not_rows() -> None:
 def test_a_small_run_keeps_all_workers_busy() -> None:
     assert len(plan_blocks(np.full(40, 10), 1e9, None, 5)) == 20
     assert len(plan_blocks(np.full(3, 10), 1e9, None, 5)) == 3
+
+
+def test_a_block_is_no_larger_than_a_worker_can_hold() -> None:
+    assert most_rows(None, 1000) == 16_777 and most_rows(50_000, 1000) == 16_777
+    assert most_rows(20, 1000) == 20
+    assert most_rows(None, 0) > 10**6 and most_rows(None, 10**9) == 1
