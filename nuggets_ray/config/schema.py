@@ -171,7 +171,7 @@ class ScoreConfig:
     """
     block_rows: int | None = number(None, at_least=1)
     """Most candidates in a block, the unit that is written and resumed; null: about block_s of
-    work, and no more than 64 MiB of log-probs.
+    work. A block's log-probs are 64 MiB at most, whatever is asked.
     """
     block_s: float = number(60.0, at_least=0.001)
     """Seconds of work in a block."""

@@ -22,7 +22,7 @@ from nuggets_ray import io
 from nuggets_ray.config.keys import job_command
 from nuggets_ray.errors import UserError
 from nuggets_ray.records import ScoreRow
-from nuggets_ray.run.compaction import compacted, is_compact
+from nuggets_ray.run.compaction import compacted, delete_compacted, is_compact
 from nuggets_ray.run.layout import RunFolder
 
 COLUMN_TYPES = {
@@ -187,8 +187,7 @@ def compact_scores(out_dir: str, attempt_id: str, copies: Mapping[str, Sequence[
         return
     for writer, table in compacted(_with_copies(_rows_of(old), missing), attempt_id):
         _write(out_dir, writer, table)
-    for part in old:
-        io.delete(part)
+    delete_compacted(old)
 
 
 def _example_ids(uris: Sequence[str]) -> pa.ChunkedArray:
@@ -212,11 +211,11 @@ def _with_copies(
             for row, example_id in enumerate(ids)
             for copy in missing.get(example_id, ())
         ]
-        if pairs:
-            copied = table.take(pa.array([row for row, _ in pairs], pa.int64()))
-            yield copied.set_column(
-                0, "example_id", pa.array([copy for _, copy in pairs], pa.string())
-            )
+        while pairs:  # no more at once than the piece has
+            rows, names = zip(*pairs[: len(ids)], strict=True)
+            pairs = pairs[len(ids) :]
+            copied = table.take(pa.array(rows, pa.int64()))
+            yield copied.set_column(0, "example_id", pa.array(names, pa.string()))
 
 
 def _write(out_dir: str, writer: str, table: pa.Table) -> str:

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from nuggets_ray import io
 from nuggets_ray.records import SignalRow
 from nuggets_ray.run.candidates import is_among
-from nuggets_ray.run.compaction import compacted, is_compact
+from nuggets_ray.run.compaction import compacted, delete_compacted, is_compact
 from nuggets_ray.run.layout import RunFolder
 from nuggets_ray.run.scores import first_of
 
@@ -103,9 +103,10 @@ def read_cosines(out_dir: str, content_ids: np.ndarray, num_anchors: int) -> np.
         lists = table["rds_cosine"].combine_chunks().filter(place.is_valid())
         rows, length_N = place.drop_null().to_numpy(), pc.list_value_length(lists).to_numpy()
         for length in np.unique(length_N):
-            some = lists.filter(pa.array(length_N == length)).flatten().to_numpy()
-            width = min(length, num_anchors)
-            cosine_NA[rows[length_N == length], :width] = some.reshape(-1, length)[:, :width]
+            is_such_N, width = length_N == length, min(length, num_anchors)
+            some = lists.filter(pa.array(is_such_N)).flatten().to_numpy()
+            some_nS = some.reshape(np.count_nonzero(is_such_N), length)
+            cosine_NA[rows[is_such_N], :width] = some_nS[:, :width]
     first_N = pc.index_in(asked, value_set=asked).to_numpy()
     copies = np.flatnonzero(first_N != np.arange(len(first_N)))
     cosine_NA[copies] = cosine_NA[first_N[copies]]
@@ -119,8 +120,7 @@ def compact_signals(out_dir: str, attempt_id: str) -> None:
         return
     for writer, table in compacted((t for uri in old for t in io.read_pieces(uri)), attempt_id):
         _write(out_dir, writer, table)
-    for uri in old:
-        io.delete(uri)
+    delete_compacted(old)
 
 
 def _places(table: pa.Table, content_ids: np.ndarray) -> pa.Array:

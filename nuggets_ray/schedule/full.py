@@ -19,7 +19,7 @@ def most_rows(block_rows: int | None, num_anchors: int) -> int:
 
 
 def plan_blocks(
-    num_tokens_N: np.ndarray, max_block_tokens: float, max_block_rows: int | None, num_workers: int
+    num_tokens_N: np.ndarray, max_block_tokens: float, max_block_rows: int, num_workers: int
 ) -> list[np.ndarray]:
     """Cut candidates 0..N-1 into blocks of consecutive indices, balanced by tokens.
 
@@ -40,8 +40,6 @@ def plan_blocks(
     blocks = [
         b for b in np.split(np.arange(len(block_N)), np.flatnonzero(np.diff(block_N)) + 1) if len(b)
     ]
-    if max_block_rows is None:
-        return blocks
     return [
         piece
         for block in blocks

@@ -19,7 +19,7 @@ LOG_PROBS, OWN = "one_shot_logprob", "self_anchor_index"
 
 
 def widened_tables(out_dir: str, base: ZeroShot, keeps_self: bool) -> Iterator[pa.Table]:
-    """The complete rows of scores/ as they are on all the anchors of `base`, a part at a time;
+    """The complete rows of scores/ as they are on all the anchors of `base`, a piece at a time;
     those that have no answer on the added ones are left out.
 
     `keeps_self`: a row that is an anchor counts for it too, as in the official script.

@@ -21,13 +21,15 @@ from typing import Any
 from unittest.mock import patch
 
 import psutil
-from faults import FAULTS, MAX_WAIT_S
+from cases import Case
+from faults import FAULTS, MAX_WAIT_S, OF_WORKERS
 from faulty_store import serving
 from pyarrow import fs
 from ray.cluster_utils import Cluster
 from score_runs import command, environment, write_rows
 from stand_in import __file__ as STAND_IN
 
+from nuggets_ray.errors import UserError
 from nuggets_ray.io import open_fs, read_json
 
 NODE = {"include_dashboard": False, "object_store_memory": 100_000_000}
@@ -38,44 +40,6 @@ MAX_CALM_S = 15.0
 NOT_TOLD = "before the first stage"
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
-    """What is run: `overrides` of a job. `pause_s`: how long a candidate takes the stand-in; None
-    for the engine itself. `model`: where it is not the one that Chaos is given. `is_in_store`:
-    out_dir is in an object store, of this machine, and else on a disk of `disk_mib`.
-    """
-
-    name: str
-    num_rows: int
-    pause_s: float | None
-    overrides: tuple[str, ...]
-    is_in_store: bool = False
-    job: str = "score"
-    model: str = ""
-    disk_mib: int = 48
-
-
-PIPELINE = (
-    *("anchors.num=6", "score.block_rows=4", "select=top_k", "select.k=15", "data.holdout=80"),
-    *("finetune.selections=[golden,random-0]", "finetune.batch_rows=4", "finetune.dtype=float32"),
-    *("finetune.min_steps=100", "finetune.max_steps=100", "finetune.checkpoint_steps=10"),
-)
-"""Of the job pipeline: scored, selected, two models trained, and all three evaluated."""
-CASES = {
-    case.name: case
-    for case in (
-        Case("short", 100, 0.2, ("anchors.num=6", "score.block_rows=10")),
-        Case("full", 300, 0.08, ("anchors.num=6", "score.block_rows=10")),
-        Case(
-            "race", 500, 0.04, ("anchors.num=60", "schedule=race", "race.top_k=15", "race.pilot=48")
-        ),
-        Case("store", 300, 0.08, ("anchors.num=6", "score.block_rows=10"), is_in_store=True),
-        Case("real", 120, None, ("anchors.num=6", "score.block_rows=4"), model="demo"),
-        Case("pipeline", 200, None, PIPELINE, job="pipeline", disk_mib=256),
-    )
-}
-
-
 @dataclass(slots=True)
 class Struck:
     """A fault of a run, in which of its stages, and how long it took until something was computed
@@ -83,8 +47,8 @@ class Struck:
 
     kind: str
     at_s: float
-    stage: str = NOT_TOLD
     recovered_s: float | None = None
+    stage: str = NOT_TOLD
 
 
 @dataclass(slots=True)
@@ -219,7 +183,7 @@ class Chaos:
             self.driver = self.start_driver()
             survived.num_starts += 1
             self._break_until_it_ends(num_faults, survived, began)
-            if self.driver is not None and self.driver.wait(MAX_WAIT_S) == 0:
+            if self._ended_well():
                 break
         else:
             said = (self.folder / "said.txt").read_text()[-4000:]
@@ -246,9 +210,26 @@ class Chaos:
             if not self._goes_on():
                 return
             kind = self._next_kind()
+            if kind in OF_WORKERS:
+                self._wait_for_a_worker()
             at_s, stage = time.time() - began, self._look()
             if FAULTS[kind](self):
-                survived.struck.append(Struck(kind, at_s, stage))
+                survived.struck.append(Struck(kind, at_s, stage=stage))
+
+    def _ended_well(self) -> bool:
+        """Wait until the driver, if any is left, is done."""
+        until = time.monotonic() + MAX_WAIT_S
+        while self._goes_on():
+            assert time.monotonic() < until, "the run hangs"
+            time.sleep(0.1)
+            self._look()
+        return self.driver is not None and self.driver.returncode == 0
+
+    def _wait_for_a_worker(self) -> None:
+        """Most of a run's time there is none."""
+        while self._goes_on() and not self.workers():
+            time.sleep(0.5)
+            self._look()
 
     def _goes_on(self) -> bool:
         return self.driver is not None and self.driver.poll() is None
@@ -262,7 +243,7 @@ class Chaos:
             )
         if not told:
             return "score" if self.case.is_in_store else NOT_TOLD
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, UserError):
             if self.case.pause_s is None and (moved := read_json(str(told[-1]))["progressed"]):
                 self._moved.add(moved)
         return told[-1].stem
@@ -275,13 +256,11 @@ class Chaos:
         return self.to_come.pop()
 
     def signal_a_worker(self, number: signal.Signals) -> bool:
-        """Wait until there is one, which most of a run's time there is not."""
-        while self._goes_on() and not (workers := self.workers()):
-            time.sleep(0.5)
-        if not self._goes_on():
-            return False
-        self.random.choice(workers).send_signal(number)
-        return True
+        """Whether there was one that could be."""
+        with contextlib.suppress(psutil.NoSuchProcess, IndexError):
+            self.random.choice(self.workers()).send_signal(number)
+            return True
+        return False
 
     def signal_workers(self, number: signal.Signals) -> None:
         for worker in self.workers():

@@ -20,7 +20,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
-from chaos import CASES, Chaos, Struck, Survived
+from cases import CASES
+from chaos import Chaos, Struck, Survived
 from faults import FAULTS
 from score_runs import ROOT, environment
 from tiny_models import write_tiny_llama
@@ -51,7 +52,7 @@ def survive(
         there = folder / f"{number}-{name}"
         chaos = Chaos(CASES[name], model, there, seed + number, kinds)
         survived = _run(chaos, min(left, FAULTS_A_RUN))
-        check(there / "kept", folder / f"calm-{name}" / "kept")
+        check(there / "kept", folder / f"calm-{name}" / "kept", CASES[name].job)
         survived.num_again = survived.num_pairs - calm[name].num_pairs
         print(f"{name}: {len(survived.struck)} faults, {survived.num_starts} starts", flush=True)
         number, left = number + 1, left - len(survived.struck)
@@ -70,7 +71,7 @@ def _run(chaos: Chaos, num_faults: int) -> Survived:
                 time.sleep(chaos.random.uniform(0, MAX_SELECTION_S))
                 if job.poll() is None:
                     job.kill()
-                    survived.struck.append(Struck(SELECTION, survived.seconds, "select"))
+                    survived.struck.append(Struck(SELECTION, survived.seconds, stage="select"))
         subprocess.run(command, check=True, env=environment(), stdout=subprocess.DEVNULL)
         chaos.keep(chaos.folder / "kept")
     return survived
@@ -93,9 +94,10 @@ def results(out_dir: Path) -> dict[str, Any]:
     }
 
 
-def check(disturbed: Path, undisturbed: Path) -> None:
+def check(disturbed: Path, undisturbed: Path, job: str = "score") -> None:
     """AssertionError where one run gave something else than the other."""
     one, other = results(disturbed), results(undisturbed)
+    assert job == "score" or (one["weights"] and one["evaluation"]), "nothing was trained"
     ids = [row["example_id"] for row in one["scores"]]
     assert len(ids) == len(set(ids)), "an id is there twice"
     np.testing.assert_equal(one, other)

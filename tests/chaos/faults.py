@@ -185,3 +185,5 @@ FAULTS: dict[str, Callable[["Chaos"], bool]] = {
     "a node has no memory": short_node,
     "the clock jumps": jump,
 }
+OF_WORKERS = ("a worker is killed", "a worker stands still")
+"""Those that need a worker to strike."""

@@ -5,7 +5,8 @@ import time
 from pathlib import Path
 
 import pytest
-from chaos import CASES, Case, Chaos, Struck, Survived
+from cases import CASES, Case
+from chaos import Chaos, Struck, Survived
 from chaos_runs import SELECTION, check, survive, table
 from faults import FAULTS
 from faulty_workers import run_faulty
@@ -47,7 +48,13 @@ def test_what_is_lost_is_noticed(tmp_path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    def folder(name: str, ids: list[str], scores: list[float], selected: bytes = b"1") -> Path:
+    def folder(
+        name: str,
+        ids: list[str],
+        scores: list[float],
+        selected: bytes = b"1",
+        weights: bytes = b"2",
+    ) -> Path:
         there = tmp_path / name
         (there / "scores").mkdir(parents=True)
         (there / "selections" / "golden").mkdir(parents=True)
@@ -57,28 +64,37 @@ def test_what_is_lost_is_noticed(tmp_path: Path) -> None:
         none = pa.table({name: pa.array([], pa.string()) for name in ("source_path", "reason")})
         none = none.append_column("row_number", pa.array([], pa.int64()))
         pq.write_table(none, there / "skipped.parquet")
+        for of_training in (there / "models" / "golden", there / "evaluation"):
+            of_training.mkdir(parents=True)
+        (there / "models" / "golden" / "model.safetensors").write_bytes(weights)
+        (there / "evaluation" / "results.json").write_bytes(b"{}")
         return there
 
     calm = folder("calm", ["a", "b"], [0.5, 0.25])
-    check(folder("same", ["b", "a"], [0.25, 0.5]), calm)
-    for name, ids, scores, selected in (
-        ("other", ["a", "b"], [0.5, 0.26], b"1"),
-        ("fewer", ["a"], [0.5], b"1"),
-        ("twice", ["a", "b", "b"], [0.5, 0.25, 0.25], b"1"),
+    check(folder("same", ["b", "a"], [0.25, 0.5]), calm, "pipeline")
+    for name, ids, scores, *files in (
+        ("other", ["a", "b"], [0.5, 0.26]),
+        ("fewer", ["a"], [0.5]),
+        ("twice", ["a", "b", "b"], [0.5, 0.25, 0.25]),
         ("selected", ["a", "b"], [0.5, 0.25], b"2"),
+        ("trained", ["a", "b"], [0.5, 0.25], b"1", b"3"),
     ):
         with pytest.raises(AssertionError):
-            check(folder(name, ids, scores, selected), calm)
+            check(folder(name, ids, scores, *files), calm)
+    (calm / "evaluation" / "results.json").unlink()
+    with pytest.raises(AssertionError, match="nothing was trained"):
+        check(calm, calm, "pipeline")
 
 
 def test_the_table_tells_each_kind() -> None:
     struck = [
         Struck("SIGTERM", 1.0, 4.0),
-        Struck("SIGTERM", 9.0, 6.0),
-        Struck("a node is lost", 2.0),
+        Struck("SIGTERM", 9.0, 6.0, "score"),
+        Struck("a node is lost", 2.0, stage="score"),
     ]
     told = table([Survived("full", 3, struck, 20.0, num_pairs=110, num_again=10)])
     assert "3 faults in 1 runs, 3 starts, nothing lost; 10 of 100 pairs" in told
+    assert "during score (2), before the first stage (1)." in told
     assert "| SIGTERM        | 2     | 5                 | 6       |" in told
     assert "| a node is lost | 1     | -                 | -       |" in told
 

@@ -70,7 +70,7 @@ def soak(folder: Path, minutes: float) -> list[str]:
         finally:
             job.send_signal(signal.SIGTERM)
             job.wait(ENDING_S)
-    third = len(files) // 3
+    third = max(1, len(files) // 3)
     told = [growth.told(pid, name) for pid, name in sorted(names.items())]
     in_session = f"Ray's session: {max(files[:third])} to {max(files[-third:])} files"
     return [*filter(None, told), in_session]
@@ -81,7 +81,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--minutes", type=float, default=60)
     given = parser.parse_args()
-    print("\n".join(soak(given.folder, given.minutes)))
+    print("\n".join(soak(given.folder.absolute(), given.minutes)))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nuggets_ray import io
 from nuggets_ray.records import SignalRow
 from nuggets_ray.run import compaction
 from nuggets_ray.run.signals import (
@@ -77,13 +78,34 @@ def test_compaction_changes_no_number_and_is_done_once(out_dir: str) -> None:
     assert signal_parts(out_dir) == [part]
 
 
-def test_a_row_that_two_attempts_told_is_read_once(
+def test_of_a_row_that_two_attempts_told_the_later_counts_whatever_is_compacted(
     out_dir: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_signals(out_dir, "0", [SignalRow("b", perplexity=9.0), SignalRow("d", perplexity=4.0)])
-    assert read_signal(out_dir, "perplexity", np.array(["b", "d"])).tolist() == [9.0, 4.0]
+    ids = np.array(["a", "b", "d"])
+
+    def told() -> list[float]:
+        return read_signal(out_dir, "perplexity", ids).tolist()
+
+    compact_signals(out_dir, "3")
+    write_signals(out_dir, "4", [SignalRow("b", perplexity=9.0), SignalRow("d", perplexity=4.0)])
+    assert told() == [2.0, 9.0, 4.0]
+    delete, parts = io.delete, signal_parts(out_dir)
     monkeypatch.setattr(compaction, "COMPACT_BYTES", 1)
-    for attempt_id in ("3", "4"):
-        compact_signals(out_dir, attempt_id)
-        assert read_signal(out_dir, "perplexity", np.array(["a", "d"])).tolist() == [2.0, 4.0]
-        monkeypatch.undo()  # then all parts become one
+    for num_deleted in range(len(parts)):  # killed so far, again and again
+        deleted: list[str] = []
+
+        def killed(uri: str, deleted: list[str] = deleted, most: int = num_deleted) -> None:
+            if len(deleted) == most:
+                raise KeyboardInterrupt
+            deleted.append(uri)
+            delete(uri)
+
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(io, "delete", killed)
+            compact_signals(out_dir, f"5{num_deleted}")
+        assert len(deleted) == num_deleted and told() == [2.0, 9.0, 4.0]
+    compact_signals(out_dir, "6")
+    after = signal_parts(out_dir)
+    assert told() == [2.0, 9.0, 4.0] and len(after) > 1
+    compact_signals(out_dir, "7")
+    assert signal_parts(out_dir) == after
