@@ -20,6 +20,7 @@ from nuggets_ray.records import SignalRow
 from nuggets_ray.run.candidates import is_among
 from nuggets_ray.run.compaction import compacted, delete_compacted, is_compact
 from nuggets_ray.run.layout import RunFolder
+from nuggets_ray.run.lookup import Lookup
 from nuggets_ray.run.scores import first_of
 
 SIGNALS_SCHEMA = pa.schema(
@@ -97,17 +98,17 @@ def read_cosines(out_dir: str, content_ids: np.ndarray, num_anchors: int) -> np.
     """Cosines with every anchor of each content_id: (N, A) float32; NaN where a row has none, and
     for a row itself as an anchor."""
     cosine_NA = np.full((len(content_ids), num_anchors), np.nan, np.float32)
-    asked = pa.array(content_ids, pa.string())
+    lookup = Lookup(content_ids)
     for table in _pieces(out_dir, "rds_cosine"):
-        place = pc.index_in(table["content_id"].combine_chunks(), value_set=asked)
-        lists = table["rds_cosine"].combine_chunks().filter(place.is_valid())
-        rows, length_N = place.drop_null().to_numpy(), pc.list_value_length(lists).to_numpy()
+        rows = lookup.find(table["content_id"].to_numpy())
+        lists = table["rds_cosine"].combine_chunks().filter(pa.array(rows >= 0))
+        rows, length_N = rows[rows >= 0], pc.list_value_length(lists).to_numpy()
         for length in np.unique(length_N):
             is_such_N, width = length_N == length, min(length, num_anchors)
             some = lists.filter(pa.array(is_such_N)).flatten().to_numpy()
             some_nS = some.reshape(np.count_nonzero(is_such_N), length)
             cosine_NA[rows[is_such_N], :width] = some_nS[:, :width]
-    first_N = pc.index_in(asked, value_set=asked).to_numpy()
+    first_N = lookup.find(content_ids)
     copies = np.flatnonzero(first_N != np.arange(len(first_N)))
     cosine_NA[copies] = cosine_NA[first_N[copies]]
     return cosine_NA

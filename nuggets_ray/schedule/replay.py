@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from nuggets_ray.run.lookup import Lookup
 from nuggets_ray.run.rounds import Answers, Round, answer_parts, read_part
 from nuggets_ray.run.scores import read_scores
 from nuggets_ray.schedule.race import RaceSettings
@@ -42,13 +43,14 @@ class Field:
     self_anchor_N: np.ndarray
     zero_shot_M: np.ndarray
     read: PartsRead = field(default_factory=PartsRead)
+    lookup: Lookup = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "lookup", Lookup(self.content_id_N))
 
     def find(self, content_ids: np.ndarray) -> np.ndarray:
         """Index of each content_id among the entrants, -1 where it does not race."""
-        value_set = pa.array(self.content_id_N, pa.string())
-        found = pc.index_in(pa.array(content_ids, pa.string()), value_set=value_set)
-        index = np.asarray(pc.fill_null(found, -1).to_numpy(), dtype=np.int64)
-        return index
+        return self.lookup.find(content_ids)
 
     def delta(self, rows: np.ndarray, anchors: np.ndarray, one_shot_NS: np.ndarray) -> np.ndarray:
         """One-shot less zero-shot, (n, S) float32; NaN where a row is the anchor."""
@@ -178,7 +180,7 @@ def _read_new(out_dir: str, field: Field, decided: Round) -> None:
             ids[uri] = answers.content_ids
             if decided.target is not None:
                 read.held[uri] = replace(answers, content_ids=answers.content_ids[:0])
-    if ids:  # looked up together: each look-up indexes all entrants
+    if ids:
         rows = field.find(np.concatenate(list(ids.values())))
         ends = np.cumsum([len(some) for some in ids.values()])
         read.rows |= dict(zip(ids, np.split(rows, ends[:-1]), strict=True))

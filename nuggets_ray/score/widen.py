@@ -8,9 +8,9 @@ from dataclasses import fields
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from nuggets_ray.run.added import answers_of
+from nuggets_ray.run.lookup import Lookup
 from nuggets_ray.run.scores import SCORE_SCHEMA, complete_rows
 from nuggets_ray.score.golden import GoldenScore, golden_score
 from nuggets_ray.score.zero_shot import ZeroShot
@@ -25,14 +25,14 @@ def widened_tables(out_dir: str, base: ZeroShot, keeps_self: bool) -> Iterator[p
     `keeps_self`: a row that is an anchor counts for it too, as in the official script.
     """
     ids, one_shot_NS = answers_of(out_dir)
-    value_set = pa.array(ids, pa.string())
+    lookup = Lookup(ids)
     place = {} if keeps_self else {a.content_id: i for i, a in enumerate(base.anchors)}
     for table in complete_rows(out_dir):
-        index = pc.index_in(table["content_id"].combine_chunks(), value_set=value_set)
-        table, index = table.filter(index.is_valid()), index.drop_null()
+        index = lookup.find(table["content_id"].to_numpy())
+        table, index = table.filter(pa.array(index >= 0)), index[index >= 0]
         if table.num_rows:
             own = [place.get(content_id) for content_id in table["content_id"].to_pylist()]
-            yield widened(table, one_shot_NS[index.to_numpy()], base, own)
+            yield widened(table, one_shot_NS[index], base, own)
 
 
 def widened(
