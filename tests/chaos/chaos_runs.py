@@ -84,13 +84,16 @@ def results(out_dir: Path) -> dict[str, Any]:
     selected = out_dir / "selections" / "golden" / "selected.jsonl"
     return {
         "scores": scores.to_pylist(),
-        "skipped": skipped.select(["source_path", "row_number", "reason"]).to_pylist(),
+        "skipped": skipped.select(["row_number", "reason"]).to_pylist(),
         "selected": selected.read_bytes(),
         "weights": {
             path.parent.name: path.read_bytes()
             for path in sorted(out_dir.glob("models/*/model.safetensors"))
         },
-        "evaluation": [path.read_bytes() for path in out_dir.glob("evaluation/results.json")],
+        "evaluation": [
+            path.read_text().replace(str(out_dir.parent), "")
+            for path in out_dir.glob("evaluation/results.json")
+        ],
     }
 
 
