@@ -4,7 +4,7 @@ share of every cluster (stratified).
 Clusters are of what is saved: anchors that the same rows help lie together (columns of deltas, each
 standardised). So they are not the clusters of `anchors=kmeans`, which are of hidden states.
 
-Legend: N rows, A anchors, K clusters.
+Legend: N rows, A anchors, K clusters, E coordinates.
 """
 
 from collections.abc import Callable
@@ -21,13 +21,15 @@ def at_random(delta_NA: np.ndarray, num: int, seed: int) -> np.ndarray:
 
 
 def nearest_to_centres(delta_NA: np.ndarray, num: int, seed: int) -> np.ndarray:
-    """The anchor nearest to each of `num` centres; one that is nearest to two serves the first."""
-    columns_AN, centres_KN, _ = _clusters(delta_NA, num, seed)
+    """The anchor nearest to each of `num` centres; one that is nearest to two serves the first, and
+    of two that are as near the first is taken."""
+    points_AE, centres_KE, _ = _clusters(delta_NA, num, seed)
     chosen: list[int] = []
-    for centre_N in centres_KN:
-        distance_A = ((columns_AN - centre_N) ** 2).sum(axis=1)
+    for centre_E in centres_KE:
+        distance_A = ((points_AE - centre_E) ** 2).sum(axis=1)
         distance_A[chosen] = np.inf
-        chosen.append(int(np.argmin(distance_A)))
+        # of a pair both are as near as the other, but for rounding
+        chosen.append(int(np.argmax(distance_A <= distance_A.min() * (1 + 1e-9))))
     return np.array(chosen)
 
 
@@ -51,7 +53,11 @@ def stratified(delta_NA: np.ndarray, num: int, seed: int) -> np.ndarray:
 def _clusters(
     delta_NA: np.ndarray, num: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Standardised columns (A, N), centres (K, N), the cluster of each anchor (A,)."""
+    """Anchors as points (A, E), centres (K, E), the cluster of each anchor (A,).
+
+    The points are the standardised columns, turned into as few dimensions as they span (E is the
+    smaller of N and A): k-means sees nothing but distances, which are the same.
+    """
     from sklearn.cluster import KMeans  # seconds, which other studies need not wait for
     from threadpoolctl import threadpool_limits
 
@@ -59,8 +65,19 @@ def _clusters(
     columns_NA = (delta_NA - np.nanmean(delta_NA, axis=0)) / np.where(spread_A > 0, spread_A, 1)
     columns_AN = np.nan_to_num(columns_NA).T.astype(np.float64)
     with threadpool_limits(limits=1):  # sums in one order: the same clusters every time
-        clustering = KMeans(num, random_state=seed, n_init="auto").fit(columns_AN)
-    return columns_AN, clustering.cluster_centers_, clustering.labels_
+        points_AE = _turned(columns_AN)
+        clustering = KMeans(num, random_state=seed, n_init="auto").fit(points_AE)
+    return points_AE, clustering.cluster_centers_, clustering.labels_
+
+
+def _turned(columns_AN: np.ndarray) -> np.ndarray:
+    """Points at the same distances from each other, of A coordinates where N are more."""
+    num_anchors, num_rows = columns_AN.shape
+    if num_rows <= num_anchors:
+        return columns_AN
+    value_E, vector_AE = np.linalg.eigh(columns_AN @ columns_AN.T)
+    points_AE: np.ndarray = vector_AE * np.sqrt(np.maximum(value_E, 0))
+    return points_AE
 
 
 RULES: dict[str, Callable[[np.ndarray, int, int], np.ndarray]] = {

@@ -39,3 +39,18 @@ def test_strata_are_served_by_their_size() -> None:
 def test_a_random_set_depends_on_its_seed() -> None:
     sets = {tuple(RULES["random"](two_kinds(), 5, seed)) for seed in range(5)}
     assert len(sets) > 1
+
+
+def test_k_means_of_few_coordinates_is_that_of_the_columns_themselves() -> None:
+    from sklearn.cluster import KMeans
+
+    delta = np.random.default_rng(1).standard_normal((300, 20)) @ np.diag(np.arange(1.0, 21))
+    columns = ((delta - delta.mean(axis=0)) / delta.std(axis=0)).T
+    for num in (2, 5, 9):
+        centres = KMeans(num, random_state=7, n_init="auto").fit(columns).cluster_centers_
+        taken: list[int] = []
+        for centre in centres:
+            distance = ((columns - centre) ** 2).sum(axis=1)
+            distance[taken] = np.inf
+            taken.append(int(np.argmax(distance <= distance.min() * (1 + 1e-9))))
+        assert RULES["kmeans"](delta, num, 7).tolist() == taken
