@@ -59,8 +59,9 @@ def read_measures(out_dir: str, scored: pa.Table, names: Sequence[str]) -> Measu
 
 
 def _turns(out_dir: str, content_ids: np.ndarray) -> np.ndarray | None:
-    """The turns of distinct contents; copies have that of the first."""
-    if not signal_parts(out_dir):
+    """The turns of distinct contents; copies have that of the first. None where the run has none,
+    as the cosines of all rows are large: 4 bytes a row and anchor."""
+    if "rds" not in known_signals(out_dir):
         return None
     num_anchors = len(read_anchors(RunFolder(out_dir).anchors)[0])
     distinct, place_N = np.unique(content_ids.astype(str), return_inverse=True)

@@ -71,7 +71,8 @@ class Chaos:
     ) -> None:
         self.case, self.model, self.folder, self.kinds = case, model, folder, kinds
         folder.mkdir(parents=True, exist_ok=True)
-        self.rows = write_rows(folder / "rows.jsonl", case.num_rows)
+        # of all runs of a case: what a run records of its data has the path in it
+        self.rows = write_rows(folder.parent / f"{case.name}.jsonl", case.num_rows)
         self.trace = folder / "trace.jsonl"
         self.trace.touch()
         self.out_dir = folder / "disk" / "run"
