@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 SCHEMES = ("s3", "gs")
 NUM_TRIES = 10
 """Of a request to S3, the later ones up to 20 seconds apart: some 70 seconds."""
-PIECE_BYTES = 2**25
+PIECE_BYTES = 2**24
 """Of a table that is read or written a piece at a time."""
 BATCH_ROWS = 1024
 BUFFER_BYTES = 1 << 20
