@@ -29,6 +29,7 @@ NUM_TRIES = 10
 PIECE_BYTES = 2**24
 """Of a table that is read or written a piece at a time."""
 BATCH_ROWS = 1024
+"""A piece has so many at least, where the file has."""
 BUFFER_BYTES = 1 << 20
 DAMAGED = (
     *(ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError),
@@ -192,7 +193,8 @@ def read_table(uri: str, columns: Sequence[str] | None = None) -> pa.Table:
 
 
 def read_pieces(uri: str, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-    """The same, in order, in pieces of about PIECE_BYTES, so that no file fills the memory."""
+    """A parquet file, or only some of its columns, in order and in pieces of about PIECE_BYTES, so
+    that no file fills the memory; UserError for a damaged one."""
     store, path = open_fs(uri)
     with (
         telling_damage(uri),

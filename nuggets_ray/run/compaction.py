@@ -12,6 +12,7 @@ import pyarrow as pa
 from nuggets_ray import io
 
 COMPACT_BYTES = 2**27
+"""Of a part in memory, at most, where no table that it is made of is larger."""
 
 
 def is_compact(parts: Sequence[str]) -> bool:

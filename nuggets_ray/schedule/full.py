@@ -5,7 +5,11 @@ A block is the unit that one worker computes, writes and can lose. Its work is t
 to its tokens: a candidate costs its demonstration and all the anchors.
 """
 
+import logging
+
 import numpy as np
+
+logger = logging.getLogger(__name__)
 
 BLOCK_BYTES = 2**26
 """Of a block's answers, which its worker holds in memory and writes at once."""
@@ -13,8 +17,13 @@ BLOCK_BYTES = 2**26
 
 def most_rows(block_rows: int | None, num_anchors: int) -> int:
     """The candidates of a block at most: `block_rows`, but never more than BLOCK_BYTES of float32
-    answers."""
+    answers, which is a warning where more was asked."""
     fitting = max(1, BLOCK_BYTES // (4 * max(1, num_anchors)))
+    if block_rows is not None and block_rows > fitting:
+        logger.warning(
+            "score.block_rows=%d: a block of %d anchors holds %d rows, %d MiB of log-probs",
+            *(block_rows, num_anchors, fitting, BLOCK_BYTES // 2**20),
+        )
     return min(block_rows or fitting, fitting)
 
 

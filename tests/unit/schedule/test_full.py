@@ -1,6 +1,7 @@
 """Blocks cover every candidate once, in order, and are balanced by tokens."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -36,7 +37,9 @@ def test_a_small_run_keeps_all_workers_busy() -> None:
     assert len(plan_blocks(np.full(3, 10), 1e9, 10**6, 5)) == 3
 
 
-def test_a_block_is_no_larger_than_a_worker_can_hold() -> None:
-    assert most_rows(None, 1000) == 16_777 and most_rows(50_000, 1000) == 16_777
-    assert most_rows(20, 1000) == 20
+def test_a_block_is_no_larger_than_a_worker_can_hold(caplog: pytest.LogCaptureFixture) -> None:
+    assert most_rows(None, 1000) == 16_777 and most_rows(20, 1000) == 20
     assert most_rows(None, 0) > 10**6 and most_rows(None, 10**9) == 1
+    assert caplog.text == ""
+    assert most_rows(50_000, 1000) == 16_777
+    assert "score.block_rows=50000: a block of 1000 anchors holds 16777 rows" in caplog.text
